@@ -1,0 +1,269 @@
+//! The 32-byte digests that identify content, and how files and streams are hashed.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::str::FromStr;
+
+use camino::Utf8Path;
+use serde::{Deserialize, Serialize};
+use sha2::Digest as _;
+
+/// Read and write in steps of this many bytes: large enough for BLAKE3's widest kernels, small enough for the L2 cache.
+const CHUNK: usize = 256 * 1024;
+
+/// A BLAKE3 digest: of bytes (unkeyed), or of a structure in a domain of its own (see [`crate::canonical`]).
+///
+/// Its one spelling is `blake3:` and 64 lower-case hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Digest([u8; 32]);
+
+/// A SHA-256 digest, the one that tools other than madmall can check.
+///
+/// Its one spelling is `sha256:` and 64 lower-case hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Sha256([u8; 32]);
+
+/// Both digests of the same bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Digests {
+    /// What identity and the store use.
+    pub blake3: Digest,
+    /// What receipts carry beside it.
+    pub sha256: Sha256,
+}
+
+/// A text that is not a digest in its one spelling.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("`{text}` is not `{prefix}` and 64 lower-case hexadecimal digits")]
+pub struct ParseDigestError {
+    text: String,
+    prefix: &'static str,
+}
+
+macro_rules! digest_type {
+    ($name:ident, $prefix:literal) => {
+        impl $name {
+            /// Takes the 32 bytes that a hash function gave.
+            #[must_use]
+            pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+                Self(bytes)
+            }
+
+            /// The 32 bytes.
+            #[must_use]
+            pub const fn as_bytes(&self) -> &[u8; 32] {
+                &self.0
+            }
+
+            /// The 64 hexadecimal digits, without the algorithm's name.
+            #[must_use]
+            pub fn to_hex(&self) -> String {
+                hex(&self.0)
+            }
+
+            /// Reads 64 lower-case hexadecimal digits.
+            ///
+            /// # Errors
+            ///
+            /// [`ParseDigestError`] for any other text.
+            pub fn from_hex(text: &str) -> Result<Self, ParseDigestError> {
+                unhex(text).map(Self).ok_or_else(|| ParseDigestError {
+                    text: text.chars().take(80).collect(),
+                    prefix: "",
+                })
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!($prefix, "{}"), self.to_hex())
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = ParseDigestError;
+
+            fn from_str(text: &str) -> Result<Self, ParseDigestError> {
+                text.strip_prefix($prefix)
+                    .and_then(unhex)
+                    .map(Self)
+                    .ok_or_else(|| ParseDigestError {
+                        text: text.chars().take(80).collect(),
+                        prefix: $prefix,
+                    })
+            }
+        }
+    };
+}
+
+digest_type!(Digest, "blake3:");
+digest_type!(Sha256, "sha256:");
+
+impl Digest {
+    /// The unkeyed BLAKE3 of `bytes`.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(*blake3::hash(bytes).as_bytes())
+    }
+}
+
+impl Sha256 {
+    /// The SHA-256 of `bytes`.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(sha2::Sha256::digest(bytes).into())
+    }
+}
+
+impl Digests {
+    /// Both digests of `bytes`.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        Self {
+            blake3: Digest::of(bytes),
+            sha256: Sha256::of(bytes),
+        }
+    }
+}
+
+/// Computes both digests of what is fed to it.
+#[derive(Clone, Default)]
+pub struct DigestsHasher {
+    blake3: blake3::Hasher,
+    sha256: sha2::Sha256,
+    bytes: u64,
+}
+
+impl DigestsHasher {
+    /// Starts with no bytes.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds `bytes` to what is hashed.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.blake3.update(bytes);
+        self.sha256.update(bytes);
+        self.bytes += bytes.len() as u64;
+    }
+
+    /// The digests of everything fed so far, and how many bytes that was.
+    #[must_use]
+    pub fn finish(self) -> (Digests, u64) {
+        let digests = Digests {
+            blake3: Digest(*self.blake3.finalize().as_bytes()),
+            sha256: Sha256(self.sha256.finalize().into()),
+        };
+        (digests, self.bytes)
+    }
+}
+
+/// Hashes all that `reader` gives, in constant memory. Returns the digests and the number of bytes.
+///
+/// # Errors
+///
+/// Whatever reading gives.
+pub fn hash_reader(mut reader: impl Read) -> io::Result<(Digests, u64)> {
+    copy_hashed(&mut reader, &mut io::sink())
+}
+
+/// Hashes the file at `path` as it lies on disk; nothing is normalised. Returns the digests and the number of bytes.
+///
+/// # Errors
+///
+/// Whatever opening and reading gives.
+pub fn hash_file(path: &Utf8Path) -> io::Result<(Digests, u64)> {
+    hash_reader(File::open(path)?)
+}
+
+/// Copies `reader` to `writer` and hashes what passes, so that the digest is that of the bytes that were written.
+///
+/// # Errors
+///
+/// Whatever reading or writing gives.
+pub fn copy_hashed(reader: &mut dyn Read, writer: &mut dyn Write) -> io::Result<(Digests, u64)> {
+    let mut hasher = DigestsHasher::new();
+    let mut buffer = vec![0; CHUNK];
+    loop {
+        let read = match reader.read(&mut buffer) {
+            Ok(0) => return Ok(hasher.finish()),
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        hasher.update(&buffer[..read]);
+        writer.write_all(&buffer[..read])?;
+    }
+}
+
+/// Lower-case hexadecimal digits of `bytes`.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    use fmt::Write as _;
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+            write!(text, "{byte:02x}").expect("writing to a String cannot fail");
+            text
+        })
+}
+
+fn unhex(text: &str) -> Option<[u8; 32]> {
+    let text = text.as_bytes();
+    if text.len() != 64 {
+        return None;
+    }
+    let nibble = |c: u8| match c {
+        b'0'..=b'9' => Some(c - b'0'),
+        b'a'..=b'f' => Some(c - b'a' + 10),
+        _ => None,
+    };
+    let mut bytes = [0; 32];
+    for (byte, pair) in bytes.iter_mut().zip(text.chunks_exact(2)) {
+        *byte = nibble(pair[0])? << 4 | nibble(pair[1])?;
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digests_are_those_of_the_published_vectors() {
+        // BLAKE3 of nothing (its test vectors), SHA-256 of "abc" (FIPS 180-4).
+        assert_eq!(
+            Digest::of(b"").to_string(),
+            "blake3:af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262"
+        );
+        assert_eq!(
+            Sha256::of(b"abc").to_string(),
+            "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        );
+    }
+
+    #[test]
+    fn a_digest_has_one_spelling() {
+        let digest = Digest::of(b"x");
+        assert_eq!(digest.to_string().parse(), Ok(digest));
+        assert!(digest.to_hex().parse::<Digest>().is_err());
+        assert!(digest.to_string().to_uppercase().parse::<Digest>().is_err());
+        assert!(digest.to_string().parse::<Sha256>().is_err());
+    }
+
+    #[test]
+    fn hashing_a_stream_equals_hashing_its_bytes() {
+        let bytes: Vec<u8> = (0..=255).cycle().take(3 * CHUNK + 17).collect();
+        let (digests, size) = hash_reader(&bytes[..]).expect("memory can be read");
+        assert_eq!(digests, Digests::of(&bytes));
+        assert_eq!(size, bytes.len() as u64);
+    }
+}

@@ -1,0 +1,145 @@
+//! When is a stage up to date? What is in an action digest, and what is not.
+//!
+//! | in it | not in it |
+//! | --- | --- |
+//! | the format's version (the hash's domain) | times, users, hosts, absolute paths |
+//! | a built-in's name, revision and, where it matters, purpose | the stage's name, the pipeline's name |
+//! | a program's argv or text, its environment, OS and architecture | `PATH`, secrets, what a tool's version is |
+//! | parameters with defaults filled in | comments, order and layout of the YAML |
+//! | each input's name and digest (and path, for programs) | threads, where it ran, the sandbox |
+//! | names and paths of outputs | the commit, whether the tree was dirty |
+//!
+//! The *definition* is the same without the digests of inputs and the values of variables: what a commit alone says.
+
+use std::collections::BTreeMap;
+
+use camino::Utf8Path;
+
+use super::{Command, InputSource, ParamValue, Plan, Stage};
+use crate::canonical::CanonicalHasher;
+use crate::digest::Digest;
+
+/// What an action needs to know besides the stage: what its inputs and variables hold now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resolved {
+    /// The digest of each of [`Stage::inputs`], in their order: a file's BLAKE3, or the listing's of several files.
+    pub inputs: Vec<Digest>,
+    /// The value of each of [`Stage::env`], in their order; `None` if it is not set.
+    pub env: Vec<Option<String>>,
+}
+
+/// The system that programs run on, as part of their action: operating system and architecture.
+#[must_use]
+pub fn system() -> String {
+    format!("{}/{}", std::env::consts::OS, std::env::consts::ARCH)
+}
+
+/// The digest of everything that can change what `stage` writes.
+#[must_use]
+pub fn action_digest(plan: &Plan, stage: &Stage, resolved: &Resolved) -> Digest {
+    let mut hasher = CanonicalHasher::new("madmall action v1");
+    add_stage(&mut hasher, plan, stage);
+    hasher.list(&resolved.inputs, |h, digest| {
+        h.digest(*digest);
+    });
+    hasher.list(&resolved.env, |h, value| {
+        h.option(value.as_ref(), |h, value| {
+            h.str(value);
+        });
+    });
+    if !is_builtin(stage) {
+        hasher.str(&system());
+    }
+    hasher.finish()
+}
+
+/// The digest of `stage` as the pipeline files alone define it.
+#[must_use]
+pub fn definition_digest(plan: &Plan, stage: &Stage) -> Digest {
+    let mut hasher = CanonicalHasher::new("madmall definition v1");
+    add_stage(&mut hasher, plan, stage);
+    hasher.finish()
+}
+
+/// The path by which `stage` sees its input: that of the file, the folder or the pattern.
+#[must_use]
+pub fn input_path<'a>(plan: &'a Plan, source: &'a InputSource) -> &'a Utf8Path {
+    match source {
+        InputSource::File { path } | InputSource::Folder { path, .. } => path,
+        InputSource::Glob { pattern, .. } => Utf8Path::new(pattern),
+        InputSource::Output { stage, output } => &plan.stages[stage.index()].outputs[*output].path,
+    }
+}
+
+fn is_builtin(stage: &Stage) -> bool {
+    matches!(stage.command, Command::Builtin { .. })
+}
+
+fn add_stage(hasher: &mut CanonicalHasher, plan: &Plan, stage: &Stage) {
+    match &stage.command {
+        Command::Builtin {
+            name,
+            revision,
+            purpose,
+        } => {
+            hasher.tag(0).str(name).u64(u64::from(*revision));
+            hasher.option(purpose.as_ref(), |h, purpose| {
+                h.str(purpose);
+            });
+        }
+        Command::Argv(argv) => {
+            hasher.tag(1).list(argv, |h, argument| {
+                h.str(argument);
+            });
+        }
+        Command::Shell(text) => {
+            hasher.tag(2).str(text);
+        }
+    }
+    add_params(hasher, &stage.params);
+    // A program sees the paths of its inputs; a built-in sees only their bytes.
+    let sees_paths = !is_builtin(stage);
+    hasher.list(&stage.inputs, |h, input| {
+        h.str(&input.name);
+        if sees_paths {
+            h.str(input_path(plan, &input.source).as_str());
+        }
+    });
+    hasher.list(&stage.outputs, |h, output| {
+        h.str(&output.name).str(output.path.as_str());
+    });
+    hasher.list(&stage.env, |h, name| {
+        h.str(name);
+    });
+}
+
+fn add_params(hasher: &mut CanonicalHasher, params: &BTreeMap<String, ParamValue>) {
+    hasher.list(params, |h, (name, value)| {
+        h.str(name);
+        add_value(h, value);
+    });
+}
+
+fn add_value(hasher: &mut CanonicalHasher, value: &ParamValue) {
+    match value {
+        ParamValue::Null => {
+            hasher.tag(0);
+        }
+        ParamValue::Boolean(value) => {
+            hasher.tag(1).tag(u8::from(*value));
+        }
+        ParamValue::Number(number) => {
+            hasher.tag(2).str(number.as_str());
+        }
+        ParamValue::String(text) => {
+            hasher.tag(3).str(text);
+        }
+        ParamValue::List(items) => {
+            hasher.tag(4).list(items, add_value);
+        }
+        ParamValue::Map(map) => {
+            hasher.tag(5);
+            add_params(hasher, map);
+        }
+    }
+}

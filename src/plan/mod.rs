@@ -1,0 +1,8 @@
+//! From a pipeline as written to a plan that can be run: names become ids, edges are found, cycles refused.
+
+pub mod action;
+mod model;
+
+pub use model::{
+    Command, DefinitionFile, Input, InputSource, Number, Output, ParamValue, Plan, SandboxMode, Stage, StageId,
+};

@@ -1,0 +1,283 @@
+//! The plan: a pipeline resolved. Names have become ids, templates text, defaults values.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use camino::Utf8PathBuf;
+
+use crate::digest::Digests;
+
+/// A pipeline, resolved against a tree of files. Stages stand in an order in which each comes after what it reads;
+/// among those that could come next, the one written first in the file comes first.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The pipeline's `name:`.
+    pub pipeline: String,
+    /// The pipeline's `purpose:`.
+    pub purpose: Option<String>,
+    /// The pipeline file, relative to the workspace.
+    pub pipeline_file: Utf8PathBuf,
+    /// The files that say what the stages are: the pipeline file first, then each stage definition once.
+    pub definition_files: Vec<DefinitionFile>,
+    /// The stages, in an order that can be run. [`StageId`] is an index into this.
+    pub stages: Vec<Stage>,
+}
+
+/// A file that says what stages are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DefinitionFile {
+    /// Relative to the workspace.
+    pub path: Utf8PathBuf,
+    /// Of the bytes that were parsed.
+    pub digests: Digests,
+}
+
+/// A stage of one plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StageId(u32);
+
+impl StageId {
+    /// The stage at `index` of [`Plan::stages`].
+    ///
+    /// # Panics
+    ///
+    /// Past four thousand million stages, which no file that is read can hold.
+    #[must_use]
+    pub fn new(index: usize) -> Self {
+        Self(u32::try_from(index).expect("a bounded file cannot hold so many stages"))
+    }
+
+    /// The place in [`Plan::stages`].
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// One stage, resolved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stage {
+    /// Its name in the pipeline. No part of its identity.
+    pub name: String,
+    /// What `uses:` says: a built-in (`madmall/ingest`) or a stage file.
+    pub uses: Option<String>,
+    /// Which of [`Plan::definition_files`] define it, besides the pipeline file (which is always the first).
+    pub definition_file: Option<usize>,
+    /// What runs.
+    pub command: Command,
+    /// Parameters with defaults filled in.
+    pub params: BTreeMap<String, ParamValue>,
+    /// Sorted by name.
+    pub inputs: Vec<Input>,
+    /// Sorted by name.
+    pub outputs: Vec<Output>,
+    /// Names of variables that are passed through and whose values are part of the action; sorted.
+    pub env: Vec<String>,
+    /// Names of variables that are passed through and never hashed or recorded; sorted.
+    pub secrets: Vec<String>,
+    /// Whether the stage asked to run without a sandbox.
+    pub sandbox: SandboxMode,
+}
+
+impl Stage {
+    /// The stages that this one reads from, each once, in the order of its inputs.
+    #[must_use]
+    pub fn reads_from(&self) -> Vec<StageId> {
+        let mut stages = Vec::new();
+        for input in &self.inputs {
+            if let InputSource::Output { stage, .. } = input.source
+                && !stages.contains(&stage)
+            {
+                stages.push(stage);
+            }
+        }
+        stages
+    }
+}
+
+/// What a stage runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// A stage that comes with madmall.
+    Builtin {
+        /// `ingest`, `featurize` or `train`.
+        name: String,
+        /// Grows when the output bytes for any input change.
+        revision: u32,
+        /// The pipeline's purpose, for the built-ins whose output depends on it.
+        purpose: Option<String>,
+    },
+    /// A program and its arguments; no shell.
+    Argv(Vec<String>),
+    /// A text for `sh -eu`, with values filled in and quoted.
+    Shell(String),
+}
+
+/// Whether a program stage is confined.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SandboxMode {
+    /// As far as this machine can.
+    #[default]
+    Auto,
+    /// Not at all; the receipt says so.
+    Off,
+}
+
+/// A parameter's value. Numbers are kept as text in shortest form, so that they have one spelling.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ParamValue {
+    /// `null`: no value.
+    Null,
+    /// `true` or `false`.
+    Boolean(bool),
+    /// A finite number in shortest form; see [`Number`].
+    Number(Number),
+    /// A text.
+    String(String),
+    /// A list.
+    List(Vec<ParamValue>),
+    /// A map from text.
+    Map(BTreeMap<String, ParamValue>),
+}
+
+/// A finite number in its one spelling: the shortest decimal that reads back as the same double (`1`, `0.2`, `1e-12`),
+/// never `-0`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Number(String);
+
+impl Number {
+    /// The number that `text` spells by YAML 1.2's core schema (decimal integers and floats; no `0x`, `0o`, `.inf`),
+    /// or `None`.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+        let starts_well = digits.starts_with(|c: char| c.is_ascii_digit())
+            || (digits.starts_with('.') && digits[1..].starts_with(|c: char| c.is_ascii_digit()));
+        let shaped = digits
+            .bytes()
+            .all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'e' | b'E' | b'+' | b'-'));
+        if !starts_well || !shaped {
+            return None;
+        }
+        text.parse().ok().and_then(Self::from_f64)
+    }
+
+    /// The spelling of `value`, or `None` if it is not finite.
+    #[must_use]
+    pub fn from_f64(value: f64) -> Option<Self> {
+        if !value.is_finite() {
+            return None;
+        }
+        if value == 0.0 {
+            return Some(Self("0".to_owned()));
+        }
+        let magnitude = value.abs();
+        Some(Self(if (1e-5..1e21).contains(&magnitude) {
+            format!("{value}")
+        } else {
+            format!("{value:e}")
+        }))
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The double.
+    #[must_use]
+    pub fn to_f64(&self) -> f64 {
+        self.0.parse().expect("made from a double's own spelling")
+    }
+
+    /// The whole number, if it is one that a double holds exactly.
+    #[must_use]
+    pub fn to_integer(&self) -> Option<i64> {
+        self.0.parse().ok().filter(|n: &i64| n.unsigned_abs() <= 1 << 53)
+    }
+}
+
+impl fmt::Display for Number {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A named input of a stage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Input {
+    /// Its name in the stage.
+    pub name: String,
+    /// Where it comes from.
+    pub source: InputSource,
+}
+
+/// Where an input comes from. Paths are relative to the workspace, in normal form.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum InputSource {
+    /// A file that no stage of the pipeline makes.
+    File {
+        /// The file.
+        path: Utf8PathBuf,
+    },
+    /// A folder that no stage of the pipeline makes; its files, sorted by the bytes of their paths.
+    Folder {
+        /// The folder.
+        path: Utf8PathBuf,
+        /// The files in it, at any depth; paths relative to the workspace. Outputs of the pipeline are not among them.
+        files: Vec<Utf8PathBuf>,
+    },
+    /// The files that a pattern finds, sorted by the bytes of their paths.
+    Glob {
+        /// As written.
+        pattern: String,
+        /// What it finds. Outputs of the pipeline are not among them.
+        files: Vec<Utf8PathBuf>,
+    },
+    /// An output of another stage.
+    Output {
+        /// The stage that makes it.
+        stage: StageId,
+        /// Which of that stage's [`Stage::outputs`].
+        output: usize,
+    },
+}
+
+/// A named output of a stage: a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Output {
+    /// Its name in the stage.
+    pub name: String,
+    /// Relative to the workspace, in normal form.
+    pub path: Utf8PathBuf,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_has_one_spelling() {
+        for (text, spelling) in [
+            ("1.0", "1"),
+            ("010", "10"),
+            ("+.5", "0.5"),
+            ("-0", "0"),
+            ("1e3", "1000"),
+            ("1e-12", "1e-12"),
+            ("2.50", "2.5"),
+        ] {
+            assert_eq!(
+                Number::parse(text).map(|n| n.to_string()).as_deref(),
+                Some(spelling),
+                "{text}"
+            );
+        }
+        for text in [
+            "", "-", ".", "1e", "0x10", "inf", ".inf", "nan", "1_000", "1e999", "e5", "infinity", "--1",
+        ] {
+            assert_eq!(Number::parse(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! A tree of files: the working folder, or a commit. What a pipeline is resolved against.
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+/// What stands at a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EntryKind {
+    /// A regular file.
+    File {
+        /// Whether its owner may execute it.
+        executable: bool,
+    },
+    /// A folder.
+    Folder,
+    /// A symbolic link that leads out of the tree, or nowhere.
+    BadLink,
+    /// A socket, a device, a pipe, a submodule.
+    Other,
+}
+
+/// Why a tree could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum TreeError {
+    /// The file or folder could not be read.
+    #[error("cannot read `{path}`")]
+    Read {
+        /// Relative to the tree's root.
+        path: Utf8PathBuf,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The file is larger than the reader wanted to take.
+    #[error("`{path}` is larger than {limit} bytes")]
+    TooLarge {
+        /// Relative to the tree's root.
+        path: Utf8PathBuf,
+        /// What the reader would have taken.
+        limit: u64,
+    },
+    /// A name that is no UTF-8.
+    #[error("a name in `{folder}` is not UTF-8: `{lossy}`")]
+    NotUtf8 {
+        /// The folder, relative to the tree's root.
+        folder: Utf8PathBuf,
+        /// The name, with what is not UTF-8 replaced.
+        lossy: String,
+    },
+}
+
+/// A tree of files, read only. Paths are relative to its root, in normal form (no `.` or `..`, `/` between names).
+///
+/// Two implementations: [`crate::workspace::Workspace`] (the working folder) and [`crate::git::CommitTree`].
+pub trait Tree {
+    /// What stands at `path`, or `None`. A link that stays inside the tree counts as what it leads to.
+    ///
+    /// # Errors
+    ///
+    /// [`TreeError::Read`] if that cannot be found out.
+    fn kind(&self, path: &Utf8Path) -> Result<Option<EntryKind>, TreeError>;
+
+    /// The whole file at `path`, if it has at most `limit` bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`TreeError`] if it cannot be read or is larger.
+    fn read(&self, path: &Utf8Path, limit: u64) -> Result<Vec<u8>, TreeError>;
+
+    /// Every file below `folder` (at any depth, never through a link to a folder), sorted by the bytes of its path,
+    /// with its kind; paths are relative to the root of the tree. Folders themselves are not listed.
+    ///
+    /// # Errors
+    ///
+    /// [`TreeError`] if a folder cannot be read or a name is not UTF-8.
+    fn files_below(&self, folder: &Utf8Path) -> Result<Vec<(Utf8PathBuf, EntryKind)>, TreeError>;
+}

@@ -1,0 +1,136 @@
+//! The workspace: the folder that all paths are relative to, as it is on disk now.
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::tree::{EntryKind, Tree, TreeError};
+
+/// A working folder.
+#[derive(Clone, Debug)]
+pub struct Workspace {
+    root: Utf8PathBuf,
+}
+
+impl Workspace {
+    /// The workspace whose root is the folder `root` (absolute, links resolved).
+    #[must_use]
+    pub fn at(root: Utf8PathBuf) -> Self {
+        Self { root }
+    }
+
+    /// The folder.
+    #[must_use]
+    pub fn root(&self) -> &Utf8Path {
+        &self.root
+    }
+
+    /// Where `path` (relative to the workspace) lies on disk.
+    #[must_use]
+    pub fn absolute(&self, path: &Utf8Path) -> Utf8PathBuf {
+        self.root.join(path)
+    }
+}
+
+impl Tree for Workspace {
+    fn kind(&self, path: &Utf8Path) -> Result<Option<EntryKind>, TreeError> {
+        let absolute = self.absolute(path);
+        let found = match std::fs::metadata(&absolute) {
+            Ok(found) => found,
+            Err(error) if is_absence(&error) => {
+                let is_link = std::fs::symlink_metadata(&absolute).is_ok();
+                return Ok(is_link.then_some(EntryKind::BadLink));
+            }
+            Err(error) => return Err(unreadable(path, error)),
+        };
+        // The path, or a folder on the way to it, may be a link: what it leads to must lie in the workspace.
+        let real = absolute.canonicalize_utf8().map_err(|error| unreadable(path, error))?;
+        if !real.starts_with(&self.root) {
+            return Ok(Some(EntryKind::BadLink));
+        }
+        Ok(Some(kind_of(&found)))
+    }
+
+    fn read(&self, path: &Utf8Path, limit: u64) -> Result<Vec<u8>, TreeError> {
+        use std::io::Read as _;
+        let file = std::fs::File::open(self.absolute(path)).map_err(|error| unreadable(path, error))?;
+        let mut bytes = Vec::new();
+        file.take(limit + 1)
+            .read_to_end(&mut bytes)
+            .map_err(|error| unreadable(path, error))?;
+        if bytes.len() as u64 > limit {
+            return Err(TreeError::TooLarge {
+                path: path.to_owned(),
+                limit,
+            });
+        }
+        Ok(bytes)
+    }
+
+    fn files_below(&self, folder: &Utf8Path) -> Result<Vec<(Utf8PathBuf, EntryKind)>, TreeError> {
+        let mut files = Vec::new();
+        for entry in walkdir::WalkDir::new(self.absolute(folder)).min_depth(1) {
+            let entry = entry.map_err(|error| TreeError::Read {
+                path: folder.to_owned(),
+                source: Box::new(error),
+            })?;
+            if entry.file_type().is_dir() {
+                continue;
+            }
+            let path = Utf8Path::from_path(entry.path()).ok_or_else(|| TreeError::NotUtf8 {
+                folder: folder.to_owned(),
+                lossy: entry.file_name().to_string_lossy().into_owned(),
+            })?;
+            let path = path
+                .strip_prefix(&self.root)
+                .expect("the walk began at a folder below the root")
+                .to_owned();
+            let kind = match entry.file_type().is_symlink() {
+                true => self.kind(&path)?.unwrap_or(EntryKind::BadLink),
+                false => {
+                    let found = entry.metadata().map_err(|error| TreeError::Read {
+                        path: path.clone(),
+                        source: Box::new(error),
+                    })?;
+                    kind_of(&found)
+                }
+            };
+            files.push((path, kind));
+        }
+        files.sort_by(|(a, _), (b, _)| a.as_str().as_bytes().cmp(b.as_str().as_bytes()));
+        Ok(files)
+    }
+}
+
+fn kind_of(found: &std::fs::Metadata) -> EntryKind {
+    if found.is_file() {
+        EntryKind::File {
+            executable: is_executable(found),
+        }
+    } else if found.is_dir() {
+        EntryKind::Folder
+    } else {
+        EntryKind::Other
+    }
+}
+
+#[cfg(unix)]
+fn is_executable(found: &std::fs::Metadata) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    found.permissions().mode() & 0o100 != 0
+}
+
+#[cfg(not(unix))]
+fn is_executable(_found: &std::fs::Metadata) -> bool {
+    false
+}
+
+fn is_absence(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind;
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) || error.raw_os_error() == Some(40)
+}
+
+fn unreadable(path: &Utf8Path, error: std::io::Error) -> TreeError {
+    TreeError::Read {
+        path: path.to_owned(),
+        source: Box::new(error),
+    }
+}
