@@ -46,13 +46,13 @@ pub fn parse_strict(bytes: &[u8], limits: Limits) -> Result<Value, JsonError> {
     }
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let seed = StrictValue { depth: limits.depth };
-    let value = seed.deserialize(&mut deserializer).map_err(located)?;
-    deserializer.end().map_err(located)?;
+    let value = seed.deserialize(&mut deserializer).map_err(|error| located(&error))?;
+    deserializer.end().map_err(|error| located(&error))?;
     Ok(value)
 }
 
 /// `serde_json` appends the position to its message; here the two are apart.
-fn located(error: serde_json::Error) -> JsonError {
+fn located(error: &serde_json::Error) -> JsonError {
     let text = error.to_string();
     let message = match text.rfind(" at line ") {
         Some(end) => text[..end].to_owned(),
