@@ -12,9 +12,12 @@
 pub mod canonical;
 pub mod digest;
 pub mod exit_code;
+pub mod git;
 pub mod json;
+pub mod listing;
 pub mod plan;
 pub mod receipt;
 pub mod stages;
 pub mod tree;
+pub mod verify;
 pub mod workspace;

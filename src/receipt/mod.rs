@@ -1,3 +1,8 @@
 //! Receipts: what a stage or a run claims about its outputs, signed.
 
+pub mod check;
+pub mod envelope;
+pub mod key;
+pub mod keystore;
 pub mod statement;
+pub mod trust;

@@ -3,14 +3,24 @@
 //! Statement: <https://in-toto.io/Statement/v1>; provenance: <https://slsa.dev/provenance/v1>. No field of ours stands
 //! at their level, because strict readers reject it: ours are in `externalParameters`, `internalParameters.madmall` and
 //! `annotations`. Only strings, integers and booleans occur. Fields are declared in the byte order of their names; the
-//! bytes that are signed are made by RFC 8785 ([`Statement::to_payload`]).
+//! bytes that are signed are made by RFC 8785 ([`Statement::to_payload`]). What must hold between the fields is in
+//! [`super::check`]; what they mean is explained, with an example, in `docs/receipt.md`.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::check;
 use crate::digest::{Digest, Digests, Sha256};
+use crate::json::{self, JsonError, Limits};
+use crate::listing::ListingDigests;
 use crate::plan::ParamValue;
+
+/// The largest payload that is read: room for a run of some 30,000 stages.
+pub const PAYLOAD_LIMITS: Limits = Limits {
+    bytes: 16 << 20,
+    depth: 64,
+};
 
 /// `_type` of every statement.
 pub const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
@@ -60,7 +70,8 @@ pub struct BuildDefinition {
     pub external_parameters: ExternalParameters,
     /// What madmall adds.
     pub internal_parameters: InternalParameters,
-    /// Everything read: inputs, definition files, tools, receipts, the commit. Sorted by role, then name.
+    /// Everything read: the commit, definition files, inputs, receipts, tools. Sorted by [`dependency_order`], without
+    /// two that are equal in it.
     pub resolved_dependencies: Vec<Resource>,
 }
 
@@ -198,10 +209,23 @@ pub struct Made {
     /// The commit's id in hexadecimal, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<String>,
-    /// Of the files named as dependencies, those that the commit has with other bytes or does not have; sorted.
+    /// Of the sources and definition files named as dependencies, those that the commit has with other bytes or does
+    /// not have; sorted. Empty without a commit.
     pub differs: Vec<String>,
     /// Whether there is a repository.
     pub repository: Repository,
+}
+
+impl Made {
+    /// What is said where no commit is: `repository` is anything but [`Repository::Git`].
+    #[must_use]
+    pub fn without_commit(repository: Repository) -> Self {
+        Self {
+            commit: None,
+            differs: Vec::new(),
+            repository,
+        }
+    }
 }
 
 /// Whether there is a repository.
@@ -226,8 +250,68 @@ pub struct Resource {
     pub annotations: Annotations,
     /// `blake3` and `sha256` of a file; `blake3` and `dirHash` of several; `sha256` of a receipt; `gitCommit`.
     pub digest: BTreeMap<String, String>,
-    /// A path in the workspace, or the name of a tool, or a receipt's id.
+    /// A path or a pattern in the workspace, the name of a tool, a receipt's id, or `commit`.
     pub name: String,
+}
+
+impl Resource {
+    /// The file `path` (relative to the workspace) in the given role.
+    #[must_use]
+    pub fn file(path: impl Into<String>, digests: &Digests, role: Role) -> Self {
+        Self {
+            annotations: Annotations { madmall: role },
+            digest: file_digest_set(digests),
+            name: path.into(),
+        }
+    }
+
+    /// The folder or pattern `path` (relative to the workspace), whose files are [`Role::Member`]s beside it.
+    #[must_use]
+    pub fn tree(path: impl Into<String>, listing: &ListingDigests, role: Role) -> Self {
+        Self {
+            annotations: Annotations { madmall: role },
+            digest: tree_digest_set(listing.blake3, listing.dir_hash),
+            name: path.into(),
+        }
+    }
+
+    /// The receipt `id` of the stage named `stage`.
+    #[must_use]
+    pub fn receipt(id: ReceiptId, stage: impl Into<String>) -> Self {
+        Self {
+            annotations: Annotations {
+                madmall: Role::Receipt { stage: stage.into() },
+            },
+            digest: BTreeMap::from([("sha256".to_owned(), id.to_hex())]),
+            name: id.to_string(),
+        }
+    }
+
+    /// The commit with the id `hex`.
+    #[must_use]
+    pub fn commit(hex: impl Into<String>) -> Self {
+        Self {
+            annotations: Annotations {
+                madmall: Role::Commit {},
+            },
+            digest: BTreeMap::from([("gitCommit".to_owned(), hex.into())]),
+            name: "commit".to_owned(),
+        }
+    }
+
+    /// What it is to the stage or the run.
+    #[must_use]
+    pub fn role(&self) -> &Role {
+        &self.annotations.madmall
+    }
+}
+
+/// The order of [`BuildDefinition::resolved_dependencies`]: by kind of role, then name, then what the role says.
+#[must_use]
+pub fn dependency_order(a: &Resource, b: &Resource) -> std::cmp::Ordering {
+    (a.role().rank(), a.name.as_str())
+        .cmp(&(b.role().rank(), b.name.as_str()))
+        .then_with(|| a.role().cmp(b.role()))
 }
 
 /// What we know of a resource beside its digest.
@@ -259,6 +343,13 @@ pub enum Role {
         /// The stage's name.
         stage: String,
     },
+    /// A file of an input that is a folder or a pattern. Together they give that input's digests.
+    Member {
+        /// Whether its owner may execute it.
+        executable: bool,
+        /// The input's name in the stage.
+        input: String,
+    },
     /// An output of the stage (of a run: of the stage named).
     Output {
         /// Its name in the stage.
@@ -273,7 +364,27 @@ pub enum Role {
         stage: String,
     },
     /// A program that was run.
-    Tool {},
+    Tool {
+        /// What it says of its version.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        version: Option<String>,
+    },
+}
+
+impl Role {
+    /// The place of its kind in [`dependency_order`].
+    fn rank(&self) -> u8 {
+        match self {
+            Self::Commit {} => 0,
+            Self::Definition {} => 1,
+            Self::Input { .. } => 2,
+            Self::Member { .. } => 3,
+            Self::Output { .. } => 4,
+            Self::Log { .. } => 5,
+            Self::Receipt { .. } => 6,
+            Self::Tool { .. } => 7,
+        }
+    }
 }
 
 /// By whom and when.
@@ -310,6 +421,122 @@ pub struct Metadata {
 
 /// The id of a receipt: the SHA-256 of its payload bytes.
 pub type ReceiptId = Sha256;
+
+/// Why bytes are not a statement that madmall signs or takes.
+#[derive(Debug, thiserror::Error)]
+pub enum StatementError {
+    /// No JSON, or beyond the limits.
+    #[error("the payload is not JSON: {0}")]
+    Json(JsonError),
+    /// JSON of another shape: a field that is unknown, missing or of another type.
+    #[error("the payload is not a statement: {0}")]
+    Shape(String),
+    /// A statement in another spelling than RFC 8785's.
+    #[error("the payload is not in canonical form (RFC 8785): byte {0} should be otherwise")]
+    Spelling(usize),
+    /// The fields do not go together.
+    #[error("the statement is wrong: {0}")]
+    Rule(String),
+}
+
+impl Statement {
+    /// A statement with the types of this version, its dependencies and subjects put in order.
+    #[must_use]
+    pub fn new(mut subject: Vec<Resource>, mut predicate: Predicate) -> Self {
+        subject.sort_by(|a, b| a.name.cmp(&b.name));
+        let dependencies = &mut predicate.build_definition.resolved_dependencies;
+        dependencies.sort_by(dependency_order);
+        dependencies.dedup();
+        Self {
+            statement_type: STATEMENT_TYPE.to_owned(),
+            predicate,
+            predicate_type: PREDICATE_TYPE.to_owned(),
+            subject,
+        }
+    }
+
+    /// The bytes that are signed: RFC 8785.
+    ///
+    /// # Errors
+    ///
+    /// [`StatementError::Rule`] if the fields do not go together, so that nothing is signed that cannot be read back.
+    pub fn to_payload(&self) -> Result<Vec<u8>, StatementError> {
+        check::check(self).map_err(StatementError::Rule)?;
+        let payload = self.spell()?;
+        if payload.len() > PAYLOAD_LIMITS.bytes {
+            return Err(StatementError::Rule(format!(
+                "it is longer than {} bytes",
+                PAYLOAD_LIMITS.bytes
+            )));
+        }
+        Ok(payload)
+    }
+
+    /// Reads a statement that is spelled exactly as [`Statement::to_payload`] spells it.
+    ///
+    /// # Errors
+    ///
+    /// [`StatementError`] for anything else: other fields, other types, another order or spacing, floats, digest sets
+    /// that are not complete, names that are not normal relative paths.
+    pub fn parse(payload: &[u8]) -> Result<Self, StatementError> {
+        let value = json::parse_strict(payload, PAYLOAD_LIMITS).map_err(StatementError::Json)?;
+        let statement: Self = serde_json::from_value(value).map_err(|error| StatementError::Shape(error.to_string()))?;
+        let spelled = statement.spell()?;
+        if spelled != payload {
+            let same = spelled.iter().zip(payload).take_while(|(a, b)| a == b).count();
+            return Err(StatementError::Spelling(same));
+        }
+        check::check(&statement).map_err(StatementError::Rule)?;
+        Ok(statement)
+    }
+
+    fn spell(&self) -> Result<Vec<u8>, StatementError> {
+        serde_json_canonicalizer::to_vec(self).map_err(|error| StatementError::Shape(error.to_string()))
+    }
+
+    /// Everything read.
+    #[must_use]
+    pub fn dependencies(&self) -> &[Resource] {
+        &self.predicate.build_definition.resolved_dependencies
+    }
+
+    /// What the user asked for.
+    #[must_use]
+    pub fn external(&self) -> &ExternalParameters {
+        &self.predicate.build_definition.external_parameters
+    }
+
+    /// What madmall adds.
+    #[must_use]
+    pub fn internal(&self) -> &Internal {
+        &self.predicate.build_definition.internal_parameters.madmall
+    }
+
+    /// Which run, and when.
+    #[must_use]
+    pub fn metadata(&self) -> &Metadata {
+        &self.predicate.run_details.metadata
+    }
+
+    /// The stage's part, if it is the receipt of a stage and not of a run.
+    #[must_use]
+    pub fn stage(&self) -> Option<(&StageParameters, &StageInternal)> {
+        self.external().stage.as_ref().zip(self.internal().stage.as_ref())
+    }
+
+    /// Whether it is the receipt of a stage that did what it should.
+    #[must_use]
+    pub fn is_stage_success(&self) -> bool {
+        self.stage().is_some() && self.internal().outcome == Outcome::Succeeded
+    }
+
+    /// The subject of that name.
+    #[must_use]
+    pub fn subject_named(&self, name: &str) -> Option<&Resource> {
+        let found = self.subject.binary_search_by(|subject| subject.name.as_str().cmp(name));
+        found.ok().map(|index| &self.subject[index])
+    }
+}
 
 /// A digest set as receipts carry it for a file.
 #[must_use]

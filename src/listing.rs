@@ -1,0 +1,139 @@
+//! The digests of several files together: a folder, or what a pattern finds.
+//!
+//! ```text
+//! blake3    canonical encoding in the domain "madmall listing v1": list of (str path, tag executable, digest BLAKE3)
+//! dirHash   SHA-256 of the lines `<sha256 of the file> <space> <space> <path> \n`: Go's Hash1 ("h1:"), in hexadecimal
+//! ```
+//!
+//! Both are over the files sorted by the bytes of their paths. Folders as such, owners and times are not in it.
+
+use camino::{Utf8Path, Utf8PathBuf};
+use sha2::Digest as _;
+
+use crate::canonical::CanonicalHasher;
+use crate::digest::{Digest, Digests, Sha256};
+
+/// A file of a listing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedFile {
+    /// Its path as it is seen in the workspace, in normal form.
+    pub path: Utf8PathBuf,
+    /// Whether its owner may execute it.
+    pub executable: bool,
+    /// Of its bytes.
+    pub digests: Digests,
+}
+
+/// The digests of a listing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListingDigests {
+    /// What identity uses.
+    pub blake3: Digest,
+    /// What other tools can check: in-toto's `dirHash`.
+    pub dir_hash: Sha256,
+}
+
+/// Why files are no listing.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum ListingError {
+    /// `dirHash` has no spelling for it.
+    #[error("the name `{}` holds a line break: rename the file", path.as_str().escape_debug())]
+    LineBreak {
+        /// The file.
+        path: Utf8PathBuf,
+    },
+    /// The same path twice.
+    #[error("`{path}` stands twice in one listing")]
+    Twice {
+        /// The path.
+        path: Utf8PathBuf,
+    },
+}
+
+/// The digests of `files`, in whatever order they are given.
+///
+/// # Errors
+///
+/// [`ListingError`] if a path holds a line break or stands there twice.
+pub fn listing_digests(files: &[ListedFile]) -> Result<ListingDigests, ListingError> {
+    let mut sorted: Vec<&ListedFile> = files.iter().collect();
+    sorted.sort_by(|a, b| bytes_of(&a.path).cmp(bytes_of(&b.path)));
+    if let Some(pair) = sorted.windows(2).find(|pair| pair[0].path == pair[1].path) {
+        let path = pair[0].path.clone();
+        return Err(ListingError::Twice { path });
+    }
+    let mut listing = CanonicalHasher::new("madmall listing v1");
+    listing.list(sorted.iter(), |h, file| {
+        h.str(file.path.as_str());
+        h.tag(u8::from(file.executable)).digest(file.digests.blake3);
+    });
+    let mut lines = sha2::Sha256::new();
+    for file in sorted {
+        if file.path.as_str().contains('\n') {
+            let path = file.path.clone();
+            return Err(ListingError::LineBreak { path });
+        }
+        lines.update(file.digests.sha256.to_hex());
+        lines.update("  ");
+        lines.update(file.path.as_str());
+        lines.update("\n");
+    }
+    Ok(ListingDigests {
+        blake3: listing.finish(),
+        dir_hash: Sha256::from_bytes(lines.finalize().into()),
+    })
+}
+
+fn bytes_of(path: &Utf8Path) -> &[u8] {
+    path.as_str().as_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(path: &str, text: &str, executable: bool) -> ListedFile {
+        ListedFile {
+            path: path.into(),
+            executable,
+            digests: Digests::of(text.as_bytes()),
+        }
+    }
+
+    #[test]
+    fn dir_hash_is_that_of_gos_hash1() {
+        // The same by hand: printf 'data for abc' | sha256sum, and so on; then sha256sum of the two lines.
+        let files = [file("def", "data for def", false), file("abc", "data for abc", false)];
+        let digests = listing_digests(&files).expect("a listing");
+        assert_eq!(
+            digests.dir_hash.to_hex(),
+            "5e586d448df4217993e3621a1b7eacb975bddb809c1167bdbf5412376b8b6228"
+        );
+    }
+
+    #[test]
+    fn order_does_not_matter_but_everything_else_does() {
+        let base = [file("a", "1", false), file("b/c", "2", false)];
+        let digests = listing_digests(&base).expect("a listing");
+        let turned = [base[1].clone(), base[0].clone()];
+        assert_eq!(listing_digests(&turned), Ok(digests));
+        for other in [
+            vec![],
+            vec![file("a", "1", false)],
+            vec![file("a", "1", true), file("b/c", "2", false)],
+            vec![file("a", "2", false), file("b/c", "2", false)],
+            vec![file("a", "1", false), file("b/d", "2", false)],
+        ] {
+            let other = listing_digests(&other).expect("a listing");
+            assert_ne!(other.blake3, digests.blake3);
+        }
+    }
+
+    #[test]
+    fn names_without_one_spelling_are_refused() {
+        let broken = [file("a\nb", "1", false)];
+        assert!(matches!(listing_digests(&broken), Err(ListingError::LineBreak { .. })));
+        let twice = [file("a", "1", false), file("a", "2", false)];
+        assert!(matches!(listing_digests(&twice), Err(ListingError::Twice { .. })));
+    }
+}

@@ -1,0 +1,355 @@
+//! What must hold between the fields of a statement, so that a reader can rely on it: nothing here looks at files.
+//!
+//! A statement is checked both before it is signed and after it was read.
+
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+
+use camino::Utf8PathBuf;
+
+use super::statement::{
+    BuildDefinition, CommandRecord, LOCAL_BUILDER, Outcome, PREDICATE_TYPE, ParamRecord, RUN_BUILD_TYPE, Repository,
+    Resource, Role, RunDetails, STAGE_BUILD_TYPE, STATEMENT_TYPE, StageInternal, StageParameters, Statement,
+    dependency_order,
+};
+use crate::digest::{Digest, Digests, Sha256};
+use crate::listing::{ListedFile, listing_digests};
+use crate::plan::Number;
+
+/// The longest name of a resource, in bytes.
+const MAX_NAME: usize = 4096;
+
+/// What is wrong, in words.
+type Checked<T = ()> = Result<T, String>;
+
+/// Checks everything that can be known from the statement alone. The text says the first thing that is wrong.
+pub(super) fn check(statement: &Statement) -> Checked {
+    require(
+        statement.statement_type == STATEMENT_TYPE,
+        "`_type` is not that of an in-toto Statement v1",
+    )?;
+    require(
+        statement.predicate_type == PREDICATE_TYPE,
+        "`predicateType` is not that of SLSA Provenance v1",
+    )?;
+    require(!statement.subject.is_empty(), "`subject` is empty")?;
+    let sorted = |pair: &[Resource]| pair[0].name < pair[1].name;
+    require(
+        statement.subject.windows(2).all(sorted),
+        "`subject` is not sorted by name, or names a file twice",
+    )?;
+    for subject in &statement.subject {
+        check_path(&subject.name)?;
+        check_file_digests(subject)?;
+    }
+    let definition = &statement.predicate.build_definition;
+    check_path(&definition.external_parameters.pipeline_file)?;
+    check_dependencies(definition)?;
+    check_made(definition)?;
+    check_details(&statement.predicate.run_details)?;
+    require(
+        statement.internal().logs.is_empty(),
+        "`logs` is not empty: this version knows no logs",
+    )?;
+    match (definition.build_type.as_str(), statement.stage()) {
+        (STAGE_BUILD_TYPE, Some((stage, internal))) => check_stage(statement, stage, internal),
+        (RUN_BUILD_TYPE, None) => check_run(statement),
+        (STAGE_BUILD_TYPE | RUN_BUILD_TYPE, _) => Err("`buildType` and `stage` do not go together".to_owned()),
+        (other, _) => Err(format!("`buildType` `{}` is not known", clip(other))),
+    }
+}
+
+fn check_stage(statement: &Statement, stage: &StageParameters, internal: &StageInternal) -> Checked {
+    require(
+        statement.external().stage.is_some() && statement.internal().stage.is_some(),
+        "`stage` stands on one side only",
+    )?;
+    for (what, text) in [("action", &internal.action), ("definition", &internal.definition)] {
+        text.parse::<Digest>().map_err(|error| format!("`{what}`: {error}"))?;
+    }
+    let is_program = !matches!(stage.command, CommandRecord::Builtin { .. });
+    require(
+        is_program == internal.system.is_some(),
+        "`system` stands with a built-in stage, or is missing with a program",
+    )?;
+    let ascending = |list: &[String]| list.windows(2).all(|pair| pair[0] < pair[1]);
+    require(ascending(&internal.sandbox), "`sandbox` is not sorted")?;
+    require(ascending(&stage.secrets), "`secrets` is not sorted")?;
+    for value in stage.params.values() {
+        check_param(value)?;
+    }
+    for dependency in statement.dependencies() {
+        let misplaced = matches!(dependency.role(), Role::Receipt { .. });
+        require(!misplaced, "the receipt of a stage has a dependency of role `receipt`")?;
+    }
+    match statement.internal().outcome {
+        Outcome::Succeeded => check_outputs(statement, stage),
+        Outcome::Exited(_) | Outcome::Signalled(_) | Outcome::Refused | Outcome::BrokeDeclaration => {
+            let is_own_log = |subject: &Resource| *subject.role() == Role::Log { stage: stage.name.clone() };
+            require(
+                statement.subject.iter().all(is_own_log),
+                "a failed stage has a subject that is not its log",
+            )
+        }
+        Outcome::Failed | Outcome::Interrupted => Err("the outcome is that of a run, not of a stage".to_owned()),
+    }
+}
+
+/// The subjects of a stage that did what it should are its outputs, all and only those.
+fn check_outputs(statement: &Statement, stage: &StageParameters) -> Checked {
+    let mut claimed = BTreeMap::new();
+    for subject in &statement.subject {
+        let Role::Output { output, stage: None } = subject.role() else {
+            return Err(format!("subject `{}` is not an output of the stage", clip(&subject.name)));
+        };
+        claimed.insert(output.clone(), subject.name.clone());
+    }
+    require(
+        claimed == stage.outputs && claimed.len() == statement.subject.len(),
+        "the subjects are not the stage's `outputs`",
+    )
+}
+
+fn check_run(statement: &Statement) -> Checked {
+    require(
+        statement.external().stage.is_none() && statement.internal().stage.is_none(),
+        "`stage` stands in the receipt of a run",
+    )?;
+    require(
+        matches!(
+            statement.internal().outcome,
+            Outcome::Succeeded | Outcome::Failed | Outcome::Interrupted
+        ),
+        "the outcome is that of a stage, not of a run",
+    )?;
+    let mut stages = Vec::new();
+    for dependency in statement.dependencies() {
+        match dependency.role() {
+            Role::Receipt { stage } => stages.push(stage.as_str()),
+            Role::Commit {} | Role::Definition {} => {}
+            _ => return Err(format!("a run does not depend on `{}`", clip(&dependency.name))),
+        }
+    }
+    require(!stages.is_empty(), "a run names no receipt")?;
+    stages.sort_unstable();
+    require(
+        stages.windows(2).all(|pair| pair[0] < pair[1]),
+        "a run names two receipts for one stage",
+    )?;
+    for subject in &statement.subject {
+        let stage = match subject.role() {
+            Role::Output { stage: Some(stage), .. } | Role::Log { stage } => stage,
+            _ => return Err(format!("subject `{}` is of no stage", clip(&subject.name))),
+        };
+        require(
+            stages.binary_search(&stage.as_str()).is_ok(),
+            "a subject is of a stage whose receipt is not named",
+        )?;
+    }
+    Ok(())
+}
+
+fn check_dependencies(definition: &BuildDefinition) -> Checked {
+    let dependencies = &definition.resolved_dependencies;
+    let ascending = |pair: &[Resource]| dependency_order(&pair[0], &pair[1]) == Ordering::Less;
+    require(
+        dependencies.windows(2).all(ascending),
+        "`resolvedDependencies` is not in order",
+    )?;
+    let mut inputs: BTreeMap<&str, &Resource> = BTreeMap::new();
+    let mut members: BTreeMap<&str, Vec<ListedFile>> = BTreeMap::new();
+    for dependency in dependencies {
+        match dependency.role() {
+            Role::Commit {} => check_commit(dependency)?,
+            Role::Definition {} => {
+                check_path(&dependency.name)?;
+                check_file_digests(dependency)?;
+            }
+            Role::Input { input, receipt } => {
+                check_path(&dependency.name)?;
+                if let Some(receipt) = receipt {
+                    receipt.parse::<Sha256>().map_err(|error| error.to_string())?;
+                    check_file_digests(dependency)?;
+                }
+                let first = inputs.insert(input, dependency).is_none();
+                require(first, "an input stands twice")?;
+            }
+            Role::Member { executable, input } => {
+                check_path(&dependency.name)?;
+                members.entry(input).or_default().push(ListedFile {
+                    path: Utf8PathBuf::from(&dependency.name),
+                    executable: *executable,
+                    digests: check_file_digests(dependency)?,
+                });
+            }
+            Role::Receipt { .. } => check_receipt(dependency)?,
+            Role::Tool { .. } => {
+                require(is_plain_name(&dependency.name), "the name of a tool is not a plain name")?;
+                check_file_digests(dependency)?;
+            }
+            Role::Log { .. } | Role::Output { .. } => {
+                return Err(format!("`{}` is no dependency by its role", clip(&dependency.name)));
+            }
+        }
+    }
+    for (input, dependency) in inputs {
+        check_input(dependency, &members.remove(input))?;
+    }
+    require(members.is_empty(), "a member is of an input that is not there")
+}
+
+/// An input is a file, or several files whose listing gives its digests.
+fn check_input(input: &Resource, members: &Option<Vec<ListedFile>>) -> Checked {
+    if input.digest.contains_key("sha256") {
+        require(members.is_none(), "an input that is a file has members")?;
+        return check_file_digests(input).map(drop);
+    }
+    let members = members.as_deref().unwrap_or_default();
+    let listing = listing_digests(members).map_err(|error| error.to_string())?;
+    require(
+        input.digest == super::statement::tree_digest_set(listing.blake3, listing.dir_hash),
+        "the digests of an input are not those of its members",
+    )
+}
+
+fn check_commit(dependency: &Resource) -> Checked {
+    let [(algorithm, hex)] = &dependency.digest.iter().collect::<Vec<_>>()[..] else {
+        return Err("the digest set of the commit is not `gitCommit` alone".to_owned());
+    };
+    require(
+        *algorithm == "gitCommit" && is_commit_id(hex) && dependency.name == "commit",
+        "the commit is not named `commit` with a digest `gitCommit`",
+    )
+}
+
+fn check_receipt(dependency: &Resource) -> Checked {
+    let id: Sha256 = dependency.name.parse().map_err(|error| format!("{error}"))?;
+    require(
+        dependency.digest == BTreeMap::from([("sha256".to_owned(), id.to_hex())]),
+        "a receipt is not named by its digest `sha256`",
+    )
+}
+
+fn check_made(definition: &BuildDefinition) -> Checked {
+    let made = &definition.internal_parameters.madmall.made;
+    let is_git = made.repository == Repository::Git;
+    require(is_git == made.commit.is_some(), "`made` has a repository without a commit, or a commit without one")?;
+    require(is_git || made.differs.is_empty(), "`made` compares with a commit that it does not name")?;
+    let dependencies = &definition.resolved_dependencies;
+    let commit = dependencies.iter().find(|d| matches!(d.role(), Role::Commit {}));
+    require(
+        commit.and_then(|d| d.digest.get("gitCommit")) == made.commit.as_ref(),
+        "the commit of `made` is not the one among the dependencies",
+    )?;
+    require(
+        made.differs.windows(2).all(|pair| pair[0] < pair[1]),
+        "`differs` is not sorted",
+    )?;
+    for path in &made.differs {
+        let is_used = |d: &&Resource| d.name == *path && is_repository_file(d);
+        require(
+            dependencies.iter().any(|d| is_used(&d)),
+            "`differs` names a file that is no dependency",
+        )?;
+    }
+    Ok(())
+}
+
+/// Whether `dependency` is a file that a commit could hold: a definition, or a source that is one file.
+#[must_use]
+pub fn is_repository_file(dependency: &Resource) -> bool {
+    match dependency.role() {
+        Role::Definition {} | Role::Member { .. } => true,
+        Role::Input { receipt: None, .. } => dependency.digest.contains_key("sha256"),
+        _ => false,
+    }
+}
+
+fn check_details(details: &RunDetails) -> Checked {
+    require(details.builder.id == LOCAL_BUILDER, "the builder is not known")?;
+    require(
+        details.builder.version.contains_key("madmall") && details.builder.version.len() == 1,
+        "the builder's `version` is not that of `madmall` alone",
+    )?;
+    require(
+        is_run_id(&details.metadata.invocation_id),
+        "`invocationId` is not a run id",
+    )?;
+    for time in [&details.metadata.started_on, &details.metadata.finished_on] {
+        let parsed: Option<jiff::Timestamp> = time.parse().ok();
+        let respelled = parsed.map(|parsed| parsed.strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
+        require(
+            respelled.as_ref() == Some(time),
+            "a time is not RFC 3339, UTC, in whole seconds",
+        )?;
+    }
+    Ok(())
+}
+
+fn check_param(value: &ParamRecord) -> Checked {
+    match value {
+        ParamRecord::Number(text) => require(
+            Number::parse(text).is_some_and(|number| number.as_str() == text),
+            "a number is not in shortest form",
+        ),
+        ParamRecord::List(items) => items.iter().try_for_each(check_param),
+        ParamRecord::Map(map) => map.values().try_for_each(check_param),
+        ParamRecord::Null | ParamRecord::Boolean(_) | ParamRecord::String(_) => Ok(()),
+    }
+}
+
+/// The digest set of a file: `blake3` and `sha256`, both and only those.
+fn check_file_digests(resource: &Resource) -> Checked<Digests> {
+    file_digests(resource).ok_or_else(|| {
+        let name = clip(&resource.name);
+        format!("the digest set of `{name}` is not `blake3` and `sha256`, each 64 lower-case hexadecimal digits")
+    })
+}
+
+/// Both digests of a resource that is a file; `None` if its digest set is another.
+#[must_use]
+pub fn file_digests(resource: &Resource) -> Option<Digests> {
+    let digest = &resource.digest;
+    if digest.len() != 2 {
+        return None;
+    }
+    Some(Digests {
+        blake3: Digest::from_hex(digest.get("blake3")?).ok()?,
+        sha256: Sha256::from_hex(digest.get("sha256")?).ok()?,
+    })
+}
+
+/// A path of a file, or a pattern, in the workspace: relative, in normal form, without control characters.
+fn check_path(path: &str) -> Checked {
+    let normal = path.split('/').all(|name| !matches!(name, "" | "." | ".."));
+    if normal && path.len() <= MAX_NAME && !path.contains(|c: char| c.is_control()) {
+        return Ok(());
+    }
+    Err(format!(
+        "`{}` is not a relative path in normal form",
+        clip(path).escape_debug()
+    ))
+}
+
+fn is_plain_name(name: &str) -> bool {
+    !name.is_empty() && name.len() <= MAX_NAME && !name.contains(|c: char| c == '/' || c == '\\' || c.is_control())
+}
+
+/// Whether `text` can be a run id, and so the name of a file: letters, digits, `-` and `_`, at most 200 of them.
+#[must_use]
+pub fn is_run_id(text: &str) -> bool {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+    (1..=200).contains(&text.len()) && text.bytes().all(allowed) && text.as_bytes()[0].is_ascii_alphanumeric()
+}
+
+fn is_commit_id(hex: &str) -> bool {
+    matches!(hex.len(), 40 | 64) && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+fn require(holds: bool, otherwise: &str) -> Checked {
+    if holds { Ok(()) } else { Err(otherwise.to_owned()) }
+}
+
+fn clip(text: &str) -> String {
+    text.chars().take(120).collect()
+}

@@ -1,0 +1,329 @@
+//! Where the user's key is kept, and how it gets there.
+//!
+//! ```text
+//! $MADMALL_CONFIG_DIR, else $XDG_CONFIG_HOME/madmall, else $HOME/.config/madmall     mode 0700
+//!   signing-key.pem      PKCS#8, mode 0600
+//!   policy.json          whom the user trusts: to begin with, this key alone (see `trust`)
+//! ```
+
+use std::fs::File;
+use std::io::{self, Read as _, Write as _};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use zeroize::{Zeroize as _, Zeroizing};
+
+use super::key::{ParseKeyError, SigningKey};
+use super::trust::Policy;
+
+/// The name of the key's file in the configuration folder.
+pub const KEY_FILE: &str = "signing-key.pem";
+/// The name of the policy's file in the configuration folder.
+pub const POLICY_FILE: &str = "policy.json";
+/// A PEM of an Ed25519 key has 119 bytes.
+const MAX_KEY_FILE: u64 = 64 * 1024;
+
+/// Where keys may come from. The values of environment variables are arguments, so that a test can choose them.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct KeySources<'a> {
+    /// `MADMALL_SIGNING_KEY`: PEM text, or the path of a file with it.
+    pub signing_key: Option<&'a str>,
+    /// The configuration folder; see [`config_dir`].
+    pub config_dir: Option<&'a Utf8Path>,
+}
+
+/// A key, and where it came from.
+#[derive(Debug)]
+pub struct LoadedKey {
+    /// The key.
+    pub key: SigningKey,
+    /// Where it came from.
+    pub origin: KeyOrigin,
+}
+
+/// Where a key came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeyOrigin {
+    /// `MADMALL_SIGNING_KEY`.
+    Environment,
+    /// The configuration folder.
+    Kept {
+        /// The file.
+        path: Utf8PathBuf,
+    },
+    /// Made just now; the user should be told.
+    Made {
+        /// The file.
+        path: Utf8PathBuf,
+    },
+}
+
+/// Why there is no key to sign with. All of these end with code 7 before anything runs.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// Nowhere to look and nowhere to keep one.
+    #[error("no folder to keep a signing key in: set `HOME`, `MADMALL_CONFIG_DIR` or `MADMALL_SIGNING_KEY`")]
+    NoFolder,
+    /// The key's file, or its folder.
+    #[error("cannot {verb} `{path}`")]
+    File {
+        /// What was tried.
+        verb: &'static str,
+        /// What with.
+        path: Utf8PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Others can read the key.
+    #[error("others can read the signing key `{path}` (mode {mode:04o}): type `chmod 600 {path}`")]
+    Exposed {
+        /// The file.
+        path: Utf8PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// What is there is no key.
+    #[error("`{place}` holds no key to sign with")]
+    Unreadable {
+        /// A file, or the variable.
+        place: String,
+        /// Why.
+        source: ParseKeyError,
+    },
+    /// The system has no random bytes.
+    #[error("cannot make a signing key: {0}")]
+    Random(getrandom::Error),
+}
+
+/// The user's configuration folder, from the values of `MADMALL_CONFIG_DIR`, `XDG_CONFIG_HOME` and `HOME`. Empty and
+/// (for the last two) relative values count as not set.
+#[must_use]
+pub fn config_dir(madmall: Option<&str>, xdg: Option<&str>, home: Option<&str>) -> Option<Utf8PathBuf> {
+    let absolute = |value: Option<&str>| value.map(Utf8PathBuf::from).filter(|path| path.is_absolute());
+    let own = madmall.filter(|value| !value.is_empty()).map(Utf8PathBuf::from);
+    own.or_else(|| absolute(xdg).map(|path| path.join("madmall")))
+        .or_else(|| absolute(home).map(|path| path.join(".config/madmall")))
+}
+
+/// The key to sign with, if there is one already.
+///
+/// # Errors
+///
+/// [`KeyError`] if what is there cannot be used.
+pub fn load(sources: KeySources<'_>) -> Result<Option<LoadedKey>, KeyError> {
+    if let Some(value) = sources.signing_key.filter(|value| !value.trim().is_empty()) {
+        let origin = KeyOrigin::Environment;
+        let key = match value.trim_start().starts_with("-----BEGIN") {
+            true => SigningKey::from_pem(value).map_err(|source| KeyError::Unreadable {
+                place: "MADMALL_SIGNING_KEY".to_owned(),
+                source,
+            })?,
+            false => read_key(Utf8Path::new(value.trim()))?,
+        };
+        return Ok(Some(LoadedKey { key, origin }));
+    }
+    let Some(folder) = sources.config_dir else {
+        return Ok(None);
+    };
+    let path = folder.join(KEY_FILE);
+    match read_key(&path) {
+        Ok(key) => Ok(Some(LoadedKey {
+            key,
+            origin: KeyOrigin::Kept { path },
+        })),
+        Err(KeyError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The key to sign with; if there is none, makes one in the configuration folder. Beside a key that is kept there stands
+/// the user's own policy: it too is made if it is missing.
+///
+/// Two processes that do this at once end with the same key.
+///
+/// # Errors
+///
+/// [`KeyError`] if no key can be read or kept.
+pub fn load_or_make(sources: KeySources<'_>) -> Result<LoadedKey, KeyError> {
+    let loaded = match load(sources)? {
+        Some(loaded) => loaded,
+        None => make(sources.config_dir.ok_or(KeyError::NoFolder)?)?,
+    };
+    if let (KeyOrigin::Kept { .. } | KeyOrigin::Made { .. }, Some(folder)) = (&loaded.origin, sources.config_dir) {
+        let policy = Policy::own(&loaded.key.public());
+        publish_new(folder, POLICY_FILE, policy.to_json().as_bytes())?;
+    }
+    Ok(loaded)
+}
+
+fn make(folder: &Utf8Path) -> Result<LoadedKey, KeyError> {
+    make_folder(folder).map_err(|source| failed("make the folder", folder, source))?;
+    let key = SigningKey::generate().map_err(KeyError::Random)?;
+    let path = folder.join(KEY_FILE);
+    let made = publish_new(folder, KEY_FILE, key.to_pem().as_bytes())?;
+    if made {
+        let origin = KeyOrigin::Made { path };
+        return Ok(LoadedKey { key, origin });
+    }
+    // Another process was first: its key is the user's key.
+    let key = read_key(&path)?;
+    let origin = KeyOrigin::Kept { path };
+    Ok(LoadedKey { key, origin })
+}
+
+/// Writes a file that others cannot read and that appears whole, unless one of that name is there already. Returns
+/// whether it was written.
+fn publish_new(folder: &Utf8Path, name: &str, bytes: &[u8]) -> Result<bool, KeyError> {
+    let path = folder.join(name);
+    let failed = |source| failed("write", &path, source);
+    if path.symlink_metadata().is_ok() {
+        return Ok(false);
+    }
+    // A temporary file is made with mode 0600 and O_EXCL.
+    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
+    file.write_all(bytes).map_err(failed)?;
+    file.as_file().sync_all().map_err(failed)?;
+    match file.persist_noclobber(&path) {
+        Ok(_) => {}
+        Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
+        Err(error) => return Err(failed(error.error)),
+    }
+    // After a crash the name may be lost although the bytes are safe.
+    File::open(folder).and_then(|f| f.sync_all()).map_err(failed)?;
+    Ok(true)
+}
+
+fn read_key(path: &Utf8Path) -> Result<SigningKey, KeyError> {
+    let failed = |source| failed("read", path, source);
+    let file = File::open(path).map_err(failed)?;
+    check_mode(path, &file)?;
+    let mut text = Zeroizing::new(String::new());
+    file.take(MAX_KEY_FILE).read_to_string(&mut text).map_err(failed)?;
+    let key = SigningKey::from_pem(&text).map_err(|source| KeyError::Unreadable {
+        place: path.to_string(),
+        source,
+    });
+    text.zeroize();
+    key
+}
+
+fn failed(verb: &'static str, path: &Utf8Path, source: io::Error) -> KeyError {
+    let path = path.to_owned();
+    KeyError::File { verb, path, source }
+}
+
+#[cfg(unix)]
+fn make_folder(folder: &Utf8Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
+#[cfg(not(unix))]
+fn make_folder(folder: &Utf8Path) -> io::Result<()> {
+    std::fs::create_dir_all(folder)
+}
+
+#[cfg(unix)]
+fn check_mode(path: &Utf8Path, file: &File) -> Result<(), KeyError> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let found = file.metadata().map_err(|source| failed("read", path, source))?;
+    let mode = found.permissions().mode() & 0o7777;
+    if mode & 0o077 == 0 {
+        return Ok(());
+    }
+    let path = path.to_owned();
+    Err(KeyError::Exposed { path, mode })
+}
+
+#[cfg(not(unix))]
+fn check_mode(_path: &Utf8Path, _file: &File) -> Result<(), KeyError> {
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder() -> (tempfile::TempDir, Utf8PathBuf) {
+        let temp = tempfile::tempdir().expect("a temporary folder");
+        let path = Utf8PathBuf::from_path_buf(temp.path().join("config/madmall")).expect("UTF-8");
+        (temp, path)
+    }
+
+    fn sources(config_dir: &Utf8Path) -> KeySources<'_> {
+        KeySources {
+            signing_key: None,
+            config_dir: Some(config_dir),
+        }
+    }
+
+    #[test]
+    fn a_key_is_made_once_and_then_kept_with_a_policy_that_trusts_it() {
+        let (_temp, path) = folder();
+        assert!(load(sources(&path)).expect("no error").is_none());
+        let made = load_or_make(sources(&path)).expect("a key");
+        let kept = load_or_make(sources(&path)).expect("a key");
+        assert!(matches!(made.origin, KeyOrigin::Made { .. }));
+        assert!(matches!(kept.origin, KeyOrigin::Kept { .. }));
+        assert_eq!(made.key.public(), kept.key.public());
+        let policy = std::fs::read(path.join(POLICY_FILE)).expect("the policy");
+        let policy = Policy::parse(&policy).expect("a policy");
+        assert_eq!(policy, Policy::own(&made.key.public()));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_key_that_others_can_read_is_refused_with_the_command_to_type() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let (_temp, path) = folder();
+        load_or_make(sources(&path)).expect("a key");
+        let mode = |p: &Utf8Path| std::fs::metadata(p).expect("there").permissions().mode() & 0o777;
+        let key = path.join(KEY_FILE);
+        assert_eq!((mode(&path), mode(&key)), (0o700, 0o600));
+        std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o640)).expect("own file");
+        let error = load(sources(&path)).expect_err("must be refused");
+        assert!(error.to_string().contains("chmod 600"), "{error}");
+    }
+
+    #[test]
+    fn processes_that_race_end_with_one_key() {
+        let (_temp, path) = folder();
+        let keys: Vec<_> = std::thread::scope(|scope| {
+            let handles: Vec<_> = (0..8)
+                .map(|_| scope.spawn(|| load_or_make(sources(&path)).expect("a key").key.public().to_hex()))
+                .collect();
+            handles.into_iter().map(|h| h.join().expect("no panic")).collect()
+        });
+        assert!(keys.windows(2).all(|pair| pair[0] == pair[1]), "{keys:?}");
+    }
+
+    #[test]
+    fn the_environment_gives_a_key_as_text_or_path_and_nothing_is_written() {
+        let (_temp, path) = folder();
+        let key = SigningKey::from_seed(&[7; 32]);
+        let pem = key.to_pem();
+        let by_text = KeySources {
+            signing_key: Some(&pem),
+            config_dir: Some(&path),
+        };
+        let loaded = load_or_make(by_text).expect("a key");
+        assert_eq!(loaded.key.public(), key.public());
+        assert!(!path.exists());
+        let other = load_or_make(sources(&path)).expect("a key").key.public();
+        let file = path.join(KEY_FILE);
+        let by_path = KeySources {
+            signing_key: Some(file.as_str()),
+            config_dir: None,
+        };
+        assert_eq!(load_or_make(by_path).expect("a key").key.public(), other);
+    }
+
+    #[test]
+    fn without_any_folder_the_error_says_what_to_set() {
+        let error = load_or_make(KeySources::default()).expect_err("nowhere");
+        assert!(error.to_string().contains("MADMALL_CONFIG_DIR"));
+        assert_eq!(config_dir(None, Some(""), Some("/h")).as_deref(), Some("/h/.config/madmall".into()));
+        assert_eq!(config_dir(None, Some("/x"), Some("/h")).as_deref(), Some("/x/madmall".into()));
+        assert_eq!(config_dir(Some("/m"), Some("/x"), None).as_deref(), Some("/m".into()));
+        assert_eq!(config_dir(None, Some("relative"), None), None);
+    }
+}
