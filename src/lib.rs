@@ -10,6 +10,7 @@
 //! ```
 
 pub mod canonical;
+pub mod consent;
 pub mod digest;
 pub mod exit_code;
 pub mod json;
