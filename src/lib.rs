@@ -10,6 +10,7 @@
 //! ```
 
 pub mod canonical;
+pub mod compat;
 pub mod consent;
 pub mod digest;
 pub mod exit_code;
