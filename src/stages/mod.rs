@@ -1,6 +1,8 @@
 //! The stages that come with madmall. The runner treats them as it treats programs, except that they run in its own
 //! process, are identified by name and revision, and read their inputs where they lie.
 
+pub mod ingest;
+
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -137,7 +139,7 @@ pub enum StageError {
 pub struct Refusal {
     /// One line.
     pub summary: String,
-    /// For ingest: `data/raw/x.ndjson:5000: /payload/label: 5 is not of type "string" or "null"`.
+    /// For ingest: `data/raw/x.ndjson:5000: /payload/label: is not of type "null" or "string" [type]`; never a value.
     pub details: Vec<String>,
 }
 
@@ -148,4 +150,4 @@ pub fn builtin(name: &str) -> Option<&'static Builtin> {
 }
 
 /// Every stage that comes with madmall.
-pub const BUILTINS: &[Builtin] = &[];
+pub const BUILTINS: &[Builtin] = &[ingest::BUILTIN];
