@@ -6,7 +6,7 @@
 //! | a built-in's name, revision and, where it matters, purpose | the stage's name, the pipeline's name |
 //! | a program's argv or text, its environment, OS and architecture | `PATH`, secrets, what a tool's version is |
 //! | parameters with defaults filled in | comments, order and layout of the YAML |
-//! | each input's name and digest (and path, for programs) | threads, where it ran, the sandbox |
+//! | each input's name and digest (and path and executable bit, for programs) | threads, where it ran, the sandbox |
 //! | names and paths of outputs | the commit, whether the tree was dirty |
 //!
 //! The *definition* is the same without the digests of inputs and the values of variables: what a commit alone says.
@@ -18,14 +18,24 @@ use camino::Utf8Path;
 use super::{Command, InputSource, ParamValue, Plan, Stage};
 use crate::canonical::CanonicalHasher;
 use crate::digest::Digest;
+use crate::receipt::statement::{CommandRecord, ParamRecord, StageParameters};
 
 /// What an action needs to know besides the stage: what its inputs and variables hold now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resolved {
-    /// The digest of each of [`Stage::inputs`], in their order: a file's BLAKE3, or the listing's of several files.
-    pub inputs: Vec<Digest>,
+    /// What each of [`Stage::inputs`] holds, in their order.
+    pub inputs: Vec<ResolvedInput>,
     /// The value of each of [`Stage::env`], in their order; `None` if it is not set.
     pub env: Vec<Option<String>>,
+}
+
+/// What an input holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ResolvedInput {
+    /// A file's BLAKE3, or the listing's of several files.
+    pub digest: Digest,
+    /// Whether it is one file that may be executed (of several files, the listing says so).
+    pub executable: bool,
 }
 
 /// The system that programs run on, as part of their action: operating system and architecture.
@@ -39,15 +49,19 @@ pub fn system() -> String {
 pub fn action_digest(plan: &Plan, stage: &Stage, resolved: &Resolved) -> Digest {
     let mut hasher = CanonicalHasher::new("madmall action v1");
     add_stage(&mut hasher, plan, stage);
-    hasher.list(&resolved.inputs, |h, digest| {
-        h.digest(*digest);
+    let sees_modes = !is_builtin(stage);
+    hasher.list(&resolved.inputs, |h, input| {
+        h.digest(input.digest);
+        if sees_modes {
+            h.tag(u8::from(input.executable));
+        }
     });
     hasher.list(&resolved.env, |h, value| {
         h.option(value.as_ref(), |h, value| {
             h.str(value);
         });
     });
-    if !is_builtin(stage) {
+    if sees_modes {
         hasher.str(&system());
     }
     hasher.finish()
@@ -68,6 +82,35 @@ pub fn input_path<'a>(plan: &'a Plan, source: &'a InputSource) -> &'a Utf8Path {
         InputSource::File { path } | InputSource::Folder { path, .. } => path,
         InputSource::Glob { pattern, .. } => Utf8Path::new(pattern),
         InputSource::Output { stage, output } => &plan.stages[stage.index()].outputs[*output].path,
+    }
+}
+
+/// `stage` as a receipt spells it.
+#[must_use]
+pub fn parameters(stage: &Stage, resolved: &Resolved) -> StageParameters {
+    let command = match &stage.command {
+        Command::Builtin { name, revision, .. } => CommandRecord::Builtin {
+            name: name.clone(),
+            revision: *revision,
+        },
+        Command::Argv(argv) => CommandRecord::Argv(argv.clone()),
+        Command::Shell(text) => CommandRecord::Shell(text.clone()),
+    };
+    StageParameters {
+        command,
+        environment: stage.env.iter().cloned().zip(resolved.env.iter().cloned()).collect(),
+        name: stage.name.clone(),
+        outputs: stage
+            .outputs
+            .iter()
+            .map(|output| (output.name.clone(), output.path.to_string()))
+            .collect(),
+        params: stage
+            .params
+            .iter()
+            .map(|(name, value)| (name.clone(), ParamRecord::from(value)))
+            .collect(),
+        secrets: stage.secrets.clone(),
     }
 }
 

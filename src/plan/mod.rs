@@ -2,6 +2,7 @@
 
 pub mod action;
 mod model;
+pub mod stale;
 
 pub use model::{
     Command, DefinitionFile, Input, InputSource, Number, Output, ParamValue, Plan, SandboxMode, Stage, StageId,

@@ -30,6 +30,8 @@ pub struct DefinitionFile {
     pub path: Utf8PathBuf,
     /// Of the bytes that were parsed.
     pub digests: Digests,
+    /// How many bytes those were.
+    pub size: u64,
 }
 
 /// A stage of one plan.

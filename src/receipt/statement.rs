@@ -352,6 +352,9 @@ pub enum Role {
     },
     /// An output of the stage (of a run: of the stage named).
     Output {
+        /// Whether its owner may execute it; not written if not.
+        #[serde(default, skip_serializing_if = "is_false")]
+        executable: bool,
         /// Its name in the stage.
         output: String,
         /// In a run's receipt: the stage.
@@ -480,7 +483,8 @@ impl Statement {
     /// that are not complete, names that are not normal relative paths.
     pub fn parse(payload: &[u8]) -> Result<Self, StatementError> {
         let value = json::parse_strict(payload, PAYLOAD_LIMITS).map_err(StatementError::Json)?;
-        let statement: Self = serde_json::from_value(value).map_err(|error| StatementError::Shape(error.to_string()))?;
+        let statement: Self =
+            serde_json::from_value(value).map_err(|error| StatementError::Shape(error.to_string()))?;
         let spelled = statement.spell()?;
         if spelled != payload {
             let same = spelled.iter().zip(payload).take_while(|(a, b)| a == b).count();
@@ -567,4 +571,9 @@ impl From<&ParamValue> for ParamRecord {
             ParamValue::Map(map) => Self::Map(map.iter().map(|(k, v)| (k.clone(), v.into())).collect()),
         }
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+fn is_false(value: &bool) -> bool {
+    !*value
 }

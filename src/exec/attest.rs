@@ -1,0 +1,247 @@
+//! What happened, as statements to sign.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::inputs::InputState;
+use crate::digest::{Digest, Digests};
+use crate::git::UsedFile;
+use crate::plan::action::{Resolved, definition_digest, parameters, system};
+use crate::plan::{Command, DefinitionFile, Plan, Stage};
+use crate::receipt::statement::{
+    BuildDefinition, Builder, ExternalParameters, Internal, InternalParameters, LOCAL_BUILDER, Made, Metadata, Outcome,
+    Predicate, RUN_BUILD_TYPE, ReceiptId, Resource, Role, RunDetails, STAGE_BUILD_TYPE, StageInternal, StageParameters,
+    Statement,
+};
+
+/// A stage that has ended, well or not.
+pub struct StageRecord<'a> {
+    /// The plan that it is of.
+    pub plan: &'a Plan,
+    /// The stage.
+    pub stage: &'a Stage,
+    /// Its action.
+    pub action: Digest,
+    /// What the action was made of.
+    pub resolved: &'a Resolved,
+    /// Its inputs, in the order of [`Stage::inputs`].
+    pub inputs: &'a [InputState],
+    /// The programs that were run.
+    pub tools: &'a [(String, Digests)],
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Its outputs, or its log.
+    pub subject: Vec<Resource>,
+    /// The commit.
+    pub made: Made,
+    /// The run and when.
+    pub times: Times<'a>,
+}
+
+/// Which run, and when.
+#[derive(Clone, Copy)]
+pub struct Times<'a> {
+    /// The run id.
+    pub run: &'a str,
+    /// When it began.
+    pub started: Timestamp,
+    /// When it ended.
+    pub finished: Timestamp,
+}
+
+/// The statement about a stage.
+#[must_use]
+pub fn stage_statement(record: StageRecord<'_>) -> Statement {
+    let StageRecord { plan, stage, .. } = record;
+    let mut dependencies = vec![];
+    dependencies.extend(record.made.commit.as_ref().map(Resource::commit));
+    for file in definition_files(plan, stage) {
+        dependencies.push(definition(file));
+    }
+    for (input, state) in stage.inputs.iter().zip(record.inputs) {
+        dependencies.extend(state.resources(&input.name));
+    }
+    for (name, digests) in record.tools {
+        dependencies.push(Resource::file(name, digests, Role::Tool { version: None }));
+    }
+    let is_program = !matches!(stage.command, Command::Builtin { .. });
+    let parts = Parts {
+        build_type: STAGE_BUILD_TYPE,
+        pipeline: &plan.pipeline,
+        pipeline_file: plan.pipeline_file.as_str(),
+        purpose: plan.purpose.as_deref(),
+        stage: Some(parameters(stage, record.resolved)),
+        internal: Some(StageInternal {
+            action: record.action.to_string(),
+            definition: definition_digest(plan, stage).to_string(),
+            sandbox: Vec::new(),
+            system: is_program.then(system),
+        }),
+        outcome: record.outcome,
+        made: record.made,
+        dependencies,
+        subject: record.subject,
+        times: (
+            record.times.run.to_owned(),
+            rfc3339(record.times.started),
+            rfc3339(record.times.finished),
+        ),
+    };
+    parts.into_statement()
+}
+
+/// A run that has ended: what its receipts say together. `stages` are the receipts of all its stages, cached ones too,
+/// each with the stage's name.
+pub struct RunRecord<'a> {
+    /// The pipeline's name.
+    pub pipeline: &'a str,
+    /// The pipeline file.
+    pub pipeline_file: &'a str,
+    /// The pipeline's purpose.
+    pub purpose: Option<&'a str>,
+    /// The files that define it.
+    pub definitions: Vec<Resource>,
+    /// Stage name, its receipt, and the receipt's subject.
+    pub stages: Vec<(String, ReceiptId, Vec<Resource>)>,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The commit.
+    pub made: Made,
+    /// Run id, began, ended (RFC 3339).
+    pub times: (String, String, String),
+}
+
+/// The statement about a run.
+#[must_use]
+pub fn run_statement(record: RunRecord<'_>) -> Statement {
+    let mut dependencies = record.definitions;
+    dependencies.extend(record.made.commit.as_ref().map(Resource::commit));
+    let mut subject = Vec::new();
+    for (stage, id, resources) in record.stages {
+        dependencies.push(Resource::receipt(id, &stage));
+        subject.extend(resources.into_iter().map(|mut resource| {
+            if let Role::Output { stage: of, .. } = &mut resource.annotations.madmall {
+                *of = Some(stage.clone());
+            }
+            resource
+        }));
+    }
+    let parts = Parts {
+        build_type: RUN_BUILD_TYPE,
+        pipeline: record.pipeline,
+        pipeline_file: record.pipeline_file,
+        purpose: record.purpose,
+        stage: None,
+        internal: None,
+        outcome: record.outcome,
+        made: record.made,
+        dependencies,
+        subject,
+        times: record.times,
+    };
+    parts.into_statement()
+}
+
+/// The files of the repository that `stage` uses: those that define it, and its sources.
+#[must_use]
+pub fn files_used<'a>(plan: &'a Plan, stage: &Stage, inputs: &'a [InputState]) -> Vec<UsedFile<'a>> {
+    let mut files: Vec<_> = definition_files(plan, stage).map(used).collect();
+    for input in inputs.iter().filter(|input| input.receipt.is_none()) {
+        files.extend(input.files().iter().map(|file| UsedFile {
+            path: &file.path,
+            digests: file.hashed.digests,
+            size: file.hashed.stamp.size(),
+        }));
+    }
+    files
+}
+
+/// A file that says what stages are, as one to compare with the commit.
+#[must_use]
+pub fn used(file: &DefinitionFile) -> UsedFile<'_> {
+    UsedFile {
+        path: &file.path,
+        digests: file.digests,
+        size: file.size,
+    }
+}
+
+/// A file that says what stages are, as a dependency.
+#[must_use]
+pub fn definition(file: &DefinitionFile) -> Resource {
+    Resource::file(file.path.as_str(), &file.digests, Role::Definition {})
+}
+
+/// The files that say what `stage` is: the pipeline's, and its own if it has one.
+pub fn definition_files<'a>(plan: &'a Plan, stage: &Stage) -> impl Iterator<Item = &'a DefinitionFile> {
+    let own = stage.definition_file.filter(|index| *index != 0);
+    [Some(0), own]
+        .into_iter()
+        .flatten()
+        .map(|index| &plan.definition_files[index])
+}
+
+/// A time as receipts have it: UTC, whole seconds.
+#[must_use]
+pub fn rfc3339(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+/// What stage and run statements are both made of.
+struct Parts<'a> {
+    build_type: &'a str,
+    pipeline: &'a str,
+    pipeline_file: &'a str,
+    purpose: Option<&'a str>,
+    stage: Option<StageParameters>,
+    internal: Option<StageInternal>,
+    outcome: Outcome,
+    made: Made,
+    dependencies: Vec<Resource>,
+    subject: Vec<Resource>,
+    times: (String, String, String),
+}
+
+impl Parts<'_> {
+    fn into_statement(self) -> Statement {
+        let (invocation_id, started_on, finished_on) = self.times;
+        let build_definition = BuildDefinition {
+            build_type: self.build_type.to_owned(),
+            external_parameters: ExternalParameters {
+                pipeline: self.pipeline.to_owned(),
+                pipeline_file: self.pipeline_file.to_owned(),
+                purpose: self.purpose.map(str::to_owned),
+                stage: self.stage,
+            },
+            internal_parameters: InternalParameters {
+                madmall: Internal {
+                    logs: Vec::new(),
+                    made: self.made,
+                    outcome: self.outcome,
+                    stage: self.internal,
+                },
+            },
+            resolved_dependencies: self.dependencies,
+        };
+        let version = BTreeMap::from([("madmall".to_owned(), env!("CARGO_PKG_VERSION").to_owned())]);
+        let run_details = RunDetails {
+            builder: Builder {
+                id: LOCAL_BUILDER.to_owned(),
+                version,
+            },
+            metadata: Metadata {
+                finished_on,
+                invocation_id,
+                started_on,
+            },
+        };
+        Statement::new(
+            self.subject,
+            Predicate {
+                build_definition,
+                run_details,
+            },
+        )
+    }
+}

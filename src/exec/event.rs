@@ -1,0 +1,158 @@
+//! What a run tells while it goes on, and how its stages end.
+
+use std::time::Duration;
+
+use camino::Utf8PathBuf;
+
+use super::process::Ended;
+use super::root::Breach;
+use crate::plan::StageId;
+use crate::plan::stale::Stale;
+use crate::receipt::statement::ReceiptId;
+use crate::stages::{Progress, Refusal};
+
+/// Something that happened in a run.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// A stage runs, for these reasons.
+    Started {
+        /// Which.
+        stage: StageId,
+        /// Why.
+        why: &'a [Stale],
+    },
+    /// A stage is this far.
+    Progress {
+        /// Which.
+        stage: StageId,
+        /// How far.
+        progress: Progress,
+    },
+    /// A stage is done with, one way or another.
+    Finished {
+        /// Which.
+        stage: StageId,
+        /// How.
+        report: &'a StageReport,
+    },
+    /// Something that the user should know.
+    Note(Note),
+}
+
+/// Something that the user should know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Note {
+    /// Another run has the workspace; this one waits.
+    Waiting {
+        /// What the other wrote of itself.
+        holder: String,
+    },
+    /// A run that died had finished stages; their receipts are published now.
+    Recovered {
+        /// The run.
+        run: String,
+    },
+    /// Bytes that no believed receipt claims were moved out of an output's place.
+    Displaced {
+        /// The output's path.
+        path: Utf8PathBuf,
+        /// Where they are now, relative to the workspace.
+        to: Utf8PathBuf,
+    },
+    /// Somebody else's receipt for the same action has the same outputs.
+    Confirmed {
+        /// The stage.
+        stage: StageId,
+        /// Who signed it.
+        keyid: String,
+    },
+    /// Somebody else's receipt for the same action has other outputs (`W-DIVERGED`).
+    Diverged {
+        /// The stage.
+        stage: StageId,
+        /// Who signed it.
+        keyid: String,
+        /// The output.
+        path: Utf8PathBuf,
+    },
+    /// The user interrupted; stages are being ended.
+    Interrupting,
+    /// The repository could not be read; receipts say so.
+    NoRepository {
+        /// Why, and what to do.
+        why: String,
+    },
+}
+
+/// How a stage ended.
+#[derive(Debug)]
+pub struct StageReport {
+    /// The end.
+    pub outcome: StageOutcome,
+    /// How long it took, the checks included.
+    pub elapsed: Duration,
+    /// Why it ran, if it did.
+    pub why: Vec<Stale>,
+}
+
+/// How a stage ended.
+#[derive(Debug)]
+pub enum StageOutcome {
+    /// Nothing had to run.
+    UpToDate {
+        /// The receipt that says so.
+        receipt: ReceiptId,
+        /// Outputs that were put back from the store.
+        restored: Vec<Utf8PathBuf>,
+    },
+    /// It ran and its outputs are in place.
+    Ran {
+        /// Its receipt.
+        receipt: ReceiptId,
+        /// Whether any output has other bytes than after its last run.
+        changed: bool,
+    },
+    /// It failed.
+    Failed(Failure),
+    /// A stage that it reads from failed.
+    Blocked {
+        /// That stage.
+        by: StageId,
+    },
+    /// It was not begun, because the run was to end.
+    NotStarted,
+    /// It was ended by the user.
+    Interrupted,
+    /// The machine failed it: disk, permission, program not found.
+    Broken(Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Why and how a stage failed.
+#[derive(Debug)]
+pub struct Failure {
+    /// Its receipt: a failure gets one too.
+    pub receipt: ReceiptId,
+    /// What went wrong.
+    pub kind: FailureKind,
+    /// Its log, relative to the workspace.
+    pub log: Utf8PathBuf,
+}
+
+/// What went wrong in a stage.
+#[derive(Debug)]
+pub enum FailureKind {
+    /// The program ended badly.
+    Ended(Ended),
+    /// A built-in stage refused its input (fail closed).
+    Refused(Refusal),
+    /// It left what its declaration does not allow.
+    Breaches(Vec<Breach>),
+    /// An input changed while it ran.
+    InputChanged(Utf8PathBuf),
+}
+
+/// Told of events, in the thread that owns the run.
+pub trait Observer {
+    /// Something happened.
+    fn event(&mut self, event: Event<'_>);
+}

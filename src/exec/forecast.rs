@@ -1,0 +1,205 @@
+//! What a run would do, and why, without doing it.
+
+use camino::Utf8PathBuf;
+
+use super::{ExecError, Session};
+use crate::digest::Digest;
+use crate::plan::action::{Resolved, ResolvedInput, action_digest};
+use crate::plan::stale::{Snapshot, Stale};
+use crate::plan::{InputSource, Plan, Stage, StageId};
+use crate::receipt::statement::ReceiptId;
+use crate::store::believed::{Believed, Claim};
+
+/// What a run would do with a stage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Forecast {
+    /// Nothing.
+    UpToDate {
+        /// The receipt that says so.
+        receipt: ReceiptId,
+    },
+    /// Put outputs back from the store.
+    Restore {
+        /// The receipt that says what they are.
+        receipt: ReceiptId,
+        /// The outputs that are not in place.
+        paths: Vec<Utf8PathBuf>,
+    },
+    /// Run it.
+    Run {
+        /// Why.
+        why: Vec<Stale>,
+    },
+    /// Run it if what runs before it changes one of its inputs.
+    Perhaps {
+        /// The stages that run before.
+        why: Vec<Stale>,
+    },
+}
+
+impl Forecast {
+    /// Whether a run would find nothing to do.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        matches!(self, Self::UpToDate { .. })
+    }
+}
+
+/// What a run of the `selected` stages would do with each (in the plan's order).
+///
+/// # Errors
+///
+/// [`ExecError`] if an input cannot be read.
+pub fn forecast(session: &Session<'_>, selected: &[StageId]) -> Result<Vec<(StageId, Forecast)>, ExecError> {
+    // For each stage the claim that makes it up to date; none for one that would run.
+    let mut claims: Vec<Option<&Claim>> = vec![None; session.plan.stages.len()];
+    let mut forecasts = Vec::new();
+    for id in selected {
+        let (claim, forecast) = forecast_stage(session, *id, &claims)?;
+        claims[id.index()] = claim;
+        forecasts.push((*id, forecast));
+    }
+    Ok(forecasts)
+}
+
+fn forecast_stage<'a>(
+    session: &'a Session<'_>,
+    id: StageId,
+    claims: &[Option<&'a Claim>],
+) -> Result<(Option<&'a Claim>, Forecast), ExecError> {
+    let (plan, stage) = (session.plan, &session.plan.stages[id.index()]);
+    let last = last_snapshot(plan, stage, &session.believed);
+    let mut before = Vec::new();
+    let mut inputs = Vec::new();
+    for input in &stage.inputs {
+        inputs.push(match &input.source {
+            InputSource::Output { stage: maker, output } => match claims[maker.index()] {
+                Some(claim) => {
+                    let name = &plan.stages[maker.index()].outputs[*output].name;
+                    let output = claim.outputs.iter().find(|output| output.name == *name);
+                    output.map_or_else(unknown, |output| ResolvedInput {
+                        digest: output.digests.blake3,
+                        executable: output.executable,
+                    })
+                }
+                None => {
+                    before.push(Stale::AfterStage {
+                        stage: plan.stages[maker.index()].name.clone(),
+                    });
+                    // Nobody knows yet what it will hold: taken as what it held, so that it is no reason by itself.
+                    let digest = last.as_ref().and_then(|last| last.input_digest(&input.name));
+                    digest.map_or_else(unknown, |digest| ResolvedInput {
+                        digest,
+                        executable: false,
+                    })
+                }
+            },
+            source => session.hashes.source(source)?.resolved(),
+        });
+    }
+    let env = stage
+        .env
+        .iter()
+        .map(|name| session.environment.get(name).cloned())
+        .collect();
+    let resolved = Resolved { inputs, env };
+    if session.options.cache == super::CacheMode::Bypass {
+        return Ok((
+            None,
+            Forecast::Run {
+                why: vec![Stale::Forced],
+            },
+        ));
+    }
+    if !before.is_empty() {
+        let own = last.map_or_else(Vec::new, |last| {
+            Snapshot::now(plan, stage, &resolved).differences(&last)
+        });
+        let own: Vec<_> = own
+            .into_iter()
+            .filter(|reason| !matches!(reason, Stale::ModeChanged))
+            .collect();
+        before.dedup();
+        return Ok((
+            None,
+            match own.is_empty() {
+                true => Forecast::Perhaps { why: before },
+                false => Forecast::Run {
+                    why: own.into_iter().chain(before).collect(),
+                },
+            },
+        ));
+    }
+    let action = action_digest(plan, stage, &resolved);
+    let Some(claim) = session.believed.lookup(action) else {
+        let why = reasons(plan, stage, &resolved, &session.believed);
+        return Ok((None, Forecast::Run { why }));
+    };
+    Ok(match not_in_place(session, claim) {
+        Ok(paths) if paths.is_empty() => (Some(claim), Forecast::UpToDate { receipt: claim.id }),
+        Ok(paths) => (
+            Some(claim),
+            Forecast::Restore {
+                receipt: claim.id,
+                paths,
+            },
+        ),
+        Err(path) => (
+            None,
+            Forecast::Run {
+                why: vec![Stale::OutputMissing { path }],
+            },
+        ),
+    })
+}
+
+/// The outputs of `claim` that are not in place but in the store; or the first that is in neither.
+fn not_in_place(session: &Session<'_>, claim: &Claim) -> Result<Vec<Utf8PathBuf>, Utf8PathBuf> {
+    let cas = session.store.cas();
+    let mut paths = Vec::new();
+    for output in &claim.outputs {
+        let path = Utf8PathBuf::from(&output.path);
+        if session
+            .hashes
+            .file(&path)
+            .is_ok_and(|hashed| hashed.digests == output.digests)
+        {
+            continue;
+        }
+        if !cas.contains(output.digests.blake3) {
+            return Err(path);
+        }
+        paths.push(path);
+    }
+    Ok(paths)
+}
+
+/// Why a stage whose action has no believed success must run, by its last believed receipt.
+#[must_use]
+pub fn reasons(plan: &Plan, stage: &Stage, resolved: &Resolved, believed: &Believed) -> Vec<Stale> {
+    match last_snapshot(plan, stage, believed) {
+        Some(last) => Snapshot::now(plan, stage, resolved).differences(&last),
+        None if believed
+            .of_stage_by_anyone(&plan.pipeline, &stage.name)
+            .next()
+            .is_some() =>
+        {
+            vec![Stale::OnlyOthersRan]
+        }
+        None => vec![Stale::NeverRun],
+    }
+}
+
+/// What the stage was when it last ran.
+fn last_snapshot(plan: &Plan, stage: &Stage, believed: &Believed) -> Option<Snapshot> {
+    let claim = believed.of_stage(&plan.pipeline, &stage.name).next()?;
+    Snapshot::of(&believed.statement(claim)?)
+}
+
+/// An input of which nothing is known.
+fn unknown() -> ResolvedInput {
+    ResolvedInput {
+        digest: Digest::from_bytes([0; 32]),
+        executable: false,
+    }
+}

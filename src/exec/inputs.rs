@@ -1,0 +1,234 @@
+//! What files hold now: hashed once, in parallel, and vouched for by the stat cache after that.
+
+use std::io;
+use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use rayon::prelude::*;
+
+use crate::listing::{ListedFile, ListingDigests, ListingError, listing_digests};
+use crate::plan::InputSource;
+use crate::plan::action::ResolvedInput;
+use crate::receipt::statement::{ReceiptId, Resource, Role};
+use crate::store::stat_cache::{Hashed, Stamp, StatCache, hash_stamped};
+use crate::workspace::Workspace;
+
+/// Why an input could not be hashed. Exit code 7, but for a file that is gone.
+#[derive(Debug, thiserror::Error)]
+pub enum InputError {
+    /// It could not be read, or it changed while it was read.
+    #[error("cannot read input `{path}`")]
+    Read {
+        /// Its path in the workspace.
+        path: Utf8PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A folder's file has a name that a listing cannot hold.
+    #[error("cannot list input `{path}`")]
+    List {
+        /// The folder or pattern.
+        path: Utf8PathBuf,
+        /// Why.
+        source: ListingError,
+    },
+}
+
+/// The digests of files in a workspace, with the stat cache behind them. Shared by all workers.
+pub struct FileHashes<'a> {
+    workspace: &'a Workspace,
+    cache: Mutex<StatCache>,
+}
+
+impl<'a> FileHashes<'a> {
+    /// Hashes files of `workspace`, with `cache` to spare the second time.
+    #[must_use]
+    pub fn new(workspace: &'a Workspace, cache: StatCache) -> Self {
+        Self {
+            workspace,
+            cache: Mutex::new(cache),
+        }
+    }
+
+    /// What the file at `path` (relative to the workspace, or absolute for a tool) holds now.
+    ///
+    /// # Errors
+    ///
+    /// Whatever reading gives.
+    pub fn file(&self, path: &Utf8Path) -> io::Result<Hashed> {
+        let absolute = self.workspace.absolute(path);
+        let stamp = Stamp::of(&absolute)?;
+        if let Some(digests) = self.with_cache(|cache| cache.get(path, &stamp)) {
+            return Ok(Hashed { digests, stamp });
+        }
+        let hashed_at = SystemTime::now();
+        let hashed = hash_stamped(&absolute)?;
+        self.with_cache(|cache| cache.put(path, &hashed, hashed_at));
+        Ok(hashed)
+    }
+
+    /// Does something with the cache, alone.
+    pub fn with_cache<T>(&self, with: impl FnOnce(&mut StatCache) -> T) -> T {
+        with(&mut self.cache.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What a source (an input that no stage makes) holds now.
+    ///
+    /// # Errors
+    ///
+    /// [`InputError`] if a file of it cannot be read.
+    ///
+    /// # Panics
+    ///
+    /// If `source` is the output of a stage, whose digests come from its receipt.
+    pub fn source(&self, source: &InputSource) -> Result<InputState, InputError> {
+        match source {
+            InputSource::File { path } => {
+                let file = self.file_state(path)?;
+                Ok(InputState {
+                    path: path.clone(),
+                    content: Content::File(file),
+                    receipt: None,
+                })
+            }
+            InputSource::Folder { path, files } => self.several(path, files),
+            InputSource::Glob { pattern, files } => self.several(Utf8Path::new(pattern), files),
+            InputSource::Output { .. } => unreachable!("the digests of an output come from its stage"),
+        }
+    }
+
+    fn several(&self, path: &Utf8Path, files: &[Utf8PathBuf]) -> Result<InputState, InputError> {
+        let files = files
+            .par_iter()
+            .map(|file| self.file_state(file))
+            .collect::<Result<Vec<_>, _>>()?;
+        let listed: Vec<ListedFile> = files.iter().map(FileState::listed).collect();
+        let listing = listing_digests(&listed).map_err(|source| InputError::List {
+            path: path.to_owned(),
+            source,
+        })?;
+        Ok(InputState {
+            path: path.to_owned(),
+            content: Content::Several { listing, files },
+            receipt: None,
+        })
+    }
+
+    fn file_state(&self, path: &Utf8Path) -> Result<FileState, InputError> {
+        let hashed = self.file(path).map_err(|source| InputError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+        Ok(FileState {
+            path: path.to_owned(),
+            hashed,
+        })
+    }
+
+    /// The first file of `inputs` that no longer holds what it held, if any.
+    #[must_use]
+    pub fn first_changed<'b>(&self, inputs: &'b [InputState]) -> Option<&'b Utf8Path> {
+        inputs.iter().flat_map(InputState::files).find_map(|file| {
+            let absolute = self.workspace.absolute(&file.path);
+            let same = Stamp::of(&absolute).is_ok_and(|stamp| stamp == file.hashed.stamp)
+                || hash_stamped(&absolute).is_ok_and(|now| now.digests == file.hashed.digests);
+            (!same).then_some(file.path.as_path())
+        })
+    }
+}
+
+/// A file of an input, hashed.
+#[derive(Clone, Debug)]
+pub struct FileState {
+    /// Its path in the workspace.
+    pub path: Utf8PathBuf,
+    /// What it holds.
+    pub hashed: Hashed,
+}
+
+/// What an input holds.
+#[derive(Clone, Debug)]
+pub struct InputState {
+    /// The path of the file or folder, or the pattern.
+    pub path: Utf8PathBuf,
+    /// What is there.
+    pub content: Content,
+    /// The receipt of the stage that made it.
+    pub receipt: Option<ReceiptId>,
+}
+
+/// What is at an input's path.
+#[derive(Clone, Debug)]
+pub enum Content {
+    /// One file, known by its own digests.
+    File(FileState),
+    /// The files of a folder or a pattern, in order, known by the digests of their listing.
+    Several {
+        /// The files.
+        files: Vec<FileState>,
+        /// Of the listing.
+        listing: ListingDigests,
+    },
+}
+
+impl InputState {
+    /// Its files, in order.
+    #[must_use]
+    pub fn files(&self) -> &[FileState] {
+        match &self.content {
+            Content::File(file) => std::slice::from_ref(file),
+            Content::Several { files, .. } => files,
+        }
+    }
+
+    /// As it goes into the action.
+    #[must_use]
+    pub fn resolved(&self) -> ResolvedInput {
+        match &self.content {
+            Content::File(file) => ResolvedInput {
+                digest: file.hashed.digests.blake3,
+                executable: file.hashed.stamp.is_executable(),
+            },
+            Content::Several { listing, .. } => ResolvedInput {
+                digest: listing.blake3,
+                executable: false,
+            },
+        }
+    }
+
+    /// As it stands in a receipt, under the name `input`.
+    #[must_use]
+    pub fn resources(&self, input: &str) -> Vec<Resource> {
+        let role = Role::Input {
+            input: input.to_owned(),
+            receipt: self.receipt.map(|id| id.to_string()),
+        };
+        match &self.content {
+            Content::File(file) => vec![Resource::file(self.path.as_str(), &file.hashed.digests, role)],
+            Content::Several { files, listing } => {
+                let members = files.iter().map(|file| {
+                    let executable = file.hashed.stamp.is_executable();
+                    let role = Role::Member {
+                        executable,
+                        input: input.to_owned(),
+                    };
+                    Resource::file(file.path.as_str(), &file.hashed.digests, role)
+                });
+                members
+                    .chain([Resource::tree(self.path.as_str(), listing, role)])
+                    .collect()
+            }
+        }
+    }
+}
+
+impl FileState {
+    fn listed(&self) -> ListedFile {
+        ListedFile {
+            path: self.path.clone(),
+            executable: self.hashed.stamp.is_executable(),
+            digests: self.hashed.digests,
+        }
+    }
+}

@@ -1,0 +1,366 @@
+//! Running a plan: bring each stage up to date, from the store or by running it, and attest what was done.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Mutex, PoisonError};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use jiff::Timestamp;
+
+use crate::git::{self, UsedFile};
+use crate::plan::{Plan, StageId};
+use crate::receipt::key::SigningKey;
+use crate::receipt::statement::{Made, Outcome, StatementError};
+use crate::store::believed::Believed;
+use crate::store::stat_cache::{StatCache, settling_time};
+use crate::store::{Store, StoreError, atomic};
+use crate::workspace::Workspace;
+
+pub mod attest;
+mod command;
+pub mod event;
+pub mod forecast;
+pub mod inputs;
+pub mod interrupt;
+pub mod mask;
+pub mod pending;
+pub mod process;
+pub mod root;
+pub mod scheduler;
+pub mod stage;
+
+use attest::{RunRecord, definition, rfc3339, run_statement, used};
+use event::{Note, Observer, StageOutcome};
+use inputs::{FileHashes, InputError};
+use interrupt::Interrupts;
+use pending::Pending;
+use process::Groups;
+use scheduler::{Finished, schedule};
+use stage::Said;
+
+/// How to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RunOptions {
+    /// How many stages at once, and how many threads a built-in stage may use.
+    pub jobs: usize,
+    /// What a failure means for the stages that do not depend on it.
+    pub on_failure: OnFailure,
+    /// Whether receipts can make a stage up to date.
+    pub cache: CacheMode,
+    /// Whether a run with nothing to do is attested too.
+    pub record: Record,
+}
+
+/// What a failure means for the stages that do not depend on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnFailure {
+    /// They run all the same.
+    KeepGoing,
+    /// Those that run are finished, no other is begun.
+    Stop,
+}
+
+/// Whether receipts can make a stage up to date.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CacheMode {
+    /// They can.
+    Use,
+    /// Every selected stage runs.
+    Bypass,
+}
+
+/// Whether a run with nothing to do is attested too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Record {
+    /// Only a run in which something ran.
+    WhenSomethingRan,
+    /// Every run.
+    Always,
+}
+
+/// Why a stage, or the run, could not go on: the machine, not the stage. Exit code 7.
+#[derive(Debug, thiserror::Error)]
+pub enum ExecError {
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// An input.
+    #[error(transparent)]
+    Input(#[from] InputError),
+    /// The execution root.
+    #[error(transparent)]
+    Root(root::RootError),
+    /// A statement that cannot be signed.
+    #[error("cannot attest the stage")]
+    Statement(#[from] StatementError),
+    /// The stage's program is nowhere in `PATH`.
+    #[error("stage `{stage}`: there is no program `{program}` in PATH")]
+    ProgramNotFound {
+        /// As the pipeline names it.
+        program: String,
+        /// The stage.
+        stage: String,
+    },
+    /// The stage's program could not be started.
+    #[error("stage `{stage}`: cannot run `{program}`")]
+    Spawn {
+        /// As the pipeline names it.
+        program: String,
+        /// The stage.
+        stage: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// A built-in stage could not read or write a file.
+    #[error("stage `{stage}`: cannot {verb} `{path}`")]
+    BuiltinIo {
+        /// The stage.
+        stage: String,
+        /// `read` or `write`.
+        verb: &'static str,
+        /// The file.
+        path: Utf8PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Somebody changed an output while the run went on.
+    #[error("output `{path}` was changed by somebody else while the run went on")]
+    OutputMeddled {
+        /// The output.
+        path: Utf8PathBuf,
+    },
+    /// The user interrupted.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+/// Everything that a run works with. Shared by its workers.
+pub struct Session<'a> {
+    /// What to bring up to date.
+    pub plan: &'a Plan,
+    /// Where.
+    pub workspace: &'a Workspace,
+    /// Its store.
+    pub store: &'a Store,
+    /// What files hold.
+    pub hashes: FileHashes<'a>,
+    /// What receipts say.
+    pub believed: Believed,
+    /// Who signs.
+    pub key: &'a SigningKey,
+    /// The run's id.
+    pub run_id: String,
+    /// The caller's environment.
+    pub environment: &'a BTreeMap<String, String>,
+    /// What time it is.
+    pub clock: &'a (dyn Fn() -> Timestamp + Sync),
+    /// How to run.
+    pub options: RunOptions,
+    /// What the user says by signals.
+    pub interrupts: &'a Interrupts,
+    /// The receipts so far.
+    pub pending: Mutex<Pending>,
+    /// The processes that run.
+    pub groups: Groups,
+    /// Outputs that were put in place.
+    placed: Mutex<Vec<Utf8PathBuf>>,
+}
+
+/// What a session is opened with.
+#[derive(Clone, Copy)]
+pub struct SessionInputs<'a> {
+    /// What to bring up to date.
+    pub plan: &'a Plan,
+    /// Where.
+    pub workspace: &'a Workspace,
+    /// Its store.
+    pub store: &'a Store,
+    /// Who signs.
+    pub key: &'a SigningKey,
+    /// The caller's environment.
+    pub environment: &'a BTreeMap<String, String>,
+    /// What time it is.
+    pub clock: &'a (dyn Fn() -> Timestamp + Sync),
+    /// Bytes that make the run's id unique.
+    pub nonce: [u8; 3],
+    /// How to run.
+    pub options: RunOptions,
+    /// What the user says by signals.
+    pub interrupts: &'a Interrupts,
+}
+
+/// A run that has ended.
+pub struct Run {
+    /// Its id.
+    pub id: String,
+    /// How each selected stage ended.
+    pub stages: Vec<Finished>,
+    /// The file with its receipts, relative to the workspace; none if nothing ran.
+    pub receipts: Option<Utf8PathBuf>,
+}
+
+/// The folder of receipts of a workspace.
+#[must_use]
+pub fn runs_folder(workspace: &Workspace) -> Utf8PathBuf {
+    workspace.absolute(Utf8Path::new("runs"))
+}
+
+impl<'a> Session<'a> {
+    /// Opens the caches; nothing is written yet.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the receipts cannot be read.
+    pub fn open(inputs: SessionInputs<'a>) -> Result<Self, StoreError> {
+        let SessionInputs {
+            plan,
+            workspace,
+            store,
+            key,
+            environment,
+            clock,
+            nonce,
+            options,
+            interrupts,
+        } = inputs;
+        let believed = Believed::open(
+            &store.believed_file(),
+            &runs_folder(workspace),
+            &key.public(),
+            &key.derive_seal_key(),
+        )?;
+        let run_id = run_id(&plan.pipeline, clock(), nonce);
+        Ok(Self {
+            plan,
+            workspace,
+            store,
+            hashes: FileHashes::new(workspace, StatCache::load(&store.stat_cache_file())),
+            believed,
+            key,
+            pending: Mutex::new(Pending::of(store, &run_id)),
+            run_id,
+            environment,
+            clock,
+            options,
+            interrupts,
+            groups: Groups::default(),
+            placed: Mutex::default(),
+        })
+    }
+
+    /// Brings the `selected` stages (closed under what they read from, in the plan's order) up to date. The workspace's
+    /// lock must be held.
+    ///
+    /// # Errors
+    ///
+    /// [`ExecError`] if the receipts cannot be published; what was done is then published by the next run.
+    pub fn run(mut self, selected: &[StageId], observer: &mut dyn Observer) -> Result<Run, ExecError> {
+        let started = (self.clock)();
+        atomic::remove_folder(&self.store.scratch_folder())?;
+        let stages = schedule(&self, selected, observer);
+        self.settle();
+        let something_ran = stages
+            .iter()
+            .any(|stage| matches!(stage.report.outcome, StageOutcome::Ran { .. } | StageOutcome::Failed(_)));
+        let anything = stages.iter().any(|stage| stage.given.is_some());
+        let receipts = match something_ran || (self.options.record == Record::Always && anything) {
+            true => Some(self.publish(&stages, started)?),
+            false => None,
+        };
+        atomic::remove_folder(&self.store.scratch_folder())?;
+        self.hashes
+            .with_cache(|cache| cache.save(&self.store.stat_cache_file()))?;
+        if receipts.is_none() {
+            self.believed
+                .save(&self.store.believed_file(), &self.key.derive_seal_key())?;
+        }
+        Ok(Run {
+            id: self.run_id,
+            stages,
+            receipts,
+        })
+    }
+
+    /// Signs and publishes the run's receipts.
+    fn publish(&mut self, stages: &[Finished], started: Timestamp) -> Result<Utf8PathBuf, ExecError> {
+        let made = self.made(
+            &self.plan.definition_files.iter().map(used).collect::<Vec<_>>(),
+            &|_| {},
+        );
+        let receipts = stages.iter().filter_map(|stage| {
+            let given = stage.given.as_ref()?;
+            Some((
+                self.plan.stages[stage.stage.index()].name.clone(),
+                given.receipt,
+                given.subject.clone(),
+            ))
+        });
+        let statement = run_statement(RunRecord {
+            pipeline: &self.plan.pipeline,
+            pipeline_file: self.plan.pipeline_file.as_str(),
+            purpose: self.plan.purpose.as_deref(),
+            definitions: self.plan.definition_files.iter().map(definition).collect(),
+            stages: receipts.collect(),
+            outcome: outcome_of(stages),
+            made,
+            times: (self.run_id.clone(), rfc3339(started), rfc3339((self.clock)())),
+        });
+        let envelope = crate::receipt::envelope::sign(&statement, self.key)?;
+        let pending = Pending::of(self.store, &self.run_id);
+        let pending = std::mem::replace(self.pending.get_mut().unwrap_or_else(PoisonError::into_inner), pending);
+        let runs = runs_folder(self.workspace);
+        let path = pending.publish(&runs, &self.run_id, &envelope)?;
+        Ok(path.strip_prefix(self.workspace.root()).unwrap_or(&path).to_owned())
+    }
+
+    /// How the files compare with the commit; tells if the repository cannot be read.
+    pub(crate) fn made(&self, files: &[UsedFile<'_>], say: &dyn Fn(Said)) -> Made {
+        let (made, error) = git::made(self.workspace.root(), files);
+        if let Some(error) = error {
+            say(Said::Note(Note::NoRepository { why: error.to_string() }));
+        }
+        made
+    }
+
+    /// Remembers that an output was put in place just now.
+    pub(crate) fn note_placed(&self, path: &Utf8Path) {
+        self.placed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(path.to_owned());
+    }
+
+    /// Hashes what was put in place once more, when enough time has passed that a later change would leave a trace: so
+    /// the next run need not read it.
+    fn settle(&self) {
+        let placed = std::mem::take(&mut *self.placed.lock().unwrap_or_else(PoisonError::into_inner));
+        if placed.is_empty() {
+            return;
+        }
+        std::thread::sleep(settling_time());
+        for path in placed {
+            // What cannot be read now is hashed, and complained about, by the next run.
+            let _ = self.hashes.file(&path);
+        }
+    }
+}
+
+/// A run's outcome, from those of its stages.
+fn outcome_of(stages: &[Finished]) -> Outcome {
+    let any = |wanted: fn(&StageOutcome) -> bool| stages.iter().any(|stage| wanted(&stage.report.outcome));
+    if any(|outcome| matches!(outcome, StageOutcome::Interrupted | StageOutcome::Broken(_))) {
+        Outcome::Interrupted
+    } else if any(|outcome| matches!(outcome, StageOutcome::Failed(_))) {
+        Outcome::Failed
+    } else if any(|outcome| matches!(outcome, StageOutcome::NotStarted)) {
+        Outcome::Interrupted
+    } else {
+        Outcome::Succeeded
+    }
+}
+
+/// A run's id: sortable by time, unique by its last part.
+fn run_id(pipeline: &str, now: Timestamp, nonce: [u8; 3]) -> String {
+    let time = now.strftime("%Y-%m-%dT%H%M%SZ");
+    format!("{time}-{pipeline}-{}", crate::digest::hex(&nonce))
+}

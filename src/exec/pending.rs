@@ -1,0 +1,203 @@
+//! The receipts of a run while it goes on, so that a run that is killed loses nothing that was finished.
+//!
+//! Each stage's envelope is appended to `.madmall/pending/<run id>.jsonl` and synced before its outputs are put in place.
+//! When the run ends, they go with the run's own receipt to `runs/<run id>.intoto.jsonl` in one rename. What a killed
+//! run left is published by the next one, with a run's receipt that says `interrupted`; a torn last line is dropped.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::attest::{RunRecord, run_statement};
+use crate::receipt::envelope::{Envelope, RUN_FILE_SUFFIX, sign};
+use crate::receipt::key::SigningKey;
+use crate::receipt::statement::{Made, Outcome, ReceiptId, Repository, Resource, Role, Statement};
+use crate::store::{Store, StoreError, atomic};
+
+/// The receipts of the run that is going on.
+#[derive(Debug)]
+pub struct Pending {
+    path: Utf8PathBuf,
+    file: Option<File>,
+    lines: Vec<Vec<u8>>,
+}
+
+impl Pending {
+    /// Those of the run `run`; no file is made before there is a receipt.
+    #[must_use]
+    pub fn of(store: &Store, run: &str) -> Self {
+        Self {
+            path: store.pending_folder().join(format!("{run}.jsonl")),
+            file: None,
+            lines: Vec::new(),
+        }
+    }
+
+    /// Adds a receipt; when this returns, it survives a crash.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Write`] if it cannot be written.
+    pub fn append(&mut self, envelope: &Envelope) -> Result<(), StoreError> {
+        let failed = |source| StoreError::Write {
+            path: self.path.clone(),
+            source,
+        };
+        let file = match &mut self.file {
+            Some(file) => file,
+            None => {
+                let folder = atomic::folder_of(&self.path);
+                atomic::create_folder(folder)?;
+                let file = File::create_new(&self.path).map_err(failed)?;
+                atomic::sync_folder(folder)?;
+                self.file.insert(file)
+            }
+        };
+        let line = line_of(envelope);
+        file.write_all(&line).and_then(|()| file.sync_data()).map_err(failed)?;
+        self.lines.push(line);
+        Ok(())
+    }
+
+    /// Publishes the receipts, with that of the run as the last, under `runs`.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Write`] if that fails; the next run then publishes them as those of an interrupted run.
+    pub fn publish(self, runs: &Utf8Path, run: &str, own: &Envelope) -> Result<Utf8PathBuf, StoreError> {
+        let path = runs.join(format!("{run}{RUN_FILE_SUFFIX}"));
+        let mut bytes = self.lines.concat();
+        bytes.extend(line_of(own));
+        publish(runs, &path, &bytes)?;
+        if self.file.is_some() {
+            remove(&self.path)?;
+        }
+        Ok(path)
+    }
+}
+
+/// Publishes what runs that died have left pending. Returns the ids of those runs. The workspace's lock must be held.
+///
+/// # Errors
+///
+/// [`StoreError`] if something cannot be read or written.
+pub fn recover(store: &Store, runs: &Utf8Path, key: &SigningKey) -> Result<Vec<String>, StoreError> {
+    let folder = store.pending_folder();
+    let failed = |source| StoreError::Read {
+        path: folder.clone(),
+        source,
+    };
+    let entries = match folder.read_dir_utf8() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other.map_err(failed)?,
+    };
+    let mut recovered = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(failed)?.into_path();
+        let Some(run) = path.file_name().and_then(|name| name.strip_suffix(".jsonl")) else {
+            continue;
+        };
+        let published = runs.join(format!("{run}{RUN_FILE_SUFFIX}"));
+        if !published.exists() {
+            let bytes = fs::read(&path).map_err(failed)?;
+            if let Some(bytes) = interrupted_run(&bytes, run, key) {
+                publish(runs, &published, &bytes)?;
+                recovered.push(run.to_owned());
+            }
+        }
+        remove(&path)?;
+    }
+    Ok(recovered)
+}
+
+fn publish(runs: &Utf8Path, path: &Utf8Path, bytes: &[u8]) -> Result<(), StoreError> {
+    let attributes = runs.join(".gitattributes");
+    if !attributes.exists() {
+        // git must hand receipts on byte for byte, whatever the user's settings for line ends are.
+        atomic::write(&attributes, b"* -text\n")?;
+    }
+    atomic::write(path, bytes)
+}
+
+fn line_of(envelope: &Envelope) -> Vec<u8> {
+    let mut line = envelope.to_line().into_bytes();
+    line.push(b'\n');
+    line
+}
+
+fn remove(path: &Utf8Path) -> Result<(), StoreError> {
+    fs::remove_file(path).map_err(|source| StoreError::Write {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// The file of a run that was killed: its whole lines, and a receipt that says so. `None` if it had finished nothing.
+fn interrupted_run(bytes: &[u8], run: &str, key: &SigningKey) -> Option<Vec<u8>> {
+    let whole = &bytes[..bytes.iter().rposition(|byte| *byte == b'\n')? + 1];
+    let mut lines = Vec::new();
+    let mut statements = Vec::new();
+    for line in whole.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+        let envelope = Envelope::parse(line).ok()?;
+        let statement = Statement::parse(envelope.payload()).ok()?;
+        statements.push((envelope.receipt_id(), statement));
+        lines.extend(line_of(&envelope));
+    }
+    let (_, first) = statements.first()?;
+    let parameters = first.predicate.build_definition.external_parameters.clone();
+    let started = statements
+        .iter()
+        .map(|(_, s)| &s.predicate.run_details.metadata.started_on)
+        .min()?
+        .clone();
+    let finished = statements
+        .iter()
+        .map(|(_, s)| &s.predicate.run_details.metadata.finished_on)
+        .max()?
+        .clone();
+    let definitions: BTreeMap<String, Resource> = statements
+        .iter()
+        .flat_map(|(_, s)| &s.predicate.build_definition.resolved_dependencies)
+        .filter(|resource| matches!(resource.annotations.madmall, Role::Definition {}))
+        .map(|resource| (resource.name.clone(), resource.clone()))
+        .collect();
+    let made = merged_made(&statements, &definitions);
+    let stages = statements
+        .into_iter()
+        .filter_map(|(id, statement)| {
+            let stage = statement
+                .predicate
+                .build_definition
+                .external_parameters
+                .stage
+                .as_ref()?
+                .name
+                .clone();
+            Some((stage, id, statement.subject))
+        })
+        .collect();
+    let statement = run_statement(RunRecord {
+        pipeline: &parameters.pipeline,
+        pipeline_file: &parameters.pipeline_file,
+        purpose: parameters.purpose.as_deref(),
+        definitions: definitions.into_values().collect(),
+        stages,
+        outcome: Outcome::Interrupted,
+        made,
+        times: (run.to_owned(), started, finished),
+    });
+    lines.extend(line_of(&sign(&statement, key).ok()?));
+    Some(lines)
+}
+
+/// What the stages say of the commit, for the files that define the run.
+fn merged_made(statements: &[(ReceiptId, Statement)], definitions: &BTreeMap<String, Resource>) -> Made {
+    let mut made = statements.first().map_or_else(
+        || Made::without_commit(Repository::None),
+        |(_, s)| s.internal().made.clone(),
+    );
+    made.differs.retain(|path| definitions.contains_key(path));
+    made
+}

@@ -1,0 +1,207 @@
+//! A program stage as processes: spawned in a group of its own, its output captured, the whole group ended with it.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::mask::MaskedWriter;
+
+/// How a program ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// With this exit code.
+    Exited(i32),
+    /// By this signal.
+    Signalled(i32),
+}
+
+impl std::fmt::Display for Ended {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Exited(code) => write!(f, "ended with exit code {code}"),
+            Self::Signalled(signal) => write!(f, "was ended by signal {signal}"),
+        }
+    }
+}
+
+/// A program to run.
+pub struct Program<'a> {
+    /// The executable, absolute.
+    pub executable: &'a Utf8Path,
+    /// Its arguments; the first is the name it is called by.
+    pub argv: &'a [String],
+    /// Its working folder.
+    pub folder: &'a Utf8Path,
+    /// All of its environment.
+    pub environment: &'a BTreeMap<String, String>,
+    /// Texts that must not reach the log.
+    pub secrets: &'a [String],
+    /// Takes its standard output and standard error.
+    pub log: File,
+}
+
+/// The process groups that are running, so that an interrupt can end them.
+#[derive(Default)]
+pub struct Groups {
+    leaders: Mutex<Vec<i32>>,
+}
+
+/// How hard to end a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// It may clean up.
+    Terminate,
+    /// At once.
+    Kill,
+}
+
+impl Groups {
+    /// Signals every running group.
+    pub fn end_all(&self, ending: Ending) {
+        for leader in self.leaders.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            signal_group(*leader, ending);
+        }
+    }
+
+    fn add(&self, leader: i32) {
+        self.leaders.lock().unwrap_or_else(PoisonError::into_inner).push(leader);
+    }
+
+    fn remove(&self, leader: i32) {
+        self.leaders
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|other| *other != leader);
+    }
+}
+
+/// Runs `program` to its end. Whatever it left running in its group is killed then.
+///
+/// # Errors
+///
+/// Whatever spawning, waiting or writing the log gives.
+pub fn run(program: Program<'_>, groups: &Groups) -> io::Result<Ended> {
+    let mut command = Command::new(program.executable);
+    command
+        .args(&program.argv[1..])
+        .current_dir(program.folder)
+        .env_clear()
+        .envs(program.environment)
+        .stdin(Stdio::null());
+    own_group(&mut command, &program.argv[0]);
+    if program.secrets.is_empty() {
+        command.stdout(program.log.try_clone()?).stderr(program.log);
+        let child = command.spawn()?;
+        // The command holds the log open; a stage that is done must not.
+        drop(command);
+        return wait(child, groups);
+    }
+    let (mut reader, writer) = io::pipe()?;
+    command.stdout(writer.try_clone()?).stderr(writer);
+    let child = command.spawn()?;
+    drop(command);
+    std::thread::scope(|scope| {
+        let copying = scope.spawn(move || {
+            let mut log = MaskedWriter::new(program.log, program.secrets);
+            let mut buffer = [0; 16 * 1024];
+            loop {
+                match reader.read(&mut buffer) {
+                    Ok(0) => return log.finish(),
+                    Ok(read) => log.write(&buffer[..read])?,
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        });
+        let ended = wait(child, groups)?;
+        copying
+            .join()
+            .map_err(|_| io::Error::other("the log's thread panicked"))??;
+        Ok(ended)
+    })
+}
+
+/// The program that `name` means: a path is taken from `folder`, a plain name is looked for in the absolute folders of
+/// `path` (as in the variable `PATH`).
+#[must_use]
+pub fn find_executable(name: &str, folder: &Utf8Path, path: &str) -> Option<Utf8PathBuf> {
+    if name.contains('/') {
+        let candidate = folder.join(name);
+        return is_executable(&candidate).then_some(candidate);
+    }
+    path.split(':')
+        .filter(|entry| entry.starts_with('/'))
+        .map(|entry| Utf8Path::new(entry).join(name))
+        .find(|candidate| is_executable(candidate))
+}
+
+#[cfg(unix)]
+fn is_executable(path: &Utf8Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::metadata(path).is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+}
+
+#[cfg(not(unix))]
+fn is_executable(path: &Utf8Path) -> bool {
+    path.is_file()
+}
+
+#[cfg(unix)]
+fn own_group(command: &mut Command, name: &str) {
+    use std::os::unix::process::CommandExt as _;
+    command.process_group(0).arg0(name);
+}
+
+#[cfg(not(unix))]
+fn own_group(_command: &mut Command, _name: &str) {}
+
+#[cfg(unix)]
+fn signal_group(leader: i32, ending: Ending) {
+    use rustix::process::{Pid, Signal, kill_process_group};
+    let signal = match ending {
+        Ending::Terminate => Signal::TERM,
+        Ending::Kill => Signal::KILL,
+    };
+    if let Some(leader) = Pid::from_raw(leader) {
+        // It may have ended by itself; that is as good.
+        let _ = kill_process_group(leader, signal);
+    }
+}
+
+#[cfg(not(unix))]
+fn signal_group(_leader: i32, _ending: Ending) {}
+
+#[cfg(unix)]
+fn wait(mut child: std::process::Child, groups: &Groups) -> io::Result<Ended> {
+    use std::os::unix::process::ExitStatusExt as _;
+
+    use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+
+    let leader = child.id().cast_signed();
+    groups.add(leader);
+    // The leader is left unreaped until its group is killed: until then its number cannot be anybody else's.
+    let pid = Pid::from_raw(leader).expect("a child has a positive process id");
+    let seen = loop {
+        match waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT) {
+            Err(rustix::io::Errno::INTR) => {}
+            other => break other,
+        }
+    };
+    signal_group(leader, Ending::Kill);
+    groups.remove(leader);
+    seen?;
+    let status = child.wait()?;
+    Ok(match status.code() {
+        Some(code) => Ended::Exited(code),
+        None => Ended::Signalled(status.signal().unwrap_or(0)),
+    })
+}
+
+#[cfg(not(unix))]
+fn wait(mut child: std::process::Child, _groups: &Groups) -> io::Result<Ended> {
+    Ok(Ended::Exited(child.wait()?.code().unwrap_or(1)))
+}

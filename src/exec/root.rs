@@ -1,0 +1,264 @@
+//! The execution root: the folder that a program stage runs in, with its declared inputs and nothing else.
+//!
+//! ```text
+//! scratch/<run>/<stage number>/
+//!   root/    the working folder: inputs at their paths, folders for outputs
+//!   home/    HOME
+//!   tmp/     TMPDIR
+//! ```
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io;
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::digest::{Digest, copy_hashed};
+use crate::store::{StoreError, atomic};
+
+/// An input file up to this size is copied in; a larger one is linked to.
+const COPY_LIMIT: u64 = 1024 * 1024;
+
+/// A file or folder that a stage declared as an input.
+#[derive(Clone, Debug)]
+pub struct RootEntry {
+    /// Its path in the workspace, and so in the root.
+    pub path: Utf8PathBuf,
+    /// Where it lies.
+    pub absolute: Utf8PathBuf,
+    /// What it is.
+    pub kind: RootEntryKind,
+}
+
+/// What an input is.
+#[derive(Clone, Copy, Debug)]
+pub enum RootEntryKind {
+    /// A folder: always one link.
+    Folder,
+    /// A file.
+    File {
+        /// In bytes.
+        size: u64,
+        /// What the action says that it holds.
+        digest: Digest,
+        /// Whether its owner may execute it.
+        executable: bool,
+    },
+}
+
+/// Why an execution root could not be made, or what a stage left in it is not acceptable.
+#[derive(Debug, thiserror::Error)]
+pub enum RootError {
+    /// The store's folder could not be written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// An input could not be brought in.
+    #[error("cannot bring input `{path}` into the execution root")]
+    Bring {
+        /// Its path in the workspace.
+        path: Utf8PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// An input is not what it was when the action was made.
+    #[error("input `{path}` changed while the stage was being prepared")]
+    InputChanged {
+        /// Its path in the workspace.
+        path: Utf8PathBuf,
+    },
+    /// What the stage left could not be read.
+    #[error("cannot read what the stage left at `{path}`")]
+    Read {
+        /// Its path in the root.
+        path: Utf8PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// What a stage left that its declaration does not allow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Breach {
+    /// A declared output is not there.
+    OutputMissing(Utf8PathBuf),
+    /// A declared output is a link, a folder or something else that is not a file.
+    OutputNotAFile(Utf8PathBuf, &'static str),
+    /// A file that was not declared.
+    Undeclared(Utf8PathBuf),
+    /// The stage changed its own copy of an input.
+    InputModified(Utf8PathBuf),
+}
+
+impl std::fmt::Display for Breach {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::OutputMissing(path) => write!(f, "it did not write its output `{path}`"),
+            Self::OutputNotAFile(path, found) => write!(f, "its output `{path}` is {found}, not a file"),
+            Self::Undeclared(path) => write!(
+                f,
+                "it wrote `{path}`, which it does not declare; name it under `outputs:`, or write it to $TMPDIR"
+            ),
+            Self::InputModified(path) => write!(f, "it modified its input `{path}`"),
+        }
+    }
+}
+
+/// An execution root on disk. Removed by [`ExecutionRoot::remove`], or with all of `scratch/` by the next run.
+#[derive(Debug)]
+pub struct ExecutionRoot {
+    base: Utf8PathBuf,
+    entries: Vec<RootEntry>,
+}
+
+impl ExecutionRoot {
+    /// Makes the root at `base`: brings in `entries` and makes the folders of `outputs`.
+    ///
+    /// # Errors
+    ///
+    /// [`RootError`] if something cannot be written, or an input is no longer what the action says.
+    pub fn prepare(base: Utf8PathBuf, entries: Vec<RootEntry>, outputs: &[&Utf8Path]) -> Result<Self, RootError> {
+        let root = Self { base, entries };
+        for folder in [root.folder(), root.home(), root.temporary()] {
+            atomic::create_folder(&folder)?;
+        }
+        for entry in &root.entries {
+            root.bring(entry)?;
+        }
+        for output in outputs {
+            atomic::create_folder(atomic::folder_of(&root.folder().join(output)))?;
+        }
+        Ok(root)
+    }
+
+    /// The stage's working folder.
+    #[must_use]
+    pub fn folder(&self) -> Utf8PathBuf {
+        self.base.join("root")
+    }
+
+    /// The stage's `HOME`.
+    #[must_use]
+    pub fn home(&self) -> Utf8PathBuf {
+        self.base.join("home")
+    }
+
+    /// The stage's `TMPDIR`.
+    #[must_use]
+    pub fn temporary(&self) -> Utf8PathBuf {
+        self.base.join("tmp")
+    }
+
+    /// Everything in the root that breaks the declaration, after the stage has ended.
+    ///
+    /// # Errors
+    ///
+    /// [`RootError::Read`] if the root cannot be walked.
+    pub fn breaches(&self, outputs: &[&Utf8Path]) -> Result<Vec<Breach>, RootError> {
+        let folder = self.folder();
+        let mut breaches = Vec::new();
+        for output in outputs {
+            match fs::symlink_metadata(folder.join(output)) {
+                Ok(found) if found.is_file() => {}
+                Ok(found) => breaches.push(Breach::OutputNotAFile((*output).to_owned(), kind_name(&found))),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    breaches.push(Breach::OutputMissing((*output).to_owned()));
+                }
+                Err(source) => {
+                    return Err(RootError::Read {
+                        path: (*output).to_owned(),
+                        source,
+                    });
+                }
+            }
+        }
+        let inputs: BTreeSet<&Utf8Path> = self.entries.iter().map(|entry| entry.path.as_path()).collect();
+        for entry in walkdir::WalkDir::new(&folder).min_depth(1).sort_by_file_name() {
+            let entry = entry.map_err(|error| RootError::Read {
+                path: folder.clone(),
+                source: error.into(),
+            })?;
+            let path = entry
+                .path()
+                .strip_prefix(&folder)
+                .expect("the walk began there")
+                .to_string_lossy();
+            let path = Utf8Path::new(&*path);
+            if !entry.file_type().is_dir() && !inputs.contains(path) && !outputs.contains(&path) {
+                breaches.push(Breach::Undeclared(path.to_owned()));
+            }
+        }
+        breaches.extend(
+            self.entries
+                .iter()
+                .filter(|entry| self.is_modified(entry))
+                .map(|entry| Breach::InputModified(entry.path.clone())),
+        );
+        Ok(breaches)
+    }
+
+    /// Removes the root and all that the stage left.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Write`] if something cannot be removed.
+    pub fn remove(self) -> Result<(), StoreError> {
+        atomic::remove_folder(&self.base)
+    }
+
+    fn bring(&self, entry: &RootEntry) -> Result<(), RootError> {
+        let to = self.folder().join(&entry.path);
+        let failed = |source| RootError::Bring {
+            path: entry.path.clone(),
+            source,
+        };
+        atomic::create_folder(atomic::folder_of(&to))?;
+        match entry.kind {
+            RootEntryKind::File {
+                size,
+                digest,
+                executable,
+            } if size <= COPY_LIMIT => {
+                let mut from = File::open(&entry.absolute).map_err(failed)?;
+                let mut file = File::create_new(&to).map_err(failed)?;
+                let (digests, _) = copy_hashed(&mut from, &mut file).map_err(failed)?;
+                if digests.blake3 != digest {
+                    return Err(RootError::InputChanged {
+                        path: entry.path.clone(),
+                    });
+                }
+                atomic::set_published_mode(&file, executable).map_err(failed)
+            }
+            _ => link(&entry.absolute, &to).map_err(failed),
+        }
+    }
+
+    fn is_modified(&self, entry: &RootEntry) -> bool {
+        let path = self.folder().join(&entry.path);
+        match entry.kind {
+            RootEntryKind::File { size, digest, .. } if size <= COPY_LIMIT => {
+                !fs::read(&path).is_ok_and(|bytes| Digest::of(&bytes) == digest)
+            }
+            _ => !fs::read_link(&path).is_ok_and(|target| target == entry.absolute),
+        }
+    }
+}
+
+#[cfg(unix)]
+fn link(target: &Utf8Path, at: &Utf8Path) -> io::Result<()> {
+    std::os::unix::fs::symlink(target, at)
+}
+
+#[cfg(not(unix))]
+fn link(target: &Utf8Path, at: &Utf8Path) -> io::Result<()> {
+    fs::copy(target, at).map(drop)
+}
+
+fn kind_name(found: &fs::Metadata) -> &'static str {
+    if found.is_symlink() {
+        "a link"
+    } else if found.is_dir() {
+        "a folder"
+    } else {
+        "a special file"
+    }
+}

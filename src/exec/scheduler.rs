@@ -1,0 +1,298 @@
+//! The one owner of a run's state: gives stages to workers as what they read from is done.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::event::{Event, Note, Observer, StageOutcome, StageReport};
+use super::process::Ending;
+use super::stage::{Done, Given, Said, Upstream, bring_up_to_date};
+use super::{OnFailure, Session};
+use crate::plan::{InputSource, StageId};
+
+/// How often the owner looks whether the user has interrupted.
+const TICK: Duration = Duration::from_millis(50);
+/// How long a program may take to clean up after an interrupt before it is killed.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Where a stage is.
+enum State {
+    /// It waits for this many stages.
+    Waiting { blockers: usize },
+    /// A worker has it.
+    Running,
+    /// It is done with.
+    Finished(Box<Finished>),
+    /// Not part of this run.
+    NotSelected,
+}
+
+/// A stage that is done with.
+pub struct Finished {
+    /// Which.
+    pub stage: StageId,
+    /// How it ended.
+    pub report: StageReport,
+    /// What it gave.
+    pub given: Option<Given>,
+}
+
+struct Task {
+    stage: StageId,
+    upstream: Upstream,
+}
+
+enum Message {
+    Said(StageId, Said),
+    Done(StageId, Box<Done>),
+}
+
+/// Brings the `selected` stages (closed under what they read from, in the plan's order) up to date. Gives them back in
+/// that order.
+pub fn schedule(session: &Session<'_>, selected: &[StageId], observer: &mut dyn Observer) -> Vec<Finished> {
+    let (tasks, queue) = channel();
+    let (messages, inbox) = channel();
+    let queue = Arc::new(Mutex::new(queue));
+    let mut owner = Owner::new(session, selected, tasks, observer);
+    std::thread::scope(|scope| {
+        let mut workers = 0;
+        let mut spawn = |wanted: usize| {
+            while workers < wanted.min(session.options.jobs) {
+                let (queue, messages) = (Arc::clone(&queue), messages.clone());
+                scope.spawn(move || work(session, &queue, &messages));
+                workers += 1;
+            }
+        };
+        owner.run(&inbox, &mut spawn);
+    });
+    owner.into_finished(selected)
+}
+
+fn work(session: &Session<'_>, queue: &Mutex<Receiver<Task>>, messages: &Sender<Message>) {
+    loop {
+        let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(task) = next else { return };
+        let say = |said| {
+            // The owner outlives its workers; if it is gone, nobody listens.
+            let _ = messages.send(Message::Said(task.stage, said));
+        };
+        let done = bring_up_to_date(session, task.stage, &task.upstream, &say);
+        if messages.send(Message::Done(task.stage, Box::new(done))).is_err() {
+            return;
+        }
+    }
+}
+
+struct Owner<'a, 'o> {
+    session: &'a Session<'a>,
+    states: Vec<State>,
+    dependents: Vec<Vec<StageId>>,
+    ready: VecDeque<StageId>,
+    running: usize,
+    tasks: Option<Sender<Task>>,
+    observer: &'o mut dyn Observer,
+    interrupted: Option<Instant>,
+    stopping: bool,
+}
+
+impl<'a, 'o> Owner<'a, 'o> {
+    fn new(
+        session: &'a Session<'a>,
+        selected: &[StageId],
+        tasks: Sender<Task>,
+        observer: &'o mut dyn Observer,
+    ) -> Self {
+        let stages = &session.plan.stages;
+        let mut states: Vec<State> = stages.iter().map(|_| State::NotSelected).collect();
+        let mut dependents = vec![Vec::new(); stages.len()];
+        let mut ready = VecDeque::new();
+        for id in selected {
+            let reads_from = stages[id.index()].reads_from();
+            for maker in &reads_from {
+                dependents[maker.index()].push(*id);
+            }
+            if reads_from.is_empty() {
+                ready.push_back(*id);
+            }
+            states[id.index()] = State::Waiting {
+                blockers: reads_from.len(),
+            };
+        }
+        Self {
+            session,
+            states,
+            dependents,
+            ready,
+            running: 0,
+            tasks: Some(tasks),
+            observer,
+            interrupted: None,
+            stopping: false,
+        }
+    }
+
+    fn run(&mut self, inbox: &Receiver<Message>, spawn: &mut dyn FnMut(usize)) {
+        loop {
+            self.watch_for_interrupt();
+            while let Some(id) = self.ready.pop_front() {
+                self.start(id, spawn);
+            }
+            if self.running == 0 {
+                // Without tasks to come, the workers end.
+                self.tasks = None;
+                return;
+            }
+            match inbox.recv_timeout(TICK) {
+                Ok(Message::Said(stage, said)) => self.tell(stage, said),
+                Ok(Message::Done(stage, done)) => {
+                    self.running -= 1;
+                    self.finish(stage, done.report, done.given);
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    fn start(&mut self, id: StageId, spawn: &mut dyn FnMut(usize)) {
+        if self.stopping {
+            self.finish(id, report(StageOutcome::NotStarted), None);
+            return;
+        }
+        self.states[id.index()] = State::Running;
+        self.running += 1;
+        spawn(self.running);
+        let task = Task {
+            stage: id,
+            upstream: self.upstream(id),
+        };
+        let tasks = self.tasks.as_ref().expect("tasks are taken while stages are started");
+        tasks.send(task).expect("the queue lives as long as the workers' scope");
+    }
+
+    /// What the stages before have given to `id`.
+    fn upstream(&self, id: StageId) -> Upstream {
+        let mut upstream = BTreeMap::new();
+        for (index, input) in self.session.plan.stages[id.index()].inputs.iter().enumerate() {
+            if let InputSource::Output { stage, output } = input.source
+                && let State::Finished(finished) = &self.states[stage.index()]
+                && let Some(given) = &finished.given
+                && let Some(file) = given.outputs.get(output)
+            {
+                upstream.insert(index, (file.clone(), given.receipt));
+            }
+        }
+        upstream
+    }
+
+    fn tell(&mut self, stage: StageId, said: Said) {
+        match said {
+            Said::Started(why) => self.observer.event(Event::Started { stage, why: &why }),
+            Said::Progress(progress) => self.observer.event(Event::Progress { stage, progress }),
+            Said::Note(note) => self.observer.event(Event::Note(note)),
+        }
+    }
+
+    /// Notes how a stage ended, and with it what cannot run any more.
+    fn finish(&mut self, id: StageId, report: StageReport, given: Option<Given>) {
+        let mut ended = vec![(id, report, given)];
+        while let Some((id, report, given)) = ended.pop() {
+            self.observer.event(Event::Finished {
+                stage: id,
+                report: &report,
+            });
+            let ending = ending_of(&report.outcome, id);
+            // What fails for the machine's sake would fail again for the next stage.
+            self.stopping |= match report.outcome {
+                StageOutcome::Failed(_) => self.session.options.on_failure == OnFailure::Stop,
+                StageOutcome::Broken(_) | StageOutcome::Interrupted => true,
+                _ => false,
+            };
+            self.states[id.index()] = State::Finished(Box::new(Finished {
+                stage: id,
+                report,
+                given,
+            }));
+            for dependent in &self.dependents[id.index()] {
+                let State::Waiting { blockers } = &mut self.states[dependent.index()] else {
+                    continue;
+                };
+                let outcome = match ending {
+                    ForDependents::Go => {
+                        *blockers -= 1;
+                        if *blockers == 0 {
+                            self.ready.push_back(*dependent);
+                        }
+                        continue;
+                    }
+                    ForDependents::Blocked(by) => StageOutcome::Blocked { by },
+                    ForDependents::NotStarted => StageOutcome::NotStarted,
+                };
+                if !ended.iter().any(|(other, ..)| other == dependent) {
+                    ended.push((*dependent, self::report(outcome), None));
+                }
+            }
+        }
+    }
+
+    /// The first interrupt ends programs kindly, so that they can clean up; later, or at the second, they are killed.
+    fn watch_for_interrupt(&mut self) {
+        let interrupts = self.session.interrupts;
+        interrupts.poll();
+        if !interrupts.is_requested() {
+            return;
+        }
+        self.stopping = true;
+        let since = *self.interrupted.get_or_insert_with(|| {
+            self.observer.event(Event::Note(Note::Interrupting));
+            Instant::now()
+        });
+        let ending = match since.elapsed() < GRACE && !interrupts.is_at_once() {
+            true => Ending::Terminate,
+            false => Ending::Kill,
+        };
+        self.session.groups.end_all(ending);
+    }
+
+    fn into_finished(self, selected: &[StageId]) -> Vec<Finished> {
+        let mut states: Vec<Option<State>> = self.states.into_iter().map(Some).collect();
+        selected
+            .iter()
+            .map(|id| match states[id.index()].take() {
+                Some(State::Finished(finished)) => *finished,
+                // Every stage is finished when the owner returns; if not, nothing may be said of it.
+                _ => Finished {
+                    stage: *id,
+                    report: report(StageOutcome::NotStarted),
+                    given: None,
+                },
+            })
+            .collect()
+    }
+}
+
+/// What the end of a stage means for those that read from it.
+#[derive(Clone, Copy)]
+enum ForDependents {
+    Go,
+    Blocked(StageId),
+    NotStarted,
+}
+
+fn ending_of(outcome: &StageOutcome, id: StageId) -> ForDependents {
+    match outcome {
+        StageOutcome::UpToDate { .. } | StageOutcome::Ran { .. } => ForDependents::Go,
+        StageOutcome::Failed(_) | StageOutcome::Broken(_) => ForDependents::Blocked(id),
+        StageOutcome::Blocked { by } => ForDependents::Blocked(*by),
+        StageOutcome::NotStarted | StageOutcome::Interrupted => ForDependents::NotStarted,
+    }
+}
+
+fn report(outcome: StageOutcome) -> StageReport {
+    StageReport {
+        outcome,
+        elapsed: Duration::ZERO,
+        why: Vec::new(),
+    }
+}

@@ -1,0 +1,503 @@
+//! One stage, from its inputs to its receipt: what a worker does.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::sync::PoisonError;
+use std::time::Instant;
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::attest::{StageRecord, Times, files_used, stage_statement};
+use super::command::CommandEnd;
+use super::event::{Failure, FailureKind, Note, StageOutcome, StageReport};
+use super::inputs::{Content, FileState, InputState};
+use super::process::Ended;
+use super::root::{ExecutionRoot, RootError};
+use super::{CacheMode, ExecError, Session};
+use crate::digest::{Digest, Digests, hash_file};
+use crate::plan::action::{Resolved, action_digest};
+use crate::plan::stale::Stale;
+use crate::plan::{Command, InputSource, Stage, StageId};
+use crate::receipt::envelope::sign;
+use crate::receipt::statement::{Outcome, ReceiptId, Resource, Role};
+use crate::stages::Progress;
+use crate::store::believed::{Claim, ClaimedOutput};
+use crate::store::{StoreError, atomic};
+
+/// What the stages before have given: for each input that is another stage's output, its file and receipt.
+pub type Upstream = BTreeMap<usize, (FileState, ReceiptId)>;
+
+/// What a stage has given to those after it.
+#[derive(Clone, Debug)]
+pub struct Given {
+    /// The receipt.
+    pub receipt: ReceiptId,
+    /// Its outputs in place, in the order of [`Stage::outputs`].
+    pub outputs: Vec<FileState>,
+    /// The receipt's subject.
+    pub subject: Vec<Resource>,
+}
+
+/// What a worker tells the owner while a stage goes on.
+pub enum Said {
+    /// It runs, for these reasons.
+    Started(Vec<Stale>),
+    /// It is this far.
+    Progress(Progress),
+    /// The user should know this.
+    Note(Note),
+}
+
+/// A stage that is done with.
+pub struct Done {
+    /// How it ended.
+    pub report: StageReport,
+    /// What it gives, if it is up to date now; or the receipt and log of its failure.
+    pub given: Option<Given>,
+}
+
+/// Brings one stage up to date: from the store, or by running it.
+pub fn bring_up_to_date(session: &Session<'_>, id: StageId, upstream: &Upstream, say: &dyn Fn(Said)) -> Done {
+    let began = Instant::now();
+    let mut why = Vec::new();
+    let (outcome, given) = match attempt(session, id, upstream, say, &mut why) {
+        Ok(ended) => ended,
+        Err(ExecError::Interrupted) => (StageOutcome::Interrupted, None),
+        Err(error) => (StageOutcome::Broken(Box::new(error)), None),
+    };
+    Done {
+        report: StageReport {
+            outcome,
+            elapsed: began.elapsed(),
+            why,
+        },
+        given,
+    }
+}
+
+/// A stage with all that its action is made of.
+pub(super) struct Attempt<'a> {
+    pub(super) session: &'a Session<'a>,
+    id: StageId,
+    pub(super) stage: &'a Stage,
+    pub(super) inputs: Vec<InputState>,
+    resolved: Resolved,
+    action: Digest,
+    pub(super) say: &'a dyn Fn(Said),
+}
+
+fn attempt(
+    session: &Session<'_>,
+    id: StageId,
+    upstream: &Upstream,
+    say: &dyn Fn(Said),
+    why: &mut Vec<Stale>,
+) -> Result<(StageOutcome, Option<Given>), ExecError> {
+    let attempt = Attempt::new(session, id, upstream, say)?;
+    if session.options.cache == CacheMode::Use
+        && let Some(claim) = session.believed.lookup(attempt.action)
+    {
+        match attempt.put_in_place(claim)? {
+            Placed::Whole { restored, given } => {
+                let receipt = claim.id;
+                return Ok((StageOutcome::UpToDate { receipt, restored }, Some(given)));
+            }
+            Placed::Missing(path) => why.push(Stale::OutputMissing { path }),
+        }
+    }
+    if why.is_empty() {
+        *why = attempt.reasons();
+    }
+    say(Said::Started(why.clone()));
+    attempt.run()
+}
+
+/// Whether the outputs that a receipt claims are in place.
+enum Placed {
+    /// They are, perhaps put back just now.
+    Whole { restored: Vec<Utf8PathBuf>, given: Given },
+    /// This one is neither in place nor in the store.
+    Missing(Utf8PathBuf),
+}
+
+impl<'a> Attempt<'a> {
+    fn new(
+        session: &'a Session<'a>,
+        id: StageId,
+        upstream: &Upstream,
+        say: &'a dyn Fn(Said),
+    ) -> Result<Self, ExecError> {
+        let stage = &session.plan.stages[id.index()];
+        let inputs = (0..)
+            .zip(&stage.inputs)
+            .map(|(index, input)| match (&input.source, upstream.get(&index)) {
+                (InputSource::Output { .. }, Some((file, receipt))) => Ok(InputState {
+                    path: file.path.clone(),
+                    content: Content::File(file.clone()),
+                    receipt: Some(*receipt),
+                }),
+                (source, _) => session.hashes.source(source),
+            });
+        let inputs = inputs.collect::<Result<Vec<_>, _>>()?;
+        let resolved = Resolved {
+            inputs: inputs.iter().map(InputState::resolved).collect(),
+            env: stage
+                .env
+                .iter()
+                .map(|name| session.environment.get(name).cloned())
+                .collect(),
+        };
+        let action = action_digest(session.plan, stage, &resolved);
+        Ok(Self {
+            session,
+            id,
+            stage,
+            inputs,
+            resolved,
+            action,
+            say,
+        })
+    }
+
+    /// Why the stage must run, by its last receipt.
+    fn reasons(&self) -> Vec<Stale> {
+        let session = self.session;
+        if session.options.cache == CacheMode::Bypass {
+            return vec![Stale::Forced];
+        }
+        super::forecast::reasons(session.plan, self.stage, &self.resolved, &session.believed)
+    }
+
+    /// Puts the outputs that `claim` names in place, from the store where they are not there already.
+    fn put_in_place(&self, claim: &Claim) -> Result<Placed, ExecError> {
+        let mut restored = Vec::new();
+        let cas = self.session.store.cas();
+        let mut absent = Vec::new();
+        for output in &claim.outputs {
+            let path = Utf8Path::new(&output.path);
+            match self.session.hashes.file(path) {
+                Ok(hashed) if hashed.digests == output.digests => {}
+                _ if cas.contains(output.digests.blake3) => absent.push(output),
+                _ => return Ok(Placed::Missing(path.to_owned())),
+            }
+        }
+        for output in absent {
+            match self.place(output) {
+                Err(ExecError::Store(StoreError::Damaged { .. })) => {
+                    return Ok(Placed::Missing(output.path.clone().into()));
+                }
+                other => other?,
+            }
+            restored.push(output.path.clone().into());
+        }
+        let given = self.given(claim.id, &claim.outputs, Vec::new())?;
+        Ok(Placed::Whole { restored, given })
+    }
+
+    /// Puts one output in place from the store. What lies there and could be lost is moved away first.
+    fn place(&self, output: &ClaimedOutput) -> Result<(), ExecError> {
+        let path = Utf8Path::new(&output.path);
+        self.displace(path)?;
+        let absolute = self.session.workspace.absolute(path);
+        self.session
+            .store
+            .cas()
+            .place(output.digests.blake3, &absolute, output.executable)?;
+        self.session.note_placed(path);
+        Ok(())
+    }
+
+    /// Moves what lies at `path` to `.madmall/displaced/`, unless the store has the same bytes under a believed receipt.
+    fn displace(&self, path: &Utf8Path) -> Result<(), ExecError> {
+        let session = self.session;
+        let absolute = session.workspace.absolute(path);
+        match fs::symlink_metadata(&absolute) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(source) => return Err(StoreError::Read { path: absolute, source }.into()),
+            Ok(found) if found.is_file() => {
+                let digest = session.hashes.file(path).map(|hashed| hashed.digests.blake3);
+                if digest
+                    .is_ok_and(|digest| session.believed.is_claimed(digest) && session.store.cas().contains(digest))
+                {
+                    return Ok(());
+                }
+            }
+            Ok(_) => {}
+        }
+        let to = session.store.displaced_folder(&session.run_id).join(path);
+        atomic::rename(&absolute, &to)?;
+        let to = to.strip_prefix(session.workspace.root()).unwrap_or(&to).to_owned();
+        (self.say)(Said::Note(Note::Displaced {
+            path: path.to_owned(),
+            to,
+        }));
+        Ok(())
+    }
+
+    /// What the stage gives to those after it, once its outputs are in place.
+    fn given(&self, receipt: ReceiptId, outputs: &[ClaimedOutput], subject: Vec<Resource>) -> Result<Given, ExecError> {
+        let subject = if subject.is_empty() {
+            outputs.iter().map(output_resource).collect()
+        } else {
+            subject
+        };
+        let states = self.stage.outputs.iter().map(|output| {
+            let hashed = self
+                .session
+                .hashes
+                .file(&output.path)
+                .map_err(|source| StoreError::Read {
+                    path: output.path.clone(),
+                    source,
+                })?;
+            match outputs.iter().find(|claimed| claimed.name == output.name) {
+                Some(claimed) if claimed.digests == hashed.digests => Ok(FileState {
+                    path: output.path.clone(),
+                    hashed,
+                }),
+                _ => Err(ExecError::OutputMeddled {
+                    path: output.path.clone(),
+                }),
+            }
+        });
+        Ok(Given {
+            receipt,
+            outputs: states.collect::<Result<_, _>>()?,
+            subject,
+        })
+    }
+
+    /// Runs the stage and attests what came of it.
+    fn run(&self) -> Result<(StageOutcome, Option<Given>), ExecError> {
+        let session = self.session;
+        let started = (session.clock)();
+        let log = session
+            .store
+            .output_folder(&session.run_id)
+            .join(format!("{}.log", self.stage.name));
+        atomic::create_folder(atomic::folder_of(&log))?;
+        let base = session
+            .store
+            .scratch_folder()
+            .join(&session.run_id)
+            .join(self.id.index().to_string());
+        let outputs: Vec<&Utf8Path> = self.stage.outputs.iter().map(|output| output.path.as_path()).collect();
+        let entries = match self.stage.command {
+            Command::Builtin { .. } => Vec::new(),
+            _ => self.root_entries(),
+        };
+        let root = ExecutionRoot::prepare(base, entries, &outputs).map_err(|error| match error {
+            RootError::Store(error) => ExecError::Store(error),
+            other => ExecError::Root(other),
+        })?;
+        let CommandEnd { failure, tools } = self.run_in(&root, &log)?;
+        if session.interrupts.is_requested() {
+            return Err(ExecError::Interrupted);
+        }
+        let failure = match failure {
+            None => self.check_after(&root, &outputs)?,
+            some => some,
+        };
+        let finished = (session.clock)();
+        let times = Times {
+            run: &session.run_id,
+            started,
+            finished,
+        };
+        let ended = match failure {
+            Some(kind) => self.fail(kind, &log, &tools, times)?,
+            None => self.succeed(&root, &tools, times)?,
+        };
+        root.remove()?;
+        Ok(ended)
+    }
+
+    /// What the stage left or what happened to its inputs that makes its success none.
+    fn check_after(&self, root: &ExecutionRoot, outputs: &[&Utf8Path]) -> Result<Option<FailureKind>, ExecError> {
+        let breaches = root.breaches(outputs).map_err(ExecError::Root)?;
+        if !breaches.is_empty() {
+            return Ok(Some(FailureKind::Breaches(breaches)));
+        }
+        let changed = self.session.hashes.first_changed(&self.inputs);
+        Ok(changed.map(|path| FailureKind::InputChanged(path.to_owned())))
+    }
+
+    /// Takes the outputs into the store, attests them, and puts them in place: in this order, so that whatever is in
+    /// place has a receipt, and whatever has a receipt is in the store.
+    fn succeed(
+        &self,
+        root: &ExecutionRoot,
+        tools: &[(String, Digests)],
+        times: Times<'_>,
+    ) -> Result<(StageOutcome, Option<Given>), ExecError> {
+        let session = self.session;
+        let mut outputs = Vec::new();
+        for output in &self.stage.outputs {
+            let made = root.folder().join(&output.path);
+            let failed = |source| StoreError::Read {
+                path: made.clone(),
+                source,
+            };
+            let (digests, _) = hash_file(&made).map_err(failed)?;
+            let executable = is_executable(&made).map_err(failed)?;
+            session.store.cas().adopt(&made, digests.blake3)?;
+            outputs.push(ClaimedOutput {
+                name: output.name.clone(),
+                path: output.path.to_string(),
+                digests,
+                executable,
+            });
+        }
+        let subject: Vec<Resource> = outputs.iter().map(output_resource).collect();
+        let receipt = self.attest(Outcome::Succeeded, subject.clone(), tools, times)?;
+        let mut changed = false;
+        for output in &outputs {
+            let in_place = session.hashes.file(Utf8Path::new(&output.path));
+            if !in_place.is_ok_and(|hashed| hashed.digests == output.digests) {
+                changed = true;
+                self.place(output)?;
+            }
+        }
+        self.compare_with_others(&outputs);
+        let given = self.given(receipt, &outputs, subject)?;
+        Ok((StageOutcome::Ran { receipt, changed }, Some(given)))
+    }
+
+    fn fail(
+        &self,
+        kind: FailureKind,
+        log: &Utf8Path,
+        tools: &[(String, Digests)],
+        times: Times<'_>,
+    ) -> Result<(StageOutcome, Option<Given>), ExecError> {
+        if !matches!(kind, FailureKind::Ended(_) | FailureKind::Refused(_)) {
+            append_to_log(log, &kind)?;
+        }
+        let failed = |source| StoreError::Read {
+            path: log.to_owned(),
+            source,
+        };
+        let (digests, _) = hash_file(log).map_err(failed)?;
+        File::open(log).and_then(|file| file.sync_all()).map_err(failed)?;
+        let name = log
+            .strip_prefix(self.session.workspace.root())
+            .unwrap_or(log)
+            .to_owned();
+        let role = Role::Log {
+            stage: self.stage.name.clone(),
+        };
+        let subject = vec![Resource::file(name.as_str(), &digests, role)];
+        let outcome = match &kind {
+            FailureKind::Ended(Ended::Exited(code)) => Outcome::Exited(*code),
+            FailureKind::Ended(Ended::Signalled(signal)) => Outcome::Signalled(*signal),
+            FailureKind::Refused(_) => Outcome::Refused,
+            FailureKind::Breaches(_) | FailureKind::InputChanged(_) => Outcome::BrokeDeclaration,
+        };
+        let receipt = self.attest(outcome, subject.clone(), tools, times)?;
+        let given = Given {
+            receipt,
+            outputs: Vec::new(),
+            subject,
+        };
+        Ok((
+            StageOutcome::Failed(Failure {
+                receipt,
+                kind,
+                log: name,
+            }),
+            Some(given),
+        ))
+    }
+
+    /// Signs what happened; when this returns, the receipt survives a crash.
+    fn attest(
+        &self,
+        outcome: Outcome,
+        subject: Vec<Resource>,
+        tools: &[(String, Digests)],
+        times: Times<'_>,
+    ) -> Result<ReceiptId, ExecError> {
+        let session = self.session;
+        let made = session.made(&files_used(session.plan, self.stage, &self.inputs), self.say);
+        let statement = stage_statement(StageRecord {
+            plan: session.plan,
+            stage: self.stage,
+            action: self.action,
+            resolved: &self.resolved,
+            inputs: &self.inputs,
+            tools,
+            outcome,
+            subject,
+            made,
+            times,
+        });
+        let envelope = sign(&statement, session.key)?;
+        session
+            .pending
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .append(&envelope)?;
+        Ok(envelope.receipt_id())
+    }
+
+    /// Whether others who ran the same action got the same outputs.
+    fn compare_with_others(&self, outputs: &[ClaimedOutput]) {
+        for claim in self.session.believed.by_others(self.action) {
+            let (stage, keyid) = (self.id, claim.keyid.clone());
+            let other = outputs.iter().find(|ours| {
+                claim
+                    .outputs
+                    .iter()
+                    .any(|theirs| theirs.name == ours.name && theirs.digests != ours.digests)
+            });
+            (self.say)(Said::Note(match other {
+                None => Note::Confirmed { stage, keyid },
+                Some(output) => Note::Diverged {
+                    stage,
+                    keyid,
+                    path: output.path.clone().into(),
+                },
+            }));
+        }
+    }
+}
+
+fn output_resource(output: &ClaimedOutput) -> Resource {
+    let role = Role::Output {
+        output: output.name.clone(),
+        stage: None,
+        executable: output.executable,
+    };
+    Resource::file(&output.path, &output.digests, role)
+}
+
+fn append_to_log(log: &Utf8Path, kind: &FailureKind) -> Result<(), StoreError> {
+    let write = || {
+        let mut file = File::options().append(true).open(log)?;
+        match kind {
+            FailureKind::Breaches(breaches) => breaches
+                .iter()
+                .try_for_each(|breach| writeln!(file, "madmall: {breach}")),
+            FailureKind::InputChanged(path) => {
+                writeln!(file, "madmall: its input `{path}` changed while it ran")
+            }
+            FailureKind::Ended(_) | FailureKind::Refused(_) => Ok(()),
+        }
+    };
+    write().map_err(|source| StoreError::Write {
+        path: log.to_owned(),
+        source,
+    })
+}
+
+#[cfg(unix)]
+fn is_executable(path: &Utf8Path) -> io::Result<bool> {
+    use std::os::unix::fs::PermissionsExt as _;
+    Ok(fs::metadata(path)?.permissions().mode() & 0o100 != 0)
+}
+
+#[cfg(not(unix))]
+fn is_executable(_path: &Utf8Path) -> io::Result<bool> {
+    Ok(false)
+}

@@ -1,0 +1,366 @@
+//! Why a stage must run: what is different now from when it last ran.
+//!
+//! Derived by comparing the stage, as it is hashed into its action, with the receipt of its last run; so the reason and
+//! the decision cannot disagree: if two actions differ, one of these differs.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use camino::Utf8PathBuf;
+
+use super::action::{Resolved, action_digest, input_path, parameters, system};
+use super::{Command, Plan, Stage};
+use crate::digest::Digest;
+use crate::receipt::statement::{CommandRecord, Outcome, ParamRecord, Role, StageParameters, Statement};
+
+/// One reason why a stage must run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stale {
+    /// No believed receipt of this stage.
+    NeverRun,
+    /// There are receipts of this stage, but by keys that the user's own policy does not trust for that.
+    OnlyOthersRan,
+    /// The user said `--force`.
+    Forced,
+    /// It failed the last time.
+    FailedBefore,
+    /// Another program, other arguments or text, or another built-in.
+    CommandChanged {
+        /// In one line.
+        was: String,
+        /// In one line.
+        is: String,
+    },
+    /// The built-in gives other bytes than it did.
+    RevisionChanged {
+        /// At the last run.
+        was: u32,
+        /// Of this madmall.
+        is: u32,
+    },
+    /// The pipeline's purpose.
+    PurposeChanged {
+        /// At the last run.
+        was: String,
+        /// Now.
+        is: String,
+    },
+    /// A parameter; absent where it did not or does not exist.
+    ParamChanged {
+        /// The parameter.
+        name: String,
+        /// At the last run.
+        was: Option<String>,
+        /// Now.
+        is: Option<String>,
+    },
+    /// An input has other bytes.
+    InputChanged {
+        /// Its name in the stage.
+        input: String,
+        /// Its path.
+        path: Utf8PathBuf,
+        /// At the last run.
+        was: Digest,
+        /// Now.
+        is: Digest,
+    },
+    /// An input has another path, and the program sees paths.
+    InputMoved {
+        /// Its name in the stage.
+        input: String,
+        /// At the last run.
+        was: String,
+        /// Now.
+        is: String,
+    },
+    /// A file that the program sees may be executed now, or no longer.
+    ModeChanged,
+    /// An input that the stage did not have.
+    InputAdded {
+        /// Its name in the stage.
+        input: String,
+    },
+    /// An input that the stage no longer has.
+    InputRemoved {
+        /// Its name in the stage.
+        input: String,
+    },
+    /// Names or paths of outputs.
+    OutputsChanged {
+        /// At the last run.
+        was: String,
+        /// Now.
+        is: String,
+    },
+    /// A variable that is let in.
+    VariableChanged {
+        /// Its name.
+        name: String,
+    },
+    /// Operating system or architecture.
+    SystemChanged {
+        /// At the last run.
+        was: String,
+        /// Now.
+        is: String,
+    },
+    /// An output is neither in place nor in the store.
+    OutputMissing {
+        /// Its path.
+        path: Utf8PathBuf,
+    },
+    /// A stage that this one reads from must run first (in a forecast).
+    AfterStage {
+        /// Its name.
+        stage: String,
+    },
+}
+
+impl fmt::Display for Stale {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NeverRun => write!(f, "never run"),
+            Self::OnlyOthersRan => write!(f, "run only by others, whose keys are not trusted for this"),
+            Self::Forced => write!(f, "forced"),
+            Self::FailedBefore => write!(f, "failed the last time"),
+            Self::CommandChanged { was, is } => write!(f, "command changed: {was} → {is}"),
+            Self::RevisionChanged { was, is } => write!(f, "revision of the built-in changed: {was} → {is}"),
+            Self::PurposeChanged { was, is } => write!(f, "purpose changed: {was} → {is}"),
+            Self::ParamChanged { name, was, is } => {
+                let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "(none)".to_owned());
+                write!(f, "param `{name}` changed: {} → {}", text(was), text(is))
+            }
+            Self::InputChanged { input, path, was, is } => {
+                write!(f, "input `{input}` changed: {path} {} → {}", short(*was), short(*is))
+            }
+            Self::InputMoved { input, was, is } => write!(f, "input `{input}` moved: {was} → {is}"),
+            Self::ModeChanged => write!(f, "the executable bit of an input changed"),
+            Self::InputAdded { input } => write!(f, "input `{input}` is new"),
+            Self::InputRemoved { input } => write!(f, "input `{input}` is gone"),
+            Self::OutputsChanged { was, is } => write!(f, "outputs changed: {was} → {is}"),
+            Self::VariableChanged { name } => write!(f, "variable `{name}` changed"),
+            Self::SystemChanged { was, is } => write!(f, "system changed: {was} → {is}"),
+            Self::OutputMissing { path } => write!(f, "output `{path}` is neither in place nor in the store"),
+            Self::AfterStage { stage } => write!(f, "`{stage}` runs first"),
+        }
+    }
+}
+
+/// A digest's first 12 digits: enough for a person to tell two apart.
+fn short(digest: Digest) -> String {
+    digest.to_hex()[..12].to_owned()
+}
+
+/// A stage at one moment, as far as its action goes: now, or at a run that a receipt tells of.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    parameters: StageParameters,
+    /// The purpose, where it is part of the action.
+    purpose: Option<String>,
+    /// Input name to path and digest.
+    inputs: BTreeMap<String, (String, Option<Digest>)>,
+    system: Option<String>,
+    action: String,
+    succeeded: bool,
+}
+
+impl Snapshot {
+    /// The stage as it is now.
+    #[must_use]
+    pub fn now(plan: &Plan, stage: &Stage, resolved: &Resolved) -> Self {
+        let inputs = stage.inputs.iter().zip(&resolved.inputs).map(|(input, now)| {
+            (
+                input.name.clone(),
+                (input_path(plan, &input.source).to_string(), Some(now.digest)),
+            )
+        });
+        let (purpose, system) = match &stage.command {
+            Command::Builtin { purpose, .. } => (purpose.clone(), None),
+            _ => (None, Some(system())),
+        };
+        Self {
+            parameters: parameters(stage, resolved),
+            purpose,
+            inputs: inputs.collect(),
+            system,
+            action: action_digest(plan, stage, resolved).to_string(),
+            succeeded: true,
+        }
+    }
+
+    /// The stage as a receipt has it; `None` for a receipt of a run.
+    #[must_use]
+    pub fn of(statement: &Statement) -> Option<Self> {
+        let build = &statement.predicate.build_definition;
+        let internal = &build.internal_parameters.madmall;
+        let parameters = build.external_parameters.stage.clone()?;
+        let inputs = build.resolved_dependencies.iter().filter_map(|dependency| {
+            let Role::Input { input, .. } = &dependency.annotations.madmall else {
+                return None;
+            };
+            let digest = dependency
+                .digest
+                .get("blake3")
+                .and_then(|hex| Digest::from_hex(hex).ok());
+            Some((input.clone(), (dependency.name.clone(), digest)))
+        });
+        Some(Self {
+            purpose: build.external_parameters.purpose.clone(),
+            inputs: inputs.collect(),
+            system: internal.stage.as_ref()?.system.clone(),
+            action: internal.stage.as_ref()?.action.clone(),
+            succeeded: internal.outcome == Outcome::Succeeded,
+            parameters,
+        })
+    }
+
+    /// The digest of an input.
+    #[must_use]
+    pub fn input_digest(&self, name: &str) -> Option<Digest> {
+        self.inputs.get(name)?.1
+    }
+
+    /// What is different in `self` from `last`. Empty if nothing is.
+    #[must_use]
+    pub fn differences(&self, last: &Self) -> Vec<Stale> {
+        let mut reasons = Vec::new();
+        self.compare_command(last, &mut reasons);
+        self.compare_params(last, &mut reasons);
+        self.compare_inputs(last, &mut reasons);
+        let (was, is) = (&last.parameters.outputs, &self.parameters.outputs);
+        if was != is {
+            let text = |map: &BTreeMap<String, String>| map.values().cloned().collect::<Vec<_>>().join(", ");
+            reasons.push(Stale::OutputsChanged {
+                was: text(was),
+                is: text(is),
+            });
+        }
+        let (was, is) = (&last.parameters.environment, &self.parameters.environment);
+        let names: BTreeSet<&String> = was.keys().chain(is.keys()).collect();
+        let changed = names.into_iter().filter(|name| was.get(*name) != is.get(*name));
+        reasons.extend(changed.map(|name| Stale::VariableChanged { name: name.clone() }));
+        if let (Some(was), Some(is)) = (&last.system, &self.system)
+            && was != is
+        {
+            reasons.push(Stale::SystemChanged {
+                was: was.clone(),
+                is: is.clone(),
+            });
+        }
+        if reasons.is_empty() && self.action != last.action {
+            // The one thing in an action that a receipt does not spell out.
+            reasons.push(Stale::ModeChanged);
+        }
+        if reasons.is_empty() && !last.succeeded {
+            reasons.push(Stale::FailedBefore);
+        }
+        reasons
+    }
+
+    fn compare_command(&self, last: &Self, reasons: &mut Vec<Stale>) {
+        match (&last.parameters.command, &self.parameters.command) {
+            (
+                CommandRecord::Builtin {
+                    name: was,
+                    revision: then,
+                },
+                CommandRecord::Builtin {
+                    name: is,
+                    revision: now,
+                },
+            ) if was == is => {
+                if then != now {
+                    reasons.push(Stale::RevisionChanged { was: *then, is: *now });
+                }
+                if let Some(is) = &self.purpose
+                    && last.purpose.as_ref() != Some(is)
+                {
+                    let was = last.purpose.clone().unwrap_or_else(|| "(none)".to_owned());
+                    reasons.push(Stale::PurposeChanged { was, is: is.clone() });
+                }
+            }
+            (was, is) if was != is => {
+                reasons.push(Stale::CommandChanged {
+                    was: command_line(was),
+                    is: command_line(is),
+                });
+            }
+            _ => {}
+        }
+    }
+
+    fn compare_params(&self, last: &Self, reasons: &mut Vec<Stale>) {
+        let (was, is) = (&last.parameters.params, &self.parameters.params);
+        let names: BTreeSet<&String> = was.keys().chain(is.keys()).collect();
+        for name in names.into_iter().filter(|name| was.get(*name) != is.get(*name)) {
+            reasons.push(Stale::ParamChanged {
+                name: name.clone(),
+                was: was.get(name).map(param_text),
+                is: is.get(name).map(param_text),
+            });
+        }
+    }
+
+    fn compare_inputs(&self, last: &Self, reasons: &mut Vec<Stale>) {
+        let sees_paths = !matches!(self.parameters.command, CommandRecord::Builtin { .. });
+        for (name, (path, now)) in &self.inputs {
+            let Some((was, then)) = last.inputs.get(name) else {
+                reasons.push(Stale::InputAdded { input: name.clone() });
+                continue;
+            };
+            if sees_paths && was != path {
+                reasons.push(Stale::InputMoved {
+                    input: name.clone(),
+                    was: was.clone(),
+                    is: path.clone(),
+                });
+            }
+            if let (Some(was), Some(is)) = (then, now)
+                && was != is
+            {
+                let (input, path) = (name.clone(), path.into());
+                reasons.push(Stale::InputChanged {
+                    input,
+                    path,
+                    was: *was,
+                    is: *is,
+                });
+            }
+        }
+        let gone = last.inputs.keys().filter(|name| !self.inputs.contains_key(*name));
+        reasons.extend(gone.map(|name| Stale::InputRemoved { input: name.clone() }));
+    }
+}
+
+/// A command as one line for a person, cut to 60 characters.
+#[must_use]
+pub fn command_line(command: &CommandRecord) -> String {
+    let line = match command {
+        CommandRecord::Builtin { name, .. } => format!("madmall/{name}"),
+        CommandRecord::Argv(argv) => argv.join(" "),
+        CommandRecord::Shell(text) => text.split_whitespace().collect::<Vec<_>>().join(" "),
+    };
+    match line.char_indices().nth(60) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
+    }
+}
+
+/// A parameter as a person would write it.
+#[must_use]
+pub fn param_text(value: &ParamRecord) -> String {
+    match value {
+        ParamRecord::Null => "null".to_owned(),
+        ParamRecord::Boolean(value) => value.to_string(),
+        ParamRecord::Number(text) | ParamRecord::String(text) => text.clone(),
+        ParamRecord::List(items) => {
+            let items: Vec<_> = items.iter().map(param_text).collect();
+            format!("[{}]", items.join(", "))
+        }
+        ParamRecord::Map(map) => {
+            let members: Vec<_> = map.iter().map(|(k, v)| format!("{k}: {}", param_text(v))).collect();
+            format!("{{{}}}", members.join(", "))
+        }
+    }
+}

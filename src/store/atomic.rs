@@ -1,0 +1,162 @@
+//! Whole or absent: how every file that others rely on is written.
+//!
+//! A temporary file in the same folder, its bytes synced, renamed into place, the folder synced. A crash at any moment
+//! leaves the old file or the new one, never a part.
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::StoreError;
+
+/// Writes `bytes` to `path`, whole or not at all. Folders on the way are made.
+///
+/// # Errors
+///
+/// [`StoreError::Write`] if any step fails; `path` is then as it was.
+pub fn write(path: &Utf8Path, bytes: &[u8]) -> Result<(), StoreError> {
+    let folder = folder_of(path);
+    create_folder(folder)?;
+    let failed = |source| StoreError::Write {
+        path: path.to_owned(),
+        source,
+    };
+    let mut file = tempfile::Builder::new()
+        .prefix(TEMPORARY)
+        .tempfile_in(folder)
+        .map_err(failed)?;
+    file.write_all(bytes).map_err(failed)?;
+    // A temporary file is private to its owner; what is published follows the umask, as any file does.
+    set_published_mode(file.as_file(), false).map_err(failed)?;
+    file.as_file().sync_all().map_err(failed)?;
+    file.persist(path).map_err(|error| failed(error.error))?;
+    sync_folder(folder)
+}
+
+/// What the names of temporary files begin with, so that a crash's leavings can be told from anything else.
+pub const TEMPORARY: &str = ".madmall-tmp-";
+
+/// Moves `from` to `to` (same file system) and syncs the folder, so that the new name survives a crash.
+///
+/// # Errors
+///
+/// [`StoreError::Write`] if renaming fails.
+pub fn rename(from: &Utf8Path, to: &Utf8Path) -> Result<(), StoreError> {
+    let folder = folder_of(to);
+    create_folder(folder)?;
+    fs::rename(from, to).map_err(|source| StoreError::Write {
+        path: to.to_owned(),
+        source,
+    })?;
+    sync_folder(folder)
+}
+
+/// Makes `folder` and those above it.
+///
+/// # Errors
+///
+/// [`StoreError::Write`] if it cannot be made.
+pub fn create_folder(folder: &Utf8Path) -> Result<(), StoreError> {
+    fs::create_dir_all(folder).map_err(|source| StoreError::Write {
+        path: folder.to_owned(),
+        source,
+    })
+}
+
+/// Syncs a folder: after a crash a rename in it may otherwise be lost although the file's bytes are safe.
+///
+/// # Errors
+///
+/// [`StoreError::Write`] if it cannot be opened or synced.
+pub fn sync_folder(folder: &Utf8Path) -> Result<(), StoreError> {
+    let failed = |source| StoreError::Write {
+        path: folder.to_owned(),
+        source,
+    };
+    File::open(folder).map_err(failed)?.sync_all().map_err(failed)
+}
+
+/// The folder that `path` lies in.
+#[must_use]
+pub fn folder_of(path: &Utf8Path) -> &Utf8Path {
+    match path.parent() {
+        Some(parent) if !parent.as_str().is_empty() => parent,
+        _ => Utf8Path::new("."),
+    }
+}
+
+/// Gives `file` the mode that a program without special wishes would have made it with.
+///
+/// # Errors
+///
+/// Whatever the system gives.
+pub fn set_published_mode(file: &File, executable: bool) -> io::Result<()> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        let wanted = if executable { 0o777 } else { 0o666 };
+        file.set_permissions(fs::Permissions::from_mode(wanted & !umask()))?;
+    }
+    #[cfg(not(unix))]
+    let _ = (file, executable);
+    Ok(())
+}
+
+/// The process's umask. It can only be read by setting it, so that is done once, before any stage has a thread.
+#[cfg(unix)]
+fn umask() -> u32 {
+    use std::sync::LazyLock;
+    static UMASK: LazyLock<u32> = LazyLock::new(|| {
+        let umask = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+        rustix::process::umask(umask);
+        umask.as_raw_mode()
+    });
+    *UMASK
+}
+
+/// Removes what crashed writers left in `folder`.
+pub fn sweep(folder: &Utf8Path) {
+    let Ok(entries) = folder.read_dir_utf8() else { return };
+    for entry in entries.flatten() {
+        if entry.file_name().starts_with(TEMPORARY) {
+            // Best effort: a leaving that stays is never read.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// Removes a folder and all in it, if it is there. Files made read-only by a stage are no obstacle.
+///
+/// # Errors
+///
+/// [`StoreError::Write`] if something in it cannot be removed.
+pub fn remove_folder(folder: &Utf8PathBuf) -> Result<(), StoreError> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            make_writable(folder);
+            fs::remove_dir_all(folder)
+        }
+        other => other,
+    }
+    .or_else(|error| match error.kind() {
+        io::ErrorKind::NotFound => Ok(()),
+        _ => Err(StoreError::Write {
+            path: folder.clone(),
+            source: error,
+        }),
+    })
+}
+
+/// Gives the owner back the right to change the folders below `folder`.
+fn make_writable(folder: &Utf8Path) {
+    #[cfg(unix)]
+    for entry in walkdir::WalkDir::new(folder).into_iter().flatten() {
+        use std::os::unix::fs::PermissionsExt as _;
+        if entry.file_type().is_dir() {
+            let _ = fs::set_permissions(entry.path(), fs::Permissions::from_mode(0o700));
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = folder;
+}

@@ -1,0 +1,276 @@
+//! The action cache: what the receipts under `runs/` say, each checked once.
+//!
+//! Receipts are the only word on what an action gave; this is an index of them that can be made again from `runs/` at
+//! any time. It is sealed with a keyed BLAKE3 whose key derives from the signing key, so that nobody else can have
+//! written it; one that does not open is dropped, not repaired. A receipt signed by one's own key is believed; those of
+//! others are kept only to compare with.
+
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fs;
+use std::io;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::{Deserialize, Serialize};
+
+use super::{StoreError, atomic};
+use crate::digest::{Digest, Digests};
+use crate::receipt::check::file_digests;
+use crate::receipt::envelope::{Envelope, MAX_RUN_FILE, RUN_FILE_SUFFIX};
+use crate::receipt::key::PublicKey;
+use crate::receipt::statement::{Outcome, ReceiptId, Resource, Role, STAGE_BUILD_TYPE, Statement};
+
+const HEADER: &[u8] = b"madmall believed v1\n";
+
+/// What one stage's receipt says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claim {
+    /// The receipt.
+    pub id: ReceiptId,
+    /// The run that it belongs to.
+    pub run: String,
+    /// Where it stands in the run's file, from 0.
+    pub line: u32,
+    /// Whether it is believed: one's own key signed it.
+    pub believed: bool,
+    /// Who signed it (a hint, if it is not believed).
+    pub keyid: String,
+    /// The pipeline.
+    pub pipeline: String,
+    /// The stage's name then.
+    pub stage: String,
+    /// The action.
+    pub action: Digest,
+    /// Whether it succeeded. A failure makes no stage up to date.
+    pub succeeded: bool,
+    /// What came out, sorted by name.
+    pub outputs: Vec<ClaimedOutput>,
+}
+
+/// An output as a receipt has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClaimedOutput {
+    /// Its name in the stage.
+    pub name: String,
+    /// Its path in the workspace.
+    pub path: String,
+    /// Of its bytes.
+    pub digests: Digests,
+    /// Whether it may be executed.
+    pub executable: bool,
+}
+
+/// The index of receipts.
+pub struct Believed {
+    runs: Utf8PathBuf,
+    /// By the name of the run's file, and so by time.
+    files: BTreeMap<String, Vec<Claim>>,
+    by_action: HashMap<Digest, Vec<Claim>>,
+    claimed: HashSet<Digest>,
+    changed: bool,
+}
+
+impl Believed {
+    /// Opens the index at `sealed` and brings it up to date with the receipts in the folder `runs`.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Read`] if `runs` is there and cannot be read.
+    pub fn open(sealed: &Utf8Path, runs: &Utf8Path, own: &PublicKey, seal_key: &[u8; 32]) -> Result<Self, StoreError> {
+        let mut files = load(sealed, seal_key).unwrap_or_default();
+        let names = run_files(runs)?;
+        let before = files.len();
+        files.retain(|name, _| names.contains(name));
+        let mut changed = files.len() != before;
+        for name in names {
+            if let Entry::Vacant(vacant) = files.entry(name) {
+                let claims = read_run_file(&runs.join(vacant.key()), vacant.key(), own)?;
+                vacant.insert(claims);
+                changed = true;
+            }
+        }
+        let mut index = Self {
+            runs: runs.to_owned(),
+            files,
+            by_action: HashMap::new(),
+            claimed: HashSet::new(),
+            changed,
+        };
+        for claim in index.files.values().flatten() {
+            index.by_action.entry(claim.action).or_default().push(claim.clone());
+            if claim.believed && claim.succeeded {
+                index
+                    .claimed
+                    .extend(claim.outputs.iter().map(|output| output.digests.blake3));
+            }
+        }
+        Ok(index)
+    }
+
+    /// Writes the index to `sealed`, if it has changed since it was opened.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Write`] if it cannot be written.
+    pub fn save(&mut self, sealed: &Utf8Path, seal_key: &[u8; 32]) -> Result<(), StoreError> {
+        if !self.changed {
+            return Ok(());
+        }
+        let body = postcard::to_stdvec(&self.files).expect("plain data has an encoding");
+        let seal = blake3::keyed_hash(seal_key, &body);
+        atomic::write(sealed, &[HEADER, seal.as_bytes(), &body].concat())?;
+        self.changed = false;
+        Ok(())
+    }
+
+    /// The newest believed receipt of a success of `action`.
+    #[must_use]
+    pub fn lookup(&self, action: Digest) -> Option<&Claim> {
+        self.by_action
+            .get(&action)?
+            .iter()
+            .rev()
+            .find(|claim| claim.believed && claim.succeeded)
+    }
+
+    /// All successes of `action` that somebody else's key signed.
+    pub fn by_others(&self, action: Digest) -> impl Iterator<Item = &Claim> {
+        self.by_action
+            .get(&action)
+            .into_iter()
+            .flatten()
+            .filter(|claim| !claim.believed && claim.succeeded)
+    }
+
+    /// The believed receipts of a stage by its name, newest first.
+    pub fn of_stage<'a>(&'a self, pipeline: &'a str, stage: &'a str) -> impl Iterator<Item = &'a Claim> {
+        self.of_stage_by_anyone(pipeline, stage).filter(|claim| claim.believed)
+    }
+
+    /// The receipts of a stage by its name, newest first, whoever signed them.
+    pub fn of_stage_by_anyone<'a>(&'a self, pipeline: &'a str, stage: &'a str) -> impl Iterator<Item = &'a Claim> {
+        self.files
+            .values()
+            .rev()
+            .flat_map(|claims| claims.iter().rev())
+            .filter(move |claim| claim.stage == stage && claim.pipeline == pipeline)
+    }
+
+    /// What the receipt `id` says, if it is here and believed.
+    #[must_use]
+    pub fn by_receipt(&self, id: ReceiptId) -> Option<&Claim> {
+        self.files
+            .values()
+            .flatten()
+            .find(|claim| claim.id == id && claim.believed)
+    }
+
+    /// Whether a believed receipt claims an output with these bytes.
+    #[must_use]
+    pub fn is_claimed(&self, digest: Digest) -> bool {
+        self.claimed.contains(&digest)
+    }
+
+    /// The whole statement of a claim, read again from its file. `None` if it is no longer there as it was.
+    #[must_use]
+    pub fn statement(&self, claim: &Claim) -> Option<Statement> {
+        let path = self.runs.join(format!("{}{RUN_FILE_SUFFIX}", claim.run));
+        let bytes = fs::read(path).ok()?;
+        let line = bytes.split(|byte| *byte == b'\n').nth(claim.line as usize)?;
+        let envelope = Envelope::parse(line).ok()?;
+        (envelope.receipt_id() == claim.id).then(|| Statement::parse(envelope.payload()).ok())?
+    }
+}
+
+/// Opens the sealed index, or gives `None` if it is absent, damaged, of another version or sealed by another key.
+fn load(sealed: &Utf8Path, seal_key: &[u8; 32]) -> Option<BTreeMap<String, Vec<Claim>>> {
+    let bytes = fs::read(sealed).ok()?;
+    let (seal, body) = bytes.strip_prefix(HEADER)?.split_at_checked(32)?;
+    let seal: [u8; 32] = seal.try_into().ok()?;
+    // Comparing two `blake3::Hash` takes the same time wherever they differ.
+    (blake3::keyed_hash(seal_key, body) == blake3::Hash::from_bytes(seal)).then(|| postcard::from_bytes(body).ok())?
+}
+
+/// The names of the files in `runs` that hold receipts, sorted. None if there is no such folder.
+///
+/// # Errors
+///
+/// [`StoreError::Read`] if the folder is there and cannot be read.
+pub fn run_files(runs: &Utf8Path) -> Result<Vec<String>, StoreError> {
+    let failed = |source| StoreError::Read {
+        path: runs.to_owned(),
+        source,
+    };
+    let entries = match runs.read_dir_utf8() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other.map_err(failed)?,
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let name = entry.map_err(failed)?.file_name().to_owned();
+        if name.ends_with(RUN_FILE_SUFFIX) {
+            names.push(name);
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// What the receipts of stages in a run's file say. A line that is no receipt, and one whose signature by our own key
+/// does not hold, says nothing here; `verify` says what is wrong with it.
+fn read_run_file(path: &Utf8Path, name: &str, own: &PublicKey) -> Result<Vec<Claim>, StoreError> {
+    let failed = |source| StoreError::Read {
+        path: path.to_owned(),
+        source,
+    };
+    if fs::metadata(path).map_err(failed)?.len() > MAX_RUN_FILE {
+        return Ok(Vec::new());
+    }
+    let bytes = fs::read(path).map_err(failed)?;
+    let run = name.trim_end_matches(RUN_FILE_SUFFIX);
+    let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    Ok((0..)
+        .zip(lines)
+        .filter_map(|(number, line)| read_claim(line, run, number, own))
+        .collect())
+}
+
+fn read_claim(line: &[u8], run: &str, number: u32, own: &PublicKey) -> Option<Claim> {
+    let envelope = Envelope::parse(line).ok()?;
+    let is_own = envelope.keyid() == own.keyid();
+    if is_own && envelope.verify_signature(own).is_err() {
+        return None;
+    }
+    let statement = Statement::parse(envelope.payload()).ok()?;
+    let build = &statement.predicate.build_definition;
+    let internal = &build.internal_parameters.madmall;
+    if build.build_type != STAGE_BUILD_TYPE || statement.predicate.run_details.metadata.invocation_id != run {
+        return None;
+    }
+    let mut outputs: Vec<_> = statement.subject.iter().filter_map(claimed_output).collect();
+    outputs.sort_by(|a, b| a.name.cmp(&b.name));
+    Some(Claim {
+        id: envelope.receipt_id(),
+        run: run.to_owned(),
+        line: number,
+        believed: is_own,
+        keyid: envelope.keyid().to_string(),
+        pipeline: build.external_parameters.pipeline.clone(),
+        stage: build.external_parameters.stage.as_ref()?.name.clone(),
+        action: internal.stage.as_ref()?.action.parse().ok()?,
+        succeeded: internal.outcome == Outcome::Succeeded,
+        outputs,
+    })
+}
+
+fn claimed_output(resource: &Resource) -> Option<ClaimedOutput> {
+    let Role::Output { output, executable, .. } = &resource.annotations.madmall else {
+        return None;
+    };
+    Some(ClaimedOutput {
+        name: output.clone(),
+        path: resource.name.clone(),
+        digests: file_digests(resource)?,
+        executable: *executable,
+    })
+}

@@ -1,0 +1,148 @@
+//! The content-addressed store: artifacts by their BLAKE3.
+
+use std::fs::{self, File};
+use std::io;
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::{StoreError, atomic};
+use crate::digest::Digest;
+
+/// Bytes by digest, one read-only file each.
+#[derive(Clone, Debug)]
+pub struct Cas {
+    root: Utf8PathBuf,
+}
+
+impl Cas {
+    /// The store in the folder `root`.
+    #[must_use]
+    pub fn at(root: Utf8PathBuf) -> Self {
+        Self { root }
+    }
+
+    /// Where the object `digest` lies, or would.
+    #[must_use]
+    pub fn path(&self, digest: Digest) -> Utf8PathBuf {
+        let hex = digest.to_hex();
+        self.root.join(&hex[..2]).join(&hex[2..])
+    }
+
+    /// Whether the object is there. Its bytes are checked when they are used, not here.
+    #[must_use]
+    pub fn contains(&self, digest: Digest) -> bool {
+        self.path(digest).is_file()
+    }
+
+    /// Moves the file at `from` (same file system, its bytes hashed to `digest` by the caller) into the store and syncs
+    /// it: what a receipt names must be on disk before the receipt is.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if it cannot be moved or synced.
+    pub fn adopt(&self, from: &Utf8Path, digest: Digest) -> Result<(), StoreError> {
+        let path = self.path(digest);
+        if path.is_file() && is_whole(&path, digest) {
+            return Ok(());
+        }
+        let failed = |source| StoreError::Write {
+            path: path.clone(),
+            source,
+        };
+        let file = File::open(from).map_err(failed)?;
+        set_read_only(&file).map_err(failed)?;
+        file.sync_all().map_err(failed)?;
+        atomic::rename(from, &path)
+    }
+
+    /// Puts the object's bytes at `to`, whole or not at all: a copy that shares its blocks where the file system can. Never a hard link: an edit must not reach the store.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Damaged`] if the stored bytes are not those of `digest` (the object is then removed, for it is of
+    /// no use); [`StoreError`] if it cannot be read or written.
+    pub fn place(&self, digest: Digest, to: &Utf8Path, executable: bool) -> Result<(), StoreError> {
+        let from = self.path(digest);
+        let folder = atomic::folder_of(to);
+        atomic::create_folder(folder)?;
+        let failed = |source| StoreError::Write {
+            path: to.to_owned(),
+            source,
+        };
+        let temporary = tempfile::Builder::new()
+            .prefix(atomic::TEMPORARY)
+            .make_in(folder, |path| reflink_copy::reflink_or_copy(&from, path).map(drop))
+            .map_err(|source| StoreError::Read {
+                path: from.clone(),
+                source,
+            })?;
+        // The copy is hashed, not the object: what is placed is what was checked.
+        let file = File::open(temporary.path()).map_err(failed)?;
+        let found = blake3_of(&file).map_err(failed)?;
+        if found != digest {
+            let _ = fs::remove_file(&from);
+            return Err(StoreError::Damaged { name: digest, found });
+        }
+        atomic::set_published_mode(&file, executable).map_err(failed)?;
+        file.sync_all().map_err(failed)?;
+        temporary.persist(to).map_err(|error| failed(error.error))?;
+        atomic::sync_folder(folder)
+    }
+}
+
+fn blake3_of(file: &File) -> io::Result<Digest> {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_reader(file)?;
+    Ok(Digest::from_bytes(*hasher.finalize().as_bytes()))
+}
+
+/// Whether the object at `path` still has the bytes that its name says.
+fn is_whole(path: &Utf8Path, digest: Digest) -> bool {
+    File::open(path)
+        .and_then(|file| blake3_of(&file))
+        .is_ok_and(|found| found == digest)
+}
+
+fn set_read_only(file: &File) -> io::Result<()> {
+    let mut permissions = file.metadata()?.permissions();
+    permissions.set_readonly(true);
+    file.set_permissions(permissions)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn store() -> (tempfile::TempDir, Utf8PathBuf, Cas) {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let root = Utf8PathBuf::from_path_buf(folder.path().to_owned()).expect("UTF-8");
+        let cas = Cas::at(root.join("cas"));
+        (folder, root, cas)
+    }
+
+    #[test]
+    fn what_is_adopted_can_be_placed_and_editing_it_there_leaves_the_store_whole() {
+        let (_guard, root, cas) = store();
+        atomic::write(&root.join("made"), b"bytes").expect("written");
+        let digest = Digest::of(b"bytes");
+        cas.adopt(&root.join("made"), digest).expect("adopted");
+        assert!(!root.join("made").exists());
+
+        cas.place(digest, &root.join("a/b"), false).expect("placed");
+        assert_eq!(fs::read(root.join("a/b")).expect("read"), b"bytes");
+        atomic::write(&root.join("a/b"), b"edited").expect("written");
+        cas.place(digest, &root.join("a/c"), false).expect("placed again");
+        assert_eq!(fs::read(root.join("a/c")).expect("read"), b"bytes");
+    }
+
+    #[test]
+    fn a_damaged_object_is_never_placed() {
+        let (_guard, root, cas) = store();
+        let digest = Digest::of(b"bytes");
+        atomic::write(&cas.path(digest), b"other").expect("written");
+        let error = cas.place(digest, &root.join("out"), false).expect_err("refused");
+        assert!(matches!(error, StoreError::Damaged { .. }));
+        assert!(!root.join("out").exists());
+        assert!(!cas.contains(digest), "an object that is not what it says is removed");
+    }
+}

@@ -1,0 +1,136 @@
+//! The store, `.madmall/`: bytes by digest, what receipts say by action, what files were when they were last hashed.
+//!
+//! ```text
+//! .madmall/
+//!   .gitignore        `*`: nothing in here is committed
+//!   cas/ab/cdef…      artifacts, named by their BLAKE3, read-only
+//!   believed          what the receipts under runs/ say, checked once (an index; may be dropped)
+//!   stat-cache        digests of files by what the file system says of them (may be dropped)
+//!   pending/          receipts of a run that is going on, or was killed
+//!   output/<run>/     logs of stages
+//!   displaced/<run>/  bytes found in an output's place that no believed receipt claims
+//!   scratch/          execution roots; empty between runs
+//!   lock              held by the one run that is going on
+//! ```
+
+use std::io;
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+pub mod atomic;
+pub mod believed;
+pub mod cas;
+pub mod lock;
+pub mod stat_cache;
+
+/// Why the store could not be read or written. Exit code 7.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Something could not be written.
+    #[error("cannot write `{path}`")]
+    Write {
+        /// The file or folder.
+        path: Utf8PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Something could not be read.
+    #[error("cannot read `{path}`")]
+    Read {
+        /// The file or folder.
+        path: Utf8PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// An object's bytes are not what its name says.
+    #[error("the stored object {name} is damaged: its bytes hash to {found}")]
+    Damaged {
+        /// The digest it is stored under.
+        name: crate::digest::Digest,
+        /// The digest of its bytes.
+        found: crate::digest::Digest,
+    },
+}
+
+/// Where the store of a workspace lies.
+#[derive(Clone, Debug)]
+pub struct Store {
+    root: Utf8PathBuf,
+}
+
+impl Store {
+    /// The store of the workspace at `workspace`; nothing is made or read yet.
+    #[must_use]
+    pub fn of(workspace: &Utf8Path) -> Self {
+        Self {
+            root: workspace.join(".madmall"),
+        }
+    }
+
+    /// Makes the folder and its `.gitignore`, if they are not there.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Write`] if that fails.
+    pub fn create(&self) -> Result<(), StoreError> {
+        let ignore = self.root.join(".gitignore");
+        if !ignore.exists() {
+            atomic::write(&ignore, b"*\n")?;
+        }
+        Ok(())
+    }
+
+    /// `.madmall` itself.
+    #[must_use]
+    pub fn root(&self) -> &Utf8Path {
+        &self.root
+    }
+
+    /// Bytes by digest.
+    #[must_use]
+    pub fn cas(&self) -> cas::Cas {
+        cas::Cas::at(self.root.join("cas"))
+    }
+
+    /// The index of receipts.
+    #[must_use]
+    pub fn believed_file(&self) -> Utf8PathBuf {
+        self.root.join("believed")
+    }
+
+    /// The stat cache's file.
+    #[must_use]
+    pub fn stat_cache_file(&self) -> Utf8PathBuf {
+        self.root.join("stat-cache")
+    }
+
+    /// Where the receipts of a run wait until it ends.
+    #[must_use]
+    pub fn pending_folder(&self) -> Utf8PathBuf {
+        self.root.join("pending")
+    }
+
+    /// Where the logs of a run's stages lie.
+    #[must_use]
+    pub fn output_folder(&self, run: &str) -> Utf8PathBuf {
+        self.root.join("output").join(run)
+    }
+
+    /// Where a run moves bytes that it must not lose.
+    #[must_use]
+    pub fn displaced_folder(&self, run: &str) -> Utf8PathBuf {
+        self.root.join("displaced").join(run)
+    }
+
+    /// Where stages run.
+    #[must_use]
+    pub fn scratch_folder(&self) -> Utf8PathBuf {
+        self.root.join("scratch")
+    }
+
+    /// The lock's file.
+    #[must_use]
+    pub fn lock_file(&self) -> Utf8PathBuf {
+        self.root.join("lock")
+    }
+}
