@@ -10,11 +10,13 @@
 //! ```
 
 pub mod canonical;
+pub mod diagnostic;
 pub mod digest;
 pub mod exit_code;
 pub mod json;
 pub mod plan;
 pub mod receipt;
+pub mod spec;
 pub mod stages;
 pub mod tree;
 pub mod workspace;

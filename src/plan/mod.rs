@@ -2,7 +2,9 @@
 
 pub mod action;
 mod model;
+mod resolve;
 
 pub use model::{
     Command, DefinitionFile, Input, InputSource, Number, Output, ParamValue, Plan, SandboxMode, Stage, StageId,
 };
+pub use resolve::{Resolution, resolve, resolve_with};
