@@ -12,6 +12,7 @@
 pub mod canonical;
 pub mod compat;
 pub mod consent;
+pub mod diagnostic;
 pub mod digest;
 pub mod exec;
 pub mod exit_code;
@@ -20,6 +21,7 @@ pub mod json;
 pub mod listing;
 pub mod plan;
 pub mod receipt;
+pub mod spec;
 pub mod stages;
 pub mod store;
 pub mod tree;

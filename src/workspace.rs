@@ -67,7 +67,14 @@ impl Tree for Workspace {
 
     fn files_below(&self, folder: &Utf8Path) -> Result<Vec<(Utf8PathBuf, EntryKind)>, TreeError> {
         let mut files = Vec::new();
-        for entry in walkdir::WalkDir::new(self.absolute(folder)).min_depth(1) {
+        // What the folders of git and of madmall hold is no stage's business, and may be much.
+        let is_private = |entry: &walkdir::DirEntry| {
+            let name = entry.file_name();
+            name == ".git"
+                || (folder.as_str().is_empty() && entry.depth() == 1 && (name == ".madmall" || name == "runs"))
+        };
+        let walk = walkdir::WalkDir::new(self.absolute(folder)).min_depth(1).into_iter();
+        for entry in walk.filter_entry(|entry| !is_private(entry)) {
             let entry = entry.map_err(|error| TreeError::Read {
                 path: folder.to_owned(),
                 source: Box::new(error),

@@ -2,8 +2,10 @@
 
 pub mod action;
 mod model;
+mod resolve;
 pub mod stale;
 
 pub use model::{
     Command, DefinitionFile, Input, InputSource, Number, Output, ParamValue, Plan, SandboxMode, Stage, StageId,
 };
+pub use resolve::{Resolution, resolve, resolve_with};

@@ -1,0 +1,335 @@
+//! What a stage reads: an output of another stage, a file, a folder, or what a pattern finds.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::files::unreadable;
+use super::glob::{Glob, is_pattern};
+use super::outputs::{OutputAt, Outputs};
+use super::paths;
+use crate::diagnostic::{Diagnostic, nearest, quoted};
+use crate::spec::{PipelineSpec, Text, is_name};
+use crate::tree::{EntryKind, Tree};
+
+/// Looking for the nearest name takes time; after so many there is no more of that advice.
+const MOST_ADVICE: usize = 100;
+
+/// Where an input comes from; stages and outputs are counted as written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    File { path: Utf8PathBuf },
+    Folder { path: Utf8PathBuf, files: Vec<Utf8PathBuf> },
+    Glob { pattern: String, files: Vec<Utf8PathBuf> },
+    Output(OutputAt),
+}
+
+/// Finds every input of every stage, as written; `None` for one whose fault has been reported.
+pub(super) fn resolve(
+    tree: &dyn Tree,
+    spec: &PipelineSpec,
+    outputs: &Outputs,
+    faults: &mut Vec<Diagnostic>,
+) -> Vec<Vec<Option<Found>>> {
+    let stages = spec.stages.iter().enumerate();
+    let mut finder = Finder {
+        tree,
+        spec,
+        outputs,
+        stages: stages.map(|(at, stage)| (stage.name.text.as_str(), at)).collect(),
+        listings: HashMap::new(),
+        kinds: HashMap::new(),
+        advice_left: MOST_ADVICE,
+        faults,
+    };
+    let mut found = Vec::with_capacity(spec.stages.len());
+    for stage in &spec.stages {
+        let inputs = stage
+            .inputs
+            .iter()
+            .map(|(_, written)| finder.find(&stage.name.text, written));
+        found.push(inputs.collect());
+    }
+    found
+}
+
+type Listing = Rc<Vec<(Utf8PathBuf, EntryKind)>>;
+
+struct Finder<'a> {
+    tree: &'a dyn Tree,
+    spec: &'a PipelineSpec,
+    outputs: &'a Outputs,
+    stages: HashMap<&'a str, usize>,
+    /// The files below a folder; listed once each.
+    listings: HashMap<Utf8PathBuf, Listing>,
+    /// What stands at a path; asked once each.
+    kinds: HashMap<Utf8PathBuf, Option<EntryKind>>,
+    advice_left: usize,
+    faults: &'a mut Vec<Diagnostic>,
+}
+
+impl Finder<'_> {
+    fn refuse(
+        &mut self,
+        written: &Text,
+        message: impl Into<String>,
+        label: impl Into<String>,
+        help: impl Into<String>,
+    ) -> Option<Found> {
+        let fault = Diagnostic::error(message).at(&self.spec.source, written.span, label);
+        self.faults.push(fault.help(help));
+        None
+    }
+
+    fn find(&mut self, stage: &str, written: &Text) -> Option<Found> {
+        let text = written.text.as_str();
+        let (name, output) = match text.split_once('.') {
+            Some((name, output)) => (name, Some(output)),
+            None => (text, None),
+        };
+        if let Some(&at) = self.stages.get(name)
+            && output.is_none_or(is_name)
+        {
+            return self.reference(written, at, output).map(Found::Output);
+        }
+        if is_pattern(text) && !text.contains("${") {
+            return self.glob(stage, written);
+        }
+        let path = match paths::normalise(text) {
+            Ok(path) => path,
+            Err(fault) => return self.refuse(written, fault.message(), "", fault.help()),
+        };
+        if let Some(at) = self.outputs.at(&path) {
+            return Some(Found::Output(at));
+        }
+        if let Some(folder) = paths::private_folder(&path) {
+            let message = format!("input {} lies in `{folder}`", quoted(text));
+            return self.refuse(
+                written,
+                message,
+                "",
+                "that folder is not for inputs: copy the file to another one",
+            );
+        }
+        if let Some(path) = self.outputs.near(&path).and_then(|at| self.outputs.path(at)) {
+            let message = format!(
+                "{} and the output `{path}` are one file on some file systems",
+                quoted(text)
+            );
+            return self.refuse(
+                written,
+                message,
+                "",
+                format!("write `{path}` if that is meant, or rename one of the two"),
+            );
+        }
+        match self.kind(written, &path)? {
+            Some(EntryKind::File { .. }) if text.ends_with('/') => self.refuse(
+                written,
+                format!("{} is a file", quoted(text)),
+                "",
+                "remove the `/` at the end",
+            ),
+            Some(EntryKind::File { .. }) => Some(Found::File { path }),
+            Some(EntryKind::Folder) => self.folder(written, path),
+            Some(EntryKind::BadLink) => {
+                let message = format!("{} is a link that leads out of the workspace, or nowhere", quoted(text));
+                self.refuse(written, message, "", "put the file itself into the workspace")
+            }
+            Some(EntryKind::Other) => {
+                let message = format!("{} is neither a file nor a folder", quoted(text));
+                self.refuse(written, message, "", "name a file or a folder")
+            }
+            None => {
+                let help = self.advice(text, &path);
+                let message = format!("no stage produces {}, and no such file exists", quoted(text));
+                self.refuse(written, message, format!("read by stage `{stage}`"), help)
+            }
+        }
+    }
+
+    /// The output that `stage.output`, or `stage` alone, names.
+    fn reference(&mut self, written: &Text, at: usize, output: Option<&str>) -> Option<OutputAt> {
+        let stage = &self.spec.stages[at];
+        if stage.outputs.is_empty() {
+            // Every stage has outputs; that this one has none has been reported.
+            return None;
+        }
+        let name = &stage.name.text;
+        let literal = format!("a file of that name is written `./{}`", written.text);
+        let Some(output) = output else {
+            if stage.outputs.len() == 1 {
+                return Some((at, 0));
+            }
+            let outputs: Vec<String> = stage
+                .outputs
+                .iter()
+                .map(|(own, _)| format!("`{name}.{}`", own.text))
+                .collect();
+            let message = format!("stage `{name}` has {} outputs", stage.outputs.len());
+            let help = format!("write one of {}; {literal}", outputs.join(", "));
+            self.refuse(written, message, "which one?", help);
+            return None;
+        };
+        let place = stage.outputs.iter().position(|(own, _)| own.text == output);
+        if place.is_none() {
+            let names = stage.outputs.iter().map(|(own, _)| own.text.as_str());
+            let help = match nearest(output, names.clone()) {
+                Some(known) => format!("did you mean `{name}.{known}`? {literal}"),
+                None => format!(
+                    "its outputs are `{}`; {literal}",
+                    names.collect::<Vec<_>>().join("`, `")
+                ),
+            };
+            self.refuse(written, format!("stage `{name}` has no output `{output}`"), "", help);
+        }
+        place.map(|place| (at, place))
+    }
+
+    fn folder(&mut self, written: &Text, path: Utf8PathBuf) -> Option<Found> {
+        let listing = self.listing(written, &path)?;
+        let mut files = Vec::with_capacity(listing.len());
+        for (file, kind) in listing.iter() {
+            self.check_kind(written, file, *kind)?;
+            if self.outputs.at(file).is_none() {
+                files.push(file.clone());
+            }
+        }
+        if files.is_empty() {
+            let message = format!("the folder {} has no files in it", quoted(&written.text));
+            return self.refuse(written, message, "", "put the files there, or remove the input");
+        }
+        Some(Found::Folder { path, files })
+    }
+
+    fn glob(&mut self, stage: &str, written: &Text) -> Option<Found> {
+        let glob = match Glob::parse(&written.text) {
+            Ok(glob) => glob,
+            Err((message, help)) => return self.refuse(written, message, "", help),
+        };
+        let mut bases: Vec<&Utf8Path> = glob.bases().collect();
+        bases.sort_unstable();
+        bases.dedup();
+        let mut files: Vec<Utf8PathBuf> = Vec::new();
+        for base in bases {
+            let is_root = base.as_str().is_empty();
+            if !is_root && self.kind(written, base)? != Some(EntryKind::Folder) {
+                continue;
+            }
+            for (file, kind) in self.listing(written, base)?.iter() {
+                if glob.finds(file) && self.outputs.at(file).is_none() {
+                    self.check_kind(written, file, *kind)?;
+                    files.push(file.clone());
+                }
+            }
+        }
+        files.sort_unstable_by(|one, other| one.as_str().cmp(other.as_str()));
+        files.dedup();
+        if files.is_empty() {
+            let message = format!("the pattern {} finds no file", quoted(&written.text));
+            let help = "it sees only files that no stage of this pipeline writes, and `*` skips names with a leading dot; \
+                        name outputs as `stage.output`";
+            return self.refuse(written, message, format!("read by stage `{stage}`"), help);
+        }
+        Some(Found::Glob {
+            pattern: written.text.clone(),
+            files,
+        })
+    }
+
+    /// Refuses what is no file among the files of a folder or a pattern.
+    fn check_kind(&mut self, written: &Text, file: &Utf8Path, kind: EntryKind) -> Option<()> {
+        let what = match kind {
+            EntryKind::File { .. } => return Some(()),
+            EntryKind::Folder => "is a link to a folder",
+            EntryKind::BadLink => "is a link that leads out of the workspace, or nowhere",
+            EntryKind::Other => "is neither a file nor a folder",
+        };
+        let message = format!("{} {what}", quoted(file.as_str()));
+        let label = "it is among the files that this reads";
+        self.refuse(
+            written,
+            message,
+            label,
+            "put files there, or name the others by a pattern",
+        )
+        .map(drop)
+    }
+
+    fn kind(&mut self, written: &Text, path: &Utf8Path) -> Option<Option<EntryKind>> {
+        if let Some(kind) = self.kinds.get(path) {
+            return Some(*kind);
+        }
+        match self.tree.kind(path) {
+            Ok(kind) => {
+                self.kinds.insert(path.to_owned(), kind);
+                Some(kind)
+            }
+            Err(error) => {
+                self.faults
+                    .push(unreadable(&error).at(&self.spec.source, written.span, ""));
+                None
+            }
+        }
+    }
+
+    /// The files below `folder`, without those that no stage may see.
+    fn listing(&mut self, written: &Text, folder: &Utf8Path) -> Option<Listing> {
+        if let Some(listing) = self.listings.get(folder) {
+            return Some(Rc::clone(listing));
+        }
+        match self.tree.files_below(folder) {
+            Ok(files) => {
+                let seen = files
+                    .into_iter()
+                    .filter(|(path, _)| paths::private_folder(path).is_none());
+                let listing = Rc::new(seen.collect());
+                self.listings.insert(folder.to_owned(), Rc::clone(&listing));
+                Some(listing)
+            }
+            Err(error) => {
+                self.faults
+                    .push(unreadable(&error).at(&self.spec.source, written.span, ""));
+                None
+            }
+        }
+    }
+
+    fn advice(&mut self, text: &str, path: &Utf8Path) -> String {
+        const OTHERWISE: &str = "put the file there, or name an output as `stage.output`";
+        if self.advice_left == 0 {
+            return OTHERWISE.to_owned();
+        }
+        self.advice_left -= 1;
+        let spec = self.spec;
+        let references: Vec<String> = spec
+            .stages
+            .iter()
+            .flat_map(|stage| {
+                stage
+                    .outputs
+                    .iter()
+                    .map(move |(own, _)| format!("{}.{}", stage.name.text, own.text))
+            })
+            .chain(spec.stages.iter().map(|stage| stage.name.text.clone()))
+            .collect();
+        if let Some(reference) = nearest(text, references.iter().map(String::as_str)) {
+            return format!("did you mean `{reference}`?");
+        }
+        let outputs = self.outputs.iter().map(|(path, _)| path.as_str());
+        if let Some(output) = nearest(path.as_str(), outputs)
+            && let Some((stage, _)) = self.outputs.at(Utf8Path::new(output))
+        {
+            return format!("stage `{}` produces `{output}`", spec.stages[stage].name.text);
+        }
+        let folder = path.parent().filter(|folder| !folder.as_str().is_empty());
+        let files = folder
+            .and_then(|folder| self.tree.files_below(folder).ok())
+            .unwrap_or_default();
+        match nearest(path.as_str(), files.iter().map(|(file, _)| file.as_str())) {
+            Some(file) => format!("there is a file `{file}`"),
+            None => OTHERWISE.to_owned(),
+        }
+    }
+}

@@ -1,0 +1,292 @@
+//! One stage: its ports and parameters against its definition, and what it runs.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::inputs::Found;
+use super::library::{Defined, DefinedCommand, unknown};
+use super::outputs::Outputs;
+use super::program::{self, Scope};
+use super::values::{self, Params, PipelineParams};
+use crate::diagnostic::{Diagnostic, Source, Span};
+use crate::plan::{Command, ParamValue, SandboxMode};
+use crate::spec::{Body, NodeKind, PipelineSpec, Port, Stage, Text};
+use crate::stages::Builtin;
+
+/// Variables that every program is given by madmall itself.
+const OWN_VARIABLES: &[&str] = &["PATH", "HOME", "TMPDIR", "LANG", "TZ"];
+
+/// A stage without its inputs and outputs.
+pub(super) struct Draft {
+    pub(super) uses: Option<String>,
+    pub(super) definition_file: Option<usize>,
+    pub(super) command: Command,
+    pub(super) params: Params,
+    pub(super) env: Vec<String>,
+    pub(super) secrets: Vec<String>,
+    pub(super) sandbox: SandboxMode,
+}
+
+/// All that is known of the stage `at`.
+pub(super) struct Drafting<'a, 'p> {
+    pub(super) spec: &'a PipelineSpec,
+    pub(super) written: &'a Stage,
+    pub(super) defined: Option<&'a Defined<'a>>,
+    pub(super) outputs: &'a Outputs,
+    pub(super) found: &'a [Option<Found>],
+    pub(super) at: usize,
+    pub(super) pipeline: &'a mut PipelineParams<'p>,
+    pub(super) faults: &'a mut Vec<Diagnostic>,
+}
+
+impl Drafting<'_, '_> {
+    /// `None` if something is wrong; it has been reported.
+    pub(super) fn draft(&mut self) -> Option<Draft> {
+        let params = match (&self.written.body, self.defined) {
+            (Some(Body::Uses(uses)), Some(defined)) => {
+                let name = uses.text.as_str();
+                if defined.is_sound {
+                    self.check_ports(name, "input", &defined.inputs, &self.written.inputs);
+                    self.check_ports(name, "output", &defined.outputs, &self.written.outputs);
+                }
+                self.defined_params(name, defined)
+            }
+            (Some(Body::Uses(_)) | None, _) => {
+                self.check_params();
+                return None;
+            }
+            _ => self.own_params(),
+        };
+        let (env, secrets) = self.variables();
+        let command = self.command(&params)?;
+        let (definition_file, defined_sandbox) = self.defined.map_or((None, None), |d| (d.file, d.sandbox));
+        let params: Option<Params> = params.into_iter().map(|(name, value)| Some((name, value?))).collect();
+        Some(Draft {
+            uses: match &self.written.body {
+                Some(Body::Uses(uses)) => Some(uses.text.clone()),
+                _ => None,
+            },
+            definition_file,
+            command,
+            params: params?,
+            env,
+            secrets,
+            sandbox: self.written.sandbox.or(defined_sandbox).unwrap_or_default(),
+        })
+    }
+
+    fn fault(&mut self, span: Span, message: String, help: String) {
+        let fault = Diagnostic::error(message).at(&self.spec.source, span, "");
+        self.faults.push(fault.help(help));
+    }
+
+    fn check_ports(&mut self, uses: &str, of: &str, declared: &[Port], given: &[(Text, Text)]) {
+        for (name, _) in given {
+            if !declared.iter().any(|port| port.name.text == name.text) {
+                let known = declared.iter().map(|port| port.name.text.as_str());
+                self.faults.push(unknown(&self.spec.source, name, of, uses, known));
+            }
+        }
+        for port in declared.iter().filter(|port| !port.optional) {
+            let name = &port.name.text;
+            if !given.iter().any(|(given, _)| given.text == *name) {
+                let message = format!("stage `{}` lacks the {of} `{name}`", self.written.name.text);
+                let help = format!("`{uses}` needs it: add `{name}: …` to `{of}s:`");
+                self.fault(self.written.name.span, message, help);
+            }
+        }
+    }
+
+    /// Looks at the parameters of a stage of which it could not be found out what it is.
+    fn check_params(&mut self) {
+        for (_, node) in &self.written.params {
+            self.pipeline.substitute(node, self.faults);
+        }
+    }
+
+    fn own_params(&mut self) -> BTreeMap<String, Option<ParamValue>> {
+        let mut params = BTreeMap::new();
+        for (name, node) in &self.written.params {
+            let node = self.pipeline.substitute(node, self.faults);
+            let value = (node.kind != NodeKind::Broken).then(|| values::untyped(&node));
+            params.insert(name.text.clone(), value);
+        }
+        params
+    }
+
+    fn defined_params(&mut self, uses: &str, defined: &Defined<'_>) -> BTreeMap<String, Option<ParamValue>> {
+        let mut params = BTreeMap::new();
+        for (name, node) in &self.written.params {
+            let node = self.pipeline.substitute(node, self.faults);
+            let Some(param) = defined.params.iter().find(|param| param.name() == name.text) else {
+                if !defined.is_sound {
+                    continue;
+                }
+                let known = defined.params.iter().map(|param| param.name());
+                self.faults
+                    .push(unknown(&self.spec.source, name, "parameter", uses, known));
+                continue;
+            };
+            let mut value = (node.kind != NodeKind::Broken).then_some(ParamValue::Null);
+            for spec in param.specs.iter().filter(|_| node.kind != NodeKind::Broken) {
+                match values::typed(&self.spec.source, &node, spec) {
+                    Ok(typed) => value = Some(typed),
+                    Err(fault) => {
+                        self.faults.push(*fault);
+                        value = None;
+                        break;
+                    }
+                }
+            }
+            params.insert(name.text.clone(), value);
+        }
+        for param in &defined.params {
+            let name = param.name();
+            if params.contains_key(name) {
+                continue;
+            }
+            if param.default.is_none() && defined.is_sound {
+                let message = format!("stage `{}` lacks the parameter `{name}`", self.written.name.text);
+                let kind = param.specs[0].kind.described();
+                let help = format!("`{uses}` needs it: add `{name}: …`, {kind}, to `params:`");
+                self.fault(self.written.name.span, message, help);
+            }
+            params.insert(name.to_owned(), param.default.clone());
+        }
+        params
+    }
+
+    /// `env:` and `secrets:` of the stage and of its definition.
+    fn variables(&mut self) -> (Vec<String>, Vec<String>) {
+        let mut env: BTreeSet<String> = BTreeSet::new();
+        let mut secrets: BTreeSet<String> = BTreeSet::new();
+        let defined = self.defined;
+        let is_builtin = matches!(
+            defined.and_then(|defined| defined.command.as_ref()),
+            Some(DefinedCommand::Builtin(_))
+        );
+        let own: (&Arc<Source>, &[Text], &[Text]) = (&self.spec.source, &self.written.env, &self.written.secrets);
+        let under = defined.map(|defined| (&defined.source, &defined.env[..], &defined.secrets[..]));
+        for (source, names, secret_names) in std::iter::once(own).chain(under) {
+            for (name, is_secret) in names
+                .iter()
+                .map(|name| (name, false))
+                .chain(secret_names.iter().map(|name| (name, true)))
+            {
+                let fault = if is_builtin {
+                    Some(("a built-in stage reads no variables", "remove it"))
+                } else if OWN_VARIABLES.contains(&name.text.as_str()) {
+                    Some(("every program has this variable from madmall", "remove it"))
+                } else if is_secret && env.contains(&name.text) || !is_secret && secrets.contains(&name.text) {
+                    Some((
+                        "a variable is either in `env` or in `secrets`",
+                        "remove it from `env` if its value is secret",
+                    ))
+                } else {
+                    None
+                };
+                if let Some((message, help)) = fault {
+                    self.faults
+                        .push(Diagnostic::error(message).at(source, name.span, "").help(help));
+                }
+                match is_secret {
+                    true => secrets.insert(name.text.clone()),
+                    false => env.insert(name.text.clone()),
+                };
+            }
+        }
+        (env.into_iter().collect(), secrets.into_iter().collect())
+    }
+
+    fn command(&mut self, params: &BTreeMap<String, Option<ParamValue>>) -> Option<Command> {
+        match (&self.written.body, self.defined) {
+            (Some(Body::Argv(argv)), _) => Some(self.program(&self.spec.source, Program::Argv(argv), params)),
+            (Some(Body::Run(text)), _) => Some(self.program(&self.spec.source, Program::Run(text), params)),
+            (Some(Body::Uses(uses)), Some(defined)) => match defined.command.as_ref()? {
+                DefinedCommand::Builtin(builtin) => self.builtin(builtin, uses),
+                DefinedCommand::Argv(argv) => Some(self.program(&defined.source, Program::Argv(argv), params)),
+                DefinedCommand::Run(text) => Some(self.program(&defined.source, Program::Run(text), params)),
+            },
+            _ => None,
+        }
+    }
+
+    fn builtin(&mut self, builtin: &Builtin, uses: &Text) -> Option<Command> {
+        let purpose = match builtin.needs_purpose {
+            false => None,
+            true => self.spec.purpose.as_ref().map(|purpose| purpose.text.clone()),
+        };
+        if builtin.needs_purpose && purpose.is_none() {
+            let message = format!("the pipeline has no purpose, and `{}` needs one", uses.text);
+            let help = "say what the result is for: write `purpose: research` or `purpose: care` below `name:`";
+            self.fault(uses.span, message, help.to_owned());
+            return None;
+        }
+        Some(Command::Builtin {
+            name: builtin.name.to_owned(),
+            revision: builtin.revision,
+            purpose,
+        })
+    }
+
+    fn program(
+        &mut self,
+        source: &Arc<Source>,
+        program: Program<'_>,
+        params: &BTreeMap<String, Option<ParamValue>>,
+    ) -> Command {
+        let mut inputs: BTreeMap<&str, Option<&Found>> = BTreeMap::new();
+        let mut outputs: BTreeMap<&str, Option<String>> = BTreeMap::new();
+        if let Some(defined) = self.defined {
+            inputs.extend(defined.inputs.iter().map(|port| (port.name.text.as_str(), None)));
+            outputs.extend(defined.outputs.iter().map(|port| (port.name.text.as_str(), None)));
+        }
+        for ((name, _), found) in self.written.inputs.iter().zip(self.found) {
+            inputs.insert(&name.text, found.as_ref());
+        }
+        for (index, (name, _)) in self.written.outputs.iter().enumerate() {
+            let path = self.outputs.path((self.at, index)).map(ToString::to_string);
+            outputs.insert(&name.text, path);
+        }
+        let mut scope = Scope {
+            params,
+            pipeline: self.defined.is_none().then_some(&mut *self.pipeline),
+            inputs,
+            outputs,
+            places: self.outputs,
+            used: BTreeSet::new(),
+        };
+        let command = match program {
+            Program::Argv(argv) => program::argv(source, argv, &mut scope, self.faults),
+            Program::Run(text) => program::run(source, text, &mut scope, self.faults),
+        };
+        let used = scope.used;
+        if self.defined.is_none() {
+            self.warn_of_unused(&used);
+        }
+        command
+    }
+
+    fn warn_of_unused(&mut self, used: &BTreeSet<String>) {
+        for (name, _) in self
+            .written
+            .params
+            .iter()
+            .filter(|(name, _)| !used.contains(&name.text))
+        {
+            self.faults.push(
+                Diagnostic::warning(format!(
+                    "stage `{}` does not use its parameter `{}`",
+                    self.written.name.text, name.text
+                ))
+                .at(&self.spec.source, name.span, "")
+                .help(format!("remove it, or refer to it as `${{params.{}}}`", name.text)),
+            );
+        }
+    }
+}
+
+enum Program<'t> {
+    Argv(&'t [Text]),
+    Run(&'t Text),
+}

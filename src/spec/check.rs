@@ -1,0 +1,360 @@
+//! From YAML to the two kinds of file: which fields there are, and what shape each has. Every fault is reported.
+//!
+//! The field lists here are the ones that `schemas/` has; a test keeps them equal.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::model::{Body, Definition, ParamSpec, ParamType, PipelineSpec, Port, Stage};
+use super::parse::{Node, NodeKind, Text};
+use super::scalar::{Scalar, scalar};
+use super::shape::{Checker, Fields, start};
+use crate::diagnostic::{Diagnostic, Source, Span, quoted};
+use crate::plan::SandboxMode;
+
+/// The fields of a pipeline file.
+pub const PIPELINE_FIELDS: &[&str] = &["version", "name", "purpose", "params", "stages"];
+/// The fields of a stage in a pipeline file.
+pub const STAGE_FIELDS: &[&str] = &[
+    "uses", "argv", "run", "inputs", "outputs", "params", "env", "secrets", "sandbox",
+];
+/// The fields of a stage definition file.
+pub const DEFINITION_FIELDS: &[&str] = &[
+    "version",
+    "name",
+    "description",
+    "builtin",
+    "argv",
+    "run",
+    "inputs",
+    "outputs",
+    "params",
+    "env",
+    "secrets",
+    "sandbox",
+];
+/// The fields of an input or an output in a stage definition.
+pub const PORT_FIELDS: &[&str] = &["description", "optional"];
+/// The fields of a parameter in a stage definition.
+pub const PARAM_FIELDS: &[&str] = &[
+    "type",
+    "default",
+    "enum",
+    "minimum",
+    "maximum",
+    "description",
+    "optional",
+];
+/// What a pipeline's `purpose:` can be.
+pub const PURPOSES: &[&str] = &["care", "research"];
+
+/// Takes a tree as a pipeline file. What has a fault is left out.
+#[must_use]
+pub fn pipeline(source: &Arc<Source>, root: &Node) -> (PipelineSpec, Vec<Diagnostic>) {
+    let mut checker = Checker::new(source);
+    let mut spec = PipelineSpec {
+        source: Arc::clone(source),
+        name: None,
+        purpose: None,
+        params: Vec::new(),
+        stages: Vec::new(),
+    };
+    if let Some(fields) = checker.fields(root, "a pipeline file", PIPELINE_FIELDS) {
+        let top = start(root);
+        checker.version(&fields, top);
+        spec.name = checker.own_name(&fields, top, "a pipeline");
+        if let Some(node) = fields.get("purpose") {
+            spec.purpose = checker.choice(node, "`purpose`", PURPOSES);
+        }
+        if let Some(node) = fields.get("params") {
+            spec.params = checker.named(node, "`params`", "parameter");
+        }
+        match fields.get("stages") {
+            Some(node) => spec.stages = checker.stages(node),
+            None => checker.missing(&fields, top, "stages", "a pipeline", "stages: { … }"),
+        }
+    }
+    (spec, checker.faults)
+}
+
+/// Takes a tree as a stage definition file. What has a fault is left out.
+#[must_use]
+pub fn definition(source: &Arc<Source>, root: &Node) -> (Definition, Vec<Diagnostic>) {
+    let mut checker = Checker::new(source);
+    let mut definition = Definition {
+        source: Arc::clone(source),
+        body: None,
+        inputs: Vec::new(),
+        outputs: Vec::new(),
+        params: Vec::new(),
+        env: Vec::new(),
+        secrets: Vec::new(),
+        sandbox: None,
+    };
+    if let Some(fields) = checker.fields(root, "a stage definition", DEFINITION_FIELDS) {
+        let top = start(root);
+        checker.version(&fields, top);
+        checker.own_name(&fields, top, "a stage definition");
+        if let Some(node) = fields.get("description") {
+            checker.text(node, "`description`");
+        }
+        definition.body = checker.body(&fields, top, "builtin");
+        definition.inputs = fields
+            .get("inputs")
+            .map_or_else(Vec::new, |node| checker.ports(node, "input"));
+        match fields.get("outputs") {
+            Some(node) => {
+                definition.outputs = checker.ports(node, "output");
+                checker.not_empty(node, "`outputs`");
+            }
+            None => checker.missing(&fields, top, "outputs", "a stage definition", "outputs: { name: {} }"),
+        }
+        definition.params = fields
+            .get("params")
+            .map_or_else(Vec::new, |node| checker.param_specs(node));
+        (definition.env, definition.secrets, definition.sandbox) = checker.surroundings(&fields);
+    }
+    (definition, checker.faults)
+}
+
+impl Checker<'_> {
+    fn version(&mut self, fields: &Fields<'_>, top: Span) {
+        match fields.get("version") {
+            None => self.missing(fields, top, "version", "every file", "version: 1"),
+            Some(node) => {
+                let is_one = matches!(scalar(node), Some(Scalar::Number(number)) if number.as_str() == "1");
+                if !is_one && node.kind != NodeKind::Broken {
+                    self.fault(start(node), "unknown version", "", "this madmall knows `version: 1`");
+                }
+            }
+        }
+    }
+
+    fn own_name(&mut self, fields: &Fields<'_>, top: Span, what: &str) -> Option<Text> {
+        let Some(node) = fields.get("name") else {
+            self.missing(fields, top, "name", what, "name: baseline");
+            return None;
+        };
+        let text = self.text(node, "`name`")?;
+        self.name(&text, what).then_some(text)
+    }
+
+    fn stages(&mut self, node: &Node) -> Vec<Stage> {
+        let stages = self.named(node, "`stages`", "stage");
+        if matches!(&node.kind, NodeKind::Map(entries) if entries.is_empty()) {
+            self.fault(
+                node.span,
+                "`stages` is empty",
+                "",
+                "write at least one stage; `docs/pipeline.md` has examples",
+            );
+        }
+        stages.into_iter().map(|(name, node)| self.stage(name, &node)).collect()
+    }
+
+    fn stage(&mut self, name: Text, node: &Node) -> Stage {
+        let mut stage = Stage {
+            body: None,
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+            params: Vec::new(),
+            env: Vec::new(),
+            secrets: Vec::new(),
+            sandbox: None,
+            name,
+        };
+        let what = format!("stage `{}`", stage.name.text);
+        let Some(fields) = self.fields(node, &what, STAGE_FIELDS) else {
+            return stage;
+        };
+        stage.body = self.body(&fields, stage.name.span, "uses");
+        if let Some(node) = fields.get("inputs") {
+            stage.inputs = self.texts(node, "`inputs`", "input");
+        }
+        match fields.get("outputs") {
+            Some(node) => {
+                stage.outputs = self.texts(node, "`outputs`", "output");
+                self.not_empty(node, "`outputs`");
+            }
+            None => self.missing(&fields, stage.name.span, "outputs", &what, "outputs: { name: path }"),
+        }
+        if let Some(node) = fields.get("params") {
+            stage.params = self.named(node, "`params`", "parameter");
+        }
+        (stage.env, stage.secrets, stage.sandbox) = self.surroundings(&fields);
+        stage
+    }
+
+    /// Exactly one of `argv`, `run` and `other` (`uses` or `builtin`).
+    fn body(&mut self, fields: &Fields<'_>, at: Span, other: &'static str) -> Option<Body> {
+        let given: Vec<&Text> = [other, "argv", "run"]
+            .iter()
+            .filter_map(|name| fields.key(name))
+            .collect();
+        let [key] = given[..] else {
+            let names = format!("`{other}`, `argv` and `run`");
+            match given[..] {
+                [first, second, ..] => self.faults.push(
+                    Diagnostic::error(format!("both `{}` and `{}`", first.text, second.text))
+                        .at(self.source, second.span, "this")
+                        .at(self.source, first.span, "and this")
+                        .help(format!("write exactly one of {names}")),
+                ),
+                _ if [other, "argv", "run"].iter().any(|name| fields.meant.contains(name)) => {}
+                _ => self.fault(at, "nothing to run", "", format!("write exactly one of {names}")),
+            }
+            return None;
+        };
+        let node = fields.get(&key.text)?;
+        match key.text.as_str() {
+            "argv" => self.argv(node).map(Body::Argv),
+            "run" => self.text(node, "`run`").map(Body::Run),
+            "uses" => self.text(node, "`uses`").map(Body::Uses),
+            _ => self.text(node, "`builtin`").map(Body::Builtin),
+        }
+    }
+
+    fn argv(&mut self, node: &Node) -> Option<Vec<Text>> {
+        let items = self.items(node, "`argv`")?;
+        if items.is_empty() {
+            let help = "name a program and its arguments: `argv: [program, argument]`";
+            self.fault(node.span, "`argv` is empty", "", help);
+            return None;
+        }
+        let mut argv = Vec::new();
+        for item in items {
+            match scalar(item) {
+                // An argument is a text whatever it looks like: `[head, -n, 5]`.
+                Some(Scalar::Null) | None => self.wrong_shape(
+                    item,
+                    "an argument",
+                    "a text",
+                    "write one text for each argument; an empty one is `\"\"`",
+                ),
+                Some(_) => argv.extend(item.as_text()),
+            }
+        }
+        (argv.len() == items.len()).then_some(argv)
+    }
+
+    fn surroundings(&mut self, fields: &Fields<'_>) -> (Vec<Text>, Vec<Text>, Option<SandboxMode>) {
+        let env = fields
+            .get("env")
+            .map_or_else(Vec::new, |node| self.variables(node, "`env`"));
+        let secrets = fields
+            .get("secrets")
+            .map_or_else(Vec::new, |node| self.variables(node, "`secrets`"));
+        let sandbox = fields
+            .get("sandbox")
+            .and_then(|node| self.choice(node, "`sandbox`", &["auto", "off"]));
+        let sandbox = sandbox.map(|text| match text.text.as_str() {
+            "off" => SandboxMode::Off,
+            _ => SandboxMode::Auto,
+        });
+        (env, secrets, sandbox)
+    }
+
+    fn variables(&mut self, node: &Node, what: &str) -> Vec<Text> {
+        let mut names = Vec::new();
+        let mut seen = HashSet::new();
+        for item in self.items(node, what).unwrap_or_default() {
+            let Some(text) = self.text(item, "the name of a variable") else {
+                continue;
+            };
+            if !is_variable(&text.text) {
+                let message = format!("{} cannot name a variable", quoted(&text.text));
+                self.fault(
+                    text.span,
+                    message,
+                    "",
+                    "name the variable itself, without `$` and without a value",
+                );
+            } else if !seen.insert(text.text.clone()) {
+                self.fault(
+                    text.span,
+                    format!("{what} names `{}` twice", text.text),
+                    "",
+                    "remove one of the two",
+                );
+            } else {
+                names.push(text);
+            }
+        }
+        names
+    }
+
+    fn ports(&mut self, node: &Node, of: &str) -> Vec<Port> {
+        let mut ports = Vec::new();
+        for (name, node) in self.named(node, &format!("`{of}s`"), of) {
+            let what = format!("{of} `{}`", name.text);
+            let Some(fields) = self.fields(&node, &what, PORT_FIELDS) else {
+                continue;
+            };
+            if let Some(node) = fields.get("description") {
+                self.text(node, "`description`");
+            }
+            let optional = fields.get("optional").and_then(|node| self.boolean(node, "`optional`"));
+            ports.push(Port {
+                name,
+                optional: optional.unwrap_or(false),
+            });
+        }
+        ports
+    }
+
+    fn param_specs(&mut self, node: &Node) -> Vec<ParamSpec> {
+        let params = self.named(node, "`params`", "parameter");
+        params
+            .into_iter()
+            .filter_map(|(name, node)| self.param_spec(name, &node))
+            .collect()
+    }
+
+    fn param_spec(&mut self, name: Text, node: &Node) -> Option<ParamSpec> {
+        let what = format!("parameter `{}`", name.text);
+        let fields = self.fields(node, &what, PARAM_FIELDS)?;
+        if let Some(node) = fields.get("description") {
+            self.text(node, "`description`");
+        }
+        let types = ParamType::ALL.map(|(name, _)| name);
+        let kind = match fields.get("type") {
+            Some(node) => self.choice(node, "`type`", &types),
+            None => {
+                self.missing(&fields, name.span, "type", &what, "type: number");
+                None
+            }
+        };
+        let choices = fields.get("enum").and_then(|node| {
+            let items = self.items(node, "`enum`")?;
+            if items.is_empty() {
+                self.fault(
+                    node.span,
+                    "`enum` is empty",
+                    "",
+                    "write the values it may have, or remove it",
+                );
+            }
+            Some(items.to_vec())
+        });
+        let minimum = fields.get("minimum").and_then(|node| self.number(node, "`minimum`"));
+        let maximum = fields.get("maximum").and_then(|node| self.number(node, "`maximum`"));
+        let optional = fields.get("optional").and_then(|node| self.boolean(node, "`optional`"));
+        let kind = kind?.text;
+        let (_, kind) = ParamType::ALL.into_iter().find(|(name, _)| *name == kind)?;
+        Some(ParamSpec {
+            name,
+            kind,
+            default: fields.get("default").cloned(),
+            choices,
+            minimum,
+            maximum,
+            optional: optional.unwrap_or(false),
+        })
+    }
+}
+
+/// Whether `text` can name an environment variable: `[A-Za-z_][A-Za-z0-9_]*`.
+fn is_variable(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}

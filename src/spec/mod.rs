@@ -1,0 +1,15 @@
+//! Pipelines and stage definitions as they are written: YAML with places.
+//!
+//! [`parse`] reads any YAML into a tree of [`Node`]s that know where they stand; [`check`] makes a [`PipelineSpec`] or a
+//! [`Definition`] of it and reports everything that is wrong with its shape. What the names in it mean is found out by
+//! [`crate::plan::resolve`].
+
+pub mod check;
+mod model;
+mod parse;
+mod scalar;
+mod shape;
+
+pub use model::{Body, Definition, ParamSpec, ParamType, PipelineSpec, Port, Stage, is_name};
+pub use parse::{MAX_BYTES, Node, NodeKind, Text, parse};
+pub use scalar::{Scalar, scalar};

@@ -1,0 +1,178 @@
+//! The two kinds of file as they are written; every value keeps its place.
+
+use std::sync::Arc;
+
+use super::parse::{Node, Text};
+use crate::diagnostic::{Source, Span};
+use crate::plan::SandboxMode;
+
+/// A pipeline file.
+#[derive(Clone, Debug)]
+pub struct PipelineSpec {
+    /// The file.
+    pub source: Arc<Source>,
+    /// `name:`; `None` if its fault has been reported.
+    pub name: Option<Text>,
+    /// `purpose:`.
+    pub purpose: Option<Text>,
+    /// `params:`, in the order written.
+    pub params: Vec<(Text, Node)>,
+    /// `stages:`, in the order written.
+    pub stages: Vec<Stage>,
+}
+
+/// A stage of a pipeline file.
+#[derive(Clone, Debug)]
+pub struct Stage {
+    /// Its key in `stages:`.
+    pub name: Text,
+    /// What it runs; `None` if its fault has been reported.
+    pub body: Option<Body>,
+    /// `inputs:`, name and where from.
+    pub inputs: Vec<(Text, Text)>,
+    /// `outputs:`, name and path.
+    pub outputs: Vec<(Text, Text)>,
+    /// `params:`.
+    pub params: Vec<(Text, Node)>,
+    /// `env:`.
+    pub env: Vec<Text>,
+    /// `secrets:`.
+    pub secrets: Vec<Text>,
+    /// `sandbox:`.
+    pub sandbox: Option<SandboxMode>,
+}
+
+/// What a stage runs.
+#[derive(Clone, Debug)]
+pub enum Body {
+    /// `uses:` in a pipeline: a stage that is defined elsewhere.
+    Uses(Text),
+    /// `builtin:` in a definition: a stage that comes with madmall.
+    Builtin(Text),
+    /// `argv:`: a program and its arguments.
+    Argv(Vec<Text>),
+    /// `run:`: a text for the shell.
+    Run(Text),
+}
+
+/// A stage definition.
+#[derive(Clone, Debug)]
+pub struct Definition {
+    /// The file.
+    pub source: Arc<Source>,
+    /// What runs; `None` if its fault has been reported.
+    pub body: Option<Body>,
+    /// `inputs:`.
+    pub inputs: Vec<Port>,
+    /// `outputs:`.
+    pub outputs: Vec<Port>,
+    /// `params:`.
+    pub params: Vec<ParamSpec>,
+    /// `env:`.
+    pub env: Vec<Text>,
+    /// `secrets:`.
+    pub secrets: Vec<Text>,
+    /// `sandbox:`.
+    pub sandbox: Option<SandboxMode>,
+}
+
+/// An input or an output that a definition declares.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Port {
+    /// Its name.
+    pub name: Text,
+    /// Whether a pipeline may leave it out.
+    pub optional: bool,
+}
+
+/// A parameter that a definition declares.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ParamSpec {
+    /// Its name.
+    pub name: Text,
+    /// What values it takes.
+    pub kind: ParamType,
+    /// Its value where a pipeline gives none.
+    pub default: Option<Node>,
+    /// The only values it takes.
+    pub choices: Option<Vec<Node>>,
+    /// The smallest number it takes.
+    pub minimum: Option<f64>,
+    /// The largest number it takes.
+    pub maximum: Option<f64>,
+    /// Whether it may have no value at all.
+    pub optional: bool,
+}
+
+/// The type of a parameter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ParamType {
+    /// Any text; what stands without quotes is taken as written.
+    String,
+    /// A whole number.
+    Integer,
+    /// A finite number.
+    Number,
+    /// `true` or `false`.
+    Boolean,
+    /// A list of anything.
+    List,
+    /// A map of anything.
+    Map,
+}
+
+impl ParamType {
+    /// Every type with the name it has in a file.
+    pub const ALL: [(&'static str, Self); 6] = [
+        ("string", Self::String),
+        ("integer", Self::Integer),
+        ("number", Self::Number),
+        ("boolean", Self::Boolean),
+        ("list", Self::List),
+        ("map", Self::Map),
+    ];
+
+    /// With its article, for messages.
+    #[must_use]
+    pub const fn described(self) -> &'static str {
+        match self {
+            Self::String => "a string",
+            Self::Integer => "an integer",
+            Self::Number => "a number",
+            Self::Boolean => "`true` or `false`",
+            Self::List => "a list",
+            Self::Map => "a map",
+        }
+    }
+}
+
+/// Whether `text` can name a stage, an input, an output or a parameter: `[a-z][a-z0-9_-]*`.
+#[must_use]
+pub fn is_name(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_lowercase())
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'-'))
+}
+
+impl Node {
+    /// The scalar's text with its place, if it is a scalar.
+    #[must_use]
+    pub fn as_text(&self) -> Option<Text> {
+        match &self.kind {
+            super::NodeKind::Scalar { text, .. } => Some(Text {
+                text: text.clone(),
+                span: self.span,
+            }),
+            _ => None,
+        }
+    }
+}
+
+impl PipelineSpec {
+    /// Where a message about the whole file points.
+    #[must_use]
+    pub fn top(&self) -> Span {
+        self.name.as_ref().map_or(Span::empty(0), |name| name.span)
+    }
+}

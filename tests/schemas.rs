@@ -1,0 +1,277 @@
+//! The JSON Schemas that editors use accept what the parser accepts, as far as shapes go.
+
+use madmall::diagnostic::Source;
+use madmall::spec::{Node, NodeKind, Scalar, check, parse, scalar};
+use serde_json::{Map, Value, json};
+
+const PIPELINE: &str = include_str!("../schemas/pipeline.schema.json");
+const STAGE: &str = include_str!("../schemas/stage.schema.json");
+
+fn schema(text: &str) -> Value {
+    serde_json::from_str(text).expect("a schema is JSON")
+}
+
+/// A document as JSON, scalars as the parser takes them.
+fn json_of(node: &Node) -> Value {
+    match &node.kind {
+        NodeKind::List(items) => Value::Array(items.iter().map(json_of).collect()),
+        NodeKind::Map(entries) => {
+            let entries = entries.iter().map(|(key, value)| (key.text.clone(), json_of(value)));
+            Value::Object(entries.collect::<Map<_, _>>())
+        }
+        NodeKind::Broken => panic!("a table entry must be YAML"),
+        NodeKind::Scalar { .. } => match scalar(node).expect("a scalar") {
+            Scalar::Null => Value::Null,
+            Scalar::Boolean(value) => json!(value),
+            Scalar::Number(number) => json!(number.to_f64()),
+            Scalar::String(text) => json!(text),
+        },
+    }
+}
+
+/// Whether the parser, and whether the schema, accepts the shape of `text`.
+fn verdicts(text: &str, schema: &Value, is_pipeline: bool) -> (bool, bool) {
+    let source = Source::new("x.yaml", text);
+    let (root, faults) = parse(&source);
+    assert!(faults.is_empty(), "a table entry must be YAML: {text}");
+    let root = root.expect("a document");
+    let faults = match is_pipeline {
+        true => check::pipeline(&source, &root).1,
+        false => check::definition(&source, &root).1,
+    };
+    let validator = jsonschema::draft202012::new(schema).expect("a schema");
+    (faults.is_empty(), validator.is_valid(&json_of(&root)))
+}
+
+fn assert_agreement(schema: &str, is_pipeline: bool, table: &[(bool, &str)]) {
+    let schema = self::schema(schema);
+    for (good, text) in table {
+        assert_eq!(
+            verdicts(text, &schema, is_pipeline),
+            (*good, *good),
+            "(parser, schema) of\n{text}"
+        );
+    }
+}
+
+/// A pipeline with one stage, whose fields are `fields`.
+macro_rules! stage {
+    ($fields:literal) => {
+        concat!("version: 1\nname: p\nstages: { a: { ", $fields, " } }")
+    };
+}
+
+#[test]
+fn parser_and_schema_agree_about_pipelines() {
+    assert_agreement(
+        PIPELINE,
+        true,
+        &[
+            (true, stage!("run: x, outputs: { o: a }")),
+            (true, stage!("uses: madmall/ingest, outputs: { o: a }")),
+            (true, stage!("argv: [head, -n, 5, true, 010], outputs: { o: a }")),
+            (true, stage!("run: 'no', outputs: { o: no }")),
+            (
+                true,
+                stage!("run: x, inputs: {}, outputs: { o: a, p-q_1: b }, params: { x: [1, { y: ~ }] }"),
+            ),
+            (
+                true,
+                stage!("run: x, outputs: { o: a }, env: [A, _b], secrets: [C], sandbox: off"),
+            ),
+            (
+                true,
+                "version: 1\nname: p\npurpose: care\nparams: { a: 1, b: {}, c: }\nstages: { a: { run: x, outputs: { o: a } } }",
+            ),
+            (
+                true,
+                "version: 1.0\nname: p\nstages: { a: { run: x, outputs: { o: a } } }",
+            ),
+            (false, "[]"),
+            (false, "text"),
+            (false, "{}"),
+            (false, "version: 1\nname: p"),
+            (false, "version: 1\nname: p\nstages: {}"),
+            (false, "version: 1\nname: p\nstages: []"),
+            (false, "version: 1\nname: p\nstages:"),
+            (false, "name: p\nstages: { a: { run: x, outputs: { o: a } } }"),
+            (
+                false,
+                "version: '1'\nname: p\nstages: { a: { run: x, outputs: { o: a } } }",
+            ),
+            (
+                false,
+                "version: 2\nname: p\nstages: { a: { run: x, outputs: { o: a } } }",
+            ),
+            (
+                false,
+                "version: 1\nname: P\nstages: { a: { run: x, outputs: { o: a } } }",
+            ),
+            (
+                false,
+                "version: 1\nname: \"p\\n\"\nstages: { a: { run: x, outputs: { o: a } } }",
+            ),
+            (
+                false,
+                "version: 1\nname: 5\nstages: { a: { run: x, outputs: { o: a } } }",
+            ),
+            (
+                false,
+                "version: 1\nname: p\npurpose: fun\nstages: { a: { run: x, outputs: { o: a } } }",
+            ),
+            (
+                false,
+                "version: 1\nname: p\npurpose:\nstages: { a: { run: x, outputs: { o: a } } }",
+            ),
+            (
+                false,
+                "version: 1\nname: p\nparams:\nstages: { a: { run: x, outputs: { o: a } } }",
+            ),
+            (
+                false,
+                "version: 1\nname: p\nparams: { A: 1 }\nstages: { a: { run: x, outputs: { o: a } } }",
+            ),
+            (
+                false,
+                "version: 1\nname: p\nextra: 1\nstages: { a: { run: x, outputs: { o: a } } }",
+            ),
+            (
+                false,
+                "version: 1\nname: p\nstages: { 1a: { run: x, outputs: { o: a } } }",
+            ),
+            (false, "version: 1\nname: p\nstages: { a: }"),
+            (false, stage!("outputs: { o: a }")),
+            (false, stage!("run: x")),
+            (false, stage!("run: x, outputs: {}")),
+            (false, stage!("run: x, outputs: [a]")),
+            (false, stage!("run: x, outputs: { o: 5 }")),
+            (false, stage!("run: x, outputs: { o: }")),
+            (false, stage!("run: x, outputs: { O: a }")),
+            (false, stage!("run: x, argv: [x], outputs: { o: a }")),
+            (false, stage!("run: x, uses: y, outputs: { o: a }")),
+            (false, stage!("run: [x], outputs: { o: a }")),
+            (false, stage!("run: 5, outputs: { o: a }")),
+            (false, stage!("run: , outputs: { o: a }")),
+            (false, stage!("argv: [], outputs: { o: a }")),
+            (false, stage!("argv: x, outputs: { o: a }")),
+            (false, stage!("argv: [[x]], outputs: { o: a }")),
+            (false, stage!("argv: [x, ~], outputs: { o: a }")),
+            (false, stage!("uses: true, outputs: { o: a }")),
+            (false, stage!("run: x, inputs: { i: [a] }, outputs: { o: a }")),
+            (false, stage!("run: x, inputs: a, outputs: { o: a }")),
+            (false, stage!("run: x, outputs: { o: a }, env: X")),
+            (false, stage!("run: x, outputs: { o: a }, env: [A, A]")),
+            (false, stage!("run: x, outputs: { o: a }, env: [A-B]")),
+            (false, stage!("run: x, outputs: { o: a }, env: [5]")),
+            (false, stage!("run: x, outputs: { o: a }, secrets: [$X]")),
+            (false, stage!("run: x, outputs: { o: a }, sandbox: on")),
+            (false, stage!("run: x, outputs: { o: a }, params: [x]")),
+            (false, stage!("run: x, outputs: { o: a }, matrix: {}")),
+        ],
+    );
+}
+
+/// A definition, whose fields are `fields`.
+macro_rules! definition {
+    ($fields:literal) => {
+        concat!("version: 1\nname: d\n", $fields)
+    };
+}
+
+#[test]
+fn parser_and_schema_agree_about_stage_definitions() {
+    assert_agreement(
+        STAGE,
+        false,
+        &[
+            (true, definition!("run: x\noutputs: { o: {} }")),
+            (
+                true,
+                definition!("builtin: ingest\ndescription: d\noutputs: { o: { optional: true, description: d } }"),
+            ),
+            (
+                true,
+                definition!(
+                    "argv: [x, 5]\ninputs: { i: {} }\noutputs: { o: {} }\nenv: [A]\nsecrets: []\nsandbox: auto"
+                ),
+            ),
+            (
+                true,
+                definition!(
+                    "run: x\noutputs: { o: {} }\nparams: { a: { type: number, default: ~, minimum: 0, maximum: 1.5 } }"
+                ),
+            ),
+            (
+                true,
+                definition!("run: x\noutputs: { o: {} }\nparams: { a: { type: map, enum: [{}], optional: false } }"),
+            ),
+            (false, definition!("outputs: { o: {} }")),
+            (false, definition!("run: x")),
+            (false, definition!("run: x\noutputs: {}")),
+            (false, definition!("run: x\noutputs: { o: path }")),
+            (false, definition!("run: x\noutputs: { o: }")),
+            (false, definition!("run: x\nuses: y\noutputs: { o: {} }")),
+            (false, definition!("run: x\nbuiltin: y\noutputs: { o: {} }")),
+            (false, definition!("run: x\noutputs: { o: { optional: 1 } }")),
+            (false, definition!("run: x\noutputs: { o: { type: x } }")),
+            (false, definition!("run: x\noutputs: { o: {} }\ndescription: [x]")),
+            (false, definition!("run: x\noutputs: { o: {} }\nparams: { a: {} }")),
+            (false, definition!("run: x\noutputs: { o: {} }\nparams: { a: number }")),
+            (
+                false,
+                definition!("run: x\noutputs: { o: {} }\nparams: { a: { type: float } }"),
+            ),
+            (
+                false,
+                definition!("run: x\noutputs: { o: {} }\nparams: { a: { type: number, enum: [] } }"),
+            ),
+            (
+                false,
+                definition!("run: x\noutputs: { o: {} }\nparams: { a: { type: number, enum: 1 } }"),
+            ),
+            (
+                false,
+                definition!("run: x\noutputs: { o: {} }\nparams: { a: { type: number, minimum: '0' } }"),
+            ),
+            (
+                false,
+                definition!("run: x\noutputs: { o: {} }\nparams: { a: { type: number, maximum: true } }"),
+            ),
+            (
+                false,
+                definition!("run: x\noutputs: { o: {} }\nparams: { a: { type: number, required: true } }"),
+            ),
+            (
+                false,
+                definition!("run: x\noutputs: { o: {} }\nparams: { A: { type: number } }"),
+            ),
+            (false, "name: d\nrun: x\noutputs: { o: {} }"),
+            (false, "version: 1\nrun: x\noutputs: { o: {} }"),
+        ],
+    );
+}
+
+#[test]
+fn the_schemas_have_the_fields_that_the_parser_knows() {
+    let fields = |schema: &Value, place: &str| -> Vec<String> {
+        let properties = schema.pointer(place).and_then(Value::as_object).expect("properties");
+        let mut names: Vec<String> = properties.keys().cloned().collect();
+        names.sort();
+        names
+    };
+    let known = |names: &[&str]| -> Vec<String> {
+        let mut names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        names.sort();
+        names
+    };
+    let (pipeline, stage) = (schema(PIPELINE), schema(STAGE));
+    assert_eq!(fields(&pipeline, "/properties"), known(check::PIPELINE_FIELDS));
+    assert_eq!(fields(&pipeline, "/$defs/stage/properties"), known(check::STAGE_FIELDS));
+    assert_eq!(fields(&stage, "/properties"), known(check::DEFINITION_FIELDS));
+    assert_eq!(fields(&stage, "/$defs/port/properties"), known(check::PORT_FIELDS));
+    assert_eq!(fields(&stage, "/$defs/param/properties"), known(check::PARAM_FIELDS));
+    let words = |schema: &Value, place: &str| schema.pointer(place).cloned().expect("words");
+    assert_eq!(words(&pipeline, "/properties/purpose/enum"), json!(check::PURPOSES));
+    let types: Vec<&str> = madmall::spec::ParamType::ALL.iter().map(|(name, _)| *name).collect();
+    assert_eq!(words(&stage, "/$defs/param/properties/type/enum"), json!(types));
+}
