@@ -13,6 +13,7 @@ pub mod canonical;
 pub mod digest;
 pub mod exit_code;
 pub mod json;
+pub mod model;
 pub mod plan;
 pub mod receipt;
 pub mod stages;

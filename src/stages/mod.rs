@@ -1,6 +1,9 @@
 //! The stages that come with madmall. The runner treats them as it treats programs, except that they run in its own
 //! process, are identified by name and revision, and read their inputs where they lie.
 
+pub mod featurize;
+pub mod train;
+
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -148,4 +151,4 @@ pub fn builtin(name: &str) -> Option<&'static Builtin> {
 }
 
 /// Every stage that comes with madmall.
-pub const BUILTINS: &[Builtin] = &[];
+pub const BUILTINS: &[Builtin] = &[featurize::BUILTIN, train::BUILTIN];
