@@ -10,6 +10,8 @@
 //! ```
 
 pub mod canonical;
+pub mod compat;
+pub mod consent;
 pub mod digest;
 pub mod exit_code;
 pub mod json;

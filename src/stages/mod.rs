@@ -2,6 +2,7 @@
 //! process, are identified by name and revision, and read their inputs where they lie.
 
 pub mod featurize;
+pub mod ingest;
 pub mod train;
 
 use std::collections::BTreeMap;
@@ -140,7 +141,7 @@ pub enum StageError {
 pub struct Refusal {
     /// One line.
     pub summary: String,
-    /// For ingest: `data/raw/x.ndjson:5000: /payload/label: 5 is not of type "string" or "null"`.
+    /// For ingest: `data/raw/x.ndjson:5000: /payload/label: is not of type "null" or "string" [type]`; never a value.
     pub details: Vec<String>,
 }
 
@@ -151,4 +152,4 @@ pub fn builtin(name: &str) -> Option<&'static Builtin> {
 }
 
 /// Every stage that comes with madmall.
-pub const BUILTINS: &[Builtin] = &[featurize::BUILTIN, train::BUILTIN];
+pub const BUILTINS: &[Builtin] = &[ingest::BUILTIN, featurize::BUILTIN, train::BUILTIN];

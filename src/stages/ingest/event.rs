@@ -1,0 +1,182 @@
+//! One line: is it an event, and what does `ingest` need to know of it?
+
+use serde_json::Value;
+
+use super::fault::Fault;
+use super::lines::MAX_LINE;
+use super::schema::EventSchema;
+use crate::consent::Scope;
+use crate::json::{Limits, parse_strict};
+
+/// How large and how deep an event may be.
+const LIMITS: Limits = Limits {
+    bytes: MAX_LINE,
+    depth: 64,
+};
+
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// What `ingest` needs to know of a valid event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Stands for its `event_id`.
+    pub id: IdKey,
+    /// Its consent and source.
+    pub facts: Facts,
+}
+
+/// What is counted of an accepted event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// What its person agreed to.
+    pub scope: Scope,
+    /// Where it came from.
+    pub source: SourceKind,
+}
+
+/// The first half of the BLAKE3 of an `event_id`: equal ids have equal keys, and no two ids with one key are known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct IdKey([u8; 16]);
+
+impl IdKey {
+    /// The key of an id, as its parsed text has it.
+    #[must_use]
+    pub fn of(id: &str) -> Self {
+        Self(half_digest(id.as_bytes()))
+    }
+}
+
+/// The first half of the BLAKE3 of `bytes`.
+#[must_use]
+pub fn half_digest(bytes: &[u8]) -> [u8; 16] {
+    let mut half = [0; 16];
+    half.copy_from_slice(&blake3::hash(bytes).as_bytes()[..16]);
+    half
+}
+
+/// The kinds of source that byte events know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SourceKind {
+    /// An event of the network (a health fair, a screening day).
+    Event,
+    /// A kit sent by mail.
+    MailKit,
+    /// A mobile unit.
+    MobileUnit,
+    /// Whatever else a schema other than that of byte events allows.
+    Other,
+    /// A pharmacy.
+    Pharmacy,
+    /// The person.
+    Person,
+}
+
+impl SourceKind {
+    /// Every kind, in the byte order of their words.
+    pub const ALL: [Self; 6] = [
+        Self::Event,
+        Self::MailKit,
+        Self::MobileUnit,
+        Self::Other,
+        Self::Pharmacy,
+        Self::Person,
+    ];
+
+    fn of(event: &Value) -> Self {
+        let source = event.get("source");
+        let kind = source.and_then(|source| source.get("kind")).or(source);
+        match kind.and_then(Value::as_str) {
+            Some("event") => Self::Event,
+            Some("mail_kit") => Self::MailKit,
+            Some("mobile_unit") => Self::MobileUnit,
+            Some("pharmacy") => Self::Pharmacy,
+            Some("self") => Self::Person,
+            _ => Self::Other,
+        }
+    }
+
+    /// The word for it in an event.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Event => "event",
+            Self::MailKit => "mail_kit",
+            Self::MobileUnit => "mobile_unit",
+            Self::Other => "other",
+            Self::Pharmacy => "pharmacy",
+            Self::Person => "self",
+        }
+    }
+}
+
+/// Reads one line (without its end) as an event: strict JSON, then the schema, then id and consent.
+///
+/// # Errors
+///
+/// Everything that is wrong with it, at least one fault.
+pub fn read(content: &[u8], schema: &EventSchema) -> Result<Event, Vec<Fault>> {
+    let event = read_json(content).map_err(|fault| vec![fault])?;
+    schema.check(&event)?;
+    let (id, scope) = (id_of(&event), scope_of(&event));
+    match (id, scope) {
+        (Ok(id), Ok(scope)) => Ok(Event {
+            id,
+            facts: Facts {
+                scope,
+                source: SourceKind::of(&event),
+            },
+        }),
+        (id, scope) => Err([id.err(), scope.err()].into_iter().flatten().collect()),
+    }
+}
+
+/// Reads one line as strict JSON.
+///
+/// # Errors
+///
+/// What is wrong with it: a byte order mark, a carriage return inside, no JSON, a key twice, too long, too deep.
+pub fn read_json(content: &[u8]) -> Result<Value, Fault> {
+    if content.starts_with(BYTE_ORDER_MARK) {
+        let message = "begins with a byte order mark: save the file as UTF-8 without one";
+        return Err(Fault::new("", message, "line"));
+    }
+    if content.contains(&b'\r') {
+        let message = "has a carriage return inside: end each line with LF or CR LF";
+        return Err(Fault::new("", message, "line"));
+    }
+    parse_strict(content, LIMITS).map_err(|error| {
+        let message = super::fault::printable(&error.message);
+        Fault::new("", format!("{message}, at column {}", error.column), "json")
+    })
+}
+
+/// The fault of a line that was not even read whole.
+#[must_use]
+pub fn too_long() -> Fault {
+    Fault::new("", format!("is longer than {MAX_LINE} bytes"), "line")
+}
+
+// The schema of byte events demands what the next two ask for; a schema of the user's own may not.
+
+fn id_of(event: &Value) -> Result<IdKey, Fault> {
+    let fault = |message| Err(Fault::new("/event_id", message, "event_id"));
+    match event.get("event_id").and_then(Value::as_str) {
+        None => fault("is not a text: every event needs an id"),
+        Some("") => fault("is empty: every event needs an id"),
+        Some(id) if id.contains(char::is_control) => fault("holds a control character"),
+        Some(id) => Ok(IdKey::of(id)),
+    }
+}
+
+fn scope_of(event: &Value) -> Result<Scope, Fault> {
+    let scope = event.get("consent").and_then(|consent| consent.get("scope"));
+    match scope.and_then(Value::as_str).map(str::parse) {
+        Some(Ok(scope)) => Ok(scope),
+        Some(Err(unknown)) => Err(Fault::new("/consent/scope", unknown.to_string(), "consent")),
+        None => Err(Fault::new(
+            "/consent/scope",
+            "is missing: no consent, no use",
+            "consent",
+        )),
+    }
+}

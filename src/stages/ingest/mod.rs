@@ -1,0 +1,246 @@
+//! The built-in stage `ingest`: events in; those that are valid, covered by the purpose and not revoked out.
+//!
+//! Two readings. The first ([`mod@check`]) decides what becomes of each line and holds no event; the second ([`mod@write`]) puts
+//! the lines where they belong, with the bytes they came with. Nothing is written before everything is decided.
+
+pub mod check;
+pub mod event;
+pub mod fault;
+pub mod lines;
+pub mod report;
+pub mod revocations;
+pub mod schema;
+pub mod write;
+
+use std::fs::File;
+use std::io::{BufWriter, Read as _, Write as _};
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use self::check::{Checked, Rules, check};
+use self::fault::{at, grouped};
+use self::report::{Counts, report};
+use self::revocations::Revocations;
+use self::schema::EventSchema;
+use self::write::{Sink, WriteError, write};
+use crate::consent::Purpose;
+use crate::plan::ParamValue;
+use crate::stages::{Builtin, InputFile, Progress, Refusal, StageContext, StageError, Unit};
+
+/// The stage.
+pub const BUILTIN: Builtin = Builtin {
+    name: "ingest",
+    revision: 1,
+    definition: include_str!("../../../stages/ingest.yaml"),
+    needs_purpose: true,
+    run,
+};
+
+/// The largest schema that is read, in bytes.
+const MAX_SCHEMA: u64 = 1 << 20;
+
+/// How many unknown revocations the log names.
+const MAX_UNKNOWN: usize = 20;
+
+/// What the pipeline asks for.
+struct Options {
+    purpose: Purpose,
+    quarantine: bool,
+    allow_empty: bool,
+}
+
+fn run(context: &mut StageContext<'_>) -> Result<(), StageError> {
+    let options = Options::read(context)?;
+    let schema = read_schema(context)?;
+    let files = context.inputs.get("events").cloned().unwrap_or_default();
+    let mut revocations = Revocations::read(context.inputs.get("revocations").map_or(&[], Vec::as_slice))?;
+    let rules = Rules {
+        schema: &schema,
+        purpose: Some(options.purpose),
+        revocations: &mut revocations,
+    };
+    let total = files
+        .iter()
+        .map(|file| std::fs::metadata(&file.absolute).map(|found| found.len()).unwrap_or(0))
+        .sum();
+    let checked = check(&files, rules, &mut |done| {
+        (context.progress)(Progress {
+            unit: Unit::Bytes,
+            done,
+            total: Some(total),
+        });
+        context.check_cancelled()
+    })?;
+    refuse_faults(&options, &files, &checked)?;
+    refuse_emptiness(&options, &checked)?;
+    tell(context, &files, &checked, &revocations)?;
+    write_lines(context, &options, &files, &checked)?;
+    if let Some(path) = context.output("report") {
+        let bytes = report(&checked, options.purpose, &revocations, schema.digest());
+        let mut file = create(path)?;
+        file.write_all(&bytes)
+            .and_then(|()| file.flush())
+            .map_err(|source| unwritable(path, source))?;
+    }
+    Ok(())
+}
+
+impl Options {
+    fn read(context: &StageContext<'_>) -> Result<Self, StageError> {
+        let purpose = context
+            .purpose
+            .ok_or_else(|| refused("the pipeline states no purpose; write `purpose: care` or `purpose: research`"))?;
+        let purpose = purpose
+            .parse()
+            .map_err(|unknown| refused(format!("the pipeline's purpose {unknown}")))?;
+        let options = Self {
+            purpose,
+            quarantine: choice(context, "on_reject", ["fail", "quarantine"])? == "quarantine",
+            allow_empty: choice(context, "on_empty", ["fail", "allow"])? == "allow",
+        };
+        if options.quarantine && context.output("rejects").is_none() {
+            return Err(refused(
+                "`on_reject: quarantine` needs the output `rejects`: name a file for it",
+            ));
+        }
+        Ok(options)
+    }
+}
+
+/// The parameter `name`, which must be one of `words`; the first if it is absent.
+fn choice(context: &StageContext<'_>, name: &str, words: [&'static str; 2]) -> Result<&'static str, StageError> {
+    let chosen = match context.params.get(name) {
+        None | Some(ParamValue::Null) => return Ok(words[0]),
+        Some(ParamValue::String(chosen)) => words.into_iter().find(|word| word == chosen),
+        Some(_) => None,
+    };
+    chosen.ok_or_else(|| refused(format!("`{name}` is not one of `{}`, `{}`", words[0], words[1])))
+}
+
+fn read_schema(context: &StageContext<'_>) -> Result<EventSchema, StageError> {
+    let file = context
+        .input("schema")?
+        .ok_or_else(|| refused("the input `schema` is missing: name the JSON Schema of the events"))?;
+    let mut bytes = Vec::new();
+    lines::open(file)
+        .and_then(|source| source.take(MAX_SCHEMA + 1).read_to_end(&mut bytes))
+        .map_err(|source| StageError::Io {
+            verb: "read",
+            path: file.name.clone(),
+            source,
+        })?;
+    EventSchema::compile(&bytes).map_err(|error| refused(format!("the schema `{}` cannot be used: {error}", file.name)))
+}
+
+/// Writes to the log what was found.
+fn tell(
+    context: &mut StageContext<'_>,
+    files: &[InputFile],
+    checked: &Checked,
+    revocations: &Revocations,
+) -> Result<(), StageError> {
+    let mut text = format!("{}\n", Counts::of(checked).summary());
+    let unknown = revocations.unknown();
+    if !unknown.is_empty() {
+        let known: &[InputFile] = context.inputs.get("revocations").map_or(&[], Vec::as_slice);
+        text.push_str(&format!(
+            "{} of {} revocations name no event that is here:\n",
+            grouped(unknown.len() as u64),
+            grouped(revocations.total())
+        ));
+        for place in unknown.iter().take(MAX_UNKNOWN) {
+            text.push_str(&format!("  {}\n", at(known, *place)));
+        }
+        if unknown.len() > MAX_UNKNOWN {
+            text.push_str(&format!("  and {} more\n", unknown.len() - MAX_UNKNOWN));
+        }
+    }
+    for fault in checked.faults.render(files) {
+        text.push_str(&format!("{fault}\n"));
+    }
+    context
+        .log
+        .write_all(text.as_bytes())
+        .map_err(|source| unwritable(Utf8Path::new("the stage's log"), source))
+}
+
+fn refuse_faults(options: &Options, files: &[InputFile], checked: &Checked) -> Result<(), StageError> {
+    if options.quarantine || checked.faults.is_empty() {
+        return Ok(());
+    }
+    let counts = Counts::of(checked);
+    let mut details = checked.faults.render(files);
+    details.push("help: mend these lines, or set them aside with `on_reject: quarantine`".to_owned());
+    let verb = if counts.invalid == 1 { "is" } else { "are" };
+    Err(StageError::Refused(Refusal {
+        summary: format!(
+            "{} of {} events {verb} invalid",
+            grouped(counts.invalid),
+            grouped(counts.events)
+        ),
+        details,
+    }))
+}
+
+fn refuse_emptiness(options: &Options, checked: &Checked) -> Result<(), StageError> {
+    let counts = Counts::of(checked);
+    if options.allow_empty || counts.accepted > 0 {
+        return Ok(());
+    }
+    let summary = match counts.events {
+        0 => "the input holds no event".to_owned(),
+        _ => format!("no event is left: {}", counts.summary()),
+    };
+    Err(StageError::Refused(Refusal {
+        summary,
+        details: vec!["help: if that is what you want, set `on_empty: allow`".to_owned()],
+    }))
+}
+
+fn write_lines(
+    context: &StageContext<'_>,
+    options: &Options,
+    files: &[InputFile],
+    checked: &Checked,
+) -> Result<(), StageError> {
+    let accepted_path = context
+        .output("events")
+        .ok_or_else(|| refused("the output `events` is missing: name a file for it"))?;
+    let mut accepted = create(accepted_path)?;
+    let mut rejected = match context.output("rejects") {
+        None => None,
+        Some(path) => Some((create(path)?, path)),
+    };
+    let rejected_sink = match &mut rejected {
+        Some((file, _)) if options.quarantine => Some(Sink::new(file)),
+        _ => None,
+    };
+    write(files, checked, Sink::new(&mut accepted), rejected_sink).map_err(|error| match error {
+        WriteError::Stage(error) => error,
+        WriteError::Accepted(source) => unwritable(accepted_path, source),
+        WriteError::Rejected(source) => unwritable(rejected.map_or(Utf8Path::new("rejects"), |(_, path)| path), source),
+    })
+}
+
+fn create(path: &Utf8Path) -> Result<BufWriter<File>, StageError> {
+    let file = File::create(path).map_err(|source| unwritable(path, source))?;
+    Ok(BufWriter::with_capacity(1 << 18, file))
+}
+
+fn refused(summary: impl Into<String>) -> StageError {
+    StageError::Refused(Refusal {
+        summary: summary.into(),
+        details: Vec::new(),
+    })
+}
+
+fn unwritable(path: &Utf8Path, source: std::io::Error) -> StageError {
+    StageError::Io {
+        verb: "write",
+        path: Utf8PathBuf::from(path),
+        source,
+    }
+}
+
+#[cfg(test)]
+mod tests;

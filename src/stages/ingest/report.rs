@@ -1,0 +1,175 @@
+//! What `ingest` did, in numbers (`schemas/ingest_report.schema.json`).
+//!
+//! Fields stand in the byte order of their names. No name of a file is in it, because the same bytes under another name
+//! must give the same report; files are counted from 1 in the order in which they were read.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::check::{Checked, Verdict};
+use super::event::SourceKind;
+use super::fault::{Listed, grouped};
+use super::revocations::Revocations;
+use crate::consent::{Purpose, Scope};
+use crate::digest::Digest;
+
+/// What was done with how many lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// Lines let in.
+    pub accepted: u64,
+    /// Lines with nothing in them.
+    pub blank: u64,
+    /// Lines that repeat an earlier event, byte for byte.
+    pub duplicates: u64,
+    /// Lines that are not blank.
+    pub events: u64,
+    /// Valid lines that were left out.
+    pub excluded: Excluded,
+    /// Lines that are invalid.
+    pub invalid: u64,
+    /// All lines.
+    pub lines: u64,
+}
+
+/// Why valid lines were left out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Excluded {
+    /// Their consent does not cover the purpose.
+    pub purpose: u64,
+    /// Their consent was withdrawn.
+    pub revoked: u64,
+}
+
+impl Counts {
+    /// Counts what the first reading found.
+    #[must_use]
+    pub fn of(checked: &Checked) -> Self {
+        let mut counts = Self {
+            blank: checked.blank,
+            events: checked.verdicts.len() as u64,
+            lines: checked.lines,
+            ..Self::default()
+        };
+        for verdict in &checked.verdicts {
+            *match verdict {
+                Verdict::Accepted(_) => &mut counts.accepted,
+                Verdict::NotCovered => &mut counts.excluded.purpose,
+                Verdict::Revoked => &mut counts.excluded.revoked,
+                Verdict::Duplicate => &mut counts.duplicates,
+                Verdict::Fault => &mut counts.invalid,
+            } += 1;
+        }
+        counts
+    }
+
+    /// `9,172 events: 7,772 accepted, 1,362 not covered by the purpose, 38 revoked`; what is zero is left out.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let parts = [
+            (self.excluded.purpose, "not covered by the purpose"),
+            (self.excluded.revoked, "revoked"),
+            (self.duplicates, "duplicates"),
+            (self.invalid, "invalid"),
+        ];
+        let mut text = format!("{} events: {} accepted", grouped(self.events), grouped(self.accepted));
+        for (number, what) in parts.into_iter().filter(|(number, _)| *number > 0) {
+            text.push_str(&format!(", {} {what}", grouped(number)));
+        }
+        text
+    }
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    accepted_by: AcceptedBy,
+    counts: Counts,
+    faults: Vec<FaultRecord<'a>>,
+    faults_by_rule: &'a BTreeMap<String, u64>,
+    faults_unlisted: u64,
+    kind: &'static str,
+    purpose: Purpose,
+    revocations: RevocationCounts,
+    schema: String,
+    version: u32,
+}
+
+#[derive(Serialize)]
+struct AcceptedBy {
+    scope: BTreeMap<&'static str, u64>,
+    source_kind: BTreeMap<&'static str, u64>,
+}
+
+#[derive(Serialize)]
+struct FaultRecord<'a> {
+    file: u32,
+    line: u64,
+    message: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    other_file: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    other_line: Option<u64>,
+    pointer: &'a str,
+    rule: &'a str,
+}
+
+#[derive(Serialize)]
+struct RevocationCounts {
+    matched: u64,
+    total: u64,
+    unknown: u64,
+}
+
+impl<'a> From<&'a Listed> for FaultRecord<'a> {
+    fn from(listed: &'a Listed) -> Self {
+        Self {
+            file: listed.place.file + 1,
+            line: listed.place.line,
+            message: &listed.fault.message,
+            other_file: listed.fault.other.map(|other| other.file + 1),
+            other_line: listed.fault.other.map(|other| other.line),
+            pointer: &listed.fault.pointer,
+            rule: &listed.fault.rule,
+        }
+    }
+}
+
+/// The bytes of the report.
+#[must_use]
+pub fn report(checked: &Checked, purpose: Purpose, revocations: &Revocations, schema: Digest) -> Vec<u8> {
+    let unknown = revocations.unknown().len() as u64;
+    let report = Report {
+        accepted_by: accepted_by(checked),
+        counts: Counts::of(checked),
+        faults: checked.faults.listed().map(FaultRecord::from).collect(),
+        faults_by_rule: checked.faults.by_rule(),
+        faults_unlisted: checked.faults.unlisted(),
+        kind: "ingest_report",
+        purpose,
+        revocations: RevocationCounts {
+            matched: revocations.total() - unknown,
+            total: revocations.total(),
+            unknown,
+        },
+        schema: schema.to_string(),
+        version: 1,
+    };
+    let mut bytes = serde_json::to_vec_pretty(&report).expect("texts and whole numbers always have a JSON form");
+    bytes.push(b'\n');
+    bytes
+}
+
+fn accepted_by(checked: &Checked) -> AcceptedBy {
+    let mut by = AcceptedBy {
+        scope: Scope::ALL.iter().map(|scope| (scope.as_str(), 0)).collect(),
+        source_kind: SourceKind::ALL.iter().map(|kind| (kind.as_str(), 0)).collect(),
+    };
+    for verdict in &checked.verdicts {
+        if let Verdict::Accepted(facts) = verdict {
+            *by.scope.entry(facts.scope.as_str()).or_default() += 1;
+            *by.source_kind.entry(facts.source.as_str()).or_default() += 1;
+        }
+    }
+    by
+}

@@ -1,0 +1,95 @@
+//! The second reading: the lines go where the first reading has decided, with the bytes they came with.
+
+use std::io::{self, Write};
+
+use super::check::{Checked, Verdict};
+use super::lines::{Pieces, open};
+use crate::stages::{InputFile, Refusal, StageError};
+
+/// Where lines are written.
+pub struct Sink<'a> {
+    writer: &'a mut dyn Write,
+    ends: bool,
+}
+
+impl<'a> Sink<'a> {
+    /// Writes to `writer`, which should be buffered.
+    pub fn new(writer: &'a mut dyn Write) -> Self {
+        Self { writer, ends: true }
+    }
+
+    /// Writes a piece of a line. A line that came without an end is given one only if another follows.
+    fn put(&mut self, piece: &[u8], begins: bool) -> io::Result<()> {
+        if begins && !self.ends {
+            self.writer.write_all(b"\n")?;
+        }
+        self.ends = piece.ends_with(b"\n");
+        self.writer.write_all(piece)
+    }
+}
+
+/// Why the second reading failed.
+#[derive(Debug)]
+pub enum WriteError {
+    /// A file could not be read, or is no longer what was checked.
+    Stage(StageError),
+    /// The accepted lines could not be written.
+    Accepted(io::Error),
+    /// The rejected lines could not be written.
+    Rejected(io::Error),
+}
+
+/// Reads `files` again and writes the accepted lines, and those with faults if there is a place for them.
+///
+/// If every line is accepted and the last one has its end, what is written is what was read.
+///
+/// # Errors
+///
+/// [`WriteError`]; [`StageError::Refused`] in it if a file has changed since it was checked.
+pub fn write(
+    files: &[InputFile],
+    checked: &Checked,
+    mut accepted: Sink<'_>,
+    mut rejected: Option<Sink<'_>>,
+) -> Result<(), WriteError> {
+    let mut verdicts = checked.verdicts.iter();
+    let mut verdict = None;
+    for ((file, hash), number) in files.iter().zip(&checked.hashes).zip(0..) {
+        let unreadable = |source| {
+            WriteError::Stage(StageError::Io {
+                verb: "read",
+                path: file.name.clone(),
+                source,
+            })
+        };
+        let mut pieces = Pieces::new(open(file).map_err(unreadable)?, number);
+        while let Some(piece) = pieces.next_piece().map_err(unreadable)? {
+            if piece.is_blank() {
+                continue;
+            }
+            if piece.first {
+                verdict = verdicts.next();
+            }
+            match (verdict, &mut rejected) {
+                (Some(Verdict::Accepted(_)), _) => {
+                    accepted.put(piece.bytes, piece.first).map_err(WriteError::Accepted)?;
+                }
+                (Some(Verdict::Fault), Some(rejected)) => {
+                    rejected.put(piece.bytes, piece.first).map_err(WriteError::Rejected)?;
+                }
+                _ => {}
+            }
+        }
+        if pieces.finish().0 != *hash {
+            return Err(WriteError::Stage(StageError::Refused(Refusal {
+                summary: format!("`{}` changed while it was read; run again", file.name),
+                details: Vec::new(),
+            })));
+        }
+    }
+    accepted.writer.flush().map_err(WriteError::Accepted)?;
+    match rejected {
+        None => Ok(()),
+        Some(rejected) => rejected.writer.flush().map_err(WriteError::Rejected),
+    }
+}
