@@ -148,7 +148,7 @@ fn an_id_that_stands_twice_is_refused_with_both_places() {
     events.push(events[0].clone());
     let text = refusal(Bench::new().featurize(&[&ndjson(&events[..2]), &ndjson(&events[2..])], &Params::new()));
     assert!(
-        text.contains("data/events-1:1: `evt-000001` stands at data/events-0:1 too"),
+        text.contains("data/events-1:1: has the id of data/events-0:1"),
         "{text}"
     );
 }
@@ -173,7 +173,7 @@ fn lines_that_are_no_events_are_refused_with_their_places() {
     }
     let long = vec![b'['; (1 << 20) + 1];
     let text = refusal(Bench::new().featurize(&[&long], &Params::new()));
-    assert!(text.contains("longer than 1048576 bytes"), "{text}");
+    assert!(text.contains("data/events-0:1: longer than 1048576 bytes"), "{text}");
 }
 
 #[test]

@@ -2,13 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::json::Limits;
-
-/// What a line may hold at most.
-pub(crate) const LIMITS: Limits = Limits {
-    bytes: super::lines::MAX_LINE,
-    depth: 16,
-};
+use crate::stages::ingest::fault::printable;
 
 /// The longest event id, label, group or feature key, in bytes.
 const MAX_TEXT: usize = 1024;
@@ -61,7 +55,7 @@ pub(crate) enum Feature {
 
 /// What is wrong in an event, and where.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("{pointer}: {message}")]
+#[error("{}{message}", if .pointer.is_empty() { String::new() } else { format!("{pointer}: ") })]
 pub(crate) struct EventFault {
     /// A JSON pointer.
     pub(crate) pointer: String,
@@ -140,7 +134,10 @@ fn features(value: Option<Value>) -> Result<Vec<(String, Feature)>, EventFault> 
     let mut features = Vec::with_capacity(members.len());
     for (key, value) in members {
         let fault = |message: &str| EventFault {
-            pointer: format!("/payload/features/{}", key.replace('~', "~0").replace('/', "~1")),
+            pointer: printable(&format!(
+                "/payload/features/{}",
+                key.replace('~', "~0").replace('/', "~1")
+            )),
             message: message.to_owned(),
         };
         if key.len() > MAX_TEXT {

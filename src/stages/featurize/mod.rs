@@ -14,23 +14,23 @@
 //! events and the parameters alone.
 
 pub(crate) mod event;
-pub(crate) mod lines;
 mod params;
 pub(crate) mod rows;
 pub(crate) mod table;
 
 use std::fs::File;
-use std::io::{BufReader, BufWriter, Write as _};
+use std::io::{BufWriter, Write as _};
 
 use arrow_schema::ArrowError;
 use camino::Utf8Path;
 
-use self::event::{Event, LIMITS};
-use self::lines::{Line, Lines};
+use self::event::{Event, EventFault};
 use self::params::Params;
 use self::rows::{Rows, SortedTable};
+use super::ingest::event::{read_json, too_long};
+use super::ingest::fault::Fault;
+use super::ingest::lines::{Pieces, Place, open};
 use super::{Builtin, Progress, Refusal, StageContext, StageError, Unit};
-use crate::json::parse_strict;
 
 /// The stage as the runner knows it.
 pub const BUILTIN: Builtin = Builtin {
@@ -44,7 +44,7 @@ pub const BUILTIN: Builtin = Builtin {
 /// At most this many faults are listed.
 const MAX_DETAILS: usize = 50;
 
-/// Tell progress every so many lines.
+/// Progress is told every so many lines.
 const STRIDE: u64 = 4096;
 
 /// A refusal without details.
@@ -84,50 +84,44 @@ fn gather(ctx: &StageContext<'_>, params: &Params) -> Result<SortedTable, StageE
         .inputs
         .get("events")
         .ok_or_else(|| refused("input `events` is not named"))?;
-    let name_of = |place: (usize, u64)| format!("{}:{}", files[place.0].name, place.1);
-    let total = files
-        .iter()
-        .map(|file| file.absolute.metadata().map_or(0, |found| found.len()))
-        .sum();
+    let at = |place: Place| super::ingest::fault::at(files, place);
+    let size = |file: &super::InputFile| file.absolute.metadata().map_or(0, |found| found.len());
+    let total = files.iter().map(size).sum();
     let mut rows = Rows::default();
     let mut faults = Faults::default();
-    let mut bytes_before = 0;
-    for (index, file) in files.iter().enumerate() {
+    let mut done = 0;
+    for (file, number) in files.iter().zip(0..) {
         let unreadable = |source| StageError::Io {
             verb: "read",
             path: file.name.clone(),
             source,
         };
-        let mut lines = Lines::new(BufReader::with_capacity(
-            1 << 18,
-            File::open(&file.absolute).map_err(unreadable)?,
-        ));
-        while let Some(line) = lines.next_line().map_err(unreadable)? {
-            let (place, number) = ((index, line.number), line.number);
-            match read_event(&line) {
-                Err(fault) => faults.add(|| format!("{}: {fault}", name_of(place))),
-                Ok(event) => rows
-                    .add(event, place, params)
-                    .map_err(|error| refused(format!("{}: {error}", name_of(place))))?,
-            }
-            if number.is_multiple_of(STRIDE) {
+        let mut pieces = Pieces::new(open(file).map_err(unreadable)?, number);
+        while let Some(piece) = pieces.next_piece().map_err(unreadable)? {
+            done += piece.bytes.len() as u64;
+            if piece.place.line.is_multiple_of(STRIDE) {
                 ctx.check_cancelled()?;
                 (ctx.progress)(Progress {
                     unit: Unit::Bytes,
-                    done: bytes_before + lines.bytes_read(),
+                    done,
                     total: Some(total),
                 });
             }
+            if !piece.first || piece.is_blank() {
+                continue;
+            }
+            match read_event(piece.content()) {
+                Err(fault) => faults.add(|| format!("{}: {fault}", at(piece.place))),
+                Ok(event) => rows
+                    .add(event, piece.place, params)
+                    .map_err(|error| refused(format!("{}: {error}", at(piece.place))))?,
+            }
         }
-        bytes_before += lines.bytes_read();
     }
     faults.refuse()?;
     check_keys(&rows, params)?;
     rows.into_table(MAX_DETAILS).map_err(|duplicates| {
-        let detail = |found: &rows::Duplicate| {
-            let [first, second] = found.places;
-            format!("{}: `{}` stands at {} too", name_of(second), found.id, name_of(first))
-        };
+        let detail = |[first, second]: &[Place; 2]| format!("{}: has the id of {}", at(*second), at(*first));
         StageError::Refused(Refusal {
             summary: "an event id stands more than once; run the events through `ingest`".to_owned(),
             details: duplicates.iter().map(detail).collect(),
@@ -135,13 +129,14 @@ fn gather(ctx: &StageContext<'_>, params: &Params) -> Result<SortedTable, StageE
     })
 }
 
-/// Reads one event strictly. The error has no place in it but the JSON pointer or column.
-pub(crate) fn read_event(line: &Line<'_>) -> Result<Event, String> {
-    if line.too_long {
-        return Err(format!("longer than {} bytes", lines::MAX_LINE));
-    }
-    let value = parse_strict(line.bytes, LIMITS).map_err(|error| error.to_string())?;
-    Event::from_value(value).map_err(|fault| fault.to_string())
+/// Reads one event strictly; `None` is a line too long to be read whole.
+pub(crate) fn read_event(content: Option<&[u8]>) -> Result<Event, EventFault> {
+    let fault = |fault: Fault| EventFault {
+        pointer: fault.pointer,
+        message: fault.message,
+    };
+    let content = content.ok_or_else(|| fault(too_long()))?;
+    Event::from_value(read_json(content).map_err(fault)?)
 }
 
 /// A parameter that names a key which no event has is a slip of the pen more often than not.

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::event::{Event, Feature};
 use super::params::Params;
+use crate::stages::ingest::lines::Place;
 
 /// The most feature keys that are taken.
 pub(crate) const MAX_FEATURES: usize = 4096;
@@ -30,8 +31,8 @@ pub(crate) struct Row {
     pub(crate) groups: [Option<String>; 2],
     /// The values that are there: index into the keys as they came, and the value.
     cells: Vec<(u32, f64)>,
-    /// Where the event stands: which file, and the line from 1.
-    place: (usize, u64),
+    /// Where the event stands.
+    place: Place,
 }
 
 #[derive(Default)]
@@ -51,17 +52,9 @@ struct KeyCounts {
 #[error("more than {MAX_FEATURES} different feature keys")]
 pub(crate) struct TooManyKeys;
 
-/// An event id that stands in two places: a file's index and a line, each.
-pub(crate) struct Duplicate {
-    /// The id.
-    pub(crate) id: String,
-    /// The two places, the earlier first.
-    pub(crate) places: [(usize, u64); 2],
-}
-
 impl Rows {
     /// Adds an event that stands at `place`.
-    pub(crate) fn add(&mut self, event: Event, place: (usize, u64), params: &Params) -> Result<(), TooManyKeys> {
+    pub(crate) fn add(&mut self, event: Event, place: Place, params: &Params) -> Result<(), TooManyKeys> {
         let mut cells = Vec::with_capacity(event.features.len());
         for (key, value) in event.features {
             let index = self.index_of(key, params)?;
@@ -124,8 +117,8 @@ impl Rows {
 
     /// Puts rows into canonical order (by the BLAKE3 of their ids) and columns into the order of their keys' bytes.
     ///
-    /// Ids that stand twice are given instead, at most `most` of them.
-    pub(crate) fn into_table(mut self, most: usize) -> Result<SortedTable, Vec<Duplicate>> {
+    /// If ids stand twice, the places of at most `most` of them are given instead, the earlier place first.
+    pub(crate) fn into_table(mut self, most: usize) -> Result<SortedTable, Vec<[Place; 2]>> {
         self.rows
             .sort_unstable_by(|a, b| (&a.order, a.place).cmp(&(&b.order, b.place)));
         let duplicates: Vec<_> = self
@@ -133,10 +126,7 @@ impl Rows {
             .windows(2)
             .filter(|pair| pair[0].id == pair[1].id)
             .take(most)
-            .map(|pair| Duplicate {
-                id: pair[0].id.clone(),
-                places: [pair[0].place, pair[1].place],
-            })
+            .map(|pair| [pair[0].place, pair[1].place])
             .collect();
         if !duplicates.is_empty() {
             return Err(duplicates);

@@ -1,5 +1,7 @@
 //! Symmetric positive definite systems, factored in a fixed order of operations.
 
+use super::loss::dot;
+
 /// A pivot that is smaller than this, where the matrix was scaled to a diagonal of ones, is taken for zero.
 const SMALLEST_PIVOT: f64 = 1e-15;
 
@@ -94,8 +96,7 @@ impl Factor {
                     value -= lower[row * size + inner] * lower[column * size + inner];
                 }
                 lower[row * size + column] = if row == column {
-                    // `!(a > b)` rather than `a <= b`, so that NaN ends here too.
-                    if !(value > SMALLEST_PIVOT) {
+                    if value.is_nan() || value <= SMALLEST_PIVOT {
                         return Err(Singular);
                     }
                     value.sqrt()
@@ -116,16 +117,13 @@ impl Factor {
             .map(|(value, scale)| value / scale)
             .collect();
         for row in 0..size {
-            let mut value = x[row];
-            for column in 0..row {
-                value -= self.lower[row * size + column] * x[column];
-            }
-            x[row] = value / self.lower[row * size + row];
+            let known = dot(&self.lower[row * size..row * size + row], &x[..row]);
+            x[row] = (x[row] - known) / self.lower[row * size + row];
         }
         for row in (0..size).rev() {
             let mut value = x[row];
-            for below in row + 1..size {
-                value -= self.lower[below * size + row] * x[below];
+            for (below, known) in x.iter().enumerate().skip(row + 1) {
+                value -= self.lower[below * size + row] * known;
             }
             x[row] = value / self.lower[row * size + row];
         }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::identify::Findings;
 use super::solve::SolveError;
+use crate::stages::ingest::fault::printable;
 use crate::stages::{Refusal, StageError};
 
 /// A refusal without details.
@@ -19,7 +20,7 @@ pub(crate) fn wrong_labels(labels: &BTreeMap<String, u64>) -> StageError {
     let details = labels
         .iter()
         .take(20)
-        .map(|(label, rows)| format!("label `{label}`: {rows} rows"));
+        .map(|(label, rows)| format!("label `{}`: {rows} rows", printable(label)));
     StageError::Refused(Refusal {
         summary: format!("binary training takes exactly two labels; there are {}", labels.len()),
         details: details.collect(),
@@ -28,7 +29,7 @@ pub(crate) fn wrong_labels(labels: &BTreeMap<String, u64>) -> StageError {
 
 /// Columns that leave no finite, single optimum. `jointly` separate the labels together.
 pub(crate) fn no_optimum(keys: &[String], findings: &Findings, jointly: &[usize]) -> StageError {
-    let name = |column: &usize| format!("`{}`", keys[*column]);
+    let name = |column: &usize| format!("`{}`", printable(&keys[*column]));
     let list = |columns: &[usize]| columns.iter().map(name).collect::<Vec<_>>().join(", ");
     let mut details = Vec::new();
     for column in &findings.constant {

@@ -68,8 +68,7 @@ pub(crate) fn gradient_norm(gradient: &[f64], scales: &[f64]) -> f64 {
     let mut norm = 0.0;
     for (component, scale) in gradient.iter().zip(scales) {
         let scaled = component.abs() / if *scale > 0.0 { *scale } else { 1.0 };
-        // NaN must come out as NaN.
-        if !(scaled <= norm) {
+        if scaled.is_nan() || scaled > norm {
             norm = scaled;
         }
     }
