@@ -19,6 +19,7 @@ pub mod exit_code;
 pub mod git;
 pub mod json;
 pub mod listing;
+pub mod model;
 pub mod plan;
 pub mod receipt;
 pub mod spec;

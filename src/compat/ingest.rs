@@ -111,7 +111,8 @@ fn success(out: &Utf8Path, counts: &Counts) -> CompatOutcome {
     outcome
 }
 
-fn failure(why: &str, path: Option<&Utf8Path>) -> CompatOutcome {
+/// The refusal for the reason `why`.
+pub(super) fn failure(why: &str, path: Option<&Utf8Path>) -> CompatOutcome {
     CompatOutcome::fail_closed(&Failure {
         status: "FAIL_CLOSED",
         why,
@@ -132,7 +133,8 @@ fn unreadable(raw: &Utf8Path, error: &StageError) -> CompatOutcome {
     }
 }
 
-fn invalid(faults: &Faults) -> CompatOutcome {
+/// The refusal that lists what is wrong with each event.
+pub(super) fn invalid(faults: &Faults) -> CompatOutcome {
     let mut errors: Vec<EventErrors> = Vec::new();
     for listed in faults.listed() {
         let error = field_error(listed);
@@ -200,7 +202,7 @@ fn publish(out: &Utf8Path, files: &[InputFile], checked: &Checked) -> Result<(),
 }
 
 #[cfg(unix)]
-fn temporary_in(folder: &Utf8Path) -> io::Result<tempfile::NamedTempFile> {
+pub(super) fn temporary_in(folder: &Utf8Path) -> io::Result<tempfile::NamedTempFile> {
     use std::os::unix::fs::PermissionsExt as _;
     // As a file that is simply created: the caller's mask decides who may read it.
     tempfile::Builder::new()
@@ -209,6 +211,6 @@ fn temporary_in(folder: &Utf8Path) -> io::Result<tempfile::NamedTempFile> {
 }
 
 #[cfg(not(unix))]
-fn temporary_in(folder: &Utf8Path) -> io::Result<tempfile::NamedTempFile> {
+pub(super) fn temporary_in(folder: &Utf8Path) -> io::Result<tempfile::NamedTempFile> {
     tempfile::NamedTempFile::new_in(folder)
 }

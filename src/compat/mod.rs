@@ -2,6 +2,7 @@
 //! changes one word. What was wrong there is right here; `docs/events.md` and `docs/model.md` list the differences.
 
 pub mod ingest;
+pub mod train;
 
 use serde::Serialize;
 

@@ -1,7 +1,9 @@
 //! The stages that come with madmall. The runner treats them as it treats programs, except that they run in its own
 //! process, are identified by name and revision, and read their inputs where they lie.
 
+pub mod featurize;
 pub mod ingest;
+pub mod train;
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -150,4 +152,4 @@ pub fn builtin(name: &str) -> Option<&'static Builtin> {
 }
 
 /// Every stage that comes with madmall.
-pub const BUILTINS: &[Builtin] = &[ingest::BUILTIN];
+pub const BUILTINS: &[Builtin] = &[ingest::BUILTIN, featurize::BUILTIN, train::BUILTIN];

@@ -1,0 +1,337 @@
+//! `train --events EVENTS --models DIR --receipt FILE`, as the replaced package had it.
+//!
+//! The model is the replaced package's: features sorted by key, missing ones 0, 800 steps of gradient descent at rate
+//! 0.1 from zero on the mean log loss, nothing scaled. Different are:
+//!
+//! - every event is held against the embedded schema of byte events: no consent, no training;
+//! - a blank label, or one with white space at its ends, is an error and not silently dropped or merged with another;
+//! - rows are added up in canonical order, so that neither the order of lines nor the number of threads changes a bit;
+//! - a run id is `train-<unix seconds>-<6 hexadecimal digits>` and never repeats, and no model is written over;
+//! - the hash in the receipt is of the very bytes that were trained on;
+//! - model and receipt are whole or absent; a model that is not finite is refused.
+
+use std::io::{self, Write as _};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::CompatOutcome;
+use super::ingest::{failure, invalid, temporary_in};
+use crate::digest::{Sha256, hex};
+use crate::model::Labels;
+use crate::stages::featurize::read_event;
+use crate::stages::featurize::rows::{Rows, SortedTable};
+use crate::stages::ingest::check::{Checked, Rules, Verdict, check};
+use crate::stages::ingest::fault::{Fault, Faults, grouped};
+use crate::stages::ingest::lines::Pieces;
+use crate::stages::ingest::revocations::Revocations;
+use crate::stages::ingest::schema::EventSchema;
+use crate::stages::train::blocks::{BLOCK_ROWS, Matrix};
+use crate::stages::train::loss::Objective;
+use crate::stages::train::solve::descent;
+use crate::stages::{InputFile, StageError};
+
+/// Where the events are if `--events` is not given.
+pub const DEFAULT_EVENTS: &str = "ml/data/events.ndjson";
+
+/// Where models go if `--models` is not given.
+pub const DEFAULT_MODELS: &str = "ml/models";
+
+/// Where the receipt goes if `--receipt` is not given.
+pub const DEFAULT_RECEIPT: &str = "ml/receipts/latest-train-receipt.json";
+
+/// What the command is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrainArgs {
+    /// `--events`: the events.
+    pub events: Utf8PathBuf,
+    /// `--models`: the folder that the model is written to.
+    pub models: Utf8PathBuf,
+    /// `--receipt`: the receipt, which the next run writes over.
+    pub receipt: Utf8PathBuf,
+}
+
+#[derive(Serialize)]
+struct ModelFile<'a> {
+    kind: &'static str,
+    run_id: &'a str,
+    trained_at: &'a str,
+    labels: &'a Labels,
+    feature_keys: &'a [String],
+    weights: &'a [f64],
+    bias: f64,
+}
+
+#[derive(Serialize)]
+struct Receipt<'a> {
+    status: &'static str,
+    run_id: &'a str,
+    trained_at: &'a str,
+    events: EventsFile<'a>,
+    labels: [&'a str; 2],
+    feature_keys: &'a [String],
+    model_path: &'a str,
+}
+
+#[derive(Serialize)]
+struct EventsFile<'a> {
+    path: &'a str,
+    sha256: String,
+}
+
+/// Runs the command. `now` is the time that model and receipt state; `threads` changes how long it takes and nothing
+/// else.
+#[must_use]
+pub fn train(args: &TrainArgs, now: Timestamp, threads: usize) -> CompatOutcome {
+    match try_train(args, now, threads) {
+        Ok(outcome) | Err(outcome) => outcome,
+    }
+}
+
+fn try_train(args: &TrainArgs, now: Timestamp, threads: usize) -> Result<CompatOutcome, CompatOutcome> {
+    let (bytes, checked) = read(&args.events)?;
+    let data = gather(&bytes, &checked)?;
+    let trained = fit(&data, threads)?;
+    let trained_at = now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let (run_id, model_path) = write_model(&args.models, &trained, now, &trained_at)?;
+    let receipt = Receipt {
+        status: "OK",
+        run_id: &run_id,
+        trained_at: &trained_at,
+        events: EventsFile {
+            path: args.events.as_str(),
+            sha256: Sha256::of(&bytes).to_hex(),
+        },
+        labels: [&trained.labels.negative, &trained.labels.positive],
+        feature_keys: &trained.feature_keys,
+        model_path: model_path.as_str(),
+    };
+    let mut outcome = CompatOutcome::success(&receipt);
+    let repeated = checked
+        .verdicts
+        .iter()
+        .filter(|verdict| **verdict == Verdict::Duplicate);
+    match repeated.count() as u64 {
+        0 => {}
+        count => outcome.notes.push(format!(
+            "{} lines repeat an earlier event byte for byte and count once",
+            grouped(count)
+        )),
+    }
+    let written = publish(
+        &args.receipt,
+        (outcome.json.clone() + "\n").as_bytes(),
+        Existing::Replace,
+    );
+    written.map_err(|error| {
+        // A model without its receipt would look as if it had one.
+        let _ = std::fs::remove_file(&model_path);
+        failure(&format!("Cannot write the receipt: {error}"), Some(&args.receipt))
+    })?;
+    Ok(outcome)
+}
+
+/// The bytes of the events, and what `ingest` says of each line of them.
+fn read(events: &Utf8Path) -> Result<(Vec<u8>, Checked), CompatOutcome> {
+    let unreadable = |error: &io::Error| match error.kind() {
+        io::ErrorKind::NotFound => failure("Events file not found", Some(events)),
+        _ => failure(&format!("Cannot read the events file: {error}"), Some(events)),
+    };
+    let files = [InputFile {
+        absolute: events.to_owned(),
+        name: events.to_owned(),
+    }];
+    let rules = Rules {
+        schema: &EventSchema::byte_event(),
+        purpose: None,
+        revocations: &mut Revocations::default(),
+    };
+    let checked = check(&files, rules, &mut |_| Ok(())).map_err(|error| match error {
+        StageError::Io { source, .. } => unreadable(&source),
+        other => failure(&format!("Cannot read the events file: {other}"), Some(events)),
+    })?;
+    let bytes = std::fs::read(events).map_err(|error| unreadable(&error))?;
+    // The lines were checked as they lay on disk; what is trained on must be the same bytes.
+    if checked.hashes != [blake3::hash(&bytes)] {
+        return Err(failure(
+            "Events file changed while it was read; run again",
+            Some(events),
+        ));
+    }
+    if !checked.faults.is_empty() {
+        return Err(invalid(&checked.faults));
+    }
+    Ok((bytes, checked))
+}
+
+/// The labelled events as rows in canonical order.
+fn gather(bytes: &[u8], checked: &Checked) -> Result<SortedTable, CompatOutcome> {
+    let mut rows = Rows::default();
+    let mut faults = Faults::default();
+    let mut pieces = Pieces::new(bytes, 0);
+    let mut verdicts = (0u64..).zip(&checked.verdicts);
+    while let Some(piece) = pieces
+        .next_piece()
+        .map_err(|error| failure(&format!("Cannot read the events: {error}"), None))?
+    {
+        if !piece.first || piece.is_blank() {
+            continue;
+        }
+        let Some((index, verdict)) = verdicts.next() else {
+            break;
+        };
+        if !matches!(verdict, Verdict::Accepted(_)) {
+            continue;
+        }
+        match read_event(piece.content()) {
+            Err(fault) => faults.add(index, piece.place, [Fault::new(&fault.pointer, fault.message, "train")]),
+            Ok(event) if event.label.is_none() => {}
+            Ok(event) => rows
+                .add(event, piece.place, &Default::default())
+                .map_err(|error| failure(&format!("Cannot train: {error}"), None))?,
+        }
+    }
+    if !faults.is_empty() {
+        return Err(invalid(&faults));
+    }
+    // Repeated ids are no longer among them.
+    rows.into_table(1)
+        .map_err(|_| failure("Cannot train: an event id stands more than once", None))
+}
+
+/// A model before it has a name.
+struct Trained {
+    labels: Labels,
+    feature_keys: Vec<String>,
+    weights: Vec<f64>,
+    bias: f64,
+}
+
+fn fit(table: &SortedTable, threads: usize) -> Result<Trained, CompatOutcome> {
+    let mut labels: Vec<&str> = table.rows().iter().filter_map(|row| row.label.as_deref()).collect();
+    labels.sort_unstable();
+    labels.dedup();
+    let labels = match labels.as_slice() {
+        [] => {
+            let why = "No labeled events found. Add payload.label for training.";
+            return Err(failure(why, None));
+        }
+        [negative, positive] => Labels {
+            negative: (*negative).to_owned(),
+            positive: (*positive).to_owned(),
+        },
+        others => {
+            let list = others.iter().map(|label| format!("'{label}'")).collect::<Vec<_>>();
+            let why = format!("Binary training requires exactly 2 labels; got [{}]", list.join(", "));
+            return Err(failure(&why, None));
+        }
+    };
+    let feature_keys: Vec<String> = table.feature_keys().map(str::to_owned).collect();
+    if feature_keys.is_empty() {
+        let why = "No numeric features found. Add numeric payload.features.* fields.";
+        return Err(failure(why, None));
+    }
+    let is_positive = |label: Option<&str>| label == Some(labels.positive.as_str());
+    let positives: Vec<bool> = table
+        .rows()
+        .iter()
+        .map(|row| is_positive(row.label.as_deref()))
+        .collect();
+    let objective = Objective {
+        matrix: &matrix(table, feature_keys.len()),
+        labels: &positives,
+        l2: 0.0,
+        class_weights: [1.0, 1.0],
+        threads,
+    };
+    let fit = descent(&objective, &|_| Ok(())).map_err(|_| {
+        failure(
+            "Training did not give a finite model; the features are too large for gradient descent without scaling",
+            None,
+        )
+    })?;
+    // Adding 0 makes -0 into 0.
+    let mut weights: Vec<f64> = fit.parameters.iter().map(|parameter| parameter + 0.0).collect();
+    let bias = weights.pop().unwrap_or(0.0);
+    Ok(Trained {
+        labels,
+        feature_keys,
+        weights,
+        bias,
+    })
+}
+
+fn matrix(table: &SortedTable, keys: usize) -> Matrix {
+    let rows = table.rows().len();
+    let mut matrix = Matrix::new(keys + 1);
+    for start in (0..rows).step_by(BLOCK_ROWS) {
+        let range = start..rows.min(start + BLOCK_ROWS);
+        let columns = table.dense(range.clone());
+        for row in 0..range.len() {
+            matrix.push(columns.iter().map(|column| column[row]).chain([1.0]));
+        }
+    }
+    matrix
+}
+
+/// Writes the model under a run id that no other model has.
+fn write_model(
+    models: &Utf8Path,
+    trained: &Trained,
+    now: Timestamp,
+    trained_at: &str,
+) -> Result<(String, Utf8PathBuf), CompatOutcome> {
+    let cannot = |path: &Utf8Path, error: &dyn std::fmt::Display| {
+        failure(&format!("Cannot write the model: {error}"), Some(path))
+    };
+    loop {
+        let mut random = [0; 3];
+        getrandom::fill(&mut random).map_err(|error| cannot(models, &error))?;
+        let run_id = format!("train-{}-{}", now.as_second(), hex(&random));
+        let path = models.join(format!("{run_id}.model.json"));
+        let file = ModelFile {
+            kind: "logreg",
+            run_id: &run_id,
+            trained_at,
+            labels: &trained.labels,
+            feature_keys: &trained.feature_keys,
+            weights: &trained.weights,
+            bias: trained.bias,
+        };
+        let bytes = serde_json::to_vec_pretty(&file).map_err(|error| cannot(&path, &error))?;
+        match publish(&path, &bytes, Existing::Keep) {
+            Ok(()) => return Ok((run_id, path)),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(cannot(&path, &error)),
+        }
+    }
+}
+
+/// What becomes of a file that is there already.
+#[derive(Clone, Copy, PartialEq)]
+enum Existing {
+    /// It stays, and writing is an error.
+    Keep,
+    /// It is replaced.
+    Replace,
+}
+
+/// Writes `bytes` to `path` whole or not at all.
+fn publish(path: &Utf8Path, bytes: &[u8], existing: Existing) -> io::Result<()> {
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_str().is_empty() => folder,
+        _ => Utf8Path::new("."),
+    };
+    std::fs::create_dir_all(folder)?;
+    let mut temporary = temporary_in(folder)?;
+    temporary.write_all(bytes)?;
+    temporary.as_file().sync_all()?;
+    match existing {
+        Existing::Keep => temporary.persist_noclobber(path),
+        Existing::Replace => temporary.persist(path),
+    }
+    .map_err(|error| error.error)?;
+    // Sync the folder too: after a crash the rename may be lost although the file's bytes are safe.
+    std::fs::File::open(folder)?.sync_all()
+}

@@ -1,0 +1,325 @@
+//! What a trained model is: a binary logistic regression, as a JSON file.
+//!
+//! ```text
+//! {"bias":-0.25,"feature_keys":["TSH","age"],"format":"madmall-model/v1","kind":"logreg",
+//!  "labels":{"negative":"hyperthyroid","positive":"negative"},"standardisation":null,"weights":[0.5,-0.125]}
+//! ```
+//!
+//! The probability of the positive label is `1 / (1 + exp(-z))` with `z = weights · x + bias`, where `x` holds the
+//! features in the order of `feature_keys`, missing ones as 0, booleans as 0 and 1, each put through `standardisation`
+//! first if there is one. The bytes are canonical JSON (RFC 8785) and hold nothing that varies from run to run.
+
+pub mod metrics;
+
+use serde::{Deserialize, Serialize};
+
+use crate::json::{JsonError, Limits, parse_strict};
+
+/// The format's name and version.
+pub const FORMAT: &str = "madmall-model/v1";
+
+/// The one kind of model there is.
+pub const KIND: &str = "logreg";
+
+const LIMITS: Limits = Limits {
+    bytes: 64 << 20,
+    depth: 4,
+};
+
+/// A binary logistic regression.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Model {
+    /// The two labels.
+    pub labels: Labels,
+    /// The features, sorted by bytes, each once.
+    pub feature_keys: Vec<String>,
+    /// A weight for each feature.
+    pub weights: Vec<f64>,
+    /// What is added to the weighted sum.
+    pub bias: f64,
+    /// What is done to features before they are weighted.
+    pub standardisation: Option<Standardisation>,
+}
+
+/// The two labels of a model.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Labels {
+    /// Whose probability the model does not give.
+    pub negative: String,
+    /// Whose probability the model gives.
+    pub positive: String,
+}
+
+/// Each feature becomes `(x - mean) / scale`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Standardisation {
+    /// A mean for each feature.
+    pub means: Vec<f64>,
+    /// A positive scale for each feature.
+    pub scales: Vec<f64>,
+}
+
+/// Why bytes, or numbers, are no model.
+#[derive(Debug, thiserror::Error)]
+pub enum ModelError {
+    /// The bytes are no JSON that is taken.
+    #[error("the model is no strict JSON: {0}")]
+    Json(#[from] JsonError),
+    /// The JSON is no model.
+    #[error("the model does not have the shape of `{FORMAT}`: {0}")]
+    Shape(String),
+    /// The parts do not go together.
+    #[error("the model does not hold together: {0}")]
+    Inconsistent(String),
+    /// A number is NaN or infinite.
+    #[error("the model holds a number that is not finite: {0}")]
+    NotFinite(String),
+}
+
+/// The file, field by field.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ModelFile {
+    format: String,
+    kind: String,
+    labels: Labels,
+    feature_keys: Vec<String>,
+    weights: Vec<f64>,
+    bias: f64,
+    standardisation: Option<Standardisation>,
+}
+
+impl Model {
+    /// Reads a model file strictly: no unknown, missing or repeated field, and all parts go together.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`], which says what is wrong.
+    pub fn parse(bytes: &[u8]) -> Result<Self, ModelError> {
+        let value = parse_strict(bytes, LIMITS)?;
+        if value.get("standardisation").is_none() {
+            return Err(ModelError::Shape("missing field `standardisation`".to_owned()));
+        }
+        let file: ModelFile = serde_json::from_value(value).map_err(|error| ModelError::Shape(error.to_string()))?;
+        if file.format != FORMAT || file.kind != KIND {
+            let message = format!("format `{}` and kind `{}`", file.format, file.kind);
+            return Err(ModelError::Shape(message));
+        }
+        let model = Self {
+            labels: file.labels,
+            feature_keys: file.feature_keys,
+            weights: file.weights,
+            bias: file.bias,
+            standardisation: file.standardisation,
+        };
+        model.check()?;
+        Ok(model)
+    }
+
+    /// The model file's bytes: canonical JSON, numbers in their shortest form.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`] if the model holds a number that is not finite, or its parts do not go together.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, ModelError> {
+        self.check()?;
+        let file = ModelFile {
+            format: FORMAT.to_owned(),
+            kind: KIND.to_owned(),
+            labels: self.labels.clone(),
+            feature_keys: self.feature_keys.clone(),
+            weights: self.weights.clone(),
+            bias: self.bias,
+            standardisation: self.standardisation.clone(),
+        };
+        serde_json_canonicalizer::to_vec(&file).map_err(|error| ModelError::Shape(error.to_string()))
+    }
+
+    /// The weighted sum for `features` (one for each key, in the keys' order): the log odds of the positive label.
+    /// `None` if there are more or fewer features than weights.
+    #[must_use]
+    pub fn log_odds(&self, features: &[f64]) -> Option<f64> {
+        if features.len() != self.weights.len() {
+            return None;
+        }
+        let mut sum = 0.0;
+        for (index, (weight, feature)) in self.weights.iter().zip(features).enumerate() {
+            let feature = match &self.standardisation {
+                Some(standardisation) => standardisation.apply(index, *feature),
+                None => *feature,
+            };
+            sum += weight * feature;
+        }
+        Some(sum + self.bias)
+    }
+
+    /// The probability of the positive label for `features`; `None` as for [`Model::log_odds`].
+    #[must_use]
+    pub fn probability(&self, features: &[f64]) -> Option<f64> {
+        self.log_odds(features).map(probability)
+    }
+
+    fn check(&self) -> Result<(), ModelError> {
+        let keys = self.feature_keys.len();
+        let lengths = |name: &str, length: usize| match length == keys {
+            true => Ok(()),
+            false => Err(ModelError::Inconsistent(format!(
+                "{keys} feature keys but {length} {name}"
+            ))),
+        };
+        let finite = |name: &str, values: &[f64]| match values.iter().position(|value| !value.is_finite()) {
+            None => Ok(()),
+            Some(index) => Err(ModelError::NotFinite(format!(
+                "{name} of `{}`",
+                self.feature_keys[index]
+            ))),
+        };
+        lengths("weights", self.weights.len())?;
+        finite("weight", &self.weights)?;
+        if !self.bias.is_finite() {
+            return Err(ModelError::NotFinite("the bias".to_owned()));
+        }
+        if let Some(standardisation) = &self.standardisation {
+            lengths("means", standardisation.means.len())?;
+            lengths("scales", standardisation.scales.len())?;
+            finite("mean", &standardisation.means)?;
+            finite("scale", &standardisation.scales)?;
+            if let Some(index) = standardisation.scales.iter().position(|scale| *scale <= 0.0) {
+                let key = &self.feature_keys[index];
+                return Err(ModelError::Inconsistent(format!(
+                    "the scale of `{key}` is not positive"
+                )));
+            }
+        }
+        let unsorted = |pair: &&[String]| pair[0].as_bytes() >= pair[1].as_bytes();
+        if let Some(pair) = self.feature_keys.windows(2).find(unsorted) {
+            return Err(ModelError::Inconsistent(format!(
+                "feature keys `{}` and `{}` are not sorted, each once",
+                pair[0], pair[1]
+            )));
+        }
+        if self.labels.negative == self.labels.positive {
+            return Err(ModelError::Inconsistent("the two labels are the same".to_owned()));
+        }
+        Ok(())
+    }
+}
+
+impl Standardisation {
+    /// What the value of the feature at `index` becomes.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such feature.
+    #[must_use]
+    pub fn apply(&self, index: usize, value: f64) -> f64 {
+        (value - self.means[index]) / self.scales[index]
+    }
+}
+
+/// `1 / (1 + exp(-log_odds))`, without overflow, with bits that do not depend on the platform.
+#[must_use]
+pub fn probability(log_odds: f64) -> f64 {
+    let small = libm::exp(-log_odds.abs());
+    if log_odds >= 0.0 {
+        1.0 / (1.0 + small)
+    } else {
+        small / (1.0 + small)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn model() -> Model {
+        Model {
+            labels: Labels {
+                negative: "a".to_owned(),
+                positive: "b".to_owned(),
+            },
+            feature_keys: vec!["TSH".to_owned(), "age".to_owned()],
+            weights: vec![0.1, -1e-7],
+            bias: -0.25,
+            standardisation: None,
+        }
+    }
+
+    #[test]
+    fn what_is_written_reads_back_as_the_same_bits() {
+        let mut model = model();
+        for standardisation in [
+            None,
+            Some(Standardisation {
+                means: vec![1.0 / 3.0, 2e-300],
+                scales: vec![0.1, 1e300],
+            }),
+        ] {
+            model.standardisation = standardisation;
+            let bytes = model.to_bytes().expect("a good model");
+            assert_eq!(Model::parse(&bytes).expect("reads back"), model);
+        }
+    }
+
+    #[test]
+    fn the_file_is_canonical_json() {
+        let text = String::from_utf8(model().to_bytes().expect("a good model")).expect("JSON is UTF-8");
+        assert_eq!(
+            text,
+            r#"{"bias":-0.25,"feature_keys":["TSH","age"],"format":"madmall-model/v1","kind":"logreg","#.to_owned()
+                + r#""labels":{"negative":"a","positive":"b"},"standardisation":null,"weights":[0.1,-1e-7]}"#
+        );
+    }
+
+    #[test]
+    fn what_is_not_finite_is_never_written() {
+        for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            let mut broken = model();
+            broken.weights[1] = value;
+            let error = broken.to_bytes().expect_err("must be refused");
+            assert!(error.to_string().contains("weight of `age`"), "{error}");
+            broken = model();
+            broken.bias = value;
+            assert!(matches!(broken.to_bytes(), Err(ModelError::NotFinite(_))));
+        }
+    }
+
+    #[test]
+    fn what_does_not_hold_together_is_refused() {
+        let change = |from: &str, to: &str| {
+            let bytes = model().to_bytes().expect("a good model");
+            let text = String::from_utf8(bytes).expect("JSON is UTF-8");
+            assert!(text.contains(from), "{from}");
+            Model::parse(text.replace(from, to).as_bytes()).expect_err(to)
+        };
+        assert!(matches!(change("-1e-7]", "1]]"), ModelError::Json(_)));
+        assert!(matches!(
+            change("{\"bias\"", "{\"bias\":1,\"bias\""),
+            ModelError::Json(_)
+        ));
+        assert!(matches!(change("/v1", "/v2"), ModelError::Shape(_)));
+        assert!(matches!(change("logreg", "tree"), ModelError::Shape(_)));
+        assert!(matches!(change("\"bias\":-0.25,", ""), ModelError::Shape(_)));
+        assert!(matches!(change("\"standardisation\":null,", ""), ModelError::Shape(_)));
+        assert!(matches!(change("\"bias\"", "\"x\":0,\"bias\""), ModelError::Shape(_)));
+        assert!(matches!(change(",-1e-7", ""), ModelError::Inconsistent(_)));
+        assert!(matches!(change("TSH", "zzz"), ModelError::Inconsistent(_)));
+        assert!(matches!(change("TSH", "age"), ModelError::Inconsistent(_)));
+        assert!(matches!(change("\"b\"}", "\"a\"}"), ModelError::Inconsistent(_)));
+        let zero_scale = r#""standardisation":{"means":[0,0],"scales":[1,0]}"#;
+        let error = change(r#""standardisation":null"#, zero_scale);
+        assert!(error.to_string().contains("`age`"), "{error}");
+    }
+
+    #[test]
+    fn probabilities_do_not_overflow() {
+        assert!((probability(0.0) - 0.5).abs() < 1e-16);
+        assert!(probability(1e308) == 1.0 && probability(-1e308) == 0.0);
+        assert!(probability(-700.0) > 0.0);
+        let model = model();
+        assert_eq!(model.probability(&[1.0]), None);
+        assert_eq!(model.log_odds(&[1.0, 0.0]), Some(0.1 - 0.25));
+    }
+}

@@ -1,0 +1,219 @@
+//! `featurize`: events in, a table of numbers out, in an order that no longer depends on the order of the lines.
+//!
+//! The features file is an Arrow IPC file. Its columns, in this order:
+//!
+//! | column | type | holds |
+//! | --- | --- | --- |
+//! | `event_id` | utf8 | the event's id |
+//! | `label` | utf8, nullable | `payload.label` |
+//! | `source.kind`, `source.region` | utf8, nullable | for metrics by group; only those that `groups:` names |
+//! | `features.<key>` | float64 | `payload.features.<key>`: booleans are 0 and 1, what is missing is 0 |
+//!
+//! Rows stand in canonical order, by the BLAKE3 of the event id; feature columns by the bytes of their key. Texts and
+//! nulls are not features; a value outside its `range:` counts as missing. The file's bytes are a function of the set of
+//! events and the parameters alone.
+
+pub(crate) mod event;
+mod params;
+pub(crate) mod rows;
+pub(crate) mod table;
+
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
+
+use arrow_schema::ArrowError;
+use camino::Utf8Path;
+
+use self::event::{Event, EventFault};
+use self::params::Params;
+use self::rows::{Rows, SortedTable};
+use super::ingest::event::{read_json, too_long};
+use super::ingest::fault::Fault;
+use super::ingest::lines::{Pieces, Place, open};
+use super::{Builtin, Progress, Refusal, StageContext, StageError, Unit};
+
+/// The stage as the runner knows it.
+pub const BUILTIN: Builtin = Builtin {
+    name: "featurize",
+    revision: 1,
+    definition: include_str!("../../../stages/featurize.yaml"),
+    needs_purpose: false,
+    run,
+};
+
+/// At most this many faults are listed.
+const MAX_DETAILS: usize = 50;
+
+/// Progress is told every so many lines.
+const STRIDE: u64 = 4096;
+
+/// A refusal without details.
+fn refused(summary: impl Into<String>) -> StageError {
+    StageError::Refused(Refusal {
+        summary: summary.into(),
+        details: Vec::new(),
+    })
+}
+
+fn run(ctx: &mut StageContext<'_>) -> Result<(), StageError> {
+    let params = Params::read(ctx.params)?;
+    let table = gather(ctx, &params)?;
+    let features = ctx
+        .output("features")
+        .ok_or_else(|| refused("output `features` is not named"))?;
+    write_features(ctx, &table, &params, features)?;
+    let report = table.report();
+    if let Some(path) = ctx.output("report") {
+        let bytes = serde_json_canonicalizer::to_vec(&report).map_err(|error| write_error(path, error.into()))?;
+        let written = File::create(path).and_then(|mut file| file.write_all(&bytes));
+        written.map_err(|error| write_error(path, error))?;
+    }
+    let line = format!(
+        "{} rows, {} feature columns\n",
+        table.rows().len(),
+        table.feature_keys().len()
+    );
+    // A log that cannot be written is no reason to fail.
+    let _ = ctx.log.write_all(line.as_bytes());
+    Ok(())
+}
+
+/// Reads every event of the input.
+fn gather(ctx: &StageContext<'_>, params: &Params) -> Result<SortedTable, StageError> {
+    let files = ctx
+        .inputs
+        .get("events")
+        .ok_or_else(|| refused("input `events` is not named"))?;
+    let at = |place: Place| super::ingest::fault::at(files, place);
+    let size = |file: &super::InputFile| file.absolute.metadata().map_or(0, |found| found.len());
+    let total = files.iter().map(size).sum();
+    let mut rows = Rows::default();
+    let mut faults = Faults::default();
+    let mut done = 0;
+    for (file, number) in files.iter().zip(0..) {
+        let unreadable = |source| StageError::Io {
+            verb: "read",
+            path: file.name.clone(),
+            source,
+        };
+        let mut pieces = Pieces::new(open(file).map_err(unreadable)?, number);
+        while let Some(piece) = pieces.next_piece().map_err(unreadable)? {
+            done += piece.bytes.len() as u64;
+            if piece.place.line.is_multiple_of(STRIDE) {
+                ctx.check_cancelled()?;
+                (ctx.progress)(Progress {
+                    unit: Unit::Bytes,
+                    done,
+                    total: Some(total),
+                });
+            }
+            if !piece.first || piece.is_blank() {
+                continue;
+            }
+            match read_event(piece.content()) {
+                Err(fault) => faults.add(|| format!("{}: {fault}", at(piece.place))),
+                Ok(event) => rows
+                    .add(event, piece.place, params)
+                    .map_err(|error| refused(format!("{}: {error}", at(piece.place))))?,
+            }
+        }
+    }
+    faults.refuse()?;
+    check_keys(&rows, params)?;
+    rows.into_table(MAX_DETAILS).map_err(|duplicates| {
+        let detail = |[first, second]: &[Place; 2]| format!("{}: has the id of {}", at(*second), at(*first));
+        StageError::Refused(Refusal {
+            summary: "an event id stands more than once; run the events through `ingest`".to_owned(),
+            details: duplicates.iter().map(detail).collect(),
+        })
+    })
+}
+
+/// Reads one event strictly; `None` is a line too long to be read whole.
+pub(crate) fn read_event(content: Option<&[u8]>) -> Result<Event, EventFault> {
+    let fault = |fault: Fault| EventFault {
+        pointer: fault.pointer,
+        message: fault.message,
+    };
+    let content = content.ok_or_else(|| fault(too_long()))?;
+    Event::from_value(read_json(content).map_err(fault)?)
+}
+
+/// A parameter that names a key which no event has is a slip of the pen more often than not.
+fn check_keys(rows: &Rows, params: &Params) -> Result<(), StageError> {
+    if rows.len() == 0 {
+        return Ok(());
+    }
+    let named = params.exclude.iter().map(|key| ("exclude", key));
+    let named = named.chain(params.range.keys().map(|key| ("range", key)));
+    let details: Vec<_> = named
+        .filter(|(_, key)| !rows.has_key(key))
+        .map(|(param, key)| format!("parameter `{param}` names `{key}`"))
+        .collect();
+    if details.is_empty() {
+        return Ok(());
+    }
+    Err(StageError::Refused(Refusal {
+        summary: "a parameter names a feature that no event has; correct its spelling or remove it".to_owned(),
+        details,
+    }))
+}
+
+fn write_features(
+    ctx: &StageContext<'_>,
+    table: &SortedTable,
+    params: &Params,
+    path: &Utf8Path,
+) -> Result<(), StageError> {
+    let file = File::create(path).map_err(|error| write_error(path, error))?;
+    let total = Some(table.rows().len() as u64);
+    let progress = |done: usize| {
+        (ctx.progress)(Progress {
+            unit: Unit::Rows,
+            done: done as u64,
+            total,
+        });
+    };
+    table::write(table, &params.groups, BufWriter::new(file), progress).map_err(|error| match error {
+        ArrowError::IoError(_, source) => write_error(path, source),
+        other => write_error(path, std::io::Error::other(other)),
+    })
+}
+
+fn write_error(path: &Utf8Path, source: std::io::Error) -> StageError {
+    StageError::Io {
+        verb: "write",
+        path: path.to_owned(),
+        source,
+    }
+}
+
+/// Faults of the events, counted all, listed up to a bound.
+#[derive(Default)]
+struct Faults {
+    count: usize,
+    details: Vec<String>,
+}
+
+impl Faults {
+    fn add(&mut self, detail: impl FnOnce() -> String) {
+        self.count += 1;
+        if self.details.len() < MAX_DETAILS {
+            self.details.push(detail());
+        }
+    }
+
+    fn refuse(mut self) -> Result<(), StageError> {
+        if self.count == 0 {
+            return Ok(());
+        }
+        if self.count > self.details.len() {
+            self.details
+                .push(format!("and {} more", self.count - self.details.len()));
+        }
+        Err(StageError::Refused(Refusal {
+            summary: format!("{} lines are no events; run them through `ingest`", self.count),
+            details: self.details,
+        }))
+    }
+}

@@ -1,0 +1,233 @@
+//! Which columns leave an unregularised fit without a finite, single optimum.
+
+use super::blocks::{Matrix, Sum};
+use super::cholesky::{Symmetric, dependent_columns};
+
+/// A column depends on others if less than this share of its variance is its own.
+const DEPENDENT: f64 = 1e-12;
+
+/// A column takes part in a separating direction if its share is more than this of the largest.
+const MATERIAL: f64 = 1e-6;
+
+/// What was found; columns by their index.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Findings {
+    /// One value in every row.
+    pub(crate) constant: Vec<usize>,
+    /// The value alone tells the label apart, in all rows or in those beyond a threshold.
+    pub(crate) separating: Vec<usize>,
+    /// Combinations of others: the column, and what it is made of.
+    pub(crate) dependent: Vec<(usize, Vec<usize>)>,
+}
+
+impl Findings {
+    /// Whether nothing was found.
+    pub(crate) fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// The columns, of `columns`, of which nothing was found.
+    pub(crate) fn others(&self, columns: usize) -> Vec<usize> {
+        let dependent = |column| self.dependent.iter().any(|(found, _)| *found == column);
+        (0..columns)
+            .filter(|column| !self.constant.contains(column) && !self.separating.contains(column))
+            .filter(|column| !dependent(*column))
+            .collect()
+    }
+}
+
+/// Looks at the columns of `matrix` but the last, which is the constant one of the bias.
+pub(crate) fn examine(matrix: &Matrix, labels: &[bool], threads: usize) -> Findings {
+    let columns = matrix.columns() - 1;
+    let extents = extents(matrix, labels, threads);
+    let is_constant = |column: &usize| {
+        let [negative, positive] = &extents[*column];
+        negative.least.min(positive.least) == negative.most.max(positive.most)
+    };
+    let (constant, varying): (Vec<usize>, Vec<usize>) = (0..columns).partition(is_constant);
+    let separates = |column: &&usize| {
+        let [negative, positive] = &extents[**column];
+        negative.most <= positive.least || positive.most <= negative.least
+    };
+    Findings {
+        separating: varying.iter().filter(separates).copied().collect(),
+        dependent: dependent(matrix, labels, threads, &varying),
+        constant,
+    }
+}
+
+/// The columns that take part in `direction` (a weight for each column, then the bias), each measured by how far its
+/// values spread.
+pub(crate) fn material(matrix: &Matrix, labels: &[bool], threads: usize, direction: &[f64]) -> Vec<usize> {
+    let shares: Vec<f64> = extents(matrix, labels, threads)
+        .iter()
+        .zip(direction)
+        .take(matrix.columns() - 1)
+        .map(|([negative, positive], weight)| {
+            let spread = negative.most.max(positive.most) - negative.least.min(positive.least);
+            spread * weight.abs()
+        })
+        .collect();
+    let largest = shares.iter().fold(0.0, |largest: f64, share| largest.max(*share));
+    (0..shares.len())
+        .filter(|column| shares[*column] > MATERIAL * largest)
+        .collect()
+}
+
+/// Least and greatest value.
+#[derive(Clone, Copy)]
+struct Extent {
+    least: f64,
+    most: f64,
+}
+
+impl Extent {
+    const EMPTY: Self = Self {
+        least: f64::INFINITY,
+        most: f64::NEG_INFINITY,
+    };
+
+    fn add(&mut self, other: Self) {
+        self.least = self.least.min(other.least);
+        self.most = self.most.max(other.most);
+    }
+}
+
+/// For each column, the extent of its values in negative and in positive rows.
+fn extents(matrix: &Matrix, labels: &[bool], threads: usize) -> Vec<[Extent; 2]> {
+    let columns = matrix.columns();
+    let parts = matrix.map_blocks(labels, threads, |block| {
+        let mut extents = vec![[Extent::EMPTY; 2]; columns];
+        for (row, label) in block.rows() {
+            for (extent, value) in extents.iter_mut().zip(row) {
+                extent[usize::from(label)].add(Extent {
+                    least: *value,
+                    most: *value,
+                });
+            }
+        }
+        extents
+    });
+    let mut total = vec![[Extent::EMPTY; 2]; columns];
+    for part in parts {
+        for (extent, more) in total.iter_mut().zip(part) {
+            extent[0].add(more[0]);
+            extent[1].add(more[1]);
+        }
+    }
+    total
+}
+
+/// The columns, of `columns`, that are combinations of others and a constant.
+fn dependent(matrix: &Matrix, labels: &[bool], threads: usize, columns: &[usize]) -> Vec<(usize, Vec<usize>)> {
+    let means = means(matrix, labels, threads);
+    let parts = matrix.map_blocks(labels, threads, |block| {
+        let mut sum = Symmetric::zeros(columns.len());
+        let mut centred = vec![0.0; columns.len()];
+        for (row, _) in block.rows() {
+            for (value, column) in centred.iter_mut().zip(columns) {
+                *value = row[*column] - means[*column];
+            }
+            sum.add_outer(1.0, &centred);
+        }
+        sum
+    });
+    let mut products = Symmetric::zeros(columns.len());
+    for part in &parts {
+        products.merge(part);
+    }
+    let found = dependent_columns(&correlations(&products), DEPENDENT);
+    let original = |column: usize| columns[column];
+    found
+        .into_iter()
+        .map(|found| (original(found.column), found.of.into_iter().map(original).collect()))
+        .collect()
+}
+
+/// The mean of each column.
+pub(crate) fn means(matrix: &Matrix, labels: &[bool], threads: usize) -> Vec<f64> {
+    column_sums(matrix, labels, threads, |value, _| value)
+        .into_iter()
+        .map(|sum| sum / count(matrix))
+        .collect()
+}
+
+/// The standard deviation of each column (over n), given the means.
+pub(crate) fn deviations(matrix: &Matrix, labels: &[bool], threads: usize, means: &[f64]) -> Vec<f64> {
+    let square = |value: f64, column: usize| (value - means[column]) * (value - means[column]);
+    column_sums(matrix, labels, threads, square)
+        .into_iter()
+        .map(|sum| (sum / count(matrix)).sqrt())
+        .collect()
+}
+
+fn count(matrix: &Matrix) -> f64 {
+    matrix.rows().len() as f64
+}
+
+fn column_sums(matrix: &Matrix, labels: &[bool], threads: usize, term: impl Fn(f64, usize) -> f64 + Sync) -> Vec<f64> {
+    let columns = matrix.columns();
+    let parts = matrix.map_blocks(labels, threads, |block| {
+        let mut sums = vec![Sum::default(); columns];
+        for (row, _) in block.rows() {
+            for (column, (sum, value)) in sums.iter_mut().zip(row).enumerate() {
+                sum.add(term(*value, column));
+            }
+        }
+        sums
+    });
+    let mut totals = vec![Sum::default(); columns];
+    for part in parts {
+        for (total, sum) in totals.iter_mut().zip(part) {
+            total.merge(sum);
+        }
+    }
+    totals.into_iter().map(Sum::value).collect()
+}
+
+fn correlations(products: &Symmetric) -> Symmetric {
+    let size = products.size();
+    let mut correlations = Symmetric::zeros(size);
+    for row in 0..size {
+        for column in row..size {
+            let value = if row == column {
+                1.0
+            } else {
+                products.get(row, column) / products.get(row, row).sqrt() / products.get(column, column).sqrt()
+            };
+            correlations.add_at(row, column, value);
+        }
+    }
+    correlations
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_of_column_is_told_apart() {
+        let mut matrix = Matrix::new(7);
+        let mut labels = Vec::new();
+        for row in 0..100u32 {
+            let label = row % 3 == 0;
+            let a = f64::from(row % 7);
+            let b = f64::from(row % 11);
+            let only_positive = f64::from(u8::from(label && row % 2 == 0));
+            let above = if label { 5.0 + a } else { 5.0 - b };
+            matrix.push([a, 2.5, b, only_positive, above, 1e6 + 3.0 * a - 2.0 * b, 1.0]);
+            labels.push(label);
+        }
+        let found = examine(&matrix, &labels, 1);
+        assert_eq!(
+            found,
+            Findings {
+                constant: vec![1],
+                separating: vec![3, 4],
+                dependent: vec![(5, vec![0, 2])],
+            }
+        );
+        assert_eq!(found.others(6), [0, 2]);
+        assert_eq!(material(&matrix, &labels, 1, &[0.0, 1.0, 0.0, 2.0, 0.0, 0.0, 5.0]), [3]);
+    }
+}

@@ -1,0 +1,379 @@
+//! `train`: a features file in, a logistic regression and its metrics out.
+//!
+//! The optimum of Σ cᵢ · log loss + λ/2 · ‖w‖² by Newton's method, the intercept not penalised. Rows are added up in
+//! canonical order, in blocks of 4096 whose sums are added in block order, with `exp` and `log1p` of the `libm` crate:
+//! the bytes of model and metrics are a function of the rows and the parameters, and not of threads, of the order of
+//! rows, of the build or the processor. `docs/model.md` says it in full.
+
+pub(crate) mod blocks;
+mod cholesky;
+mod envelope;
+mod evaluate;
+mod features_file;
+mod identify;
+pub(crate) mod loss;
+mod params;
+mod refuse;
+pub(crate) mod solve;
+
+use std::fs::File;
+use std::io::{BufReader, Write as _};
+
+use self::blocks::Matrix;
+use self::cholesky::Factor;
+use self::envelope::EnvelopeError;
+use self::evaluate::{Scored, by_group, evaluate};
+use self::features_file::{FeatureTable, FeaturesError, LabelledRow};
+use self::loss::{Objective, dot};
+use self::params::{Params, Solver};
+use self::refuse::{no_fit, no_optimum, refused, wrong_labels};
+use self::solve::{Fit, SolveError};
+use super::{Builtin, Progress, StageContext, StageError, Unit};
+use crate::model::metrics::{self, Coefficient, Convergence, FeatureCoefficient, Metrics, RowCounts, Settings};
+use crate::model::{Labels, Model, Standardisation};
+
+/// The stage as the runner knows it.
+pub const BUILTIN: Builtin = Builtin {
+    name: "train",
+    revision: 1,
+    definition: include_str!("../../../stages/train.yaml"),
+    needs_purpose: false,
+    run,
+};
+
+fn run(ctx: &mut StageContext<'_>) -> Result<(), StageError> {
+    let params = Params::read(ctx.params)?;
+    let table = read(ctx)?;
+    let labels = choose_labels(&table, params.positive.as_deref())?;
+    let mut data = Split::new(&table, &labels, params.holdout)?;
+    let standardisation = params.standardize.then(|| standardise(&mut data, ctx.threads));
+    let fit = fit(ctx, &table.keys, &data.train, &params)?;
+    let model = model(&table.keys, &labels, &fit, standardisation);
+    let bytes = model
+        .to_bytes()
+        .map_err(|error| refused(format!("no model: {error}")))?;
+    let metrics = metrics(&table, &labels, &data, &params, &fit);
+    let metrics_bytes = metrics
+        .to_bytes()
+        .map_err(|error| refused(format!("no metrics: {error}")))?;
+    ctx.check_cancelled()?;
+    write(ctx, "model", &bytes)?;
+    write(ctx, "metrics", &metrics_bytes)?;
+    let line = format!(
+        "{} rows, {} features, {} steps, gradient norm {:e}\n",
+        data.train.rows.len(),
+        table.keys.len(),
+        fit.steps,
+        fit.gradient_norm
+    );
+    // A log that cannot be written is no reason to fail.
+    let _ = ctx.log.write_all(line.as_bytes());
+    Ok(())
+}
+
+/// Why the features file gave no table.
+#[derive(Debug, thiserror::Error)]
+enum ReadError {
+    #[error(transparent)]
+    Features(#[from] FeaturesError),
+    #[error(transparent)]
+    Stage(#[from] StageError),
+}
+
+fn read(ctx: &StageContext<'_>) -> Result<FeatureTable, StageError> {
+    let input = ctx
+        .input("features")?
+        .ok_or_else(|| refused("input `features` is not named"))?;
+    let unreadable = |source| StageError::Io {
+        verb: "read",
+        path: input.name.clone(),
+        source,
+    };
+    let file = File::open(&input.absolute).map_err(unreadable)?;
+    let on_rows = |done| {
+        ctx.check_cancelled()?;
+        (ctx.progress)(Progress {
+            unit: Unit::Rows,
+            done,
+            total: None,
+        });
+        Ok::<_, ReadError>(())
+    };
+    FeatureTable::read(BufReader::new(file), on_rows).map_err(|error| match error {
+        ReadError::Stage(error) => error,
+        ReadError::Features(FeaturesError::Envelope(EnvelopeError::Io(source))) => unreadable(source),
+        ReadError::Features(error) => refused(format!("`{}` is no features file: {error}", input.name)),
+    })
+}
+
+/// The positive label is the later one in byte order, unless it is named.
+fn choose_labels(table: &FeatureTable, positive: Option<&str>) -> Result<Labels, StageError> {
+    if table.rows.is_empty() {
+        return Err(refused(format!(
+            "there are no labelled rows among {}; events need a `payload.label`",
+            table.total_rows
+        )));
+    }
+    let mut labels = table.labels.keys();
+    let (Some(earlier), Some(later), None) = (labels.next(), labels.next(), labels.next()) else {
+        return Err(wrong_labels(&table.labels));
+    };
+    if table.keys.is_empty() {
+        return Err(refused(
+            "there are no features; events need numbers or booleans in `payload.features`",
+        ));
+    }
+    let (negative, positive) = match positive {
+        None => (earlier, later),
+        Some(positive) if positive == later => (earlier, later),
+        Some(positive) if positive == earlier => (later, earlier),
+        Some(other) => {
+            return Err(refused(format!(
+                "parameter `positive` is `{other}`, but the labels are `{earlier}` and `{later}`"
+            )));
+        }
+    };
+    Ok(Labels {
+        negative: negative.clone(),
+        positive: positive.clone(),
+    })
+}
+
+/// Some of the rows.
+struct Part<'a> {
+    rows: Vec<&'a LabelledRow>,
+    labels: Vec<bool>,
+    matrix: Matrix,
+}
+
+/// The rows, apart by the hash of their ids.
+struct Split<'a> {
+    train: Part<'a>,
+    holdout: Part<'a>,
+}
+
+impl<'a> Split<'a> {
+    fn new(table: &'a FeatureTable, labels: &Labels, holdout: f64) -> Result<Self, StageError> {
+        let empty = || Part {
+            rows: Vec::new(),
+            labels: Vec::new(),
+            matrix: Matrix::new(table.matrix.columns()),
+        };
+        let mut split = Self {
+            train: empty(),
+            holdout: empty(),
+        };
+        for (row, values) in table.rows.iter().zip(table.matrix.rows()) {
+            let part = if row.split < holdout {
+                &mut split.holdout
+            } else {
+                &mut split.train
+            };
+            part.rows.push(row);
+            part.labels.push(row.label == labels.positive);
+            part.matrix.push(values.iter().copied());
+        }
+        let positives = split.train.labels.iter().filter(|label| **label).count();
+        if positives == 0 || positives == split.train.labels.len() {
+            return Err(refused(format!(
+                "with `holdout` at {holdout} only one label is left to train on ({} rows); set it lower",
+                split.train.labels.len()
+            )));
+        }
+        Ok(split)
+    }
+}
+
+/// Brings features to mean 0 and deviation 1 on the rows that are trained on.
+fn standardise(data: &mut Split<'_>, threads: usize) -> Standardisation {
+    let columns = data.train.matrix.columns() - 1;
+    let mut means = identify::means(&data.train.matrix, &data.train.labels, threads);
+    let mut scales = identify::deviations(&data.train.matrix, &data.train.labels, threads, &means);
+    means.truncate(columns);
+    scales.truncate(columns);
+    for scale in &mut scales {
+        // A constant column becomes 0, and is found where that matters.
+        if *scale <= 0.0 {
+            *scale = 1.0;
+        }
+    }
+    let standardisation = Standardisation { means, scales };
+    for part in [&mut data.train, &mut data.holdout] {
+        for row in part.matrix.rows_mut() {
+            for (index, value) in row[..columns].iter_mut().enumerate() {
+                *value = standardisation.apply(index, *value);
+            }
+        }
+    }
+    standardisation
+}
+
+fn fit(ctx: &StageContext<'_>, keys: &[String], train: &Part<'_>, params: &Params) -> Result<Fit, StageError> {
+    let on_step = |done| {
+        ctx.check_cancelled()?;
+        (ctx.progress)(Progress {
+            unit: Unit::Steps,
+            done,
+            total: None,
+        });
+        Ok(())
+    };
+    let objective = Objective {
+        matrix: &train.matrix,
+        labels: &train.labels,
+        l2: params.solver.l2().unwrap_or(0.0),
+        class_weights: class_weights(&train.labels, params.balanced),
+        threads: ctx.threads,
+    };
+    match params.solver {
+        Solver::Descent => solve::descent(&objective, &on_step).map_err(|error| no_fit(error, false)),
+        Solver::Newton { l2 } if l2 > 0.0 => solve::newton(&objective, &on_step).map_err(|error| no_fit(error, true)),
+        Solver::Newton { .. } => fit_unpenalised(&objective, keys, &on_step),
+    }
+}
+
+/// Without a penalty there need not be an optimum. If there is none, every column that is to blame is named.
+fn fit_unpenalised(objective: &Objective<'_>, keys: &[String], on_step: solve::OnStep<'_>) -> Result<Fit, StageError> {
+    let (matrix, labels, threads) = (objective.matrix, objective.labels, objective.threads);
+    let findings = identify::examine(matrix, labels, threads);
+    let mut kept = findings.others(keys.len());
+    kept.push(keys.len());
+    let rest = matrix.select(&kept);
+    let result = solve::newton(
+        &Objective {
+            matrix: &rest,
+            ..*objective
+        },
+        on_step,
+    );
+    match result {
+        Ok(fit) if findings.is_empty() => Ok(fit),
+        Err(SolveError::Separated { direction }) => {
+            let jointly = identify::material(&rest, labels, threads, &direction);
+            let jointly: Vec<usize> = jointly.into_iter().map(|column| kept[column]).collect();
+            Err(no_optimum(keys, &findings, &jointly))
+        }
+        Err(SolveError::Stopped(error)) => Err(error),
+        Err(error) if findings.is_empty() => Err(no_fit(error, false)),
+        // Whatever the rest would give, what was found is enough to refuse.
+        Ok(_) | Err(_) => Err(no_optimum(keys, &findings, &[])),
+    }
+}
+
+/// The weight of a negative and of a positive row: n / (2 · nₗ) if balanced.
+fn class_weights(labels: &[bool], balanced: bool) -> [f64; 2] {
+    if !balanced {
+        return [1.0, 1.0];
+    }
+    let positives = labels.iter().filter(|label| **label).count();
+    let weight = |count: usize| count_of(labels.len()) / (2.0 * count_of(count));
+    [weight(labels.len() - positives), weight(positives)]
+}
+
+fn count_of(count: usize) -> f64 {
+    count as f64
+}
+
+fn model(keys: &[String], labels: &Labels, fit: &Fit, standardisation: Option<Standardisation>) -> Model {
+    // Adding 0 makes -0 into 0, which is how it is written.
+    let mut weights: Vec<f64> = fit.parameters.iter().map(|parameter| parameter + 0.0).collect();
+    let bias = weights.pop().unwrap_or(0.0);
+    Model {
+        labels: labels.clone(),
+        feature_keys: keys.to_vec(),
+        weights,
+        bias,
+        standardisation,
+    }
+}
+
+fn metrics(table: &FeatureTable, labels: &Labels, data: &Split<'_>, params: &Params, fit: &Fit) -> Metrics {
+    let (train, holdout) = (score(&data.train, fit), score(&data.holdout, fit));
+    let mut coefficients = coefficients(fit, params.solver);
+    let intercept = coefficients.pop().unwrap_or(Coefficient {
+        estimate: 0.0,
+        standard_error: None,
+        z: None,
+        p_value: None,
+    });
+    let is_held_out = params.holdout > 0.0;
+    Metrics {
+        format: metrics::FORMAT,
+        labels: labels.clone(),
+        rows: RowCounts {
+            total: table.total_rows,
+            unlabelled: table.unlabelled_rows(),
+            train: train.len() as u64,
+            holdout: holdout.len() as u64,
+        },
+        settings: Settings {
+            solver: params.solver.name(),
+            l2: params.solver.l2(),
+            class_weight: if params.balanced { "balanced" } else { "none" },
+            holdout: params.holdout,
+            standardize: params.standardize,
+        },
+        convergence: Convergence {
+            converged: fit.gradient_norm <= solve::TOLERANCE,
+            iterations: fit.steps,
+            gradient_norm: fit.gradient_norm,
+            objective: fit.value,
+        },
+        intercept,
+        coefficients: table
+            .keys
+            .iter()
+            .zip(coefficients)
+            .map(|(feature, coefficient)| FeatureCoefficient {
+                feature: feature.clone(),
+                coefficient,
+            })
+            .collect(),
+        groups: by_group(&table.groups, &train, &holdout),
+        train: evaluate(&train),
+        holdout: is_held_out.then(|| evaluate(&holdout)),
+    }
+}
+
+fn score<'a>(part: &Part<'a>, fit: &Fit) -> Vec<Scored<'a>> {
+    let rows = part.rows.iter().zip(&part.labels).zip(part.matrix.rows());
+    rows.map(|((row, label), values)| Scored {
+        row,
+        label: *label,
+        log_odds: dot(values, &fit.parameters),
+    })
+    .collect()
+}
+
+/// Each parameter with its standard error, from the inverse of the second derivative. Away from the optimum, where
+/// `gd` stops, that would mean nothing.
+fn coefficients(fit: &Fit, solver: Solver) -> Vec<Coefficient> {
+    let variances = match solver {
+        Solver::Newton { .. } => Factor::new(&fit.hessian).ok().map(|factor| factor.inverse_diagonal()),
+        Solver::Descent => None,
+    };
+    let coefficient = |(index, estimate): (usize, &f64)| {
+        let standard_error = variances.as_ref().map(|variances| variances[index].sqrt());
+        let z = standard_error.map(|error| estimate / error).filter(|z| z.is_finite());
+        Coefficient {
+            estimate: *estimate,
+            standard_error,
+            z,
+            p_value: z.map(|z| libm::erfc(z.abs() / std::f64::consts::SQRT_2)),
+        }
+    };
+    fit.parameters.iter().enumerate().map(coefficient).collect()
+}
+
+/// Writes the output `name`, if the pipeline names it.
+fn write(ctx: &StageContext<'_>, name: &str, bytes: &[u8]) -> Result<(), StageError> {
+    let Some(path) = ctx.output(name) else {
+        return Ok(());
+    };
+    let written = File::create(path).and_then(|mut file| file.write_all(bytes));
+    written.map_err(|source| StageError::Io {
+        verb: "write",
+        path: path.to_owned(),
+        source,
+    })
+}

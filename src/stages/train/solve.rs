@@ -1,0 +1,244 @@
+//! The two solvers: Newton's method to the optimum, and the replaced package's fixed steps.
+
+use super::cholesky::{Factor, Symmetric};
+use super::loss::{Local, Objective};
+use crate::stages::StageError;
+
+/// Newton takes a handful of steps, a few dozen on hard data; more than this means that there is no optimum to find.
+const MAX_STEPS: u64 = 100;
+
+/// Gradient norm (see [`gradient_norm`]) at which the optimum is reached.
+pub(crate) const TOLERANCE: f64 = 1e-10;
+
+/// At the optimum the last step moved no row's log odds by more than this. On separable data the gradient vanishes
+/// while the weights still grow: there the steps do not get smaller.
+const SETTLED: f64 = 1e-6;
+
+/// A direction separates if no row loses more than this share of what some row gains along it.
+const SEPARATION_SLACK: f64 = 1e-8;
+
+/// How much the objective may rise in a step, relative to itself: rounding, no more.
+const ROUNDING: f64 = 1e-12;
+
+/// Steps and rate of the replaced package.
+const DESCENT_STEPS: u64 = 800;
+const DESCENT_RATE: f64 = 0.1;
+
+/// Told the number of the step before each; an error ends the solver.
+pub(crate) type OnStep<'a> = &'a dyn Fn(u64) -> Result<(), StageError>;
+
+/// Where a solver ended.
+#[derive(Clone, Debug)]
+pub(crate) struct Fit {
+    /// A weight for each feature, then the bias.
+    pub(crate) parameters: Vec<f64>,
+    /// Steps taken.
+    pub(crate) steps: u64,
+    /// See [`gradient_norm`].
+    pub(crate) gradient_norm: f64,
+    /// The objective.
+    pub(crate) value: f64,
+    /// Its second derivative.
+    pub(crate) hessian: Symmetric,
+}
+
+/// Why there is no fit.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SolveError {
+    /// Along this direction (a weight for each feature, then the bias) the objective falls for ever.
+    #[error("the labels are separated")]
+    Separated { direction: Vec<f64> },
+    /// The second derivative has no inverse that doubles can find.
+    #[error("the system is singular at step {steps}")]
+    Singular { steps: u64 },
+    /// No optimum after so many steps.
+    #[error("not at the optimum after {steps} steps (gradient norm {gradient_norm:e}, must be 1e-10)")]
+    NotConverged { steps: u64, gradient_norm: f64 },
+    /// A number overflowed.
+    #[error("a number became infinite at step {steps}")]
+    NotFinite { steps: u64 },
+    /// Interrupted.
+    #[error(transparent)]
+    Stopped(#[from] StageError),
+}
+
+/// The largest component of the gradient, each divided by its column's scale (Σ cᵢ·|xᵢ|): a mean residual, weighted by
+/// the column, that does not depend on units or on the number of rows.
+pub(crate) fn gradient_norm(gradient: &[f64], scales: &[f64]) -> f64 {
+    let mut norm = 0.0;
+    for (component, scale) in gradient.iter().zip(scales) {
+        let scaled = component.abs() / if *scale > 0.0 { *scale } else { 1.0 };
+        if scaled.is_nan() || scaled > norm {
+            norm = scaled;
+        }
+    }
+    norm
+}
+
+/// Newton's method with step halving from zero, to [`TOLERANCE`] and then on as long as steps still help.
+pub(crate) fn newton(objective: &Objective<'_>, on_step: OnStep<'_>) -> Result<Fit, SolveError> {
+    let scales = objective.column_scales();
+    let mut at = vec![0.0; objective.size()];
+    let mut local = objective.local(&at);
+    let mut moved = f64::INFINITY;
+    let mut best: Option<Fit> = None;
+    for steps in 0..=MAX_STEPS {
+        on_step(steps)?;
+        let norm = gradient_norm(&local.gradient, &scales);
+        if !norm.is_finite() || !local.value.is_finite() {
+            return Err(SolveError::NotFinite { steps });
+        }
+        let settled = norm <= TOLERANCE && moved <= SETTLED;
+        if let Some(best) = best.take_if(|best| !settled || norm > 0.5 * best.gradient_norm) {
+            return Ok(best);
+        }
+        if settled {
+            let fit = Fit {
+                parameters: at.clone(),
+                steps,
+                gradient_norm: norm,
+                value: local.value,
+                hessian: local.hessian.clone(),
+            };
+            if norm == 0.0 {
+                return Ok(fit);
+            }
+            best = Some(fit);
+        }
+        let Ok(factor) = Factor::new(&local.hessian) else {
+            return best.ok_or(SolveError::Singular { steps });
+        };
+        let direction: Vec<f64> = factor.solve(&local.gradient).into_iter().map(|value| -value).collect();
+        let (least, most) = objective.margin_moves(&direction);
+        if objective.l2 == 0.0 && most > 1e-3 && least >= -SEPARATION_SLACK * most {
+            return Err(SolveError::Separated { direction });
+        }
+        let Some((taken, next, next_local)) = halve(objective, &at, &local, &direction) else {
+            let gradient_norm = norm;
+            return best.ok_or(SolveError::NotConverged { steps, gradient_norm });
+        };
+        moved = taken * least.abs().max(most.abs());
+        (at, local) = (next, next_local);
+    }
+    let gradient_norm = gradient_norm(&local.gradient, &scales);
+    best.ok_or(SolveError::NotConverged {
+        steps: MAX_STEPS,
+        gradient_norm,
+    })
+}
+
+/// The longest of the steps 1, ½, ¼ … along `direction` that does not raise the objective.
+fn halve(objective: &Objective<'_>, at: &[f64], local: &Local, direction: &[f64]) -> Option<(f64, Vec<f64>, Local)> {
+    let mut length = 1.0;
+    for _ in 0..50 {
+        let next: Vec<f64> = at.iter().zip(direction).map(|(at, step)| at + length * step).collect();
+        let next_local = objective.local(&next);
+        if next_local.value <= local.value + ROUNDING * local.value.abs() {
+            return Some((length, next, next_local));
+        }
+        length *= 0.5;
+    }
+    None
+}
+
+/// The replaced package's solver: 800 steps of gradient descent on the mean log loss, at rate 0.1, from zero.
+pub(crate) fn descent(objective: &Objective<'_>, on_step: OnStep<'_>) -> Result<Fit, SolveError> {
+    let rows = objective.labels.len();
+    let rows = f64::from(u32::try_from(rows).map_err(|_| SolveError::NotFinite { steps: 0 })?);
+    let mut at = vec![0.0; objective.size()];
+    for steps in 0..DESCENT_STEPS {
+        on_step(steps)?;
+        let gradient = objective.gradient(&at);
+        for (parameter, slope) in at.iter_mut().zip(&gradient) {
+            *parameter -= DESCENT_RATE * (slope / rows);
+        }
+        if at.iter().any(|parameter| !parameter.is_finite()) {
+            return Err(SolveError::NotFinite { steps });
+        }
+    }
+    let local = objective.local(&at);
+    Ok(Fit {
+        gradient_norm: gradient_norm(&local.gradient, &objective.column_scales()),
+        value: local.value,
+        hessian: local.hessian,
+        parameters: at,
+        steps: DESCENT_STEPS,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::blocks::Matrix;
+    use super::*;
+
+    fn data(rows: &[(f64, bool)]) -> (Matrix, Vec<bool>) {
+        let mut matrix = Matrix::new(2);
+        for (x, _) in rows {
+            matrix.push([*x, 1.0]);
+        }
+        (matrix, rows.iter().map(|(_, label)| *label).collect())
+    }
+
+    fn objective<'a>(matrix: &'a Matrix, labels: &'a [bool], l2: f64) -> Objective<'a> {
+        Objective {
+            matrix,
+            labels,
+            l2,
+            class_weights: [1.0, 1.0],
+            threads: 1,
+        }
+    }
+
+    #[test]
+    fn newton_finds_the_odds_of_a_table_of_four() {
+        // With one binary feature the optimum has a closed form: log odds per group.
+        let mut rows = vec![(0.0, false); 30];
+        rows.extend([(0.0, true); 10]);
+        rows.extend([(1.0, false); 5]);
+        rows.extend([(1.0, true); 20]);
+        let (matrix, labels) = data(&rows);
+        let fit = newton(&objective(&matrix, &labels, 0.0), &|_| Ok(())).expect("has an optimum");
+        let bias = libm::log(10.0 / 30.0);
+        assert!((fit.parameters[1] - bias).abs() < 1e-14);
+        assert!((fit.parameters[0] - (libm::log(4.0) - bias)).abs() < 1e-14);
+        assert!(fit.gradient_norm <= TOLERANCE);
+    }
+
+    #[test]
+    fn newton_takes_features_in_any_units() {
+        let rows: Vec<(f64, bool)> = (0..200u32)
+            .map(|row| (f64::from(row % 17) * 1e9 + 1e12, (row * row) % 7 < 3))
+            .collect();
+        let (matrix, labels) = data(&rows);
+        let fit = newton(&objective(&matrix, &labels, 0.0), &|_| Ok(())).expect("has an optimum");
+        assert!(fit.gradient_norm <= TOLERANCE, "{}", fit.gradient_norm);
+    }
+
+    #[test]
+    fn separated_labels_have_no_optimum_without_a_penalty() {
+        let complete = [(1.0, false), (2.0, false), (3.0, true), (4.0, true)];
+        let quasi = [(1.0, false), (2.0, false), (2.0, true), (3.0, true), (2.0, true)];
+        let one_sided = [(0.0, false), (0.0, true), (1.0, true), (0.0, false)];
+        for rows in [complete.as_slice(), &quasi, &one_sided] {
+            let (matrix, labels) = data(rows);
+            let result = newton(&objective(&matrix, &labels, 0.0), &|_| Ok(()));
+            assert!(matches!(result, Err(SolveError::Separated { .. })), "{rows:?}");
+            newton(&objective(&matrix, &labels, 1.0), &|_| Ok(())).expect("has an optimum with a penalty");
+        }
+    }
+
+    #[test]
+    fn descent_diverging_to_no_number_is_an_error() {
+        let (matrix, labels) = data(&[(1e308, true), (-1e308, true), (1e308, false)]);
+        let result = descent(&objective(&matrix, &labels, 0.0), &|_| Ok(()));
+        assert!(matches!(result, Err(SolveError::NotFinite { .. })));
+    }
+
+    #[test]
+    fn a_solver_stops_when_told_to() {
+        let (matrix, labels) = data(&[(1.0, true), (0.0, false), (1.0, false)]);
+        let stop = |step| if step == 2 { Err(StageError::Cancelled) } else { Ok(()) };
+        let result = descent(&objective(&matrix, &labels, 0.0), &stop);
+        assert!(matches!(result, Err(SolveError::Stopped(StageError::Cancelled))));
+    }
+}

@@ -1,0 +1,8 @@
+//! `featurize` and `train` as the runner calls them: files in, files out.
+
+mod agreement;
+mod bench;
+mod featurizing;
+mod frozen;
+mod hostile;
+mod training;
