@@ -321,7 +321,10 @@ impl CommitTree<'_> {
         if self.blob_size(blob).is_none_or(|size| size > MAX_LINK_TARGET) {
             return Ok(None);
         }
-        let found = self.repository.find_blob(blob).map_err(|error| unreadable(path, error))?;
+        let found = self
+            .repository
+            .find_blob(blob)
+            .map_err(|error| unreadable(path, error))?;
         let target = std::str::from_utf8(found.content()).ok();
         Ok(target
             .filter(|target| !target.is_empty() && !target.starts_with('/'))
@@ -338,7 +341,10 @@ impl CommitTree<'_> {
         if depth > MAX_DEPTH {
             return Err(unreadable(folder, git2::Error::from_str("nested too deep")));
         }
-        let tree = self.repository.find_tree(id).map_err(|error| unreadable(folder, error))?;
+        let tree = self
+            .repository
+            .find_tree(id)
+            .map_err(|error| unreadable(folder, error))?;
         for entry in &tree {
             let name = std::str::from_utf8(entry.name_bytes()).map_err(|_| TreeError::NotUtf8 {
                 folder: folder.to_owned(),

@@ -10,6 +10,7 @@
 //! ```
 
 pub mod canonical;
+pub mod cli;
 pub mod compat;
 pub mod consent;
 pub mod diagnostic;

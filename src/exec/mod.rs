@@ -181,8 +181,8 @@ pub struct SessionInputs<'a> {
     pub environment: &'a BTreeMap<String, String>,
     /// What time it is.
     pub clock: &'a (dyn Fn() -> Timestamp + Sync),
-    /// Bytes that make the run's id unique.
-    pub nonce: [u8; 3],
+    /// Random bits for the run's id.
+    pub nonce: u16,
     /// How to run.
     pub options: RunOptions,
     /// What the user says by signals.
@@ -359,8 +359,24 @@ fn outcome_of(stages: &[Finished]) -> Outcome {
     }
 }
 
-/// A run's id: sortable by time, unique by its last part.
-fn run_id(pipeline: &str, now: Timestamp, nonce: [u8; 3]) -> String {
+/// A run's id: the second, the pipeline, and six digits of which the first three are the fraction of the second, so
+/// that ids of a workspace sort by time, and the last three are random, so that those of two clones differ.
+fn run_id(pipeline: &str, now: Timestamp, nonce: u16) -> String {
     let time = now.strftime("%Y-%m-%dT%H%M%SZ");
-    format!("{time}-{pipeline}-{}", crate::digest::hex(&nonce))
+    let nanos = u64::try_from(now.subsec_nanosecond()).unwrap_or(0);
+    let fraction = (nanos << 12) / 1_000_000_000;
+    format!("{time}-{pipeline}-{fraction:03x}{:03x}", nonce & 0xfff)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn run_ids_sort_by_time_within_a_second_too() {
+        let at = |text: &str, nonce| run_id("p", text.parse().expect("a time"), nonce);
+        assert_eq!(at("2026-11-23T09:15:00.25Z", 0xa2c), "2026-11-23T091500Z-p-400a2c");
+        assert!(at("2026-11-23T09:15:00.001Z", 0xfff) < at("2026-11-23T09:15:00.002Z", 0));
+        assert!(at("2026-11-23T09:15:00.999999999Z", 0xfff) < at("2026-11-23T09:15:01Z", 0));
+    }
 }

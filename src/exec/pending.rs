@@ -118,6 +118,14 @@ fn publish(runs: &Utf8Path, path: &Utf8Path, bytes: &[u8]) -> Result<(), StoreEr
         // git must hand receipts on byte for byte, whatever the user's settings for line ends are.
         atomic::write(&attributes, b"* -text\n")?;
     }
+    if path.exists() {
+        // What lies under runs/ never changes.
+        let source = io::Error::new(io::ErrorKind::AlreadyExists, "there is a run of this id already");
+        return Err(StoreError::Write {
+            path: path.to_owned(),
+            source,
+        });
+    }
     atomic::write(path, bytes)
 }
 

@@ -135,7 +135,10 @@ impl<'a, 'o> Owner<'a, 'o> {
     fn run(&mut self, inbox: &Receiver<Message>, spawn: &mut dyn FnMut(usize)) {
         loop {
             self.watch_for_interrupt();
-            while let Some(id) = self.ready.pop_front() {
+            // No more than can run at once: what waits in a queue could not be held back after a failure.
+            while self.running < self.session.options.jobs
+                && let Some(id) = self.ready.pop_front()
+            {
                 self.start(id, spawn);
             }
             if self.running == 0 {

@@ -86,7 +86,14 @@ fn read_pipeline(tree: &dyn Tree, path: &Utf8Path) -> Result<(Arc<Source>, Defin
     match files::read_text(tree, &normal).map_err(|fault| one(*fault))? {
         Some((source, digests)) => {
             let size = source.text().len() as u64;
-            Ok((source, DefinitionFile { path: normal, digests, size }))
+            Ok((
+                source,
+                DefinitionFile {
+                    path: normal,
+                    digests,
+                    size,
+                },
+            ))
         }
         None => {
             let folder = Utf8Path::new("pipelines");

@@ -1,0 +1,51 @@
+//! `madmall check`: read and resolve only.
+
+use serde_json::json;
+
+use super::PipelineArgument;
+use super::opened::{Surroundings, find_workspace, open};
+use super::terminal::{Failure, Terminal};
+use crate::exit_code::ExitCode;
+use crate::plan::resolve;
+
+/// Arguments of `check`.
+#[derive(clap::Args)]
+pub(super) struct CheckArguments {
+    #[command(flatten)]
+    pipeline: PipelineArgument,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// Reads and resolves the pipeline.
+pub(super) fn check(
+    arguments: &CheckArguments,
+    surroundings: &Surroundings,
+    terminal: &mut Terminal,
+) -> Result<ExitCode, Failure> {
+    let path = &arguments.pipeline.pipeline;
+    if arguments.json {
+        let (workspace, file) = find_workspace(&surroundings.folder, path)?;
+        let (faults, warnings) = match resolve(&workspace, &file) {
+            Ok(resolution) => (Vec::new(), resolution.warnings),
+            Err(faults) => (faults.0, Vec::new()),
+        };
+        let report =
+            |list: &[crate::diagnostic::Diagnostic]| json!(list.iter().map(|d| d.report()).collect::<Vec<_>>());
+        terminal.result(json!({ "version": 1, "errors": report(&faults), "warnings": report(&warnings) }));
+        return Ok(if faults.is_empty() {
+            ExitCode::Success
+        } else {
+            ExitCode::Refused
+        });
+    }
+    let opened = open(surroundings, path, terminal)?;
+    let count = opened.plan.stages.len();
+    terminal.result(format_args!(
+        "{}: {count} {}, no mistakes",
+        opened.plan.pipeline_file,
+        if count == 1 { "stage" } else { "stages" }
+    ));
+    Ok(ExitCode::Success)
+}

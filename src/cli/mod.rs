@@ -1,0 +1,109 @@
+//! The command line: one file for each subcommand, and the only place that prints.
+
+use std::ffi::OsString;
+
+use camino::Utf8PathBuf;
+use clap::{Parser, Subcommand};
+
+use crate::exit_code::ExitCode;
+
+mod check;
+mod compat;
+mod key;
+mod opened;
+mod plan;
+mod progress;
+mod run;
+mod terminal;
+
+mod why;
+
+use opened::Surroundings;
+use terminal::{Failure, Terminal};
+
+/// Declarative, reproducible runs with signed receipts.
+#[derive(Parser)]
+#[command(name = "madmall", version, about, max_term_width = 100, after_help = EXIT_CODES)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+    0  done, up to date, verified          5  not reproduced
+    1  a stage failed                      6  inconclusive: evidence is missing
+    2  refused (fail closed)               7  the environment failed: disk, lock, key
+    3  work is pending (plan --check)     70  a bug in madmall
+    4  verification failed            130, 143  interrupted";
+
+#[derive(Subcommand)]
+enum Command {
+    /// Bring a pipeline up to date: run what an edit really changed, and nothing else
+    Run(run::RunArguments),
+    /// Show what a run would do, in order, and why
+    Plan(plan::PlanArguments),
+    /// Show why a stage must run, or why it last ran, from the first cause
+    Why(why::WhyArguments),
+    /// Read and resolve a pipeline, and report every mistake in it
+    Check(check::CheckArguments),
+    /// Make the signing key if there is none, and show its public half
+    Key(key::KeyArguments),
+    /// Validate events and copy them, as the replaced package's `ingest` did
+    Ingest(compat::IngestArguments),
+    /// Train a model from events, as the replaced package's `train` did
+    Train(compat::TrainArguments),
+}
+
+/// Runs the program with these arguments (the first is its name) and gives the process's exit code.
+#[must_use]
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version are results, all else is a usage error; clap knows which stream is right.
+            let _ = error.print();
+            let code = if error.use_stderr() {
+                ExitCode::Refused
+            } else {
+                ExitCode::Success
+            };
+            return code.number();
+        }
+    };
+    let mut terminal = Terminal::of_process();
+    let ended =
+        Surroundings::of_process().and_then(|surroundings| dispatch(arguments.command, &surroundings, &mut terminal));
+    let code = match ended {
+        Ok(code) => code,
+        Err(Failure { code, text }) => {
+            terminal.say(text);
+            code
+        }
+    };
+    if terminal.has_lost_results() && code == ExitCode::Success {
+        terminal.say("error: cannot write to standard output");
+        return ExitCode::Environment.number();
+    }
+    code.number()
+}
+
+fn dispatch(command: Command, surroundings: &Surroundings, terminal: &mut Terminal) -> Result<ExitCode, Failure> {
+    match command {
+        Command::Run(arguments) => run::run(&arguments, surroundings, terminal),
+        Command::Plan(arguments) => plan::plan(&arguments, surroundings, terminal),
+        Command::Why(arguments) => why::why(&arguments, surroundings, terminal),
+        Command::Check(arguments) => check::check(&arguments, surroundings, terminal),
+        Command::Key(arguments) => key::key(&arguments, surroundings, terminal),
+        Command::Ingest(arguments) => compat::ingest(&arguments, surroundings, terminal),
+        Command::Train(arguments) => compat::train(&arguments, surroundings, terminal),
+    }
+}
+
+/// The pipeline file that most commands take.
+#[derive(clap::Args)]
+struct PipelineArgument {
+    /// The pipeline file, for example pipelines/baseline.yaml
+    #[arg(value_name = "PIPELINE")]
+    pipeline: Utf8PathBuf,
+}

@@ -1,0 +1,247 @@
+//! What every command begins with: where the workspace is, what the pipeline says, who signs.
+
+use std::collections::BTreeMap;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use jiff::Timestamp;
+
+use super::terminal::{Failure, Terminal, WARNING, with_causes};
+use crate::diagnostic;
+use crate::exit_code::ExitCode;
+use crate::plan::{Plan, StageId, resolve};
+use crate::receipt::key::SigningKey;
+use crate::receipt::keystore::{self, KeyOrigin, KeySources};
+use crate::workspace::Workspace;
+
+/// The process's surroundings, as values.
+pub(super) struct Surroundings {
+    /// Variables whose names and values are UTF-8.
+    pub(super) environment: BTreeMap<String, String>,
+    /// The working folder.
+    pub(super) folder: Utf8PathBuf,
+    /// What time it is.
+    pub(super) clock: fn() -> Timestamp,
+}
+
+impl Surroundings {
+    /// Those of this process.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure`] if the working folder cannot be found out or is not UTF-8.
+    pub(super) fn of_process() -> Result<Self, Failure> {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the one place where the process's surroundings become values"
+        )]
+        let folder = std::env::current_dir();
+        let folder = folder.map_err(|error| {
+            Failure::new(
+                ExitCode::Environment,
+                format!("cannot find the working folder: {error}"),
+                None,
+            )
+        })?;
+        let folder = Utf8PathBuf::from_path_buf(folder).map_err(|folder| {
+            let message = format!("the path of the working folder is not UTF-8: {}", folder.display());
+            Failure::new(
+                ExitCode::Environment,
+                message,
+                Some("move the project to a folder whose path is UTF-8"),
+            )
+        })?;
+        let variables = std::env::vars_os();
+        let environment =
+            variables.filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        Ok(Self {
+            environment: environment.collect(),
+            folder,
+            clock: Timestamp::now,
+        })
+    }
+
+    /// The variable `name`; one that is set to nothing counts as not set.
+    #[must_use]
+    pub(super) fn variable(&self, name: &str) -> Option<&str> {
+        self.environment
+            .get(name)
+            .map(String::as_str)
+            .filter(|value| !value.is_empty())
+    }
+
+    /// The user's configuration folder.
+    #[must_use]
+    pub(super) fn config_dir(&self) -> Option<Utf8PathBuf> {
+        keystore::config_dir(
+            self.variable("MADMALL_CONFIG_DIR"),
+            self.variable("XDG_CONFIG_HOME"),
+            self.variable("HOME"),
+        )
+    }
+
+    /// The signing key; made if there is none, and said so.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure`] with code 7 if no key can be had or kept: nothing runs without one.
+    pub(super) fn key(&self, terminal: &mut Terminal) -> Result<SigningKey, Failure> {
+        let folder = self.config_dir();
+        let sources = KeySources {
+            signing_key: self.variable("MADMALL_SIGNING_KEY"),
+            config_dir: folder.as_deref(),
+        };
+        let loaded = keystore::load_or_make(sources).map_err(|error| Failure::of(ExitCode::Environment, &error))?;
+        if let KeyOrigin::Made { path } = &loaded.origin {
+            let keyid = loaded.key.public().keyid().short();
+            terminal.say(format_args!(
+                "made your signing key {keyid} in {path}, and a policy that trusts it beside it"
+            ));
+        }
+        Ok(loaded.key)
+    }
+
+    /// The signing key, if there is one already.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure`] with code 7 if there is one that cannot be read.
+    pub(super) fn key_if_any(&self) -> Result<Option<SigningKey>, Failure> {
+        let folder = self.config_dir();
+        let sources = KeySources {
+            signing_key: self.variable("MADMALL_SIGNING_KEY"),
+            config_dir: folder.as_deref(),
+        };
+        let loaded = keystore::load(sources).map_err(|error| Failure::of(ExitCode::Environment, &error))?;
+        Ok(loaded.map(|loaded| loaded.key))
+    }
+}
+
+/// A pipeline, resolved in its workspace.
+pub(super) struct Opened {
+    /// Where.
+    pub(super) workspace: Workspace,
+    /// What.
+    pub(super) plan: Plan,
+}
+
+/// The workspace that `path` (a pipeline file, or any file or folder) belongs to, and `path` relative to it.
+///
+/// # Errors
+///
+/// [`Failure`] if `path` lies outside of it.
+pub(super) fn find_workspace(folder: &Utf8Path, path: &Utf8Path) -> Result<(Workspace, Utf8PathBuf), Failure> {
+    let absolute = folder.join(path);
+    let parent = match absolute.parent() {
+        Some(parent) if !absolute.is_dir() => parent,
+        _ => &absolute,
+    };
+    // What does not exist is taken as written; whoever reads it says that it is not there.
+    let real = parent.canonicalize_utf8().unwrap_or_else(|_| parent.to_owned());
+    let marked = |mark: &str| {
+        real.ancestors()
+            .find(|ancestor| ancestor.join(mark).exists())
+            .map(Utf8Path::to_owned)
+    };
+    let here = folder.canonicalize_utf8().unwrap_or_else(|_| folder.to_owned());
+    let root = marked("madmall.yaml").or_else(|| marked(".git")).unwrap_or(here);
+    let file = if parent == absolute {
+        real.clone()
+    } else {
+        real.join(absolute.file_name().unwrap_or_default())
+    };
+    match file.strip_prefix(&root) {
+        Ok(relative) => Ok((Workspace::at(root.clone()), relative.to_owned())),
+        Err(_) => Err(Failure::new(
+            ExitCode::Refused,
+            format!("`{path}` lies outside of the workspace `{root}`"),
+            Some("go to the project's folder, or mark it with a file `madmall.yaml`"),
+        )),
+    }
+}
+
+/// Reads and resolves the pipeline `path`. Its warnings are told.
+///
+/// # Errors
+///
+/// [`Failure`] with code 2 and every mistake in it.
+pub(super) fn open(surroundings: &Surroundings, path: &Utf8Path, terminal: &mut Terminal) -> Result<Opened, Failure> {
+    let (workspace, file) = find_workspace(&surroundings.folder, path)?;
+    match resolve(&workspace, &file) {
+        Ok(resolution) => {
+            if !resolution.warnings.is_empty() {
+                terminal.say(diagnostic::render(&resolution.warnings, true).trim_end());
+            }
+            Ok(Opened {
+                workspace,
+                plan: resolution.plan,
+            })
+        }
+        Err(faults) => {
+            let count = faults.0.len();
+            let mut text = diagnostic::render(&faults.0, true).trim_end().to_owned();
+            if count > 1 {
+                text.push_str(&format!("\n\n{count} mistakes in `{file}`; nothing was run"));
+            }
+            Err(Failure {
+                code: ExitCode::Refused,
+                text,
+            })
+        }
+    }
+}
+
+impl Opened {
+    /// The stages that the user named, and all that they read from, in the plan's order; all stages if none is named.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure`] with code 2 if one does not exist.
+    pub(super) fn select(&self, names: &[String]) -> Result<Vec<StageId>, Failure> {
+        let all = (0..self.plan.stages.len()).map(StageId::new);
+        if names.is_empty() {
+            return Ok(all.collect());
+        }
+        let mut wanted = vec![false; self.plan.stages.len()];
+        for name in names {
+            wanted[self.find(name)?.index()] = true;
+        }
+        // A stage comes after all that it reads from, so one pass backwards finds them.
+        for id in all.clone().rev() {
+            if wanted[id.index()] {
+                for maker in self.plan.stages[id.index()].reads_from() {
+                    wanted[maker.index()] = true;
+                }
+            }
+        }
+        Ok(all.filter(|id| wanted[id.index()]).collect())
+    }
+
+    /// The stage of that name.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure`] with code 2 if there is none.
+    pub(super) fn find(&self, name: &str) -> Result<StageId, Failure> {
+        let place = self.plan.stages.iter().position(|stage| stage.name == name);
+        place.map(StageId::new).ok_or_else(|| {
+            let names = || self.plan.stages.iter().map(|stage| stage.name.as_str());
+            let help = match diagnostic::nearest(name, names()) {
+                Some(near) => format!("there is a stage `{near}`"),
+                None => format!("its stages are {}", names().collect::<Vec<_>>().join(", ")),
+            };
+            let message = format!("pipeline `{}` has no stage `{name}`", self.plan.pipeline);
+            Failure::new(ExitCode::Refused, message, Some(&help))
+        })
+    }
+}
+
+/// A warning that is not tied to a file.
+pub(super) fn warn(terminal: &mut Terminal, text: impl std::fmt::Display) {
+    terminal.say(format_args!("{WARNING}warning{WARNING:#}: {text}"));
+}
+
+/// The failure that an error of the machine is.
+#[must_use]
+pub(super) fn environment(error: &dyn std::error::Error) -> Failure {
+    Failure::new(ExitCode::Environment, with_causes(error), None)
+}

@@ -1,0 +1,161 @@
+//! `madmall plan`: what a run would do, in order, and why.
+
+use camino::Utf8PathBuf;
+use serde_json::json;
+
+use super::PipelineArgument;
+use super::opened::{Opened, Surroundings, environment, open};
+use super::terminal::{BOLD, DIM, Failure, GOOD, Terminal, shown};
+use crate::exec::forecast::{Forecast, forecast};
+use crate::exec::interrupt::Interrupts;
+use crate::exec::{CacheMode, OnFailure, Record, RunOptions, Session, SessionInputs};
+use crate::exit_code::ExitCode;
+use crate::plan::StageId;
+use crate::plan::stale::Stale;
+use crate::receipt::key::SigningKey;
+use crate::store::Store;
+
+/// Arguments of `plan`.
+#[derive(clap::Args)]
+pub(super) struct PlanArguments {
+    #[command(flatten)]
+    pipeline: PipelineArgument,
+    /// Only these stages and what they read from
+    #[arg(value_name = "STAGE")]
+    stages: Vec<String>,
+    /// End with code 3 if anything would be done
+    #[arg(long)]
+    check: bool,
+    /// As `run --force` would do it
+    #[arg(long)]
+    force: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+impl PlanArguments {
+    /// What `run --dry-run` means.
+    pub(super) fn of_dry_run(pipeline: &PipelineArgument, stages: &[String], force: bool, json: bool) -> Self {
+        let pipeline = PipelineArgument {
+            pipeline: pipeline.pipeline.clone(),
+        };
+        Self {
+            pipeline,
+            stages: stages.to_vec(),
+            check: false,
+            force,
+            json,
+        }
+    }
+}
+
+/// Shows the plan.
+pub(super) fn plan(
+    arguments: &PlanArguments,
+    surroundings: &Surroundings,
+    terminal: &mut Terminal,
+) -> Result<ExitCode, Failure> {
+    let opened = open(surroundings, &arguments.pipeline.pipeline, terminal)?;
+    let selected = opened.select(&arguments.stages)?;
+    let cache = if arguments.force {
+        CacheMode::Bypass
+    } else {
+        CacheMode::Use
+    };
+    let forecasts = with_session(surroundings, &opened, cache, |session| {
+        forecast(session, &selected).map_err(|error| environment(&error))
+    })?;
+    match arguments.json {
+        true => print_json(&opened, &forecasts, terminal),
+        false => print_text(&opened, &forecasts, terminal),
+    }
+    let settled = forecasts.iter().all(|(_, forecast)| forecast.is_settled());
+    Ok(if arguments.check && !settled {
+        ExitCode::Pending
+    } else {
+        ExitCode::Success
+    })
+}
+
+/// Opens a session that only looks: without a signing key yet, nothing is believed.
+pub(super) fn with_session<T>(
+    surroundings: &Surroundings,
+    opened: &Opened,
+    cache: CacheMode,
+    look: impl FnOnce(&Session<'_>) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let key = match surroundings.key_if_any()? {
+        Some(key) => key,
+        None => SigningKey::generate()
+            .map_err(|error| Failure::new(ExitCode::Environment, format!("cannot get random bytes: {error}"), None))?,
+    };
+    let options = RunOptions {
+        jobs: 1,
+        on_failure: OnFailure::KeepGoing,
+        cache,
+        record: Record::WhenSomethingRan,
+    };
+    let store = Store::of(opened.workspace.root());
+    let interrupts = Interrupts::default();
+    let session = Session::open(SessionInputs {
+        plan: &opened.plan,
+        workspace: &opened.workspace,
+        store: &store,
+        key: &key,
+        environment: &surroundings.environment,
+        clock: &surroundings.clock,
+        nonce: 0,
+        options,
+        interrupts: &interrupts,
+    })
+    .map_err(|error| environment(&error))?;
+    look(&session)
+}
+
+fn print_text(opened: &Opened, forecasts: &[(StageId, Forecast)], terminal: &mut Terminal) {
+    let stages = &opened.plan.stages;
+    let width = stages.iter().map(|stage| stage.name.len()).max().unwrap_or(0).min(40);
+    for (id, forecast) in forecasts {
+        let (style, state, text) = match forecast {
+            Forecast::UpToDate { .. } => (DIM, "up to date", String::new()),
+            Forecast::Restore { paths, .. } => (GOOD, "restore", join(paths)),
+            Forecast::Run { why } => (BOLD, "run", reasons(why).join("; ")),
+            Forecast::Perhaps { why } => (BOLD, "perhaps", reasons(why).join("; ")),
+        };
+        let line = format!(
+            "  {:width$}  {style}{state:10}{style:#}  {}",
+            stages[id.index()].name,
+            shown(&text)
+        );
+        terminal.result(line.trim_end());
+    }
+    let pending = forecasts.iter().filter(|(_, forecast)| !forecast.is_settled()).count();
+    match pending {
+        0 => terminal.result("nothing to do"),
+        1 => terminal.result("1 stage has work"),
+        _ => terminal.result(format_args!("{pending} stages have or may have work")),
+    }
+}
+
+fn print_json(opened: &Opened, forecasts: &[(StageId, Forecast)], terminal: &mut Terminal) {
+    let stages = forecasts.iter().map(|(id, forecast)| {
+        let (state, paths, why): (_, &[Utf8PathBuf], &[Stale]) = match forecast {
+            Forecast::UpToDate { .. } => ("upToDate", &[], &[]),
+            Forecast::Restore { paths, .. } => ("restore", paths, &[]),
+            Forecast::Run { why } => ("run", &[], why),
+            Forecast::Perhaps { why } => ("perhaps", &[], why),
+        };
+        json!({ "stage": opened.plan.stages[id.index()].name, "state": state, "restore": paths, "why": reasons(why) })
+    });
+    let stages: Vec<_> = stages.collect();
+    terminal.result(json!({ "version": 1, "pipeline": opened.plan.pipeline, "stages": stages }));
+}
+
+fn reasons(why: &[Stale]) -> Vec<String> {
+    why.iter().map(ToString::to_string).collect()
+}
+
+fn join(paths: &[Utf8PathBuf]) -> String {
+    paths.iter().map(|path| path.as_str()).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,273 @@
+//! A run as a person sees it: one line a stage, bars on a terminal, notes and failures in between.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use camino::Utf8Path;
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::opened::warn;
+use super::terminal::{BOLD, DIM, ERROR, GOOD, Terminal, WARNING, shown, with_causes};
+use crate::exec::event::{Event, Failure, FailureKind, Note, Observer, StageOutcome, StageReport};
+use crate::plan::action::parameters;
+use crate::plan::stale::command_line;
+use crate::plan::{Plan, StageId};
+use crate::stages::{Progress, Unit};
+use crate::workspace::Workspace;
+
+/// A stage that is done sooner needs no bar.
+const BAR_AFTER: Duration = Duration::from_secs(1);
+/// How much of a failed stage's log is shown.
+const TAIL_LINES: usize = 20;
+/// How much of the log is read for that.
+const TAIL_BYTES: u64 = 64 * 1024;
+
+/// Prints events as lines, and bars where a terminal is.
+pub(super) struct Lines<'a> {
+    terminal: &'a mut Terminal,
+    plan: &'a Plan,
+    workspace: &'a Workspace,
+    width: usize,
+    bars: Option<MultiProgress>,
+    running: BTreeMap<StageId, (Instant, Option<ProgressBar>)>,
+    told_repository: bool,
+}
+
+impl<'a> Lines<'a> {
+    /// Prints the events of a run of `plan`.
+    #[must_use]
+    pub(super) fn new(terminal: &'a mut Terminal, plan: &'a Plan, workspace: &'a Workspace) -> Self {
+        let bars = terminal
+            .err_is_terminal()
+            .then(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr()));
+        let width = plan
+            .stages
+            .iter()
+            .map(|stage| stage.name.len())
+            .max()
+            .unwrap_or(0)
+            .min(40);
+        Self {
+            terminal,
+            plan,
+            workspace,
+            width,
+            bars,
+            running: BTreeMap::new(),
+            told_repository: false,
+        }
+    }
+
+    /// Prints with the bars out of the way.
+    fn print(&mut self, print: impl FnOnce(&mut Terminal)) {
+        match &self.bars {
+            Some(bars) => bars.suspend(|| print(self.terminal)),
+            None => print(self.terminal),
+        }
+    }
+
+    fn name(&self, stage: StageId) -> &'a str {
+        &self.plan.stages[stage.index()].name
+    }
+
+    fn progress(&mut self, stage: StageId, progress: Progress) {
+        let (Some(bars), Some((since, bar))) = (&self.bars, self.running.get_mut(&stage)) else {
+            return;
+        };
+        if bar.is_none() && since.elapsed() >= BAR_AFTER {
+            let new = bars.add(ProgressBar::new(progress.total.unwrap_or(0)));
+            new.set_style(bar_style(progress));
+            new.set_prefix(self.plan.stages[stage.index()].name.clone());
+            *bar = Some(new.with_elapsed(since.elapsed()));
+        }
+        if let Some(bar) = bar {
+            bar.set_position(progress.done);
+        }
+    }
+
+    fn finished(&mut self, stage: StageId, report: &StageReport) {
+        if let Some((_, Some(bar))) = self.running.remove(&stage) {
+            bar.finish_and_clear();
+        }
+        let time = format!("{:.2} s", report.elapsed.as_secs_f64());
+        let why = report
+            .why
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join("; ");
+        let (style, state, time, text) = match &report.outcome {
+            StageOutcome::UpToDate { restored, .. } if restored.is_empty() => {
+                (DIM, "up to date", String::new(), String::new())
+            }
+            StageOutcome::UpToDate { restored, .. } => {
+                let paths: Vec<_> = restored.iter().map(|path| path.as_str()).collect();
+                (GOOD, "restored", time, format!("{} from the store", paths.join(", ")))
+            }
+            StageOutcome::Ran { changed: true, .. } => (GOOD, "ran", time, why),
+            StageOutcome::Ran { changed: false, .. } => {
+                (GOOD, "ran", time, format!("{why}; its outputs are as before"))
+            }
+            StageOutcome::Failed(Failure {
+                kind: FailureKind::Refused(_),
+                ..
+            }) => (ERROR, "REFUSED", time, why),
+            StageOutcome::Failed(_) => (ERROR, "FAILED", time, why),
+            StageOutcome::Broken(_) => (ERROR, "BROKEN", time, why),
+            StageOutcome::Blocked { by } => (WARNING, "blocked", String::new(), format!("by `{}`", self.name(*by))),
+            StageOutcome::NotStarted => (WARNING, "not started", String::new(), String::new()),
+            StageOutcome::Interrupted => (WARNING, "interrupted", String::new(), String::new()),
+        };
+        let (name, width) = (self.name(stage), self.width);
+        let line = format!(
+            "  {name:width$}  {style}{state:11}{style:#}  {time:>8}  {}",
+            shown(&text)
+        );
+        let line = line.trim_end().to_owned();
+        self.print(|terminal| terminal.result(line));
+        match &report.outcome {
+            StageOutcome::Failed(failure) => self.failure(stage, failure),
+            StageOutcome::Broken(error) => {
+                let text = with_causes(&**error);
+                self.print(|terminal| terminal.say(format_args!("{ERROR}error{ERROR:#}{BOLD}: {text}{BOLD:#}")));
+            }
+            _ => {}
+        }
+    }
+
+    /// What a person needs to mend a failed stage: the command, how it ended, the end of its log, where the rest is.
+    fn failure(&mut self, stage: StageId, failure: &Failure) {
+        let stage = &self.plan.stages[stage.index()];
+        let how = match &failure.kind {
+            FailureKind::Ended(ended) => ended.to_string(),
+            FailureKind::Refused(refusal) => format!("refused: {}", refusal.summary),
+            FailureKind::Breaches(breaches) if breaches.len() == 1 => breaches[0].to_string(),
+            FailureKind::Breaches(breaches) => format!("broke its declaration in {} places", breaches.len()),
+            FailureKind::InputChanged(path) => format!("its input `{path}` changed while it ran"),
+        };
+        let resolved = crate::plan::action::Resolved {
+            inputs: Vec::new(),
+            env: Vec::new(),
+        };
+        let command = command_line(&parameters(stage, &resolved).command);
+        let (tail, skipped) = tail_of(&self.workspace.absolute(&failure.log));
+        let (name, log) = (&stage.name, &failure.log);
+        self.print(|terminal| {
+            terminal.say(format_args!(
+                "{ERROR}error{ERROR:#}{BOLD}: stage `{name}` {how}{BOLD:#}"
+            ));
+            terminal.say(format_args!("  command: {}", shown(&command)));
+            if skipped {
+                terminal.say("  | …");
+            }
+            for line in &tail {
+                terminal.say(format_args!("  | {}", shown(line)));
+            }
+            if tail.is_empty() {
+                terminal.say("  it wrote nothing to its log");
+            } else {
+                terminal.say(format_args!("  all of it: {log}"));
+            }
+        });
+    }
+
+    fn note(&mut self, note: &Note) {
+        let plan = self.plan;
+        let name = |stage: &StageId| plan.stages[stage.index()].name.as_str();
+        match note {
+            Note::Waiting { holder } => {
+                let holder = shown(holder);
+                self.print(|terminal| {
+                    terminal.say(format_args!(
+                        "another run has this workspace ({holder}); waiting for it"
+                    ))
+                });
+            }
+            Note::Recovered { run } => self.print(|terminal| {
+                terminal.say(format_args!(
+                    "a run that was killed had finished stages; they are kept: runs/{run}.intoto.jsonl"
+                ));
+            }),
+            Note::Displaced { path, to } => self.print(|terminal| {
+                warn(
+                    terminal,
+                    format_args!("`{path}` held bytes that no receipt of yours claims; they are kept in `{to}`"),
+                );
+            }),
+            Note::Confirmed { stage, keyid } => {
+                let (name, key) = (name(stage), &keyid[..keyid.len().min(8)]);
+                self.print(|terminal| {
+                    terminal.say(format_args!(
+                        "`{name}` gave the same outputs as for the key {key}: confirmed"
+                    ));
+                });
+            }
+            Note::Diverged { stage, keyid, path } => {
+                let (name, key) = (name(stage), &keyid[..keyid.len().min(8)]);
+                self.print(|terminal| {
+                    warn(
+                        terminal,
+                        format_args!("`{name}` gave another `{path}` than for the key {key} (W-DIVERGED)"),
+                    );
+                });
+            }
+            Note::Interrupting => self.print(|terminal| {
+                terminal.say("interrupted: ending what runs; once more ends it at once");
+            }),
+            Note::NoRepository { why } => {
+                if !std::mem::replace(&mut self.told_repository, true) {
+                    self.print(|terminal| warn(terminal, format_args!("{why}; receipts say `unreadable`")));
+                }
+            }
+        }
+    }
+}
+
+impl Observer for Lines<'_> {
+    fn event(&mut self, event: Event<'_>) {
+        match event {
+            Event::Started { stage, .. } => {
+                self.running.insert(stage, (Instant::now(), None));
+            }
+            Event::Progress { stage, progress } => self.progress(stage, progress),
+            Event::Finished { stage, report } => self.finished(stage, report),
+            Event::Note(note) => self.note(&note),
+        }
+    }
+}
+
+fn bar_style(progress: Progress) -> ProgressStyle {
+    let template = match (progress.unit, progress.total) {
+        (Unit::Bytes, Some(_)) => "  {prefix}  {bar:30} {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left",
+        (Unit::Bytes, None) => "  {prefix}  {spinner} {bytes}  {bytes_per_sec}",
+        (_, Some(_)) => "  {prefix}  {bar:30} {human_pos}/{human_len}  {per_sec}  {eta} left",
+        (_, None) => "  {prefix}  {spinner} {human_pos}  {per_sec}",
+    };
+    ProgressStyle::with_template(template)
+        .expect("the templates are constants")
+        .progress_chars("=> ")
+}
+
+/// The last lines of a log, and whether there are more before them.
+fn tail_of(log: &Utf8Path) -> (Vec<String>, bool) {
+    use std::io::{Read as _, Seek as _, SeekFrom};
+    let read = || {
+        let mut file = std::fs::File::open(log)?;
+        let size = file.metadata()?.len();
+        file.seek(SeekFrom::Start(size.saturating_sub(TAIL_BYTES)))?;
+        let mut bytes = Vec::new();
+        file.take(TAIL_BYTES).read_to_end(&mut bytes)?;
+        std::io::Result::Ok((bytes, size > TAIL_BYTES))
+    };
+    // A log that cannot be read is not worth a second error: its path is shown.
+    let Ok((bytes, cut)) = read() else {
+        return (Vec::new(), false);
+    };
+    let text = String::from_utf8_lossy(&bytes);
+    let lines: Vec<&str> = text.lines().collect();
+    let skip = lines.len().saturating_sub(TAIL_LINES);
+    (
+        lines[skip..].iter().map(|line| (*line).to_owned()).collect(),
+        cut || skip > 0,
+    )
+}

@@ -1,0 +1,358 @@
+//! `madmall run`: bring a pipeline up to date.
+
+use std::time::Instant;
+
+use serde_json::{Value, json};
+
+use super::PipelineArgument;
+use super::opened::{Opened, Surroundings, environment, open};
+use super::plan::{PlanArguments, plan};
+use super::progress::Lines;
+use super::terminal::{DIM, Failure, Terminal, with_causes};
+use crate::exec::event::{Event, FailureKind, Note, Observer, StageOutcome, StageReport};
+use crate::exec::interrupt::Interrupts;
+use crate::exec::pending::recover;
+use crate::exec::{CacheMode, OnFailure, Record, Run, RunOptions, Session, SessionInputs, runs_folder};
+use crate::exit_code::ExitCode;
+use crate::plan::Plan;
+use crate::receipt::key::SigningKey;
+use crate::store::Store;
+use crate::store::lock::WorkspaceLock;
+
+/// Arguments of `run`.
+#[derive(clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
+pub(super) struct RunArguments {
+    #[command(flatten)]
+    pipeline: PipelineArgument,
+    /// Only these stages and what they read from
+    #[arg(value_name = "STAGE")]
+    stages: Vec<String>,
+    /// How many stages at once (default: the number of cores)
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    jobs: Option<u16>,
+    /// Run every selected stage, without asking what is up to date
+    #[arg(long)]
+    force: bool,
+    /// After a failure, go on with all stages that do not depend on it (the default)
+    #[arg(short, long, conflicts_with = "fail_fast")]
+    keep_going: bool,
+    /// After a failure, begin no other stage
+    #[arg(long)]
+    fail_fast: bool,
+    /// Only show what would be done
+    #[arg(short = 'n', long, conflicts_with = "record")]
+    dry_run: bool,
+    /// Write a receipt of the run even if nothing had to run (for a release)
+    #[arg(long)]
+    record: bool,
+    /// Print events as NDJSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the pipeline.
+pub(super) fn run(
+    arguments: &RunArguments,
+    surroundings: &Surroundings,
+    terminal: &mut Terminal,
+) -> Result<ExitCode, Failure> {
+    if arguments.dry_run {
+        let arguments =
+            PlanArguments::of_dry_run(&arguments.pipeline, &arguments.stages, arguments.force, arguments.json);
+        return plan(&arguments, surroundings, terminal);
+    }
+    let began = Instant::now();
+    let opened = open(surroundings, &arguments.pipeline.pipeline, terminal)?;
+    let selected = opened.select(&arguments.stages)?;
+    let key = surroundings.key(terminal)?;
+    let interrupts = Interrupts::listen().map_err(|error| environment(&error))?;
+    let store = Store::of(opened.workspace.root());
+    store.create().map_err(|error| environment(&error))?;
+
+    let mut observer: Box<dyn Observer + '_> = match arguments.json {
+        true => Box::new(Json {
+            terminal,
+            plan: &opened.plan,
+        }),
+        false => Box::new(Lines::new(terminal, &opened.plan, &opened.workspace)),
+    };
+    let Some(_lock) = take_lock(&store, &opened, &interrupts, &mut *observer)? else {
+        return Ok(interrupts.exit_code());
+    };
+    for run in recover(&store, &runs_folder(&opened.workspace), &key).map_err(|error| environment(&error))? {
+        observer.event(Event::Note(Note::Recovered { run }));
+    }
+    let session = open_session(arguments, surroundings, &opened, &store, &key, &interrupts)?;
+    let run = session
+        .run(&selected, &mut *observer)
+        .map_err(|error| environment(&error))?;
+    drop(observer);
+
+    let code = exit_code(&run, &interrupts);
+    match arguments.json {
+        true => terminal.result(json!({
+            "version": 1, "event": "finished", "run": run.id, "receipts": run.receipts, "exitCode": code.number(),
+        })),
+        false => summarize(&run, &key, began, code, terminal),
+    }
+    Ok(code)
+}
+
+fn take_lock(
+    store: &Store,
+    opened: &Opened,
+    interrupts: &Interrupts,
+    observer: &mut dyn Observer,
+) -> Result<Option<WorkspaceLock>, Failure> {
+    let holder = format!("process {}, pipeline {}", std::process::id(), opened.plan.pipeline);
+    let mut told = false;
+    let mut waiting = |holder: &str| {
+        if !std::mem::replace(&mut told, true) {
+            observer.event(Event::Note(Note::Waiting {
+                holder: holder.to_owned(),
+            }));
+        }
+        interrupts.poll();
+        !interrupts.is_requested()
+    };
+    WorkspaceLock::take(&store.lock_file(), &holder, &mut waiting).map_err(|error| environment(&error))
+}
+
+fn open_session<'a>(
+    arguments: &RunArguments,
+    surroundings: &'a Surroundings,
+    opened: &'a Opened,
+    store: &'a Store,
+    key: &'a SigningKey,
+    interrupts: &'a Interrupts,
+) -> Result<Session<'a>, Failure> {
+    let mut nonce = [0; 2];
+    getrandom::fill(&mut nonce)
+        .map_err(|error| Failure::new(ExitCode::Environment, format!("cannot get random bytes: {error}"), None))?;
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    let options = RunOptions {
+        jobs: arguments.jobs.map_or_else(cores, usize::from),
+        on_failure: if arguments.fail_fast {
+            OnFailure::Stop
+        } else {
+            OnFailure::KeepGoing
+        },
+        cache: if arguments.force {
+            CacheMode::Bypass
+        } else {
+            CacheMode::Use
+        },
+        record: if arguments.record {
+            Record::Always
+        } else {
+            Record::WhenSomethingRan
+        },
+    };
+    let inputs = SessionInputs {
+        plan: &opened.plan,
+        workspace: &opened.workspace,
+        store,
+        key,
+        environment: &surroundings.environment,
+        clock: &surroundings.clock,
+        nonce: u16::from_le_bytes(nonce),
+        options,
+        interrupts,
+    };
+    Session::open(inputs).map_err(|error| environment(&error))
+}
+
+/// How a run ends: by the worst that happened to a stage.
+fn exit_code(run: &Run, interrupts: &Interrupts) -> ExitCode {
+    if interrupts.is_requested() {
+        return interrupts.exit_code();
+    }
+    let any = |wanted: fn(&StageOutcome) -> bool| run.stages.iter().any(|stage| wanted(&stage.report.outcome));
+    let is_refusal = |outcome: &StageOutcome| matches!(outcome, StageOutcome::Failed(failure) if matches!(failure.kind, FailureKind::Refused(_)));
+    if any(|outcome| matches!(outcome, StageOutcome::Broken(_))) {
+        ExitCode::Environment
+    } else if run
+        .stages
+        .iter()
+        .any(|stage| matches!(stage.report.outcome, StageOutcome::Failed(_)) && !is_refusal(&stage.report.outcome))
+    {
+        ExitCode::StageFailed
+    } else if any(|outcome| matches!(outcome, StageOutcome::Failed(_))) {
+        ExitCode::Refused
+    } else {
+        ExitCode::Success
+    }
+}
+
+fn summarize(run: &Run, key: &SigningKey, began: Instant, code: ExitCode, terminal: &mut Terminal) {
+    let count = |wanted: fn(&StageOutcome) -> bool| run.stages.iter().filter(|s| wanted(&s.report.outcome)).count();
+    let parts = [
+        (count(|o| matches!(o, StageOutcome::Ran { .. })), "ran"),
+        (
+            count(|o| matches!(o, StageOutcome::UpToDate { restored, .. } if !restored.is_empty())),
+            "restored",
+        ),
+        (
+            count(|o| matches!(o, StageOutcome::UpToDate { restored, .. } if restored.is_empty())),
+            "up to date",
+        ),
+        (
+            count(|o| matches!(o, StageOutcome::Failed(_) | StageOutcome::Broken(_))),
+            "failed",
+        ),
+        (count(|o| matches!(o, StageOutcome::Blocked { .. })), "blocked"),
+        (
+            count(|o| matches!(o, StageOutcome::NotStarted | StageOutcome::Interrupted)),
+            "not done",
+        ),
+    ];
+    let parts: Vec<_> = parts
+        .iter()
+        .filter(|(n, _)| *n > 0)
+        .map(|(n, what)| format!("{n} {what}"))
+        .collect();
+    let total = run.stages.len();
+    let noun = if total == 1 { "stage" } else { "stages" };
+    terminal.result(format_args!(
+        "{total} {noun}: {} in {:.2} s",
+        parts.join(", "),
+        began.elapsed().as_secs_f64()
+    ));
+    if let Some(path) = &run.receipts {
+        let keyid = key.public().keyid().short();
+        terminal.result(format_args!(
+            "{DIM}receipts: {path} (signed by your key {keyid}){DIM:#}"
+        ));
+    }
+    if matches!(code, ExitCode::Interrupted | ExitCode::Terminated) {
+        terminal.say("interrupted; the same command goes on from here");
+    }
+}
+
+/// Prints events as NDJSON.
+struct Json<'a> {
+    terminal: &'a mut Terminal,
+    plan: &'a Plan,
+}
+
+impl Observer for Json<'_> {
+    fn event(&mut self, event: Event<'_>) {
+        let name = |stage: crate::plan::StageId| self.plan.stages[stage.index()].name.as_str();
+        let reasons = |why: &[crate::plan::stale::Stale]| why.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let mut object = match &event {
+            Event::Started { stage, why } => {
+                json!({ "event": "stageStarted", "stage": name(*stage), "why": reasons(why) })
+            }
+            Event::Finished { stage, report } => {
+                let mut object = finished(report, self.plan);
+                object["event"] = "stageFinished".into();
+                object["stage"] = name(*stage).into();
+                object["why"] = reasons(&report.why).into();
+                object["milliseconds"] = u64::try_from(report.elapsed.as_millis()).unwrap_or(u64::MAX).into();
+                object
+            }
+            Event::Note(note) => note_object(note, self.plan),
+            Event::Progress { .. } => return,
+        };
+        object["version"] = 1.into();
+        self.terminal.result(object);
+    }
+}
+
+fn finished(report: &StageReport, plan: &Plan) -> Value {
+    match &report.outcome {
+        StageOutcome::UpToDate { receipt, restored } => {
+            json!({ "outcome": "upToDate", "receipt": receipt.to_string(), "restored": restored })
+        }
+        StageOutcome::Ran { receipt, changed } => {
+            json!({ "outcome": "ran", "receipt": receipt.to_string(), "changed": changed })
+        }
+        StageOutcome::Failed(failure) => {
+            let (kind, details) = match &failure.kind {
+                FailureKind::Ended(ended) => (ended.to_string(), Vec::new()),
+                FailureKind::Refused(refusal) => (format!("refused: {}", refusal.summary), refusal.details.clone()),
+                FailureKind::Breaches(breaches) => (
+                    "broke its declaration".to_owned(),
+                    breaches.iter().map(ToString::to_string).collect(),
+                ),
+                FailureKind::InputChanged(path) => (format!("input `{path}` changed"), Vec::new()),
+            };
+            json!({
+                "outcome": "failed", "receipt": failure.receipt.to_string(), "how": kind, "details": details,
+                "log": failure.log,
+            })
+        }
+        StageOutcome::Blocked { by } => json!({ "outcome": "blocked", "by": plan.stages[by.index()].name }),
+        StageOutcome::NotStarted => json!({ "outcome": "notStarted" }),
+        StageOutcome::Interrupted => json!({ "outcome": "interrupted" }),
+        StageOutcome::Broken(error) => json!({ "outcome": "broken", "error": with_causes(&**error) }),
+    }
+}
+
+fn note_object(note: &Note, plan: &Plan) -> Value {
+    let name = |stage: &crate::plan::StageId| plan.stages[stage.index()].name.clone();
+    match note {
+        Note::Waiting { holder } => json!({ "event": "waiting", "holder": holder }),
+        Note::Recovered { run } => json!({ "event": "recovered", "run": run }),
+        Note::Displaced { path, to } => json!({ "event": "displaced", "path": path, "to": to }),
+        Note::Confirmed { stage, keyid } => json!({ "event": "confirmed", "stage": name(stage), "keyid": keyid }),
+        Note::Diverged { stage, keyid, path } => {
+            json!({ "event": "diverged", "code": "W-DIVERGED", "stage": name(stage), "keyid": keyid, "path": path })
+        }
+        Note::Interrupting => json!({ "event": "interrupting" }),
+        Note::NoRepository { why } => json!({ "event": "repositoryUnreadable", "why": why }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exec::scheduler::Finished;
+    use crate::stages::Refusal;
+
+    fn run_of(outcomes: Vec<StageOutcome>) -> Run {
+        let stages = outcomes.into_iter().map(|outcome| Finished {
+            stage: crate::plan::StageId::new(0),
+            report: StageReport {
+                outcome,
+                elapsed: std::time::Duration::ZERO,
+                why: Vec::new(),
+            },
+            given: None,
+        });
+        Run {
+            id: "r".into(),
+            stages: stages.collect(),
+            receipts: None,
+        }
+    }
+
+    fn failed(kind: FailureKind) -> StageOutcome {
+        let receipt = crate::digest::Sha256::of(b"");
+        StageOutcome::Failed(crate::exec::event::Failure {
+            receipt,
+            kind,
+            log: "log".into(),
+        })
+    }
+
+    #[test]
+    fn the_exit_code_is_2_only_if_every_failure_is_a_refusal() {
+        let refused = || {
+            failed(FailureKind::Refused(Refusal {
+                summary: String::new(),
+                details: Vec::new(),
+            }))
+        };
+        let ended = || failed(FailureKind::Ended(crate::exec::process::Ended::Exited(2)));
+        let code = |outcomes| exit_code(&run_of(outcomes), &Interrupts::default());
+        assert_eq!(code(vec![]), ExitCode::Success);
+        assert_eq!(code(vec![refused()]), ExitCode::Refused);
+        assert_eq!(code(vec![refused(), ended()]), ExitCode::StageFailed);
+        assert_eq!(
+            code(vec![ended(), StageOutcome::Broken("x".into())]),
+            ExitCode::Environment
+        );
+    }
+}

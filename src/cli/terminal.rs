@@ -1,0 +1,123 @@
+//! Where text goes: results to standard output, everything else to standard error.
+
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal as _, Write};
+
+use crate::exit_code::ExitCode;
+
+/// The two streams. Colour is kept only where it is wanted (a terminal, no `NO_COLOR`).
+pub(super) struct Terminal {
+    out: anstream::AutoStream<io::Stdout>,
+    err: anstream::AutoStream<io::Stderr>,
+    lost: bool,
+}
+
+impl Terminal {
+    /// The process's own streams.
+    #[must_use]
+    pub(super) fn of_process() -> Self {
+        Self {
+            out: anstream::AutoStream::auto(io::stdout()),
+            err: anstream::AutoStream::auto(io::stderr()),
+            lost: false,
+        }
+    }
+
+    /// Writes a line of a result.
+    pub(super) fn result(&mut self, line: impl std::fmt::Display) {
+        let written = writeln!(self.out, "{line}").and_then(|()| self.out.flush());
+        // Whoever closed the pipe has read enough; any other failure loses a result.
+        self.lost |= written.is_err_and(|error| error.kind() != io::ErrorKind::BrokenPipe);
+    }
+
+    /// Writes a line of everything else.
+    pub(super) fn say(&mut self, line: impl std::fmt::Display) {
+        // There is nowhere to complain about a standard error that does not work.
+        let _ = writeln!(self.err, "{line}");
+    }
+
+    /// Whether a person looks at standard error, so that bars make sense.
+    #[must_use]
+    pub(super) fn err_is_terminal(&self) -> bool {
+        io::stderr().is_terminal()
+    }
+
+    /// Whether a result could not be written.
+    #[must_use]
+    pub(super) fn has_lost_results(&self) -> bool {
+        self.lost
+    }
+}
+
+/// A command that could not do what it was asked: what to tell, and how to end.
+#[derive(Debug)]
+pub(super) struct Failure {
+    /// How to end.
+    pub(super) code: ExitCode,
+    /// What to tell, whole lines; it begins with `error: `.
+    pub(super) text: String,
+}
+
+impl Failure {
+    /// Tells `message`, with an advice if there is one.
+    #[must_use]
+    pub(super) fn new(code: ExitCode, message: impl std::fmt::Display, help: Option<&str>) -> Self {
+        let mut text = format!("{ERROR}error{ERROR:#}{BOLD}: {message}{BOLD:#}");
+        if let Some(help) = help {
+            let _ = write!(text, "\n{HELP}help{HELP:#}: {help}");
+        }
+        Self { code, text }
+    }
+
+    /// Tells an error with its causes.
+    #[must_use]
+    pub(super) fn of(code: ExitCode, error: &dyn std::error::Error) -> Self {
+        Self::new(code, with_causes(error), None)
+    }
+}
+
+/// The style of the word `error`.
+pub(super) const ERROR: anstyle::Style = anstyle::AnsiColor::BrightRed.on_default().bold();
+/// The style of the word `warning`.
+pub(super) const WARNING: anstyle::Style = anstyle::AnsiColor::Yellow.on_default().bold();
+/// The style of the word `help`.
+pub(super) const HELP: anstyle::Style = anstyle::AnsiColor::BrightCyan.on_default().bold();
+/// The style of what went well.
+pub(super) const GOOD: anstyle::Style = anstyle::AnsiColor::Green.on_default();
+/// The style of what matters less.
+pub(super) const DIM: anstyle::Style = anstyle::Style::new().dimmed();
+/// The style of what matters more.
+pub(super) const BOLD: anstyle::Style = anstyle::Style::new().bold();
+
+/// An error and what caused it, in one line.
+#[must_use]
+pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let _ = write!(text, ": {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+/// A text that somebody else wrote, as it can be shown on a terminal: control characters spelled out, long lines cut.
+#[must_use]
+pub(super) fn shown(line: &str) -> String {
+    const LONGEST: usize = 400;
+    let mut text = String::new();
+    for (count, c) in line.chars().enumerate() {
+        if count == LONGEST {
+            text.push('…');
+            break;
+        }
+        // Bidirectional controls could make a line read as another.
+        let is_bidi = matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        match c {
+            '\t' => text.push_str("    "),
+            c if c.is_control() || is_bidi => text.extend(c.escape_default()),
+            c => text.push(c),
+        }
+    }
+    text
+}

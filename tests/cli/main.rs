@@ -1,0 +1,12 @@
+//! The real program in fresh folders: a module for each subject.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests write files and read the environment as they please"
+)]
+
+mod programs;
+mod space;
+mod tamper;
+mod up_to_date;
+mod usage;

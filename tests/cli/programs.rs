@@ -1,0 +1,254 @@
+//! Program stages: what they see, what they may leave, how they fail.
+
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use crate::space::{Ran, Space};
+
+#[test]
+fn a_program_sees_its_inputs_and_nothing_else_of_the_workspace() {
+    let space = Space::with(
+        "stages: {a: {run: 'find . -type f -o -type l | sort > ${outputs.o}', inputs: {i: data/in, d: tree}, outputs: {o: out/list}}}",
+    );
+    space.write("data/in", "1");
+    space.write("data/secret", "2");
+    space.write("tree/x", "3");
+    space.run(&[]).success();
+    assert_eq!(space.read("out/list"), "./data/in\n./out/list\n./tree\n");
+}
+
+#[test]
+fn a_program_gets_only_the_environment_that_is_named() {
+    let mut space = Space::with(
+        "stages: {a: {argv: [sh, -c, 'env | sort > \"$0\"', '${outputs.o}'], env: [NAMED, UNSET], secrets: [TOKEN], outputs: {o: out}}}",
+    );
+    space.set("NAMED", "n");
+    space.set("OTHER", "o");
+    space.set("TOKEN", "t");
+    space.run(&[]).success();
+    let text = space.read("out");
+    let names: Vec<&str> = text.lines().filter_map(|line| line.split('=').next()).collect();
+    // `PWD`, `OLDPWD`, `SHLVL` and `_` are the shell's own.
+    let ours: Vec<&str> = names
+        .into_iter()
+        .filter(|name| !["PWD", "OLDPWD", "SHLVL", "_"].contains(name))
+        .collect();
+    assert_eq!(ours, ["HOME", "LANG", "NAMED", "PATH", "TMPDIR", "TOKEN", "TZ"]);
+    assert!(text.contains("LANG=C.UTF-8") && text.contains("TZ=UTC"));
+}
+
+#[test]
+fn a_secret_reaches_neither_log_nor_receipt_and_is_no_part_of_the_action() {
+    let mut space = Space::with(
+        "stages: {a: {run: 'echo \"the token is $TOKEN\"; echo x > ${outputs.o}', secrets: [TOKEN], outputs: {o: out}}}",
+    );
+    space.set("TOKEN", "hunter2-hunter2");
+    space.run(&[]).success();
+    for (path, bytes) in space.snapshot() {
+        let found = bytes.windows(15).any(|window| window == b"hunter2-hunter2");
+        assert!(!found, "{path} holds the secret");
+    }
+    space.set("TOKEN", "another");
+    space.run(&[]).success().says("1 up to date");
+}
+
+#[test]
+fn values_are_quoted_for_the_shell() {
+    let space = Space::with(
+        "stages: {a: {run: 'printf %s ${params.text} > ${outputs.o}', params: {text: \"it's $HOME `id` \\\\ *\"}, outputs: {o: 'out file'}}}",
+    );
+    space.run(&[]).success();
+    assert_eq!(space.read("out file"), "it's $HOME `id` \\ *");
+}
+
+#[test]
+fn a_failing_stage_shows_what_a_person_needs_and_stops_only_its_descendants() {
+    let space = Space::with(
+        "stages:
+  bad: {run: 'seq 1 30; echo to stderr >&2; exit 3', outputs: {o: out/bad}}
+  after: {run: 'cp ${inputs.i} ${outputs.o}', inputs: {i: bad}, outputs: {o: out/after}}
+  other: {run: 'echo x > ${outputs.o}', outputs: {o: out/other}}",
+    );
+    let ran = space
+        .run(&[])
+        .code(1)
+        .says("stage `bad` ended with exit code 3")
+        .says("| to stderr")
+        .says("| 30");
+    assert!(!ran.err.contains("| 5\n"), "only the last 20 lines are shown");
+    assert!(ran.out.contains("blocked") && ran.err.contains("command: seq 1 30"));
+    assert!(space.exists("out/other") && !space.exists("out/bad") && !space.exists("out/after"));
+    let log = ran
+        .err
+        .split("all of it: ")
+        .nth(1)
+        .expect("named")
+        .lines()
+        .next()
+        .expect("a line")
+        .to_owned();
+    assert!(space.read(&log).starts_with("1\n2\n"));
+    assert_eq!(space.receipt_files().len(), 1, "a failure gets a receipt too");
+    space.run(&[]).code(1).says("failed the last time");
+}
+
+#[test]
+fn fail_fast_begins_nothing_after_a_failure() {
+    let space = Space::with(
+        "stages: {a: {run: 'exit 1', outputs: {o: out/a}}, b: {run: 'echo > ${outputs.o}', outputs: {o: out/b}}}",
+    );
+    space.run(&["-j", "1", "--fail-fast"]).code(1).says("not started");
+    assert!(!space.exists("out/b"));
+}
+
+#[test]
+fn what_breaks_the_declaration_fails_with_its_own_message() {
+    for (run, message) in [
+        ("true", "it did not write its output `out/o`"),
+        (
+            "echo > out/o; echo > extra",
+            "it wrote `extra`, which it does not declare",
+        ),
+        ("ln -s /etc/hostname out/o", "its output `out/o` is a link, not a file"),
+        ("mkdir out/o", "its output `out/o` is a folder, not a file"),
+        ("echo > out/o; echo 2 > in", "it modified its input `in`"),
+    ] {
+        let space = Space::with(&format!(
+            "stages: {{a: {{run: '{run}', inputs: {{i: in}}, outputs: {{o: out/o}}}}}}"
+        ));
+        space.write("in", "1");
+        space.run(&[]).code(1).says(message);
+        assert!(!space.exists("out/o"), "{run}");
+        assert_eq!(space.read("in"), "1", "{run}");
+    }
+}
+
+#[test]
+fn a_program_that_is_not_there_is_said_and_is_the_machines_fault() {
+    let space = Space::with("stages: {a: {argv: [no-such-program-anywhere], outputs: {o: out}}}");
+    space
+        .run(&[])
+        .code(7)
+        .says("there is no program `no-such-program-anywhere` in PATH");
+    assert!(space.receipt_files().is_empty());
+}
+
+#[test]
+fn a_script_that_is_an_input_can_be_the_program() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let space =
+        Space::with("stages: {a: {argv: [./tool.sh, '${outputs.o}'], inputs: {tool: tool.sh}, outputs: {o: out}}}");
+    space.write("tool.sh", "#!/bin/sh\necho made > \"$1\"\n");
+    std::fs::set_permissions(space.path("tool.sh"), std::fs::Permissions::from_mode(0o755)).expect("set");
+    space.run(&[]).success();
+    assert_eq!(space.read("out"), "made\n");
+    space.run(&[]).success().says("1 up to date");
+}
+
+#[test]
+fn an_executable_output_stays_executable_when_it_is_put_back() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let space = Space::with("stages: {a: {run: 'echo x > ${outputs.o}; chmod +x ${outputs.o}', outputs: {o: tool}}}");
+    space.run(&[]).success();
+    space.remove("tool");
+    space.run(&[]).success().says("tool from the store");
+    let mode = std::fs::metadata(space.path("tool"))
+        .expect("found")
+        .permissions()
+        .mode();
+    assert_ne!(mode & 0o100, 0);
+}
+
+#[test]
+fn folders_and_globs_are_known_by_their_files() {
+    let space = Space::with(
+        "stages: {a: {run: 'echo a >> $TRACE; cat ${inputs.g} ${inputs.d}/x > ${outputs.o}', env: [TRACE], inputs: {g: 'parts/*.txt', d: tree}, outputs: {o: parts/all}}}",
+    );
+    space.write("parts/2.txt", "2");
+    space.write("parts/1.txt", "1");
+    space.write("parts/.hidden.txt", "h");
+    space.write("tree/x", "x");
+    space.run(&[]).success();
+    assert_eq!(space.read("parts/all"), "12x");
+    space.run(&[]).success().says("1 up to date");
+    space.trace();
+    space.write("parts/3.txt", "3");
+    space.run(&[]).success();
+    assert_eq!(
+        (space.read("parts/all").as_str(), space.trace().as_str()),
+        ("123x", "a\n")
+    );
+    space.write("tree/deep/y", "y");
+    space.run(&[]).success().says("input `d` changed");
+}
+
+#[test]
+fn an_interrupt_ends_the_program_and_the_next_run_goes_on() {
+    let space = Space::with(
+        "stages:
+  quick: {run: 'echo quick >> $TRACE; echo 1 > ${outputs.o}', env: [TRACE], outputs: {o: out/quick}}
+  slow: {run: 'echo slow >> $TRACE; cp ${inputs.i} ${outputs.o}; sleep 30', env: [TRACE], inputs: {i: quick}, outputs: {o: out/slow}}",
+    );
+    let child = space
+        .command(["run", "pipeline.yaml"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("runs");
+    let began = Instant::now();
+    while !space.path("../trace").exists()
+        || !std::fs::read_to_string(space.path("../trace"))
+            .expect("read")
+            .contains("slow")
+    {
+        assert!(began.elapsed() < Duration::from_secs(20), "the slow stage never began");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let status = std::process::Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status()
+        .expect("kill runs");
+    assert!(status.success());
+    let ran = Ran::of(child.wait_with_output().expect("ends"))
+        .code(130)
+        .says("interrupted");
+    assert!(began.elapsed() < Duration::from_secs(20), "{}", ran.err);
+    assert!(!space.exists("out/slow") && space.exists("out/quick"));
+    assert_eq!(space.trace(), "quick\nslow\n");
+
+    space.pipeline(
+        "stages:
+  quick: {run: 'echo quick >> $TRACE; echo 1 > ${outputs.o}', env: [TRACE], outputs: {o: out/quick}}
+  slow: {run: 'cp ${inputs.i} ${outputs.o}', inputs: {i: quick}, outputs: {o: out/slow}}",
+    );
+    space.run(&[]).success().says("1 ran, 1 up to date");
+    assert_eq!(space.trace(), "");
+}
+
+#[test]
+fn a_second_run_waits_for_the_first_and_finds_the_work_done() {
+    let space = Space::with(
+        "stages: {a: {run: 'echo a >> $TRACE; sleep 1; echo 1 > ${outputs.o}', env: [TRACE], outputs: {o: out}}}",
+    );
+    let spawn = || {
+        space
+            .command(["run", "pipeline.yaml"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("runs")
+    };
+    let children = [spawn(), spawn()];
+    let ran: Vec<Ran> = children
+        .into_iter()
+        .map(|child| Ran::of(child.wait_with_output().expect("ends")).success())
+        .collect();
+    assert_eq!(space.trace(), "a\n");
+    assert_eq!(
+        ran.iter()
+            .filter(|ran| ran.err.contains("another run has this workspace"))
+            .count(),
+        1
+    );
+    assert_eq!(ran.iter().filter(|ran| ran.out.contains("1 up to date")).count(), 1);
+}

@@ -1,0 +1,255 @@
+//! A fresh folder with a pipeline in it, and the real binary.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+/// A workspace of its own, with a key of its own.
+pub struct Space {
+    _folder: tempfile::TempDir,
+    base: Utf8PathBuf,
+    environment: BTreeMap<String, String>,
+}
+
+impl Space {
+    /// An empty workspace. Its path has a space in it, as users' paths have.
+    pub fn empty() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let base = Utf8PathBuf::from_path_buf(folder.path().canonicalize().expect("it exists")).expect("UTF-8");
+        fs::create_dir_all(base.join("work space")).expect("made");
+        let mut environment = BTreeMap::new();
+        for (name, value) in [
+            ("HOME", base.join("home")),
+            ("MADMALL_CONFIG_DIR", base.join("config")),
+            ("TRACE", base.join("trace")),
+        ] {
+            environment.insert(name.to_owned(), value.into_string());
+        }
+        // Where programs are is the machine's business; all else is chosen here.
+        let path = std::env::vars().find(|(name, _)| name == "PATH").map(|(_, path)| path);
+        environment.insert("PATH".to_owned(), path.expect("a PATH"));
+        for (name, value) in [("GIT_CONFIG_NOSYSTEM", "1"), ("GIT_CONFIG_GLOBAL", "/dev/null")] {
+            environment.insert(name.to_owned(), value.to_owned());
+        }
+        Self {
+            _folder: folder,
+            base,
+            environment,
+        }
+    }
+
+    /// A workspace whose `pipeline.yaml` has these stages (and whatever else stands beside them).
+    pub fn with(stages: &str) -> Self {
+        let space = Self::empty();
+        space.write("madmall.yaml", "");
+        space.pipeline(stages);
+        space
+    }
+
+    /// Writes `pipeline.yaml` anew.
+    pub fn pipeline(&self, stages: &str) {
+        self.write("pipeline.yaml", format!("version: 1\nname: test\n{stages}\n"));
+    }
+
+    /// The workspace's folder.
+    pub fn root(&self) -> Utf8PathBuf {
+        self.base.join("work space")
+    }
+
+    /// A path in the workspace.
+    pub fn path(&self, path: &str) -> Utf8PathBuf {
+        self.root().join(path)
+    }
+
+    pub fn write(&self, path: &str, bytes: impl AsRef<[u8]>) {
+        let path = self.path(path);
+        fs::create_dir_all(path.parent().expect("in a folder")).expect("made");
+        fs::write(path, bytes).expect("written");
+    }
+
+    pub fn read(&self, path: &str) -> String {
+        String::from_utf8(self.bytes(path)).expect("UTF-8")
+    }
+
+    pub fn bytes(&self, path: &str) -> Vec<u8> {
+        fs::read(self.path(path)).unwrap_or_else(|error| panic!("cannot read {path}: {error}"))
+    }
+
+    pub fn remove(&self, path: &str) {
+        fs::remove_file(self.path(path)).expect("removed");
+    }
+
+    pub fn exists(&self, path: &str) -> bool {
+        self.path(path).exists()
+    }
+
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.environment.insert(name.to_owned(), value.to_owned());
+    }
+
+    pub fn unset(&mut self, name: &str) {
+        self.environment.remove(name);
+    }
+
+    /// The real binary, ready to be run here.
+    pub fn command<I: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = I>) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_madmall"));
+        command
+            .args(arguments)
+            .current_dir(self.root())
+            .env_clear()
+            .envs(&self.environment);
+        command
+    }
+
+    /// Runs the real binary.
+    pub fn madmall<I: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = I>) -> Ran {
+        Ran::of(self.command(arguments).output().expect("the binary runs"))
+    }
+
+    /// `madmall run pipeline.yaml` with these arguments after it.
+    pub fn run(&self, arguments: &[&str]) -> Ran {
+        self.madmall(["run", "pipeline.yaml"].iter().chain(arguments))
+    }
+
+    /// What the stages wrote to `$TRACE` since it was last asked.
+    pub fn trace(&self) -> String {
+        let path = self.base.join("trace");
+        let text = fs::read_to_string(&path).unwrap_or_default();
+        let _ = fs::remove_file(path);
+        text
+    }
+
+    /// Runs git in the workspace.
+    pub fn git(&self, arguments: &[&str]) -> String {
+        let output = Command::new("git")
+            .args([
+                "-c",
+                "user.name=a",
+                "-c",
+                "user.email=a@example.org",
+                "-c",
+                "init.defaultBranch=main",
+            ])
+            .args(arguments)
+            .current_dir(self.root())
+            .env_clear()
+            .envs(&self.environment)
+            .output()
+            .expect("git runs");
+        assert!(
+            output.status.success(),
+            "git {arguments:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8(output.stdout).expect("UTF-8").trim().to_owned()
+    }
+
+    /// The files of receipts, oldest first, by name.
+    pub fn receipt_files(&self) -> Vec<String> {
+        let mut names: Vec<String> = files_below(&self.path("runs"))
+            .into_iter()
+            .filter(|name| name.ends_with(".intoto.jsonl"))
+            .collect();
+        names.sort();
+        names
+    }
+
+    /// Every file of the workspace with its bytes. The lock's file says who had it last, and is left out.
+    pub fn snapshot(&self) -> BTreeMap<String, Vec<u8>> {
+        let root = self.root();
+        let read = |path: String| {
+            let bytes = fs::read(root.join(&path)).expect("read");
+            (path, bytes)
+        };
+        files_below(&root)
+            .into_iter()
+            .filter(|path| path != ".madmall/lock")
+            .map(read)
+            .collect()
+    }
+
+    /// Nothing may have been written since `before`.
+    #[track_caller]
+    pub fn is_as(&self, before: &BTreeMap<String, Vec<u8>>) {
+        let now = self.snapshot();
+        let names: std::collections::BTreeSet<&String> = before.keys().chain(now.keys()).collect();
+        let changed: Vec<_> = names
+            .into_iter()
+            .filter(|name| before.get(*name) != now.get(*name))
+            .collect();
+        assert!(changed.is_empty(), "these changed: {changed:?}");
+    }
+}
+
+/// Paths of all files below a folder, relative to it. `.git` is left out.
+pub fn files_below(folder: &Utf8Path) -> Vec<String> {
+    let mut files = Vec::new();
+    let mut folders = vec![PathBuf::from(folder.as_std_path())];
+    while let Some(current) = folders.pop() {
+        let Ok(entries) = fs::read_dir(&current) else { continue };
+        for entry in entries.flatten() {
+            let path = entry.path();
+            if path.is_dir() && entry.file_name() != ".git" {
+                folders.push(path);
+            } else if path.is_file() {
+                files.push(path.strip_prefix(folder).expect("below").to_string_lossy().into_owned());
+            }
+        }
+    }
+    files.sort();
+    files
+}
+
+/// The binary, after it has run.
+#[derive(Debug)]
+pub struct Ran {
+    pub code: Option<i32>,
+    pub out: String,
+    pub err: String,
+}
+
+impl Ran {
+    pub fn of(output: Output) -> Self {
+        Self {
+            code: output.status.code(),
+            out: String::from_utf8_lossy(&output.stdout).into_owned(),
+            err: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// It must have ended with this code.
+    #[track_caller]
+    pub fn code(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "\nstdout:\n{}\nstderr:\n{}", self.out, self.err);
+        self
+    }
+
+    #[track_caller]
+    pub fn success(self) -> Self {
+        self.code(0)
+    }
+
+    /// Its results or its messages must say this.
+    #[track_caller]
+    pub fn says(self, text: &str) -> Self {
+        let found = self.out.contains(text) || self.err.contains(text);
+        assert!(
+            found,
+            "`{text}` is not in\nstdout:\n{}\nstderr:\n{}",
+            self.out, self.err
+        );
+        self
+    }
+
+    #[track_caller]
+    pub fn says_not(self, text: &str) -> Self {
+        let found = self.out.contains(text) || self.err.contains(text);
+        assert!(!found, "`{text}` is in\nstdout:\n{}\nstderr:\n{}", self.out, self.err);
+        self
+    }
+}

@@ -1,0 +1,147 @@
+//! What a newcomer meets: typos, missing files, no rights, no git.
+
+use crate::space::Space;
+
+const COPY: &str = "stages: {copy: {run: 'cp ${inputs.i} ${outputs.o}', inputs: {i: in}, outputs: {o: out}}}";
+
+#[test]
+fn a_typo_in_a_command_file_or_stage_is_answered_with_advice() {
+    let space = Space::with(COPY);
+    space.write("in", "1");
+    space.madmall(["runn", "pipeline.yaml"]).code(2).says("'run'");
+    space
+        .madmall(["run", "pipelin.yaml"])
+        .code(2)
+        .says("pipelin.yaml")
+        .says("help");
+    space
+        .run(&["cpoy"])
+        .code(2)
+        .says("no stage `cpoy`")
+        .says("there is a stage `copy`");
+    space.madmall(["run"]).code(2).says("<PIPELINE>");
+}
+
+#[test]
+fn check_reads_only_and_counts_the_stages() {
+    let space = Space::with(COPY);
+    space.write("in", "1");
+    space
+        .madmall(["check", "pipeline.yaml"])
+        .success()
+        .says("1 stage, no mistakes");
+    space.pipeline("stages: {copy: {run: 'cp ${inputs.i} ${outputs.o}', inptus: {i: in}, outputs: {o: out}}}");
+    space
+        .madmall(["check", "pipeline.yaml"])
+        .code(2)
+        .says("pipeline.yaml:3:")
+        .says("`inputs`");
+    space
+        .madmall(["check", "pipeline.yaml", "--json"])
+        .code(2)
+        .says("\"line\":3");
+    assert!(!space.exists(".madmall") && !space.exists("runs"));
+}
+
+#[test]
+fn plan_shows_what_would_be_done_and_writes_nothing() {
+    let space = Space::with(COPY);
+    space.write("in", "1");
+    let before = space.snapshot();
+    space.madmall(["plan", "pipeline.yaml"]).success().says("never run");
+    space.madmall(["plan", "pipeline.yaml", "--check"]).code(3);
+    space.run(&["--dry-run"]).success().says("never run");
+    space.is_as(&before);
+
+    space.run(&[]).success();
+    space
+        .madmall(["plan", "pipeline.yaml", "--check"])
+        .success()
+        .says("nothing to do");
+    space.remove("out");
+    space
+        .madmall(["plan", "pipeline.yaml", "--check", "--json"])
+        .code(3)
+        .says("\"state\":\"restore\"");
+}
+
+#[test]
+fn why_shows_the_chain_from_the_first_cause() {
+    let two = "stages:
+  a: {run: 'cp ${inputs.i} ${outputs.o}', inputs: {i: in}, outputs: {o: out/a}}
+  b: {run: 'cp ${inputs.i} ${outputs.o}', inputs: {i: a}, outputs: {o: out/b}}";
+    let space = Space::with(two);
+    space.write("in", "1");
+    space.madmall(["why", "pipeline.yaml", "b"]).success().says("never run");
+    space.run(&[]).success();
+    space.write("in", "2");
+    let ran = space.madmall(["why", "pipeline.yaml", "b"]).success();
+    let first = ran.out.find("a: input `i` changed: in ").expect("the first cause");
+    let second = ran.out.find("b: `a` runs first").expect("what follows from it");
+    assert!(first < second, "{}", ran.out);
+
+    space.run(&[]).success();
+    space
+        .madmall(["why", "pipeline.yaml", "b"])
+        .success()
+        .says("up to date")
+        .says("a: input `i` changed: in ")
+        .says("b: input `i` changed: out/a ");
+}
+
+#[test]
+fn the_first_run_makes_a_key_and_says_so_and_no_key_means_nothing_runs() {
+    let mut space = Space::with(COPY);
+    space.write("in", "1");
+    space.run(&[]).success().says("made your signing key");
+    space.run(&[]).success().says_not("made your signing key");
+
+    let mut other = Space::with(COPY);
+    other.write("in", "1");
+    other.write("a file", "");
+    let impossible = other.path("a file/config").into_string();
+    other.set("MADMALL_CONFIG_DIR", &impossible);
+    other.run(&[]).code(7);
+    assert!(!other.exists("out"));
+    space.unset("HOME");
+    space.run(&[]).success();
+}
+
+#[test]
+fn json_of_a_run_is_one_object_a_line() {
+    let space = Space::with(COPY);
+    space.write("in", "1");
+    let ran = space.run(&["--json"]).success();
+    let events: Vec<serde_json::Value> = ran
+        .out
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("one JSON object"))
+        .collect();
+    let names: Vec<&str> = events.iter().filter_map(|event| event["event"].as_str()).collect();
+    assert_eq!(names, ["stageStarted", "stageFinished", "finished"]);
+    assert_eq!(events[2]["exitCode"], 0);
+}
+
+#[test]
+fn a_workspace_is_found_from_a_folder_inside_it() {
+    let space = Space::with(COPY);
+    space.write("in", "1");
+    std::fs::create_dir_all(space.path("deep/er")).expect("made");
+    let mut command = space.command(["run", "../../pipeline.yaml"]);
+    command.current_dir(space.path("deep/er"));
+    crate::space::Ran::of(command.output().expect("runs")).success();
+    assert!(space.exists("out"));
+}
+
+#[test]
+fn a_closed_pipe_is_no_failure() {
+    let space = Space::with(COPY);
+    space.write("in", "1");
+    let mut child = space
+        .command(["--help"])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("runs");
+    drop(child.stdout.take());
+    assert_ne!(child.wait().expect("ends").code(), Some(70));
+}
