@@ -85,7 +85,12 @@ fn check_stage(statement: &Statement, stage: &StageParameters, internal: &StageI
     match statement.internal().outcome {
         Outcome::Succeeded => check_outputs(statement, stage),
         Outcome::Exited(_) | Outcome::Signalled(_) | Outcome::Refused | Outcome::BrokeDeclaration => {
-            let is_own_log = |subject: &Resource| *subject.role() == Role::Log { stage: stage.name.clone() };
+            let is_own_log = |subject: &Resource| {
+                *subject.role()
+                    == Role::Log {
+                        stage: stage.name.clone(),
+                    }
+            };
             require(
                 statement.subject.iter().all(is_own_log),
                 "a failed stage has a subject that is not its log",
@@ -100,7 +105,10 @@ fn check_outputs(statement: &Statement, stage: &StageParameters) -> Checked {
     let mut claimed = BTreeMap::new();
     for subject in &statement.subject {
         let Role::Output { output, stage: None } = subject.role() else {
-            return Err(format!("subject `{}` is not an output of the stage", clip(&subject.name)));
+            return Err(format!(
+                "subject `{}` is not an output of the stage",
+                clip(&subject.name)
+            ));
         };
         claimed.insert(output.clone(), subject.name.clone());
     }
@@ -184,7 +192,10 @@ fn check_dependencies(definition: &BuildDefinition) -> Checked {
             }
             Role::Receipt { .. } => check_receipt(dependency)?,
             Role::Tool { .. } => {
-                require(is_plain_name(&dependency.name), "the name of a tool is not a plain name")?;
+                require(
+                    is_plain_name(&dependency.name),
+                    "the name of a tool is not a plain name",
+                )?;
                 check_file_digests(dependency)?;
             }
             Role::Log { .. } | Role::Output { .. } => {
@@ -233,8 +244,14 @@ fn check_receipt(dependency: &Resource) -> Checked {
 fn check_made(definition: &BuildDefinition) -> Checked {
     let made = &definition.internal_parameters.madmall.made;
     let is_git = made.repository == Repository::Git;
-    require(is_git == made.commit.is_some(), "`made` has a repository without a commit, or a commit without one")?;
-    require(is_git || made.differs.is_empty(), "`made` compares with a commit that it does not name")?;
+    require(
+        is_git == made.commit.is_some(),
+        "`made` has a repository without a commit, or a commit without one",
+    )?;
+    require(
+        is_git || made.differs.is_empty(),
+        "`made` compares with a commit that it does not name",
+    )?;
     let dependencies = &definition.resolved_dependencies;
     let commit = dependencies.iter().find(|d| matches!(d.role(), Role::Commit {}));
     require(

@@ -321,8 +321,14 @@ mod tests {
     fn without_any_folder_the_error_says_what_to_set() {
         let error = load_or_make(KeySources::default()).expect_err("nowhere");
         assert!(error.to_string().contains("MADMALL_CONFIG_DIR"));
-        assert_eq!(config_dir(None, Some(""), Some("/h")).as_deref(), Some("/h/.config/madmall".into()));
-        assert_eq!(config_dir(None, Some("/x"), Some("/h")).as_deref(), Some("/x/madmall".into()));
+        assert_eq!(
+            config_dir(None, Some(""), Some("/h")).as_deref(),
+            Some("/h/.config/madmall".into())
+        );
+        assert_eq!(
+            config_dir(None, Some("/x"), Some("/h")).as_deref(),
+            Some("/x/madmall".into())
+        );
         assert_eq!(config_dir(Some("/m"), Some("/x"), None).as_deref(), Some("/m".into()));
         assert_eq!(config_dir(None, Some("relative"), None), None);
     }

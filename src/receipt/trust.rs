@@ -237,7 +237,9 @@ fn one_key(text: &str) -> Result<Vec<TrustedKey>, TrustError> {
 fn read_bounded(path: &Utf8Path) -> io::Result<Vec<u8>> {
     use io::Read as _;
     let mut bytes = Vec::new();
-    std::fs::File::open(path)?.take(MAX_TRUST_FILE).read_to_end(&mut bytes)?;
+    std::fs::File::open(path)?
+        .take(MAX_TRUST_FILE)
+        .read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
