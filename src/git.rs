@@ -27,10 +27,10 @@ const MAX_LINK_TARGET: u64 = 4096;
 pub enum GitError {
     /// It belongs to somebody else.
     #[error(
-        "the git repository of `{path}` belongs to another user: if you trust it, type `git config --global --add safe.directory {path}`"
+        "the git repository in `{path}` belongs to another user: if you trust it, type `git config --global --add safe.directory {path}`"
     )]
     Owner {
-        /// The workspace.
+        /// The folder of the repository.
         path: Utf8PathBuf,
     },
     /// It is there and cannot be opened.
@@ -74,6 +74,8 @@ pub struct Repository {
     inner: git2::Repository,
     /// Where the workspace lies in the working tree; empty if it is the whole.
     prefix: Utf8PathBuf,
+    /// Of blobs that were read whole, so that each is read once however many commits have it.
+    digests: Mutex<HashMap<Oid, Digests>>,
 }
 
 /// Opens the repository that the folder `workspace` (absolute, links resolved) lies in; `None` if it lies in none.
@@ -88,7 +90,12 @@ pub fn open(workspace: &Utf8Path) -> Result<Option<Repository>, GitError> {
     let inner = match git2::Repository::open_ext(workspace, flags, no_ceiling) {
         Ok(inner) => inner,
         Err(error) if error.code() == ErrorCode::NotFound => return Ok(None),
-        Err(error) if error.code() == ErrorCode::Owner => return Err(GitError::Owner { path }),
+        Err(error) if error.code() == ErrorCode::Owner => {
+            // `safe.directory` wants the folder of the repository, which may lie above the workspace.
+            let root = workspace.ancestors().find(|folder| folder.join(".git").exists());
+            let path = root.unwrap_or(workspace).to_owned();
+            return Err(GitError::Owner { path });
+        }
         Err(source) => return Err(GitError::Open { path, source }),
     };
     let prefix = inner
@@ -96,7 +103,11 @@ pub fn open(workspace: &Utf8Path) -> Result<Option<Repository>, GitError> {
         .and_then(Utf8Path::from_path)
         .and_then(|root| root.canonicalize_utf8().ok())
         .and_then(|root| workspace.strip_prefix(root).map(Utf8Path::to_owned).ok());
-    Ok(prefix.map(|prefix| Repository { inner, prefix }))
+    Ok(prefix.map(|prefix| Repository {
+        inner,
+        prefix,
+        digests: Mutex::default(),
+    }))
 }
 
 impl Repository {
@@ -156,7 +167,7 @@ impl Repository {
         Ok(CommitTree {
             repository: &self.inner,
             root: tree,
-            digests: Mutex::default(),
+            digests: &self.digests,
         })
     }
 }
@@ -209,8 +220,7 @@ pub struct CommitTree<'a> {
     repository: &'a git2::Repository,
     /// The folder of the workspace; `None` if the commit does not have it.
     root: Option<Oid>,
-    /// Of blobs that were read whole, so that each is read once.
-    digests: Mutex<HashMap<Oid, Digests>>,
+    digests: &'a Mutex<HashMap<Oid, Digests>>,
 }
 
 /// What a path of a commit leads to, links followed.
@@ -236,8 +246,8 @@ impl CommitTree<'_> {
     }
 
     fn blob_digests(&self, path: &Utf8Path, blob: Oid) -> Result<Digests, TreeError> {
-        let known = |map: &Mutex<HashMap<Oid, Digests>>| map.lock().ok().and_then(|map| map.get(&blob).copied());
-        if let Some(digests) = known(&self.digests) {
+        let known = self.digests.lock().ok().and_then(|map| map.get(&blob).copied());
+        if let Some(digests) = known {
             return Ok(digests);
         }
         let found = self.repository.find_blob(blob);

@@ -15,6 +15,7 @@ mod plan;
 mod progress;
 mod run;
 mod terminal;
+mod verify;
 
 mod why;
 
@@ -47,6 +48,8 @@ enum Command {
     Why(why::WhyArguments),
     /// Read and resolve a pipeline, and report every mistake in it
     Check(check::CheckArguments),
+    /// Check receipts, the files they speak of and the chain between them
+    Verify(verify::VerifyArguments),
     /// Make the signing key if there is none, and show its public half
     Key(key::KeyArguments),
     /// Validate events and copy them, as the replaced package's `ingest` did
@@ -94,6 +97,7 @@ fn dispatch(command: Command, surroundings: &Surroundings, terminal: &mut Termin
         Command::Plan(arguments) => plan::plan(&arguments, surroundings, terminal),
         Command::Why(arguments) => why::why(&arguments, surroundings, terminal),
         Command::Check(arguments) => check::check(&arguments, surroundings, terminal),
+        Command::Verify(arguments) => verify::verify(&arguments, surroundings, terminal),
         Command::Key(arguments) => key::key(&arguments, surroundings, terminal),
         Command::Ingest(arguments) => compat::ingest(&arguments, surroundings, terminal),
         Command::Train(arguments) => compat::train(&arguments, surroundings, terminal),

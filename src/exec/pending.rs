@@ -11,8 +11,9 @@ use std::io::{self, Write as _};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::attest::{RunRecord, run_statement};
-use crate::receipt::envelope::{Envelope, RUN_FILE_SUFFIX, sign};
+use crate::receipt::envelope::{Envelope, sign};
 use crate::receipt::key::SigningKey;
+use crate::receipt::run_file::RUN_FILE_SUFFIX;
 use crate::receipt::statement::{Made, Outcome, ReceiptId, Repository, Resource, Role, Statement};
 use crate::store::{Store, StoreError, atomic};
 

@@ -1,4 +1,4 @@
-//! The signed envelope around a statement (DSSE), and the file that holds those of one run.
+//! The signed envelope around a statement (DSSE).
 //!
 //! An envelope has one spelling, on one line, with its fields in the order of their names:
 //!
@@ -8,23 +8,16 @@
 //!
 //! It is read as that template and nothing else, so no byte of it can change unseen. What is signed is DSSE's
 //! pre-authentication encoding, `DSSEv1 28 application/vnd.in-toto+json <length> <payload>`, of the decoded payload.
-//!
-//! A run's file, `runs/<run id>.intoto.jsonl`, holds the envelopes of its stages, one a line, each line ended by `\n`;
-//! the run's own is the last and names them all.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::key::{KeyId, PublicKey, SigningKey};
-use super::statement::{PAYLOAD_LIMITS, ReceiptId, Role, Statement, StatementError};
+use super::statement::{PAYLOAD_LIMITS, ReceiptId, Statement, StatementError};
 use crate::digest::Sha256;
 
 /// `payloadType` of every envelope.
 pub const PAYLOAD_TYPE: &str = "application/vnd.in-toto+json";
-/// How the name of a run's file ends.
-pub const RUN_FILE_SUFFIX: &str = ".intoto.jsonl";
-/// The largest run file that is read.
-pub const MAX_RUN_FILE: u64 = 1 << 30;
 
 const BEFORE_PAYLOAD: &str = r#"{"payload":""#;
 const BEFORE_KEYID: &str = r#"","payloadType":"application/vnd.in-toto+json","signatures":[{"keyid":""#;
@@ -216,217 +209,4 @@ impl<'a> Template<'a> {
     fn base64(&mut self, expected: &'static str) -> Result<Vec<u8>, EnvelopeError> {
         self.text(expected, |text| STANDARD.decode(text).ok())
     }
-}
-
-/// One receipt of a run's file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Receipt {
-    /// As it stands in the file.
-    pub envelope: Envelope,
-    /// The SHA-256 of its payload.
-    pub id: ReceiptId,
-    /// What it says.
-    pub statement: Statement,
-}
-
-impl Receipt {
-    /// Reads one line, without its line break. The signature is not looked at.
-    ///
-    /// # Errors
-    ///
-    /// [`LineError`] if it is no envelope or its payload no statement, each in its one spelling.
-    pub fn parse(line: &[u8]) -> Result<Self, LineError> {
-        let envelope = Envelope::parse(line)?;
-        let statement = envelope.statement()?;
-        let id = envelope.receipt_id();
-        Ok(Self {
-            envelope,
-            id,
-            statement,
-        })
-    }
-}
-
-/// Why a line is no receipt.
-#[derive(Debug, thiserror::Error)]
-pub enum LineError {
-    /// The envelope.
-    #[error(transparent)]
-    Envelope(#[from] EnvelopeError),
-    /// The statement in it.
-    #[error(transparent)]
-    Statement(#[from] StatementError),
-}
-
-/// The receipts of one run, as its file holds them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RunFile {
-    /// Those of the stages that ran, in the order of the file; then the run's own.
-    receipts: Vec<Receipt>,
-}
-
-/// Why bytes are not the file of a run.
-#[derive(Debug, thiserror::Error)]
-pub enum RunFileError {
-    /// The lines are not lines.
-    #[error(transparent)]
-    Lines(#[from] LinesError),
-    /// A line is no receipt.
-    #[error("line {line}: {source}")]
-    Line {
-        /// From 1.
-        line: usize,
-        /// Why.
-        source: LineError,
-    },
-    /// The receipts do not go together.
-    #[error("{0}")]
-    Structure(String),
-}
-
-/// Why bytes are not lines that each end with a line break.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub enum LinesError {
-    /// Nothing at all.
-    #[error("the file is empty")]
-    Empty,
-    /// The end was cut off.
-    #[error("the last line has no line break: the end is missing")]
-    Cut,
-    /// A line with nothing in it.
-    #[error("line {0} is empty")]
-    EmptyLine(usize),
-}
-
-/// The lines of a run's file, without their line breaks.
-///
-/// # Errors
-///
-/// [`LinesError`] if there is none, one is empty, or the last does not end.
-pub fn split_lines(bytes: &[u8]) -> Result<Vec<&[u8]>, LinesError> {
-    let Some((last, rest)) = bytes.split_last() else {
-        return Err(LinesError::Empty);
-    };
-    if *last != b'\n' {
-        return Err(LinesError::Cut);
-    }
-    let lines: Vec<&[u8]> = rest.split(|b| *b == b'\n').collect();
-    match lines.iter().position(|line| line.is_empty()) {
-        Some(index) => Err(LinesError::EmptyLine(index + 1)),
-        None => Ok(lines),
-    }
-}
-
-impl RunFile {
-    /// Reads the file of one run. Signatures are not looked at.
-    ///
-    /// # Errors
-    ///
-    /// [`RunFileError`] for the first thing that is wrong.
-    pub fn parse(bytes: &[u8]) -> Result<Self, RunFileError> {
-        let lines = split_lines(bytes)?;
-        let receipts = lines
-            .iter()
-            .enumerate()
-            .map(|(index, line)| {
-                let line_number = index + 1;
-                Receipt::parse(line).map_err(|source| RunFileError::Line {
-                    line: line_number,
-                    source,
-                })
-            })
-            .collect::<Result<Vec<_>, _>>()?;
-        let statements: Vec<_> = receipts.iter().map(|r| (r.id, &r.statement)).collect();
-        check_run_file(&statements).map_err(RunFileError::Structure)?;
-        Ok(Self { receipts })
-    }
-
-    /// Puts the receipts of a run together: those of its stages in order, then its own.
-    ///
-    /// # Errors
-    ///
-    /// [`RunFileError`] if they do not go together, so that nothing is written that could not be read back.
-    pub fn new(envelopes: Vec<Envelope>) -> Result<Self, RunFileError> {
-        let lines: Vec<String> = envelopes.iter().map(Envelope::to_line).collect();
-        Self::parse((lines.join("\n") + "\n").as_bytes())
-    }
-
-    /// The bytes of the file.
-    #[must_use]
-    pub fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        for receipt in &self.receipts {
-            bytes.extend_from_slice(receipt.envelope.to_line().as_bytes());
-            bytes.push(b'\n');
-        }
-        bytes
-    }
-
-    /// The run's id.
-    #[must_use]
-    pub fn run_id(&self) -> &str {
-        &self.receipts[0].statement.metadata().invocation_id
-    }
-
-    /// All receipts, the run's own last.
-    #[must_use]
-    pub fn receipts(&self) -> &[Receipt] {
-        &self.receipts
-    }
-
-    /// Checks every signature with the one key that is believed.
-    ///
-    /// # Errors
-    ///
-    /// [`RunFileError::Line`] for the first that is not by it.
-    pub fn verify_signatures(&self, key: &PublicKey) -> Result<(), RunFileError> {
-        for (index, receipt) in self.receipts.iter().enumerate() {
-            let verified = receipt.envelope.verify_signature(key);
-            verified.map_err(|error| RunFileError::Line {
-                line: index + 1,
-                source: error.into(),
-            })?;
-        }
-        Ok(())
-    }
-}
-
-/// What must hold between the receipts of one file: all are of one run, the last is the run's own, no other is, and it
-/// names each of them. The text says what does not.
-///
-/// # Errors
-///
-/// A sentence for the reader.
-pub fn check_run_file(receipts: &[(ReceiptId, &Statement)]) -> Result<(), String> {
-    let Some(((_, run), stages)) = receipts.split_last() else {
-        return Err("the file is empty".to_owned());
-    };
-    if run.stage().is_some() {
-        return Err("the last receipt is not that of the run: lines are missing or out of order".to_owned());
-    }
-    let run_id = &run.metadata().invocation_id;
-    let mut named: Vec<&str> = run
-        .dependencies()
-        .iter()
-        .filter(|d| matches!(d.role(), Role::Receipt { .. }))
-        .map(|d| d.name.as_str())
-        .collect();
-    named.sort_unstable();
-    let mut seen = std::collections::HashSet::new();
-    for (index, (id, statement)) in stages.iter().enumerate() {
-        let line = index + 1;
-        if statement.stage().is_none() {
-            return Err(format!("line {line} is the receipt of a run, but not the last line"));
-        }
-        if statement.metadata().invocation_id != *run_id {
-            return Err(format!("line {line} is of another run"));
-        }
-        if !seen.insert(*id) {
-            return Err(format!("line {line} stands there twice"));
-        }
-        if named.binary_search(&id.to_string().as_str()).is_err() {
-            return Err(format!("line {line} is a receipt that the run's own does not name"));
-        }
-    }
-    Ok(())
 }

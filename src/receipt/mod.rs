@@ -4,5 +4,7 @@ pub mod check;
 pub mod envelope;
 pub mod key;
 pub mod keystore;
+mod resource;
+pub mod run_file;
 pub mod statement;
 pub mod trust;

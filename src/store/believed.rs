@@ -16,8 +16,9 @@ use serde::{Deserialize, Serialize};
 use super::{StoreError, atomic};
 use crate::digest::{Digest, Digests};
 use crate::receipt::check::file_digests;
-use crate::receipt::envelope::{Envelope, MAX_RUN_FILE, RUN_FILE_SUFFIX};
+use crate::receipt::envelope::Envelope;
 use crate::receipt::key::PublicKey;
+use crate::receipt::run_file::{MAX_RUN_FILE, RUN_FILE_SUFFIX};
 use crate::receipt::statement::{Outcome, ReceiptId, Resource, Role, STAGE_BUILD_TYPE, Statement};
 
 const HEADER: &[u8] = b"madmall believed v1\n";

@@ -1,1 +1,253 @@
-//! x
+//! Receipts and artifacts, checked again from nothing.
+//!
+//! Knows the receipts, the files and git; of plans only what resolving one gives (for `--at`), and nothing of
+//! execution. It trusts no cache, opens nothing for writing and no socket, and reports everything that it finds.
+//!
+//! ```text
+//! runs/ ─ evidence ─▶ receipts ─ chain ─▶ links     strict parse, then signature, then links
+//!                        │
+//!                        ├─ subjects ─▶ files in place, by all their digests
+//!                        ├─ commits  ─▶ files of the commits that the receipts name
+//!                        └─ conform  ─▶ stages of the commit asked for (`--at`), or of the working tree (a warning)
+//! ```
+
+mod chain;
+mod commits;
+mod conform;
+mod evidence;
+mod places;
+mod question;
+mod render;
+pub mod report;
+mod source;
+mod subjects;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::exit_code::ExitCode;
+use crate::git;
+use crate::plan::Plan;
+use crate::receipt::trust::{Trust, TrustRoot, TrustedKey};
+use crate::tree::Tree;
+use crate::workspace::Workspace;
+use commits::Commits;
+use evidence::Evidence;
+use report::{Assurance, Code, Finding, Report, Severity, State};
+use source::Pipelines;
+use subjects::{Answer, Question};
+
+pub use question::What;
+pub use render::{Line, Tone};
+
+/// How a pipeline file of a tree is resolved; the error is for the reader.
+pub type Resolve<'a> = dyn Fn(&dyn Tree, &Utf8Path) -> Result<Plan, String> + 'a;
+
+/// What is to be verified, and on whose word.
+pub struct Request<'a> {
+    /// The workspace.
+    pub workspace: &'a Workspace,
+    /// What the question is about.
+    pub what: What,
+    /// Whom to believe; with nobody, nothing can be concluded.
+    pub trust: Option<&'a Trust>,
+    /// The commit whose pipeline must give what is here.
+    pub at: Option<&'a str>,
+    /// Whether results from uncommitted files fail.
+    pub require_clean: bool,
+    /// How to resolve a pipeline file.
+    pub resolve: &'a Resolve<'a>,
+}
+
+/// Why nothing could be verified.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// The folder of receipts cannot be read.
+    #[error("cannot read `{path}`")]
+    Read {
+        /// Relative to the workspace.
+        path: Utf8PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// What was asked for is not one thing.
+    #[error("{0}")]
+    Usage(String),
+}
+
+impl VerifyError {
+    /// How the command ends.
+    #[must_use]
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Read { .. } => ExitCode::Environment,
+            Self::Usage(_) => ExitCode::Refused,
+        }
+    }
+}
+
+/// Verifies what is asked, from nothing.
+///
+/// # Errors
+///
+/// [`VerifyError`] if the folder of receipts cannot be read, or what is asked for names several things. Everything else
+/// is a finding of the report.
+pub fn verify(request: &Request<'_>) -> Result<Report, VerifyError> {
+    let trusted = request.trust.map_or(&[][..], |trust| &trust.keys);
+    let key_severity = match request.trust.map(|trust| &trust.root) {
+        Some(TrustRoot::Given { .. }) => Severity::Failure,
+        _ => Severity::Inconclusive,
+    };
+    let (evidence, mut findings) = evidence::gather(request.workspace, trusted)?;
+    findings.extend(chain::check(&evidence, key_severity));
+    if trusted.is_empty() {
+        findings.push(nobody_is_trusted());
+    }
+    let posed = question::pose(request, &evidence, key_severity)?;
+    findings.extend(posed.findings);
+    let paths: BTreeSet<Utf8PathBuf> = posed.question.claims.keys().cloned().collect();
+    let places = places::look(request.workspace, paths.into_iter().collect());
+    let answer = posed.question.answer(&evidence, &places);
+    let basis = basis(&evidence, &posed.question, &answer);
+    // That the log of a failed stage is unchanged does not answer a question about everything.
+    let counts =
+        |maker: usize| request.what != What::Everything || evidence.receipts[maker].statement.is_stage_success();
+    if !answer.makers.values().any(|(maker, _)| counts(*maker)) {
+        findings.push(nothing_compared(&evidence));
+    }
+    let ties = tie_to_commits(request, &evidence, &basis, &answer);
+    findings.extend(ties.findings);
+    findings.extend(foreign(&evidence, &answer));
+    findings.extend(answer.findings.iter().cloned());
+    let assurance = assure(&findings, &basis, &answer, ties.state);
+    findings.sort_by(|a, b| finding_order(a).cmp(&finding_order(b)));
+    findings.dedup();
+    let mut not_checked = answer.not_checked.clone();
+    not_checked.extend(ties.not_checked);
+    not_checked.extend(NOT_YET.iter().map(|&text| text.to_owned()));
+    Ok(Report {
+        version: 1,
+        trust: request.trust.map(Trust::describe),
+        receipts: evidence.receipts.len(),
+        artifacts: source::artifacts(&evidence, &answer, trusted, &posed.question),
+        findings,
+        assurance,
+        not_checked,
+    })
+}
+
+/// The trusted receipts that the answer rests on: those that made what is here or were asked for, and all before them.
+fn basis(evidence: &Evidence, question: &Question<'_>, answer: &Answer) -> Vec<usize> {
+    let chosen = question.chosen.iter().flatten().copied();
+    let trusted = chosen.filter(|index| evidence.receipts[*index].signer.is_some());
+    let makers = answer.makers.values().map(|(maker, _)| *maker);
+    evidence.with_ancestors(makers.chain(trusted))
+}
+
+/// Compares with the commits that the receipts name, then with the one asked for or else with the working tree.
+fn tie_to_commits(request: &Request<'_>, evidence: &Evidence, basis: &[usize], answer: &Answer) -> Commits {
+    let repository = git::open(request.workspace.root());
+    let repository = match &repository {
+        Ok(Some(repository)) => Ok(repository),
+        Ok(None) => Err("there is no git repository here".to_owned()),
+        Err(error) => Err(error.to_string()),
+    };
+    let named = repository.as_ref().map(|r| *r).map_err(String::as_str);
+    let mut ties = commits::check(evidence, basis, named, request.require_clean);
+    let pipelines = Pipelines {
+        request,
+        evidence,
+        basis,
+        answer,
+    };
+    let findings = match request.at {
+        Some(revision) => {
+            let (state, findings) = pipelines.check_at(revision, repository);
+            ties.state = state;
+            findings
+        }
+        None => pipelines.check_working_tree(),
+    };
+    ties.findings.extend(findings);
+    ties
+}
+
+/// What this version does not look at, whatever is asked.
+const NOT_YET: [&str; 3] = [
+    "log, pin, witness: this version keeps no append-only history",
+    "consent: that the stages enforced it is their receipts' word",
+    "rerun: nothing was run again",
+];
+
+fn finding_order(finding: &Finding) -> (Severity, &'static str, Option<&str>, Option<usize>, &str) {
+    let file = finding.file.as_deref();
+    (
+        finding.severity,
+        finding.code.as_str(),
+        file,
+        finding.line,
+        &finding.message,
+    )
+}
+
+fn assure(findings: &[Finding], basis: &[usize], answer: &Answer, commit: State) -> Assurance {
+    let failed = |codes: &[Code]| {
+        let is_one = |f: &Finding| f.severity == Severity::Failure && codes.contains(&f.code);
+        findings.iter().any(is_one)
+    };
+    let state = |codes: &[Code], checked: bool| match (failed(codes), checked) {
+        (true, _) => State::Failed,
+        (false, true) => State::Held,
+        (false, false) => State::NotChecked,
+    };
+    Assurance {
+        signature: state(&[Code::Signature, Code::Json, Code::Key], !basis.is_empty()),
+        subject: state(&[Code::Digest, Code::File], !answer.makers.is_empty()),
+        chain: state(&[Code::Chain], !basis.is_empty()),
+        commit: match failed(&[Code::Commit, Code::Pipeline, Code::Uncommitted]) {
+            true => State::Failed,
+            false => commit,
+        },
+        ..Assurance::default()
+    }
+}
+
+fn nobody_is_trusted() -> Finding {
+    Finding::new(Code::Key, "nobody is trusted, so no receipt proves anything")
+        .help("name a public key with `--trust`, or make your own with `madmall key`")
+}
+
+fn nothing_compared(evidence: &Evidence) -> Finding {
+    let message = match evidence.receipts.is_empty() {
+        true => "there are no receipts here: nothing could be compared",
+        false => "no file here has the bytes that a trusted receipt claims: nothing holds",
+    };
+    Finding::new(Code::Absent, message)
+}
+
+/// One finding for each unknown key on whose receipts nothing asked for rests.
+fn foreign(evidence: &Evidence, answer: &Answer) -> Vec<Finding> {
+    let mut by_key: BTreeMap<_, Vec<usize>> = BTreeMap::new();
+    for (index, receipt) in evidence.receipts.iter().enumerate() {
+        if receipt.signer.is_none() && !answer.blamed.contains(&index) {
+            by_key.entry(receipt.keyid).or_default().push(index);
+        }
+    }
+    let describe = |(keyid, indexes): (_, Vec<usize>)| {
+        let first = &evidence.receipts[indexes[0]];
+        let count = indexes.len();
+        let message =
+            format!("{count} receipts are by key {keyid}, which is not trusted; nothing asked for rests on them");
+        Finding::new(Code::WarnForeign, message).file(&first.file)
+    };
+    by_key.into_iter().map(describe).collect()
+}
+
+/// The name of the key that signed, for people.
+fn signer_name(trusted: &[TrustedKey], signer: Option<usize>) -> String {
+    signer
+        .and_then(|index| trusted.get(index))
+        .map_or("nobody who is trusted", |key| key.name.as_str())
+        .to_owned()
+}

@@ -1,0 +1,98 @@
+//! `madmall verify`: which commit, inputs and consents a result came from, and whether anybody has touched any of it.
+
+use camino::Utf8Path;
+
+use super::opened::{Surroundings, find_workspace};
+use super::terminal::{BOLD, ERROR, Failure, GOOD, Terminal, WARNING, shown, with_causes};
+use crate::diagnostic;
+use crate::exit_code::ExitCode;
+use crate::plan::{Plan, resolve};
+use crate::receipt::trust::Trust;
+use crate::tree::Tree;
+use crate::verify::{Request, Tone, VerifyError, What};
+
+/// Arguments of `verify`.
+#[derive(clap::Args)]
+pub(super) struct VerifyArguments {
+    /// An artifact, a receipt (sha256:…), or a run; without it, every output in place
+    #[arg(value_name = "WHAT")]
+    what: Option<String>,
+    /// Believe this key, instead of your own policy: a file (PEM, SSH public key, policy) or 64 hexadecimal digits
+    #[arg(long, value_name = "KEY")]
+    trust: Option<String>,
+    /// Demand what the pipeline gives as this commit has it
+    #[arg(long, value_name = "COMMIT")]
+    at: Option<String>,
+    /// Fail if a result was made from uncommitted files
+    #[arg(long)]
+    require_clean: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// Verifies.
+pub(super) fn verify(
+    arguments: &VerifyArguments,
+    surroundings: &Surroundings,
+    terminal: &mut Terminal,
+) -> Result<ExitCode, Failure> {
+    let (workspace, _) = find_workspace(&surroundings.folder, Utf8Path::new("."))?;
+    let folder = surroundings
+        .folder
+        .canonicalize_utf8()
+        .unwrap_or_else(|_| surroundings.folder.clone());
+    let failed = |error: VerifyError| Failure::new(error.exit_code(), with_causes(&error), None);
+    let what = match &arguments.what {
+        Some(text) => What::parse(text, &workspace, &folder).map_err(failed)?,
+        None => What::Everything,
+    };
+    let trust = trust(arguments, surroundings)?;
+    let request = Request {
+        workspace: &workspace,
+        what,
+        trust: trust.as_ref(),
+        at: arguments.at.as_deref(),
+        require_clean: arguments.require_clean,
+        resolve: &resolve_in_words,
+    };
+    let report = crate::verify::verify(&request).map_err(failed)?;
+    if arguments.json {
+        terminal.result(report.to_json());
+        return Ok(report.exit_code());
+    }
+    for line in report.lines() {
+        let text = shown(&line.text);
+        match line.tone {
+            Tone::Good => terminal.result(format_args!("{GOOD}{text}{GOOD:#}")),
+            Tone::Bad => terminal.result(format_args!("{ERROR}{text}{ERROR:#}")),
+            Tone::Caution => terminal.result(format_args!("{WARNING}{text}{WARNING:#}")),
+            Tone::Name => terminal.result(format_args!("{BOLD}{text}{BOLD:#}")),
+            Tone::Plain => terminal.result(text),
+        }
+    }
+    Ok(report.exit_code())
+}
+
+/// Whom to believe: who is named, else the key that this caller signs with in its environment, else the user's policy.
+fn trust(arguments: &VerifyArguments, surroundings: &Surroundings) -> Result<Option<Trust>, Failure> {
+    let unusable = |error| Failure::of(ExitCode::Refused, &error);
+    if let Some(argument) = &arguments.trust {
+        return Trust::given(argument).map(Some).map_err(unusable);
+    }
+    if surroundings.variable("MADMALL_SIGNING_KEY").is_some() {
+        let key = surroundings.key_if_any()?;
+        return Ok(key.map(|key| Trust::own_key(&key.public())));
+    }
+    match surroundings.config_dir() {
+        Some(folder) => Trust::own_policy(&folder).map_err(unusable),
+        None => Ok(None),
+    }
+}
+
+fn resolve_in_words(tree: &dyn Tree, file: &Utf8Path) -> Result<Plan, String> {
+    match resolve(tree, file) {
+        Ok(resolution) => Ok(resolution.plan),
+        Err(faults) => Err(diagnostic::render(&faults.0, false).trim_end().to_owned()),
+    }
+}

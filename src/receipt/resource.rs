@@ -1,0 +1,182 @@
+//! What a statement is about and what it rests on: in-toto ResourceDescriptors, each with its role and its digests.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::{Digest, Digests, Sha256};
+use crate::listing::ListingDigests;
+
+/// The id of a receipt: the SHA-256 of its payload bytes.
+pub type ReceiptId = Sha256;
+
+/// An in-toto ResourceDescriptor.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Resource {
+    /// What we know of it beside its digest.
+    pub annotations: Annotations,
+    /// `blake3` and `sha256` of a file; `blake3` and `dirHash` of several; `sha256` of a receipt; `gitCommit`.
+    pub digest: BTreeMap<String, String>,
+    /// A path or a pattern in the workspace, the name of a tool, a receipt's id, or `commit`.
+    pub name: String,
+}
+
+impl Resource {
+    /// The file `path` (relative to the workspace) in the given role.
+    #[must_use]
+    pub fn file(path: impl Into<String>, digests: &Digests, role: Role) -> Self {
+        Self {
+            annotations: Annotations { madmall: role },
+            digest: file_digest_set(digests),
+            name: path.into(),
+        }
+    }
+
+    /// The folder or pattern `path` (relative to the workspace), whose files are [`Role::Member`]s beside it.
+    #[must_use]
+    pub fn tree(path: impl Into<String>, listing: &ListingDigests, role: Role) -> Self {
+        Self {
+            annotations: Annotations { madmall: role },
+            digest: tree_digest_set(listing.blake3, listing.dir_hash),
+            name: path.into(),
+        }
+    }
+
+    /// The receipt `id` of the stage named `stage`.
+    #[must_use]
+    pub fn receipt(id: ReceiptId, stage: impl Into<String>) -> Self {
+        Self {
+            annotations: Annotations {
+                madmall: Role::Receipt { stage: stage.into() },
+            },
+            digest: BTreeMap::from([("sha256".to_owned(), id.to_hex())]),
+            name: id.to_string(),
+        }
+    }
+
+    /// The commit with the id `hex`.
+    #[must_use]
+    pub fn commit(hex: impl Into<String>) -> Self {
+        Self {
+            annotations: Annotations {
+                madmall: Role::Commit {},
+            },
+            digest: BTreeMap::from([("gitCommit".to_owned(), hex.into())]),
+            name: "commit".to_owned(),
+        }
+    }
+
+    /// What it is to the stage or the run.
+    #[must_use]
+    pub fn role(&self) -> &Role {
+        &self.annotations.madmall
+    }
+}
+
+/// The order of [`super::statement::BuildDefinition::resolved_dependencies`]: by kind of role, then name, then what the role says.
+#[must_use]
+pub fn dependency_order(a: &Resource, b: &Resource) -> std::cmp::Ordering {
+    (a.role().rank(), a.name.as_str())
+        .cmp(&(b.role().rank(), b.name.as_str()))
+        .then_with(|| a.role().cmp(b.role()))
+}
+
+/// What we know of a resource beside its digest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Annotations {
+    /// The one field.
+    pub madmall: Role,
+}
+
+/// What a resource is to the stage or the run.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub enum Role {
+    /// The commit.
+    Commit {},
+    /// A file that says what the stage is: pipeline or stage definition.
+    Definition {},
+    /// An input of the stage.
+    Input {
+        /// Its name in the stage.
+        input: String,
+        /// The id (`sha256:…`) of the receipt of the stage that made it; none for a source.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        receipt: Option<String>,
+    },
+    /// The log of a stage that failed.
+    Log {
+        /// The stage's name.
+        stage: String,
+    },
+    /// A file of an input that is a folder or a pattern. Together they give that input's digests.
+    Member {
+        /// Whether its owner may execute it.
+        executable: bool,
+        /// The input's name in the stage.
+        input: String,
+    },
+    /// An output of the stage (of a run: of the stage named).
+    Output {
+        /// Whether its owner may execute it; not written if not.
+        #[serde(default, skip_serializing_if = "is_false")]
+        executable: bool,
+        /// Its name in the stage.
+        output: String,
+        /// In a run's receipt: the stage.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        stage: Option<String>,
+    },
+    /// A receipt that this one stands on (of a run: the receipt of the stage named).
+    Receipt {
+        /// The stage's name.
+        stage: String,
+    },
+    /// A program that was run.
+    Tool {
+        /// What it says of its version.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        version: Option<String>,
+    },
+}
+
+impl Role {
+    /// The place of its kind in [`dependency_order`].
+    fn rank(&self) -> u8 {
+        match self {
+            Self::Commit {} => 0,
+            Self::Definition {} => 1,
+            Self::Input { .. } => 2,
+            Self::Member { .. } => 3,
+            Self::Output { .. } => 4,
+            Self::Log { .. } => 5,
+            Self::Receipt { .. } => 6,
+            Self::Tool { .. } => 7,
+        }
+    }
+}
+
+/// A digest set as receipts carry it for a file.
+#[must_use]
+pub fn file_digest_set(digests: &Digests) -> BTreeMap<String, String> {
+    BTreeMap::from([
+        ("blake3".to_owned(), digests.blake3.to_hex()),
+        ("sha256".to_owned(), digests.sha256.to_hex()),
+    ])
+}
+
+/// A digest set as receipts carry it for several files: BLAKE3 of the listing, and in-toto's `dirHash`.
+#[must_use]
+pub fn tree_digest_set(listing: Digest, dir_hash: Sha256) -> BTreeMap<String, String> {
+    BTreeMap::from([
+        ("blake3".to_owned(), listing.to_hex()),
+        ("dirHash".to_owned(), dir_hash.to_hex()),
+    ])
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+fn is_false(value: &bool) -> bool {
+    !*value
+}

@@ -1,0 +1,283 @@
+//! Every receipt under `runs/`, read strictly and its signature checked.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::Read as _;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use rayon::prelude::{IntoParallelIterator as _, IntoParallelRefIterator as _, ParallelIterator as _};
+
+use super::VerifyError;
+use super::report::{Code, Finding};
+use crate::digest::Digests;
+use crate::receipt::check::file_digests;
+use crate::receipt::envelope::EnvelopeError;
+use crate::receipt::key::KeyId;
+use crate::receipt::run_file::{self, MAX_RUN_FILE, RUN_FILE_SUFFIX, Receipt};
+use crate::receipt::statement::{ReceiptId, Role, Statement};
+use crate::receipt::trust::TrustedKey;
+use crate::workspace::Workspace;
+
+/// The folder of receipts, relative to the workspace.
+pub(super) const RUNS: &str = "runs";
+
+/// A receipt that is in its one spelling and, if its key is known, signed by it.
+pub(super) struct Known {
+    pub(super) file: Utf8PathBuf,
+    pub(super) line: usize,
+    pub(super) id: ReceiptId,
+    pub(super) keyid: KeyId,
+    /// Which of the trusted keys signed it; none if it is by somebody else.
+    pub(super) signer: Option<usize>,
+    pub(super) statement: Statement,
+}
+
+/// All receipts that could be read.
+#[derive(Default)]
+pub(super) struct Evidence {
+    /// By file, then line.
+    pub(super) receipts: Vec<Known>,
+    /// The place in `receipts`; that of a trusted signer if there are several.
+    pub(super) by_id: HashMap<ReceiptId, usize>,
+    /// The run's own receipt, by run id.
+    pub(super) runs: BTreeMap<String, usize>,
+}
+
+/// What one file gave.
+#[derive(Default)]
+struct FileEvidence {
+    receipts: Vec<Known>,
+    findings: Vec<Finding>,
+}
+
+/// Reads everything under `runs/`.
+pub(super) fn gather(workspace: &Workspace, trusted: &[TrustedKey]) -> Result<(Evidence, Vec<Finding>), VerifyError> {
+    let (files, mut findings) = list(workspace)?;
+    // `collect` keeps the order of the names: nothing depends on which thread was first.
+    let read: Vec<FileEvidence> = files
+        .into_par_iter()
+        .map(|file| read_file(workspace, file, trusted))
+        .collect();
+    let mut evidence = Evidence::default();
+    for file in read {
+        findings.extend(file.findings);
+        evidence.receipts.extend(file.receipts);
+    }
+    for (index, receipt) in evidence.receipts.iter().enumerate() {
+        let entry = evidence.by_id.entry(receipt.id).or_insert(index);
+        if evidence.receipts[*entry].signer.is_none() && receipt.signer.is_some() {
+            *entry = index;
+        }
+        if receipt.statement.stage().is_none() {
+            evidence
+                .runs
+                .insert(receipt.statement.metadata().invocation_id.clone(), index);
+        }
+    }
+    Ok((evidence, findings))
+}
+
+/// The names of run files, sorted. Folders and other names are none of ours.
+fn list(workspace: &Workspace) -> Result<(Vec<Utf8PathBuf>, Vec<Finding>), VerifyError> {
+    let folder = workspace.absolute(RUNS.into());
+    let failed = |source| VerifyError::Read {
+        path: RUNS.into(),
+        source,
+    };
+    let mut files = Vec::new();
+    let mut findings = Vec::new();
+    let entries = match std::fs::read_dir(&folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok((files, findings)),
+        Err(error) => return Err(failed(error)),
+    };
+    for entry in entries {
+        let entry = entry.map_err(failed)?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if !name.ends_with(RUN_FILE_SUFFIX) {
+            continue;
+        }
+        let path = Utf8Path::new(RUNS).join(&name);
+        let is_file = entry.file_type().map_err(failed)?.is_file();
+        if is_file && entry.file_name().to_str().is_some() {
+            files.push(path);
+        } else {
+            findings
+                .push(Finding::new(Code::Json, "is named like the file of a run, but is no regular file").file(path));
+        }
+    }
+    files.sort_unstable();
+    Ok((files, findings))
+}
+
+fn read_file(workspace: &Workspace, path: Utf8PathBuf, trusted: &[TrustedKey]) -> FileEvidence {
+    let mut bytes = Vec::new();
+    let read = std::fs::File::open(workspace.absolute(&path))
+        .and_then(|file| file.take(MAX_RUN_FILE + 1).read_to_end(&mut bytes));
+    match read {
+        Err(error) => {
+            let finding = Finding::new(Code::Read, format!("cannot be read: {error}")).file(path);
+            let findings = vec![finding];
+            return FileEvidence {
+                findings,
+                ..FileEvidence::default()
+            };
+        }
+        Ok(size) if size as u64 > MAX_RUN_FILE => {
+            let finding = Finding::new(Code::Json, format!("is longer than {MAX_RUN_FILE} bytes")).file(path);
+            let findings = vec![finding];
+            return FileEvidence {
+                findings,
+                ..FileEvidence::default()
+            };
+        }
+        Ok(_) => {}
+    }
+    read_lines(&path, &bytes, trusted)
+}
+
+fn read_lines(path: &Utf8Path, bytes: &[u8], trusted: &[TrustedKey]) -> FileEvidence {
+    let mut found = FileEvidence::default();
+    if let Err(error) = run_file::split_lines(bytes) {
+        found
+            .findings
+            .push(Finding::new(Code::Json, error.to_string()).file(path).help(RESTORE));
+    }
+    // Of a file that was cut, whole lines still count as evidence.
+    let lines: Vec<(usize, &[u8])> = bytes
+        .split_inclusive(|b| *b == b'\n')
+        .enumerate()
+        .filter_map(|(index, line)| Some((index + 1, line.strip_suffix(b"\n")?)))
+        .filter(|(_, line)| !line.is_empty())
+        .collect();
+    let read: Vec<Result<Known, Box<Finding>>> = lines
+        .par_iter()
+        .map(|(number, line)| read_line(path, *number, line, trusted))
+        .collect();
+    for line in read {
+        match line {
+            Ok(receipt) => found.receipts.push(receipt),
+            Err(finding) => found.findings.push(*finding),
+        }
+    }
+    if found.findings.is_empty() {
+        found.findings.extend(check_structure(path, &found.receipts));
+    }
+    found
+}
+
+const RESTORE: &str = "put the file back as it was committed (`git checkout -- runs/`), and ask who changed it";
+
+fn check_structure(path: &Utf8Path, receipts: &[Known]) -> Option<Finding> {
+    let statements: Vec<_> = receipts.iter().map(|r| (r.id, &r.statement)).collect();
+    if let Err(message) = run_file::check_run_file(&statements) {
+        return Some(Finding::new(Code::Chain, message).file(path).help(RESTORE));
+    }
+    let run_id = &receipts.last()?.statement.metadata().invocation_id;
+    let name = path.file_name()?.strip_suffix(RUN_FILE_SUFFIX)?;
+    (name != run_id).then(|| {
+        Finding::new(Code::Chain, "holds the receipts of another run than its name says")
+            .file(path)
+            .differs(format!("{run_id}{RUN_FILE_SUFFIX}"), format!("{name}{RUN_FILE_SUFFIX}"))
+    })
+}
+
+fn read_line(path: &Utf8Path, line: usize, bytes: &[u8], trusted: &[TrustedKey]) -> Result<Known, Box<Finding>> {
+    let fault = |code, message: String| {
+        let finding = Finding::new(code, message).file(path).line(line);
+        finding.help(RESTORE)
+    };
+    let receipt = Receipt::parse(bytes).map_err(|error| Box::new(fault(Code::Json, error.to_string())))?;
+    let signer = find_signer(&receipt, trusted)
+        .map_err(|message| Box::new(fault(Code::Signature, message).receipt(&receipt.id)))?;
+    Ok(Known {
+        file: path.to_owned(),
+        line,
+        id: receipt.id,
+        keyid: receipt.envelope.keyid(),
+        signer,
+        statement: receipt.statement,
+    })
+}
+
+/// Which trusted key signed `receipt`; `None` if none did and it does not say so; an error if it only says so, or if the
+/// key that signed is another than it says.
+fn find_signer(receipt: &Receipt, trusted: &[TrustedKey]) -> Result<Option<usize>, String> {
+    let envelope = &receipt.envelope;
+    let named = trusted.iter().position(|key| key.keyid == envelope.keyid());
+    if let Some(index) = named {
+        let verified = envelope.verify_signature(&trusted[index].key);
+        return verified.map(|()| Some(index)).map_err(|error| error.to_string());
+    }
+    // The keyid is only a hint: one that was changed must not turn a trusted receipt into a stranger's.
+    for key in trusted {
+        if let Err(error @ EnvelopeError::KeyId { .. }) = envelope.verify_signature(&key.key) {
+            return Err(error.to_string());
+        }
+    }
+    Ok(None)
+}
+
+/// A receipt's claim that a file had certain bytes.
+#[derive(Clone, Copy)]
+pub(super) struct Claim {
+    /// The place in [`Evidence::receipts`].
+    pub(super) receipt: usize,
+    pub(super) digests: Digests,
+}
+
+impl Evidence {
+    /// What the receipts of stages claim about files, by path; for each path the latest last.
+    pub(super) fn claims(&self) -> BTreeMap<&Utf8Path, Vec<Claim>> {
+        let mut claims: BTreeMap<&Utf8Path, Vec<Claim>> = BTreeMap::new();
+        for (index, receipt) in self.receipts.iter().enumerate() {
+            if receipt.statement.stage().is_none() {
+                continue;
+            }
+            for subject in &receipt.statement.subject {
+                if let Some(digests) = file_digests(subject) {
+                    let claim = Claim {
+                        receipt: index,
+                        digests,
+                    };
+                    claims.entry(Utf8Path::new(&subject.name)).or_default().push(claim);
+                }
+            }
+        }
+        for list in claims.values_mut() {
+            list.sort_by_key(|claim| self.age(claim.receipt));
+        }
+        claims
+    }
+
+    /// Sorts receipts by when they say they were made.
+    pub(super) fn age(&self, receipt: usize) -> (&str, &str, ReceiptId) {
+        let receipt = &self.receipts[receipt];
+        let metadata = receipt.statement.metadata();
+        (&metadata.finished_on, &metadata.invocation_id, receipt.id)
+    }
+
+    /// The receipt with the id that `text` spells (`sha256:…`).
+    pub(super) fn named(&self, text: &str) -> Option<usize> {
+        self.by_id.get(&text.parse().ok()?).copied()
+    }
+
+    /// `roots` and all receipts that they rest on, sorted, each once.
+    pub(super) fn with_ancestors(&self, roots: impl IntoIterator<Item = usize>) -> Vec<usize> {
+        let mut waiting: Vec<usize> = roots.into_iter().collect();
+        let mut seen = std::collections::BTreeSet::new();
+        while let Some(index) = waiting.pop() {
+            if !seen.insert(index) {
+                continue;
+            }
+            for dependency in self.receipts[index].statement.dependencies() {
+                let id = match dependency.role() {
+                    Role::Input { receipt: Some(id), .. } => id,
+                    Role::Receipt { .. } => &dependency.name,
+                    _ => continue,
+                };
+                waiting.extend(self.named(id));
+            }
+        }
+        seen.into_iter().collect()
+    }
+}

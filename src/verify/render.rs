@@ -1,0 +1,166 @@
+//! A report in words: the verdict first, then what was found, then what was not checked.
+
+use std::fmt::Write as _;
+
+use super::report::{Artifact, Finding, Report, Severity, State};
+use crate::exit_code::ExitCode;
+
+/// The most raw inputs that are named for one artifact; `--json` names all.
+const MAX_SOURCES: usize = 6;
+
+/// What a line says, so that the caller can colour it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tone {
+    /// All is well.
+    Good,
+    /// Something was changed.
+    Bad,
+    /// It cannot be told, or is worth knowing.
+    Caution,
+    /// The name of a thing.
+    Name,
+    /// The rest.
+    Plain,
+}
+
+/// A line of text and what it says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// What it says.
+    pub tone: Tone,
+    /// Without a line break.
+    pub text: String,
+}
+
+impl Report {
+    /// The report as plain text.
+    #[must_use]
+    pub fn render(&self) -> String {
+        self.lines().into_iter().fold(String::new(), |mut text, line| {
+            text.push_str(&line.text);
+            text.push('\n');
+            text
+        })
+    }
+
+    /// The report line by line.
+    #[must_use]
+    pub fn lines(&self) -> Vec<Line> {
+        let mut lines = Vec::new();
+        let trust = self.trust.as_deref().unwrap_or("nobody");
+        let (tone, verdict) = match self.exit_code() {
+            ExitCode::Success => (Tone::Good, "verified"),
+            ExitCode::Inconclusive => (Tone::Caution, "inconclusive"),
+            _ => (Tone::Bad, "FAILED"),
+        };
+        let receipts = self.receipts;
+        push(
+            &mut lines,
+            tone,
+            format!("{verdict}: {receipts} receipts read; trusted: {trust}"),
+        );
+        for artifact in &self.artifacts {
+            render_artifact(&mut lines, artifact);
+        }
+        if !self.findings.is_empty() {
+            push(&mut lines, Tone::Plain, String::new());
+        }
+        for finding in &self.findings {
+            render_finding(&mut lines, finding);
+        }
+        push(&mut lines, Tone::Plain, String::new());
+        for (tone, title, state) in [
+            (Tone::Good, "held:       ", State::Held),
+            (Tone::Bad, "failed:     ", State::Failed),
+            (Tone::Caution, "not checked:", State::NotChecked),
+        ] {
+            let all = self.assurance.list();
+            let names: Vec<&str> = all.iter().filter(|(_, s)| *s == state).map(|(n, _)| *n).collect();
+            if !names.is_empty() {
+                push(&mut lines, tone, format!("{title} {}", names.join(", ")));
+            }
+        }
+        for note in &self.not_checked {
+            push(&mut lines, Tone::Plain, format!("  - {note}"));
+        }
+        lines
+    }
+}
+
+fn render_artifact(lines: &mut Vec<Line>, artifact: &Artifact) {
+    push(lines, Tone::Name, escape(&artifact.path));
+    let at = match &artifact.commit {
+        Some(commit) => format!("at commit {}", &commit[..12.min(commit.len())]),
+        None => "at no commit".to_owned(),
+    };
+    let uncommitted = if artifact.uncommitted {
+        " with uncommitted files"
+    } else {
+        ""
+    };
+    let mut text = format!(
+        "  made by stage `{}` of `{}` {at}{uncommitted}, {}, signed by {} ({})",
+        escape(&artifact.stage),
+        escape(&artifact.pipeline_file),
+        artifact.finished_on,
+        escape(&artifact.signer),
+        &artifact.keyid[..8.min(artifact.keyid.len())],
+    );
+    push(lines, Tone::Plain, std::mem::take(&mut text));
+    for source in artifact.sources.iter().take(MAX_SOURCES) {
+        let digest = &source.digest[..source.digest.len().min(19)];
+        push(
+            lines,
+            Tone::Plain,
+            format!("  from `{}` ({digest}…)", escape(&source.path)),
+        );
+    }
+    if artifact.sources.len() > MAX_SOURCES {
+        let more = artifact.sources.len() - MAX_SOURCES;
+        push(lines, Tone::Plain, format!("  and from {more} more"));
+    }
+}
+
+fn render_finding(lines: &mut Vec<Line>, finding: &Finding) {
+    let (tone, word) = match finding.severity {
+        Severity::Failure => (Tone::Bad, "error"),
+        Severity::Inconclusive => (Tone::Caution, "open"),
+        Severity::Warning => (Tone::Caution, "warning"),
+    };
+    let mut text = format!("{word}[{}]: ", finding.code.as_str());
+    if let Some(file) = &finding.file {
+        text.push_str(&escape(file));
+        if let Some(line) = finding.line {
+            let _ = write!(text, ":{line}");
+        }
+        text.push_str(": ");
+    }
+    text.push_str(&escape(&finding.message));
+    push(lines, tone, text);
+    for (title, value) in [
+        ("expected", &finding.expected),
+        ("found   ", &finding.found),
+        ("receipt ", &finding.receipt),
+        ("help    ", &finding.help),
+    ] {
+        if let Some(value) = value {
+            push(lines, Tone::Plain, format!("  {title} {}", escape(value)));
+        }
+    }
+}
+
+/// Text from a receipt or a file's name cannot move the cursor or begin a line of its own.
+fn escape(text: &str) -> String {
+    text.chars().fold(String::with_capacity(text.len()), |mut out, c| {
+        if c.is_control() {
+            out.extend(c.escape_default());
+        } else {
+            out.push(c);
+        }
+        out
+    })
+}
+
+fn push(lines: &mut Vec<Line>, tone: Tone, text: String) {
+    lines.push(Line { tone, text });
+}

@@ -1,0 +1,344 @@
+//! Where results come from: the pipelines as a commit or the working tree has them, and the raw inputs.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::Request;
+use super::conform::{self, Conformity, Definitions, Files};
+use super::evidence::Evidence;
+use super::places::{self, Place};
+use super::report::{Artifact, Code, Finding, Source, State};
+use super::subjects::{Answer, Question};
+use crate::digest::Digests;
+use crate::git::{CommitTree, Repository};
+use crate::plan::{Plan, StageId};
+use crate::receipt::statement::{Resource, Role};
+use crate::receipt::trust::TrustedKey;
+use crate::tree::Tree as _;
+use crate::verify::What;
+
+/// Compares pipelines with the receipts.
+pub(super) struct Pipelines<'a> {
+    pub(super) request: &'a Request<'a>,
+    pub(super) evidence: &'a Evidence,
+    /// The receipts that the answer rests on.
+    pub(super) basis: &'a [usize],
+    pub(super) answer: &'a Answer,
+}
+
+impl Pipelines<'_> {
+    /// Each pipeline file that the answer rests on, as `revision` has it, must give what the receipts say.
+    pub(super) fn check_at(&self, revision: &str, repository: Result<&Repository, String>) -> (State, Vec<Finding>) {
+        let opened = repository.and_then(|repository| {
+            let commit = repository.resolve_commit(revision).map_err(|error| error.to_string())?;
+            let tree = repository.tree(commit).map_err(|error| error.to_string())?;
+            Ok((commit, tree))
+        });
+        let (commit, tree) = match opened {
+            Ok(opened) => opened,
+            Err(why) => {
+                let finding = Finding::new(
+                    Code::Read,
+                    format!("commit `{revision}` cannot be compared with: {why}"),
+                );
+                return (State::NotChecked, vec![finding]);
+            }
+        };
+        let mut findings = Vec::new();
+        let used = self.pipeline_files(self.basis.iter().copied());
+        // What no file in place rests on counts as well, as far as the commit has it.
+        let trusted = (0..self.evidence.receipts.len()).filter(|index| self.evidence.receipts[*index].signer.is_some());
+        let known = match self.request.what {
+            What::Everything => self.pipeline_files(trusted),
+            _ => BTreeSet::new(),
+        };
+        let in_commit = |file: &Utf8PathBuf| !matches!(tree.kind(file), Ok(None));
+        let files: BTreeSet<Utf8PathBuf> = known.into_iter().filter(in_commit).chain(used).collect();
+        let mut compared = 0;
+        for file in &files {
+            compared += self.check_pipeline_at(file, &tree, &commit.to_string(), &mut findings);
+        }
+        let failed = findings.iter().any(|finding| finding.code == Code::Pipeline);
+        let state = match (failed, compared) {
+            (true, _) => State::Failed,
+            (false, 0) => State::NotChecked,
+            (false, _) => State::Held,
+        };
+        if state == State::NotChecked {
+            let message = format!("no stage of commit {commit} could be compared with a receipt");
+            findings.push(Finding::new(Code::Absent, message));
+        }
+        (state, findings)
+    }
+
+    /// Returns how many stages have a receipt that is of that commit.
+    fn check_pipeline_at(
+        &self,
+        file: &Utf8Path,
+        tree: &CommitTree<'_>,
+        commit: &str,
+        findings: &mut Vec<Finding>,
+    ) -> usize {
+        let fault = |message: String| {
+            Finding::new(Code::Pipeline, message)
+                .file(file)
+                .help("run the pipeline at that commit, then verify again")
+        };
+        let plan = match (self.request.resolve)(tree, file) {
+            Ok(plan) => plan,
+            Err(why) => {
+                findings.push(fault(format!(
+                    "commit {commit} does not have a pipeline that can be resolved: {why}"
+                )));
+                return 0;
+            }
+        };
+        let hash = |path: &Utf8Path| match tree.file_digests(path) {
+            Ok(Some(digests)) => Ok(digests),
+            Ok(None) => Err(format!("the commit has no file `{path}`")),
+            Err(error) => Err(error.to_string()),
+        };
+        let conformity = self.compare(&plan, Files { tree, hash: &hash });
+        for (stage, reason) in &conformity.faults {
+            let name = &plan.stages[stage.index()].name;
+            findings.push(fault(format!("stage `{name}` at commit {commit}: {reason}")));
+        }
+        findings.extend(self.others_in_place(&plan, &conformity).into_iter().map(|path| {
+            let message = format!("is not what `{file}` gives at commit {commit}");
+            Finding::new(Code::Pipeline, message).file(path)
+        }));
+        let written: BTreeSet<&Utf8Path> = outputs_of(&plan).collect();
+        for path in self
+            .asked_outputs(file)
+            .into_iter()
+            .filter(|path| !written.contains(path.as_path()))
+        {
+            // An output of a stage that is no more may stay in place; a file that is asked for by name must be made.
+            let code = match self.request.what {
+                What::Everything => Code::WarnStale,
+                _ => Code::Pipeline,
+            };
+            let message = format!("no stage of `{file}` at commit {commit} writes it");
+            findings.push(Finding::new(code, message).file(path));
+        }
+        conformity
+            .accepted
+            .iter()
+            .filter(|receipts| !receipts.is_empty())
+            .count()
+    }
+
+    /// The outputs in place that rest on the pipeline file `file`, by the names that their receipts give them.
+    fn asked_outputs(&self, file: &Utf8Path) -> BTreeSet<Utf8PathBuf> {
+        let mut outputs = BTreeSet::new();
+        for (path, (maker, digests)) in &self.answer.makers {
+            let statement = &self.evidence.receipts[*maker].statement;
+            if statement.external().pipeline_file != *file || !statement.is_stage_success() {
+                continue;
+            }
+            let hex = digests.sha256.to_hex();
+            match statement.subject_named(path.as_str()) {
+                Some(_) => outputs.extend([path.clone()]),
+                // A copy: its original.
+                None => {
+                    let originals = statement
+                        .subject
+                        .iter()
+                        .filter(|s| s.digest.get("sha256") == Some(&hex));
+                    outputs.extend(originals.map(|subject| Utf8PathBuf::from(&subject.name)));
+                }
+            }
+        }
+        outputs
+    }
+
+    /// Outputs of the plan that are in place with other bytes than the receipts that are of the plan claim.
+    fn others_in_place(&self, plan: &Plan, conformity: &Conformity) -> Vec<Utf8PathBuf> {
+        let mut others = Vec::new();
+        for (stage, accepted) in plan.stages.iter().zip(&conformity.accepted) {
+            for output in stage.outputs.iter().filter(|_| !accepted.is_empty()) {
+                let Some((_, digests)) = self.answer.makers.get(&output.path) else {
+                    continue;
+                };
+                let hex = digests.sha256.to_hex();
+                let claims = accepted.iter().any(|index| {
+                    let subject = self.evidence.receipts[*index]
+                        .statement
+                        .subject_named(output.path.as_str());
+                    subject.is_some_and(|subject| subject.digest.get("sha256") == Some(&hex))
+                });
+                if !claims {
+                    others.push(output.path.clone());
+                }
+            }
+        }
+        others
+    }
+
+    /// The same comparison with the files as they are now: only a warning.
+    pub(super) fn check_working_tree(&self) -> Vec<Finding> {
+        let workspace = self.request.workspace;
+        let sources = self.sources_of_basis();
+        let places = RefCell::new(places::look(workspace, sources.into_iter().collect()));
+        let hash = |path: &Utf8Path| -> Result<Digests, String> {
+            let mut places = places.borrow_mut();
+            let place = places
+                .entry(path.to_owned())
+                .or_insert_with(|| places::look_at(workspace, path));
+            match place {
+                Place::File(digests) => Ok(*digests),
+                Place::Absent => Err(format!("`{path}` is not here")),
+                Place::Refused(why) => Err(format!("`{path}` {why}")),
+                Place::Unreadable(why) => Err(format!("`{path}` cannot be read: {why}")),
+            }
+        };
+        let mut findings = Vec::new();
+        let stale = |file: &Utf8Path, message: String| {
+            Finding::new(Code::WarnStale, message)
+                .file(file)
+                .help("`madmall plan` says what would run now, and why")
+        };
+        for file in self.pipeline_files(self.basis.iter().copied()) {
+            let plan = match (self.request.resolve)(workspace, &file) {
+                Ok(plan) => plan,
+                Err(why) => {
+                    findings.push(stale(&file, format!("cannot be resolved as it is now: {why}")));
+                    continue;
+                }
+            };
+            let files = Files {
+                tree: workspace,
+                hash: &hash,
+            };
+            for (stage, reason) in self.compare(&plan, files).faults {
+                let name = &plan.stages[stage.index()].name;
+                findings.push(stale(&file, format!("stage `{name}` as it is now: {reason}")));
+            }
+        }
+        findings
+    }
+
+    /// Compares the stages that are asked about: all, or those that made what is asked for and what they rest on.
+    fn compare(&self, plan: &Plan, files: Files<'_>) -> Conformity {
+        let definitions = Definitions::of(self.evidence);
+        let selected = match self.request.what {
+            What::Everything => None,
+            _ => Some(self.stages_asked_for(plan)),
+        };
+        let is_selected = |id: StageId| selected.as_ref().is_none_or(|selected| selected.contains(&id));
+        conform::compare(plan, files, self.evidence, &definitions, &is_selected)
+    }
+
+    /// The stages that write what is asked for, and those before them.
+    fn stages_asked_for(&self, plan: &Plan) -> BTreeSet<StageId> {
+        let asked = self.asked_outputs(&plan.pipeline_file);
+        let mut selected = BTreeSet::new();
+        // A stage stands after those that it reads from: going backwards, each is reached after all that read from it.
+        for (index, stage) in plan.stages.iter().enumerate().rev() {
+            let writes = stage.outputs.iter().any(|output| asked.contains(&output.path));
+            let id = StageId::new(index);
+            if writes || selected.contains(&id) {
+                selected.insert(id);
+                selected.extend(stage.reads_from());
+            }
+        }
+        selected
+    }
+
+    fn pipeline_files(&self, receipts: impl Iterator<Item = usize>) -> BTreeSet<Utf8PathBuf> {
+        let file = |index: usize| self.evidence.receipts[index].statement.external().pipeline_file.clone();
+        receipts.map(|index| Utf8PathBuf::from(file(index))).collect()
+    }
+
+    /// The files that stand as sources in the receipts that the answer rests on.
+    fn sources_of_basis(&self) -> BTreeSet<Utf8PathBuf> {
+        let receipts = self.basis.iter().map(|index| &self.evidence.receipts[*index]);
+        receipts
+            .flat_map(|receipt| receipt.statement.dependencies())
+            .filter(|dependency| match dependency.role() {
+                Role::Member { .. } => true,
+                Role::Input { receipt: None, .. } => dependency.digest.contains_key("sha256"),
+                _ => false,
+            })
+            .map(|dependency| Utf8PathBuf::from(&dependency.name))
+            .collect()
+    }
+}
+
+fn outputs_of(plan: &Plan) -> impl Iterator<Item = &Utf8Path> {
+    plan.stages
+        .iter()
+        .flat_map(|stage| stage.outputs.iter().map(|output| output.path.as_path()))
+}
+
+/// The verdict on each final artifact that is in place: of everything, those that no other one was made from.
+pub(super) fn artifacts(
+    evidence: &Evidence,
+    answer: &Answer,
+    trusted: &[TrustedKey],
+    question: &Question<'_>,
+) -> Vec<Artifact> {
+    let asked_for_all = question.named.is_none() && question.chosen.is_none();
+    let makers: BTreeSet<usize> = answer.makers.values().map(|(maker, _)| *maker).collect();
+    let mut consumed: BTreeSet<(&str, &str)> = BTreeSet::new();
+    for dependency in makers
+        .iter()
+        .flat_map(|index| evidence.receipts[*index].statement.dependencies())
+    {
+        if let Role::Input { receipt: Some(id), .. } = dependency.role() {
+            consumed.insert((id, &dependency.name));
+        }
+    }
+    let mut sources: BTreeMap<usize, Vec<Source>> = BTreeMap::new();
+    let mut artifacts = Vec::new();
+    for (path, (maker, digests)) in &answer.makers {
+        let receipt = &evidence.receipts[*maker];
+        let id = receipt.id.to_string();
+        let is_final = !consumed.contains(&(id.as_str(), path.as_str()));
+        let is_shown = !asked_for_all || (is_final && receipt.statement.is_stage_success());
+        let Some((stage, _)) = receipt.statement.stage().filter(|_| is_shown) else {
+            continue;
+        };
+        let made = &receipt.statement.internal().made;
+        artifacts.push(Artifact {
+            path: path.to_string(),
+            sha256: digests.sha256.to_string(),
+            receipt: id,
+            stage: stage.name.clone(),
+            pipeline_file: receipt.statement.external().pipeline_file.clone(),
+            run: receipt.statement.metadata().invocation_id.clone(),
+            commit: made.commit.clone(),
+            uncommitted: !made.differs.is_empty(),
+            finished_on: receipt.statement.metadata().finished_on.clone(),
+            signer: super::signer_name(trusted, receipt.signer),
+            keyid: receipt.keyid.to_string(),
+            sources: sources
+                .entry(*maker)
+                .or_insert_with(|| raw_inputs(evidence, *maker))
+                .clone(),
+        });
+    }
+    artifacts
+}
+
+/// Everything that nothing recorded made, of a receipt and all it rests on.
+fn raw_inputs(evidence: &Evidence, receipt: usize) -> Vec<Source> {
+    let source = |dependency: &Resource| match dependency.role() {
+        Role::Input { receipt: None, .. } => {
+            let (algorithm, hex) = dependency.digest.iter().next_back()?;
+            Some(Source {
+                path: dependency.name.clone(),
+                digest: format!("{algorithm}:{hex}"),
+            })
+        }
+        _ => None,
+    };
+    let chain = evidence.with_ancestors([receipt]);
+    let dependencies = chain
+        .iter()
+        .flat_map(|index| evidence.receipts[*index].statement.dependencies());
+    let sources: BTreeSet<Source> = dependencies.filter_map(source).collect();
+    sources.into_iter().collect()
+}

@@ -1,0 +1,159 @@
+//! Do the files in place have the bytes that receipts claim?
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::evidence::{Claim, Evidence};
+use super::places::Place;
+use super::report::{Code, Finding, Severity};
+use crate::digest::Digests;
+use crate::receipt::statement::Role;
+
+/// Which files and receipts are asked about.
+pub(super) struct Question<'a> {
+    /// The files to compare, with what receipts claim about each (the latest last).
+    pub(super) claims: BTreeMap<Utf8PathBuf, Vec<Claim>>,
+    /// If receipts were asked for, only these can answer.
+    pub(super) chosen: Option<BTreeSet<usize>>,
+    /// The file that was asked for by name, which must then be here.
+    pub(super) named: Option<&'a Utf8Path>,
+    pub(super) key_severity: Severity,
+    /// With nobody trusted there is one finding that says so, not one a file.
+    pub(super) trusts_nobody: bool,
+}
+
+/// What comparing gave.
+#[derive(Default)]
+pub(super) struct Answer {
+    /// The files whose bytes a trusted receipt claims, and that receipt.
+    pub(super) makers: BTreeMap<Utf8PathBuf, (usize, Digests)>,
+    /// Foreign receipts that findings name.
+    pub(super) blamed: BTreeSet<usize>,
+    pub(super) findings: Vec<Finding>,
+    pub(super) not_checked: Vec<String>,
+}
+
+impl Question<'_> {
+    /// Compares every file asked about.
+    pub(super) fn answer(&self, evidence: &Evidence, places: &BTreeMap<Utf8PathBuf, Place>) -> Answer {
+        let mut answer = Answer::default();
+        for (path, claims) in &self.claims {
+            match places.get(path) {
+                None | Some(Place::Absent) => self.absent(path, claims, evidence, &mut answer),
+                Some(Place::Refused(why)) => {
+                    let finding = Finding::new(Code::File, *why).file(path);
+                    answer
+                        .findings
+                        .push(finding.help("put the file back, or run the pipeline again"));
+                }
+                Some(Place::Unreadable(why)) => {
+                    let finding = Finding::new(Code::Read, format!("cannot be read: {why}"));
+                    answer.findings.push(finding.file(path));
+                }
+                Some(Place::File(found)) => self.compare(path, *found, claims, evidence, &mut answer),
+            }
+        }
+        answer
+    }
+
+    fn absent(&self, path: &Utf8Path, claims: &[Claim], evidence: &Evidence, answer: &mut Answer) {
+        if self.named == Some(path) {
+            let finding = Finding::new(Code::Absent, "is not here, so its bytes cannot be compared").file(path);
+            answer.findings.push(finding);
+        }
+        // A log may be thrown away at any time; that it is gone is no news.
+        if !claims.iter().all(|claim| is_log(evidence, claim, path)) {
+            answer.not_checked.push(format!("`{path}` is not here"));
+        }
+    }
+
+    fn compare(&self, path: &Utf8Path, found: Digests, claims: &[Claim], evidence: &Evidence, answer: &mut Answer) {
+        let is_trusted = |claim: &&Claim| evidence.receipts[claim.receipt].signer.is_some();
+        let trusted: Vec<&Claim> = claims.iter().filter(is_trusted).collect();
+        let is_chosen = |claim: &Claim| {
+            self.chosen
+                .as_ref()
+                .is_none_or(|chosen| chosen.contains(&claim.receipt))
+        };
+        let matching = |claim: &&&Claim| claim.digests == found;
+        let maker = trusted.iter().rfind(|claim| matching(claim) && is_chosen(claim));
+        if let Some(maker) = maker {
+            answer.makers.insert(path.to_owned(), (maker.receipt, found));
+            let latest = trusted.last().filter(|latest| latest.digests != found);
+            if let Some(latest) = latest {
+                answer.findings.push(older(path, maker, latest, evidence));
+            }
+            return;
+        }
+        // What was asked for is about other bytes than are here; does any other trusted receipt claim those?
+        if let Some(other) = trusted.iter().rfind(matching) {
+            let other = &evidence.receipts[other.receipt];
+            let message = "is here as another receipt made it, so the one asked for cannot be compared";
+            answer
+                .findings
+                .push(Finding::new(Code::WarnOlder, message).file(path).receipt(&other.id));
+            answer.not_checked.push(format!("`{path}` is here with other bytes"));
+            return;
+        }
+        if trusted.is_empty() {
+            self.untrusted(path, claims, evidence, answer);
+            return;
+        }
+        let claim = trusted.iter().rfind(|claim| is_chosen(claim));
+        if let Some(claim) = claim.or(trusted.last()) {
+            answer.findings.push(changed(path, claim, found, evidence));
+        }
+    }
+
+    fn untrusted(&self, path: &Utf8Path, claims: &[Claim], evidence: &Evidence, answer: &mut Answer) {
+        answer
+            .not_checked
+            .push(format!("`{path}`: no trusted receipt is about it"));
+        let Some(claim) = claims.last().filter(|_| !self.trusts_nobody) else {
+            return;
+        };
+        answer.blamed.extend(claims.iter().map(|claim| claim.receipt));
+        let receipt = &evidence.receipts[claim.receipt];
+        let finding = Finding::new(Code::Key, "only receipts by keys that are not trusted claim it")
+            .severity(self.key_severity)
+            .file(path)
+            .receipt(&receipt.id)
+            .differs("a trusted key", format!("key {}", receipt.keyid))
+            .help("if you know whose key that is, name it with `--trust`, or run the pipeline yourself");
+        answer.findings.push(finding);
+    }
+}
+
+fn older(path: &Utf8Path, maker: &Claim, latest: &Claim, evidence: &Evidence) -> Finding {
+    let latest_receipt = &evidence.receipts[latest.receipt];
+    let message = format!(
+        "is as a trusted receipt says, but a later one (run {}) claims other bytes",
+        latest_receipt.statement.metadata().invocation_id
+    );
+    Finding::new(Code::WarnOlder, message)
+        .file(path)
+        .receipt(&evidence.receipts[maker.receipt].id)
+        .differs(latest.digests.sha256.to_string(), maker.digests.sha256.to_string())
+}
+
+fn changed(path: &Utf8Path, claim: &Claim, found: Digests, evidence: &Evidence) -> Finding {
+    let receipt = &evidence.receipts[claim.receipt];
+    let message = "was changed: no trusted receipt claims the bytes that are here";
+    // Both digests must fit; name the one that does not.
+    let (expected, found) = if claim.digests.sha256 == found.sha256 {
+        (claim.digests.blake3.to_string(), found.blake3.to_string())
+    } else {
+        (claim.digests.sha256.to_string(), found.sha256.to_string())
+    };
+    Finding::new(Code::Digest, message)
+        .file(path)
+        .receipt(&receipt.id)
+        .differs(expected, found)
+        .help("run the pipeline again to put back what the receipt names, and ask who changed it")
+}
+
+fn is_log(evidence: &Evidence, claim: &Claim, path: &Utf8Path) -> bool {
+    let subject = evidence.receipts[claim.receipt].statement.subject_named(path.as_str());
+    subject.is_some_and(|subject| matches!(subject.role(), Role::Log { .. }))
+}

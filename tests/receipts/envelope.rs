@@ -1,0 +1,224 @@
+//! One spelling: what is read is what was written, byte for byte.
+
+use madmall::digest::Digests;
+use madmall::receipt::envelope::{Envelope, EnvelopeError};
+use madmall::receipt::run_file::{RunFile, split_lines};
+use madmall::receipt::statement::{Made, Repository, Resource, Role, Statement};
+use proptest::prelude::{ProptestConfig, any, prop_assert_eq, proptest};
+
+use super::world::{World, key, signed};
+
+fn run_file() -> RunFile {
+    World::new().run("run-1", "2026-11-23T09:15:00Z", &key(1))
+}
+
+#[test]
+fn what_was_signed_reads_back_and_verifies_with_its_key_alone() {
+    let file = run_file();
+    assert_eq!(RunFile::parse(&file.to_bytes()).expect("its own spelling"), file);
+    file.verify_signatures(&key(1).public()).expect("its own key");
+    assert!(file.verify_signatures(&key(2).public()).is_err());
+    assert_eq!(file.run_id(), "run-1");
+}
+
+#[test]
+fn an_envelope_that_names_another_key_than_the_one_that_signed_is_refused() {
+    let line = run_file().receipts()[0].envelope.to_line();
+    let (own, other) = (key(1).public().keyid(), key(2).public().keyid());
+    let line = line.replace(&own.to_string(), &other.to_string());
+    let envelope = Envelope::parse(line.as_bytes()).expect("still an envelope");
+    let error = envelope
+        .verify_signature(&key(1).public())
+        .expect_err("must be refused");
+    assert!(matches!(error, EnvelopeError::KeyId { .. }));
+}
+
+#[test]
+fn other_spellings_of_the_same_envelope_are_refused() {
+    let line = run_file().receipts()[0].envelope.to_line();
+    for other in [
+        line.replace(r#"{"payload""#, r#"{ "payload""#),
+        line.replace(r#""payloadType""#, r#""payload\u0054ype""#),
+        line.replace(r#"}]}"#, r#"},{"keyid":"","sig":""}]}"#),
+        line.replace(r#"}]}"#, r#"}],"x":1}"#),
+        line.replace("==\"", "\""),
+        format!("{line}\n"),
+        format!(" {line}"),
+        line.replace("in-toto+json", "in-toto+jso"),
+    ] {
+        assert_ne!(other, line);
+        assert!(Envelope::parse(other.as_bytes()).is_err(), "{other}");
+    }
+}
+
+#[test]
+fn other_spellings_of_the_same_statement_are_refused() {
+    let payload = run_file().receipts()[0].envelope.payload().to_vec();
+    let text = String::from_utf8(payload).expect("UTF-8");
+    assert!(Statement::parse(text.as_bytes()).is_ok());
+    let second = |from: &str, to: &str| text.replacen(from, to, 1);
+    for other in [
+        second(r#""stage":{"command""#, r#""stage": {"command""#),
+        second(r#""purpose":"research""#, r#""purpose":null"#),
+        second(r#""purpose":"research""#, r#""purpose":"research","purpose":"care""#),
+        second(r#""purpose":"research""#, r#""purpose":"research","reason":"x""#),
+        second(r#""purpose":"research""#, r#""purpose":1.5"#),
+        second(
+            r#""_type":"https://in-toto.io/Statement/v1""#,
+            r#""_type":"https://in-toto.io/Statement/v0.1""#,
+        ),
+        second("urn:madmall:stage:v1", "urn:madmall:stage:v2"),
+        second("urn:madmall:builder:local", "urn:madmall:builder:other"),
+        second("2026-11-23T09:15:00Z", "2026-11-23T09:15:00.0Z"),
+        second("2026-11-23T09:15:00Z", "2026-13-23T09:15:00Z"),
+        second(r#""number":"0.5""#, r#""number":"0.50""#),
+        second(r#""invocationId":"run-1""#, r#""invocationId":"../run""#),
+    ] {
+        assert_ne!(other, text);
+        assert!(Statement::parse(other.as_bytes()).is_err(), "{other}");
+    }
+}
+
+#[test]
+fn a_statement_whose_parts_do_not_go_together_is_never_signed() {
+    let statement = run_file().receipts()[0].statement.clone();
+    let digests = Digests::of(b"x");
+    let output = || Role::Output {
+        output: "out".to_owned(),
+        stage: None,
+    };
+    type Change<'a> = &'a dyn Fn(&mut Statement);
+    let broken: [(&str, Change<'_>); 10] = [
+        ("no subject", &|s| s.subject.clear()),
+        ("a second subject", &|s| {
+            s.subject.push(Resource::file("z", &digests, output()))
+        }),
+        ("a path that leaves", &|s| s.subject[0].name = "../mid.txt".to_owned()),
+        ("an absolute path", &|s| s.subject[0].name = "/mid.txt".to_owned()),
+        ("one digest of two", &|s| drop(s.subject[0].digest.remove("blake3"))),
+        ("an unknown digest", &|s| {
+            s.subject[0].digest.insert("md5".to_owned(), "00".to_owned());
+        }),
+        ("an upper-case digest", &|s| {
+            let digest = s.subject[0].digest.get_mut("sha256").expect("it is there");
+            *digest = digest.to_uppercase();
+        }),
+        ("dependencies out of order", &|s| {
+            s.predicate.build_definition.resolved_dependencies.reverse();
+        }),
+        ("a commit that is no dependency", &|s| {
+            s.predicate.build_definition.internal_parameters.madmall.made = Made {
+                commit: Some("0".repeat(40)),
+                differs: Vec::new(),
+                repository: Repository::Git,
+            };
+        }),
+        ("a difference without a commit", &|s| {
+            let made = &mut s.predicate.build_definition.internal_parameters.madmall.made;
+            made.differs.push("in.txt".to_owned());
+        }),
+    ];
+    for (what, change) in broken {
+        let mut changed = statement.clone();
+        change(&mut changed);
+        assert!(changed.to_payload().is_err(), "{what}");
+    }
+}
+
+#[test]
+fn a_folder_as_input_is_tied_to_each_of_its_files() {
+    use madmall::listing::{ListedFile, listing_digests};
+    let mut statement = run_file().receipts()[0].statement.clone();
+    let digests = Digests::of(b"1");
+    let files = [ListedFile {
+        path: "d/1".into(),
+        executable: true,
+        digests,
+    }];
+    let listing = listing_digests(&files).expect("a listing");
+    let dependencies = &mut statement.predicate.build_definition.resolved_dependencies;
+    let folder = Role::Input {
+        input: "folder".to_owned(),
+        receipt: None,
+    };
+    let member = |executable| Role::Member {
+        executable,
+        input: "folder".to_owned(),
+    };
+    dependencies.push(Resource::tree("d", &listing, folder));
+    dependencies.push(Resource::file("d/1", &digests, member(true)));
+    let statement = Statement::new(statement.subject, statement.predicate);
+    assert!(statement.to_payload().is_ok());
+    let mut other = statement.clone();
+    let last = other.predicate.build_definition.resolved_dependencies.last_mut();
+    last.expect("the member").annotations.madmall = member(false);
+    assert!(other.to_payload().is_err());
+}
+
+#[test]
+fn a_run_file_with_lines_missing_or_moved_is_refused() {
+    let file = run_file();
+    let text = String::from_utf8(file.to_bytes()).expect("UTF-8");
+    let lines: Vec<&str> = text.split_inclusive('\n').collect();
+    let [a, b, run] = lines[..] else { panic!("three lines") };
+    for (other, part) in [
+        (String::new(), "empty"),
+        (format!("{a}{b}"), "last receipt"),
+        (format!("{a}{run}{b}"), "last receipt"),
+        (format!("{a}{a}{b}{run}"), "twice"),
+        (format!("{a}\n{b}{run}"), "empty"),
+        (format!("{text}\n"), "empty"),
+        (text.trim_end().to_owned(), "no line break"),
+        (format!("{run}{run}"), "not the last"),
+    ] {
+        let error = RunFile::parse(other.as_bytes())
+            .expect_err("must be refused")
+            .to_string();
+        assert!(error.contains(part), "{error}");
+    }
+    let stranger = World::new().run("run-2", "2026-11-23T09:15:00Z", &key(1));
+    let stranger = String::from_utf8(stranger.to_bytes()).expect("UTF-8");
+    let first = stranger.split_inclusive('\n').next().expect("a line");
+    let error = RunFile::parse(format!("{first}{text}").as_bytes()).expect_err("must be refused");
+    assert!(error.to_string().contains("another run"), "{error}");
+}
+
+#[test]
+fn the_same_receipt_by_two_keys_has_one_id() {
+    let file = run_file();
+    let statement = &file.receipts()[0].statement;
+    assert_eq!(signed(statement, &key(1)).id, signed(statement, &key(2)).id);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_bytes_are_read_or_refused_without_panic(bytes: Vec<u8>) {
+        if let Ok(envelope) = Envelope::parse(&bytes) {
+            prop_assert_eq!(envelope.to_line().into_bytes(), bytes.clone());
+        }
+        let _ = Statement::parse(&bytes);
+        let _ = RunFile::parse(&bytes);
+        let _ = split_lines(&bytes);
+    }
+
+    #[test]
+    fn damaged_receipts_are_read_back_as_they_are_or_refused(
+        at in any::<proptest::sample::Index>(), byte: u8, cut in any::<proptest::sample::Index>(),
+    ) {
+        let line = run_file().receipts()[0].envelope.to_line().into_bytes();
+        let mut changed = line.clone();
+        changed[at.index(line.len())] = byte;
+        if let Ok(envelope) = Envelope::parse(&changed) {
+            prop_assert_eq!(envelope.to_line().into_bytes(), changed);
+        }
+        assert!(Envelope::parse(&line[..cut.index(line.len())]).is_err());
+        let payload = run_file().receipts()[0].envelope.payload().to_vec();
+        let mut changed = payload.clone();
+        changed[at.index(payload.len())] = byte;
+        if let Ok(statement) = Statement::parse(&changed) {
+            prop_assert_eq!(statement.to_payload().expect("it was read"), changed);
+        }
+    }
+}
