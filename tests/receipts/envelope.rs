@@ -6,7 +6,7 @@ use madmall::receipt::run_file::{RunFile, split_lines};
 use madmall::receipt::statement::{Made, Repository, Resource, Role, Statement};
 use proptest::prelude::{ProptestConfig, any, prop_assert_eq, proptest};
 
-use super::world::{World, key, signed};
+use super::world::{World, key, run_statement, signed};
 
 fn run_file() -> RunFile {
     World::new().run("run-1", "2026-11-23T09:15:00Z", &key(1))
@@ -176,6 +176,15 @@ fn a_run_file_with_lines_missing_or_moved_is_refused() {
             .to_string();
         assert!(error.contains(part), "{error}");
     }
+    // A run's receipt that names the first stage only.
+    let [first, _, whole] = file.receipts() else {
+        panic!("three receipts")
+    };
+    let made = whole.statement.internal().made.clone();
+    let part = run_statement(std::slice::from_ref(first), made, "run-1", "2026-11-23T09:15:00Z");
+    let part = signed(&part, &key(1)).envelope.to_line() + "\n";
+    let error = RunFile::parse(format!("{a}{b}{part}").as_bytes()).expect_err("must be refused");
+    assert!(error.to_string().contains("does not name"), "{error}");
     let stranger = World::new().run("run-2", "2026-11-23T09:15:00Z", &key(1));
     let stranger = String::from_utf8(stranger.to_bytes()).expect("UTF-8");
     let first = stranger.split_inclusive('\n').next().expect("a line");

@@ -134,6 +134,15 @@ fn receipts_of_strangers_on_which_nothing_rests_are_only_listed() {
 }
 
 #[test]
+fn a_strangers_run_that_is_asked_for_is_e_key_though_ones_own_claims_the_same() {
+    let world = World::after_a_run();
+    world.run("run-2", "2026-11-23T10:15:00Z", &key(2));
+    let report = world.verify(What::Run("run-2".to_owned()));
+    assert!(codes(&report).0.contains(&"E-KEY"), "{}", report.render());
+    assert_eq!(report.exit_code().number(), 6);
+}
+
+#[test]
 fn a_later_trusted_receipt_with_other_bytes_is_w_older() {
     let world = World::after_a_run();
     world.write("out.txt", "newer");
