@@ -93,9 +93,9 @@ impl<R: Read + Seek> ArrowFile<R> {
         let mut bytes = vec![0; length];
         self.reader.read_exact(&mut bytes)?;
         let metadata = usize::try_from(metadata).map_err(|_| malformed("a batch is too large"))?;
-        let decoder = &self.decoder;
+        let (decoder, schema) = (&self.decoder, &self.schema);
         guarded(|| {
-            check_message(&bytes[..metadata], body)?;
+            check_message(&bytes[..metadata], body, schema)?;
             decoder
                 .read_record_batch(&block, &bytes.into())
                 .map_err(|error| malformed(format!("a batch is broken: {error}")))
@@ -173,7 +173,7 @@ fn check_block(block: &Block, size: u64) -> Result<(), EnvelopeError> {
 }
 
 /// Every length that the batch's header claims must fit the body that is there.
-fn check_message(metadata: &[u8], body: u64) -> Result<(), EnvelopeError> {
+fn check_message(metadata: &[u8], body: u64, schema: &Schema) -> Result<(), EnvelopeError> {
     // The reader would take the older form without the marker too, at another offset; nobody writes it to files now.
     if metadata[..4] != [0xff; 4] {
         return Err(malformed("a batch does not begin as one"));
@@ -196,10 +196,23 @@ fn check_message(metadata: &[u8], body: u64) -> Result<(), EnvelopeError> {
             return Err(malformed("a column of a batch has an impossible length"));
         }
     }
-    for buffer in batch.buffers().iter().flatten() {
+    // Of what width are the items of each buffer: a bitmap of what is there, then offsets and bytes, or numbers.
+    let widths = schema.fields().iter().flat_map(|field| match field.data_type() {
+        DataType::Utf8 => [1, 4, 1].as_slice(),
+        _ => &[1, 8],
+    });
+    let widths: Vec<i64> = widths.copied().collect();
+    let buffers = batch.buffers().ok_or_else(|| malformed("a batch has no buffers"))?;
+    if buffers.len() != widths.len() {
+        return Err(malformed("a batch has other buffers than its columns need"));
+    }
+    for (buffer, width) in buffers.iter().zip(widths) {
         let end = buffer.offset().checked_add(buffer.length());
         if !within(buffer.offset()) || !within(buffer.length()) || !end.is_some_and(within) {
             return Err(malformed("a buffer of a batch does not lie in it"));
+        }
+        if buffer.length() % width != 0 {
+            return Err(malformed("a buffer of a batch does not hold whole values"));
         }
     }
     Ok(())
