@@ -84,6 +84,7 @@ fn a_statement_whose_parts_do_not_go_together_is_never_signed() {
     let statement = run_file().receipts()[0].statement.clone();
     let digests = Digests::of(b"x");
     let output = || Role::Output {
+        executable: false,
         output: "out".to_owned(),
         stage: None,
     };

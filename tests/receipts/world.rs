@@ -42,6 +42,7 @@ pub(crate) fn key(seed: u8) -> SigningKey {
 pub(crate) fn stage_statement(claimed: Claimed) -> Statement {
     let (path, digests) = claimed.output;
     let role = Role::Output {
+        executable: false,
         output: "out".to_owned(),
         stage: None,
     };
@@ -196,6 +197,7 @@ pub(crate) fn resolve(tree: &dyn Tree, file: &Utf8Path) -> Result<Plan, String> 
         definition_files: vec![DefinitionFile {
             path: file.to_owned(),
             digests,
+            size: 0,
         }],
         stages: vec![stage("a", from_file, "mid.txt"), stage("b", from_a, "out.txt")],
     })
