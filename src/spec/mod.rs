@@ -1,6 +1,6 @@
 //! Pipelines and stage definitions as they are written: YAML with places.
 //!
-//! [`parse`] reads any YAML into a tree of [`Node`]s that know where they stand; [`check`] makes a [`PipelineSpec`] or a
+//! [`parse()`] reads any YAML into a tree of [`Node`]s that know where they stand; [`check`] makes a [`PipelineSpec`] or a
 //! [`Definition`] of it and reports everything that is wrong with its shape. What the names in it mean is found out by
 //! [`crate::plan::resolve`].
 

@@ -39,11 +39,10 @@ pub(super) fn check(
                         raw_files.entry(file).or_insert(at);
                     }
                 }
+                // What one ingest has let through may be read by anybody, and by another ingest.
+                Some(Found::Output(output)) if is_ingest(output.0) => {}
                 Some(Found::Output(output)) => {
-                    // What one ingest has let through may be read by anybody, and by another ingest.
-                    if !is_ingest(output.0) {
-                        raw_outputs.entry(*output).or_insert(at);
-                    }
+                    raw_outputs.entry(*output).or_insert(at);
                 }
             }
         }

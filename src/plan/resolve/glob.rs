@@ -10,6 +10,9 @@ use super::paths;
 /// `{a,b}{c,d}` is four patterns; more than this are refused.
 const MOST_ALTERNATIVES: usize = 256;
 
+/// What is wrong with a pattern, and what to do.
+type PatternFault = (String, &'static str);
+
 /// A pattern.
 pub(super) struct Glob {
     alternatives: Vec<Alternative>,
@@ -63,7 +66,7 @@ impl Glob {
 }
 
 impl Alternative {
-    fn parse(path: &Utf8Path) -> Result<Self, (String, &'static str)> {
+    fn parse(path: &Utf8Path) -> Result<Self, PatternFault> {
         let mut names = Vec::new();
         for name in path.as_str().split('/') {
             names.push(Name::parse(name)?);
@@ -84,7 +87,7 @@ impl Alternative {
 }
 
 impl Name {
-    fn parse(name: &str) -> Result<Self, (String, &'static str)> {
+    fn parse(name: &str) -> Result<Self, PatternFault> {
         if name == "**" {
             return Ok(Self::Any);
         }
@@ -143,7 +146,7 @@ fn finds(pattern: &[Name], names: &[&str]) -> bool {
 }
 
 /// `a{b,c}d` as `abd` and `acd`.
-fn braces(text: &str) -> Result<Vec<String>, (String, &'static str)> {
+fn braces(text: &str) -> Result<Vec<String>, PatternFault> {
     let mut done = Vec::new();
     let mut open = vec![text.to_owned()];
     while let Some(text) = open.pop() {
@@ -165,8 +168,11 @@ fn braces(text: &str) -> Result<Vec<String>, (String, &'static str)> {
     Ok(done)
 }
 
+/// A `{`, its commas and its `}`, as places in a text.
+type Brace = (usize, Vec<usize>, usize);
+
 /// Where the first `{` is, the commas that belong to it, and its `}`.
-fn first_brace(text: &str) -> Result<Option<(usize, Vec<usize>, usize)>, (String, &'static str)> {
+fn first_brace(text: &str) -> Result<Option<Brace>, PatternFault> {
     let mut start = None;
     let mut commas = Vec::new();
     let mut depth = 0_usize;

@@ -1,6 +1,7 @@
 //! The order in which stages can run, and the cycles that leave none.
 
 use std::cmp::Reverse;
+use std::collections::hash_map::Entry;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 
 use petgraph::algo::kosaraju_scc;
@@ -65,8 +66,8 @@ fn shortest(graph: &DiGraph<(), ()>, start: NodeIndex, is_in: impl Fn(NodeIndex)
         let mut next: Vec<NodeIndex> = graph.neighbors(node).filter(|next| is_in(*next)).collect();
         next.sort_unstable();
         for next in next {
-            if !came_from.contains_key(&next) {
-                came_from.insert(next, node);
+            if let Entry::Vacant(unseen) = came_from.entry(next) {
+                unseen.insert(node);
                 if next == start {
                     break 'search;
                 }

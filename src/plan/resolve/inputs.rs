@@ -14,7 +14,7 @@ use crate::spec::{PipelineSpec, Text, is_name};
 use crate::tree::{EntryKind, Tree};
 
 /// Looking for the nearest name takes time; after so many there is no more of that advice.
-const MOST_ADVICE: usize = 100;
+const MOST_ADVICE: usize = 30;
 
 /// Where an input comes from; stages and outputs are counted as written.
 #[derive(Clone, Debug, PartialEq, Eq)]

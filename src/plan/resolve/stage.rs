@@ -286,6 +286,7 @@ impl Drafting<'_, '_> {
     }
 }
 
+#[derive(Clone, Copy)]
 enum Program<'t> {
     Argv(&'t [Text]),
     Run(&'t Text),
