@@ -209,7 +209,7 @@ fn an_interrupt_ends_the_program_and_the_next_run_goes_on() {
         .status()
         .expect("kill runs");
     assert!(status.success());
-    let ran = Ran::of(child.wait_with_output().expect("ends"))
+    let ran = Ran::of(&child.wait_with_output().expect("ends"))
         .code(130)
         .says("interrupted");
     assert!(began.elapsed() < Duration::from_secs(20), "{}", ran.err);
@@ -241,7 +241,7 @@ fn a_second_run_waits_for_the_first_and_finds_the_work_done() {
     let children = [spawn(), spawn()];
     let ran: Vec<Ran> = children
         .into_iter()
-        .map(|child| Ran::of(child.wait_with_output().expect("ends")).success())
+        .map(|child| Ran::of(&child.wait_with_output().expect("ends")).success())
         .collect();
     assert_eq!(space.trace(), "a\n");
     assert_eq!(

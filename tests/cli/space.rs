@@ -9,7 +9,7 @@ use std::process::{Command, Output};
 use camino::{Utf8Path, Utf8PathBuf};
 
 /// A workspace of its own, with a key of its own.
-pub struct Space {
+pub(crate) struct Space {
     _folder: tempfile::TempDir,
     base: Utf8PathBuf,
     environment: BTreeMap<String, String>,
@@ -17,7 +17,7 @@ pub struct Space {
 
 impl Space {
     /// An empty workspace. Its path has a space in it, as users' paths have.
-    pub fn empty() -> Self {
+    pub(crate) fn empty() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let base = Utf8PathBuf::from_path_buf(folder.path().canonicalize().expect("it exists")).expect("UTF-8");
         fs::create_dir_all(base.join("work space")).expect("made");
@@ -43,7 +43,7 @@ impl Space {
     }
 
     /// A workspace whose `pipeline.yaml` has these stages (and whatever else stands beside them).
-    pub fn with(stages: &str) -> Self {
+    pub(crate) fn with(stages: &str) -> Self {
         let space = Self::empty();
         space.write("madmall.yaml", "");
         space.pipeline(stages);
@@ -51,52 +51,52 @@ impl Space {
     }
 
     /// Writes `pipeline.yaml` anew.
-    pub fn pipeline(&self, stages: &str) {
+    pub(crate) fn pipeline(&self, stages: &str) {
         self.write("pipeline.yaml", format!("version: 1\nname: test\n{stages}\n"));
     }
 
     /// The workspace's folder.
-    pub fn root(&self) -> Utf8PathBuf {
+    pub(crate) fn root(&self) -> Utf8PathBuf {
         self.base.join("work space")
     }
 
     /// A path in the workspace.
-    pub fn path(&self, path: &str) -> Utf8PathBuf {
+    pub(crate) fn path(&self, path: &str) -> Utf8PathBuf {
         self.root().join(path)
     }
 
-    pub fn write(&self, path: &str, bytes: impl AsRef<[u8]>) {
+    pub(crate) fn write(&self, path: &str, bytes: impl AsRef<[u8]>) {
         let path = self.path(path);
         fs::create_dir_all(path.parent().expect("in a folder")).expect("made");
         fs::write(path, bytes).expect("written");
     }
 
-    pub fn read(&self, path: &str) -> String {
+    pub(crate) fn read(&self, path: &str) -> String {
         String::from_utf8(self.bytes(path)).expect("UTF-8")
     }
 
-    pub fn bytes(&self, path: &str) -> Vec<u8> {
+    pub(crate) fn bytes(&self, path: &str) -> Vec<u8> {
         fs::read(self.path(path)).unwrap_or_else(|error| panic!("cannot read {path}: {error}"))
     }
 
-    pub fn remove(&self, path: &str) {
+    pub(crate) fn remove(&self, path: &str) {
         fs::remove_file(self.path(path)).expect("removed");
     }
 
-    pub fn exists(&self, path: &str) -> bool {
+    pub(crate) fn exists(&self, path: &str) -> bool {
         self.path(path).exists()
     }
 
-    pub fn set(&mut self, name: &str, value: &str) {
+    pub(crate) fn set(&mut self, name: &str, value: &str) {
         self.environment.insert(name.to_owned(), value.to_owned());
     }
 
-    pub fn unset(&mut self, name: &str) {
+    pub(crate) fn unset(&mut self, name: &str) {
         self.environment.remove(name);
     }
 
     /// The real binary, ready to be run here.
-    pub fn command<I: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = I>) -> Command {
+    pub(crate) fn command<I: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = I>) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_madmall"));
         command
             .args(arguments)
@@ -107,17 +107,17 @@ impl Space {
     }
 
     /// Runs the real binary.
-    pub fn madmall<I: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = I>) -> Ran {
-        Ran::of(self.command(arguments).output().expect("the binary runs"))
+    pub(crate) fn madmall<I: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = I>) -> Ran {
+        Ran::of(&self.command(arguments).output().expect("the binary runs"))
     }
 
     /// `madmall run pipeline.yaml` with these arguments after it.
-    pub fn run(&self, arguments: &[&str]) -> Ran {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
         self.madmall(["run", "pipeline.yaml"].iter().chain(arguments))
     }
 
     /// What the stages wrote to `$TRACE` since it was last asked.
-    pub fn trace(&self) -> String {
+    pub(crate) fn trace(&self) -> String {
         let path = self.base.join("trace");
         let text = fs::read_to_string(&path).unwrap_or_default();
         let _ = fs::remove_file(path);
@@ -125,7 +125,7 @@ impl Space {
     }
 
     /// Runs git in the workspace.
-    pub fn git(&self, arguments: &[&str]) -> String {
+    pub(crate) fn git(&self, arguments: &[&str]) -> String {
         let output = Command::new("git")
             .args([
                 "-c",
@@ -150,7 +150,7 @@ impl Space {
     }
 
     /// The files of receipts, oldest first, by name.
-    pub fn receipt_files(&self) -> Vec<String> {
+    pub(crate) fn receipt_files(&self) -> Vec<String> {
         let mut names: Vec<String> = files_below(&self.path("runs"))
             .into_iter()
             .filter(|name| name.ends_with(".intoto.jsonl"))
@@ -160,7 +160,7 @@ impl Space {
     }
 
     /// Every file of the workspace with its bytes. The lock's file says who had it last, and is left out.
-    pub fn snapshot(&self) -> BTreeMap<String, Vec<u8>> {
+    pub(crate) fn snapshot(&self) -> BTreeMap<String, Vec<u8>> {
         let root = self.root();
         let read = |path: String| {
             let bytes = fs::read(root.join(&path)).expect("read");
@@ -175,7 +175,7 @@ impl Space {
 
     /// Nothing may have been written since `before`.
     #[track_caller]
-    pub fn is_as(&self, before: &BTreeMap<String, Vec<u8>>) {
+    pub(crate) fn is_as(&self, before: &BTreeMap<String, Vec<u8>>) {
         let now = self.snapshot();
         let names: std::collections::BTreeSet<&String> = before.keys().chain(now.keys()).collect();
         let changed: Vec<_> = names
@@ -187,7 +187,7 @@ impl Space {
 }
 
 /// Paths of all files below a folder, relative to it. `.git` is left out.
-pub fn files_below(folder: &Utf8Path) -> Vec<String> {
+pub(crate) fn files_below(folder: &Utf8Path) -> Vec<String> {
     let mut files = Vec::new();
     let mut folders = vec![PathBuf::from(folder.as_std_path())];
     while let Some(current) = folders.pop() {
@@ -207,14 +207,14 @@ pub fn files_below(folder: &Utf8Path) -> Vec<String> {
 
 /// The binary, after it has run.
 #[derive(Debug)]
-pub struct Ran {
-    pub code: Option<i32>,
-    pub out: String,
-    pub err: String,
+pub(crate) struct Ran {
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 impl Ran {
-    pub fn of(output: Output) -> Self {
+    pub(crate) fn of(output: &Output) -> Self {
         Self {
             code: output.status.code(),
             out: String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -224,19 +224,19 @@ impl Ran {
 
     /// It must have ended with this code.
     #[track_caller]
-    pub fn code(self, code: i32) -> Self {
+    pub(crate) fn code(self, code: i32) -> Self {
         assert_eq!(self.code, Some(code), "\nstdout:\n{}\nstderr:\n{}", self.out, self.err);
         self
     }
 
     #[track_caller]
-    pub fn success(self) -> Self {
+    pub(crate) fn success(self) -> Self {
         self.code(0)
     }
 
     /// Its results or its messages must say this.
     #[track_caller]
-    pub fn says(self, text: &str) -> Self {
+    pub(crate) fn says(self, text: &str) -> Self {
         let found = self.out.contains(text) || self.err.contains(text);
         assert!(
             found,
@@ -247,7 +247,7 @@ impl Ran {
     }
 
     #[track_caller]
-    pub fn says_not(self, text: &str) -> Self {
+    pub(crate) fn says_not(self, text: &str) -> Self {
         let found = self.out.contains(text) || self.err.contains(text);
         assert!(!found, "`{text}` is in\nstdout:\n{}\nstderr:\n{}", self.out, self.err);
         self

@@ -129,7 +129,7 @@ fn a_workspace_is_found_from_a_folder_inside_it() {
     std::fs::create_dir_all(space.path("deep/er")).expect("made");
     let mut command = space.command(["run", "../../pipeline.yaml"]);
     command.current_dir(space.path("deep/er"));
-    crate::space::Ran::of(command.output().expect("runs")).success();
+    crate::space::Ran::of(&command.output().expect("runs")).success();
     assert!(space.exists("out"));
 }
 
