@@ -1,6 +1,6 @@
 //! madmall: declarative, reproducible runs with signed receipts.
 //!
-//! One direction, each step a type:
+//! One direction, each step a type; a later step never reaches back:
 //!
 //! ```text
 //! pipelines/*.yaml ─ spec::parse ─▶ Spec ─ plan::resolve ─▶ Plan ─ exec ─▶ receipts ─▶ runs/
@@ -8,6 +8,35 @@
 //!                                                                  ▼  │                  ▼
 //!                                               store: CAS + action cache + stat cache   verify
 //! ```
+//!
+//! | module | holds |
+//! | --- | --- |
+//! | [`spec`] | YAML to a pipeline as written, every value with its span |
+//! | [`plan`] | names become ids; what is in an action; why a stage must run |
+//! | [`exec`] | the scheduler, program stages in execution roots, what is attested |
+//! | [`store`] | bytes by digest, what receipts say by action, what files were when last hashed |
+//! | [`receipt`] | statements, envelopes, keys, whom to trust |
+//! | [`verify`] | receipts and files checked again from nothing; knows nothing of `exec` and trusts no cache |
+//! | [`stages`], [`model`], [`consent`] | the built-in stages and what they speak of |
+//! | [`compat`] | the replaced package's commands |
+//! | [`workspace`], [`git`], [`tree`] | files, as they are on disk or as a commit has them |
+//! | [`digest`], [`listing`], [`canonical`], [`json`] | hashing, the encodings that are hashed, strict JSON |
+//! | [`diagnostic`], [`exit_code`], [`cli`] | how people and scripts are told; the only place that prints is `cli` |
+//!
+//! The words, each with one meaning:
+//!
+//! - A *stage* is one step of a *pipeline*, as the user writes it.
+//! - An *action* is a stage resolved, with everything that can change its outputs; its digest is what a stage is known by.
+//!   Its *definition* is the same without what its inputs hold.
+//! - An *artifact* is a file that is read or made, known by its *digest*; the *CAS* keeps artifacts by digest.
+//! - A *receipt* is an *envelope* (DSSE) that holds a *statement* (in-toto): a signed claim about *subjects*.
+//!
+//! What always holds:
+//!
+//! - Receipts are the only word on what an action gave. Everything under `.madmall/` may be deleted.
+//! - Output in the store, then receipt, then output in place: whatever is in place has a receipt.
+//! - What lies under `runs/` never changes.
+//! - No clock, locale, map order, thread count or path reaches an output byte of a built-in stage.
 
 pub mod canonical;
 pub mod cli;
