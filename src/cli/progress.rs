@@ -22,6 +22,13 @@ const TAIL_LINES: usize = 20;
 /// How much of the log is read for that.
 const TAIL_BYTES: u64 = 64 * 1024;
 
+/// A stage that runs.
+struct Running {
+    since: Instant,
+    progress: Option<Progress>,
+    bar: Option<ProgressBar>,
+}
+
 /// Prints events as lines, and bars where a terminal is.
 pub(super) struct Lines<'a> {
     terminal: &'a mut Terminal,
@@ -29,8 +36,7 @@ pub(super) struct Lines<'a> {
     workspace: &'a Workspace,
     width: usize,
     bars: Option<MultiProgress>,
-    running: BTreeMap<StageId, (Instant, Option<ProgressBar>)>,
-    told_repository: bool,
+    running: BTreeMap<StageId, Running>,
 }
 
 impl<'a> Lines<'a> {
@@ -54,7 +60,6 @@ impl<'a> Lines<'a> {
             width,
             bars,
             running: BTreeMap::new(),
-            told_repository: false,
         }
     }
 
@@ -71,22 +76,40 @@ impl<'a> Lines<'a> {
     }
 
     fn progress(&mut self, stage: StageId, progress: Progress) {
-        let (Some(bars), Some((since, bar))) = (&self.bars, self.running.get_mut(&stage)) else {
+        let Some(running) = self.running.get_mut(&stage) else {
             return;
         };
-        if bar.is_none() && since.elapsed() >= BAR_AFTER {
-            let new = bars.add(ProgressBar::new(progress.total.unwrap_or(0)));
-            new.set_style(bar_style(progress));
-            new.set_prefix(self.plan.stages[stage.index()].name.clone());
-            *bar = Some(new.with_elapsed(since.elapsed()));
-        }
-        if let Some(bar) = bar {
+        running.progress = Some(progress);
+        if let Some(bar) = &running.bar {
+            bar.set_style(bar_style(Some(progress)));
+            bar.set_length(progress.total.unwrap_or(0));
             bar.set_position(progress.done);
         }
     }
 
+    /// Gives a bar to each stage that has run long enough, and moves those that there are.
+    fn tick(&mut self) {
+        let Some(bars) = &self.bars else { return };
+        for (stage, running) in &mut self.running {
+            if running.bar.is_none() && running.since.elapsed() >= BAR_AFTER {
+                let total = running.progress.and_then(|progress| progress.total).unwrap_or(0);
+                let bar = bars.add(ProgressBar::new(total)).with_elapsed(running.since.elapsed());
+                bar.set_style(bar_style(running.progress));
+                bar.set_prefix(format!(
+                    "{:width$}",
+                    self.plan.stages[stage.index()].name,
+                    width = self.width
+                ));
+                running.bar = Some(bar);
+            }
+            if let Some(bar) = &running.bar {
+                bar.tick();
+            }
+        }
+    }
+
     fn finished(&mut self, stage: StageId, report: &StageReport) {
-        if let Some((_, Some(bar))) = self.running.remove(&stage) {
+        if let Some(bar) = self.running.remove(&stage).and_then(|running| running.bar) {
             bar.finish_and_clear();
         }
         let time = format!("{:.2} s", report.elapsed.as_secs_f64());
@@ -214,10 +237,8 @@ impl<'a> Lines<'a> {
             Note::Interrupting => self.print(|terminal| {
                 terminal.say("interrupted: ending what runs; once more ends it at once");
             }),
-            Note::NoRepository { why } => {
-                if !std::mem::replace(&mut self.told_repository, true) {
-                    self.print(|terminal| warn(terminal, format_args!("{why}; receipts say `unreadable`")));
-                }
+            Note::NoCommit { why } => {
+                self.print(|terminal| terminal.say(format_args!("{why}; receipts name no commit")));
             }
         }
     }
@@ -227,21 +248,28 @@ impl Observer for Lines<'_> {
     fn event(&mut self, event: Event<'_>) {
         match event {
             Event::Started { stage, .. } => {
-                self.running.insert(stage, (Instant::now(), None));
+                let running = Running {
+                    since: Instant::now(),
+                    progress: None,
+                    bar: None,
+                };
+                self.running.insert(stage, running);
             }
             Event::Progress { stage, progress } => self.progress(stage, progress),
+            Event::Tick => self.tick(),
             Event::Finished { stage, report } => self.finished(stage, report),
             Event::Note(note) => self.note(&note),
         }
     }
 }
 
-fn bar_style(progress: Progress) -> ProgressStyle {
-    let template = match (progress.unit, progress.total) {
-        (Unit::Bytes, Some(_)) => "  {prefix}  {bar:30} {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left",
-        (Unit::Bytes, None) => "  {prefix}  {spinner} {bytes}  {bytes_per_sec}",
-        (_, Some(_)) => "  {prefix}  {bar:30} {human_pos}/{human_len}  {per_sec}  {eta} left",
-        (_, None) => "  {prefix}  {spinner} {human_pos}  {per_sec}",
+fn bar_style(progress: Option<Progress>) -> ProgressStyle {
+    let template = match progress.map(|progress| (progress.unit, progress.total)) {
+        None => "  {prefix}  {spinner} {elapsed}",
+        Some((Unit::Bytes, Some(_))) => "  {prefix}  {bar:30} {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left",
+        Some((Unit::Bytes, None)) => "  {prefix}  {spinner} {bytes}  {bytes_per_sec}",
+        Some((_, Some(_))) => "  {prefix}  {bar:30} {human_pos}/{human_len}  {per_sec}  {eta} left",
+        Some((_, None)) => "  {prefix}  {spinner} {human_pos}  {per_sec}",
     };
     ProgressStyle::with_template(template)
         .expect("the templates are constants")

@@ -253,7 +253,7 @@ impl Observer for Json<'_> {
                 object
             }
             Event::Note(note) => note_object(note, self.plan),
-            Event::Progress { .. } => return,
+            Event::Progress { .. } | Event::Tick => return,
         };
         object["version"] = 1.into();
         self.terminal.result(object);
@@ -301,7 +301,7 @@ fn note_object(note: &Note, plan: &Plan) -> Value {
             json!({ "event": "diverged", "code": "W-DIVERGED", "stage": name(stage), "keyid": keyid, "path": path })
         }
         Note::Interrupting => json!({ "event": "interrupting" }),
-        Note::NoRepository { why } => json!({ "event": "repositoryUnreadable", "why": why }),
+        Note::NoCommit { why } => json!({ "event": "noCommit", "why": why }),
     }
 }
 

@@ -28,6 +28,8 @@ pub enum Event<'a> {
         /// How far.
         progress: Progress,
     },
+    /// A moment has passed while stages run.
+    Tick,
     /// A stage is done with, one way or another.
     Finished {
         /// Which.
@@ -77,8 +79,8 @@ pub enum Note {
     },
     /// The user interrupted; stages are being ended.
     Interrupting,
-    /// The repository could not be read; receipts say so.
-    NoRepository {
+    /// Receipts name no commit: there is no repository, none that can be read, or nothing committed.
+    NoCommit {
         /// Why, and what to do.
         why: String,
     },

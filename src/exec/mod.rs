@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -10,7 +11,7 @@ use jiff::Timestamp;
 use crate::git::{self, UsedFile};
 use crate::plan::{Plan, StageId};
 use crate::receipt::key::SigningKey;
-use crate::receipt::statement::{Made, Outcome, StatementError};
+use crate::receipt::statement::{Made, Outcome, Repository, StatementError};
 use crate::store::believed::Believed;
 use crate::store::stat_cache::{StatCache, settling_time};
 use crate::store::{Store, StoreError, atomic};
@@ -162,6 +163,8 @@ pub struct Session<'a> {
     pub pending: Mutex<Pending>,
     /// The processes that run.
     pub groups: Groups,
+    /// Whether the user knows that receipts name no commit.
+    told_no_commit: AtomicBool,
     /// Outputs that were put in place.
     placed: Mutex<Vec<Utf8PathBuf>>,
 }
@@ -244,6 +247,7 @@ impl<'a> Session<'a> {
             options,
             interrupts,
             groups: Groups::default(),
+            told_no_commit: AtomicBool::new(false),
             placed: Mutex::default(),
         })
     }
@@ -313,11 +317,19 @@ impl<'a> Session<'a> {
         Ok(path.strip_prefix(self.workspace.root()).unwrap_or(&path).to_owned())
     }
 
-    /// How the files compare with the commit; tells if the repository cannot be read.
+    /// How the files compare with the commit; tells why if there is none to compare with.
     pub(crate) fn made(&self, files: &[UsedFile<'_>], say: &dyn Fn(Said)) -> Made {
         let (made, error) = git::made(self.workspace.root(), files);
-        if let Some(error) = error {
-            say(Said::Note(Note::NoRepository { why: error.to_string() }));
+        let why = match (made.repository, error) {
+            (_, Some(error)) => Some(error.to_string()),
+            (Repository::None, None) => Some("the workspace is in no git repository: `git init` makes one".to_owned()),
+            (Repository::Unborn, None) => Some("the git repository has no commit yet".to_owned()),
+            (Repository::Git | Repository::Unreadable, None) => None,
+        };
+        if let Some(why) = why
+            && !self.told_no_commit.swap(true, Ordering::Relaxed)
+        {
+            say(Said::Note(Note::NoCommit { why }));
         }
         made
     }

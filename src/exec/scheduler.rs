@@ -133,7 +133,12 @@ impl<'a, 'o> Owner<'a, 'o> {
     }
 
     fn run(&mut self, inbox: &Receiver<Message>, spawn: &mut dyn FnMut(usize)) {
+        let mut ticked = Instant::now();
         loop {
+            if ticked.elapsed() >= TICK {
+                ticked = Instant::now();
+                self.observer.event(Event::Tick);
+            }
             self.watch_for_interrupt();
             // No more than can run at once: what waits in a queue could not be held back after a failure.
             while self.running < self.session.options.jobs

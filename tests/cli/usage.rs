@@ -118,8 +118,8 @@ fn json_of_a_run_is_one_object_a_line() {
         .map(|line| serde_json::from_str(line).expect("one JSON object"))
         .collect();
     let names: Vec<&str> = events.iter().filter_map(|event| event["event"].as_str()).collect();
-    assert_eq!(names, ["stageStarted", "stageFinished", "finished"]);
-    assert_eq!(events[2]["exitCode"], 0);
+    assert_eq!(names, ["stageStarted", "noCommit", "stageFinished", "finished"]);
+    assert_eq!(events[3]["exitCode"], 0);
 }
 
 #[test]
