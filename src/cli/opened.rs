@@ -6,11 +6,13 @@ use camino::{Utf8Path, Utf8PathBuf};
 use jiff::Timestamp;
 
 use super::terminal::{Failure, Terminal, WARNING, with_causes};
-use crate::diagnostic;
+use crate::diagnostic::{self, Source};
 use crate::exit_code::ExitCode;
 use crate::plan::{Plan, StageId, resolve};
 use crate::receipt::key::SigningKey;
 use crate::receipt::keystore::{self, KeyOrigin, KeySources};
+use crate::spec;
+use crate::tree::Tree as _;
 use crate::workspace::Workspace;
 
 /// The process's surroundings, as values.
@@ -143,7 +145,7 @@ pub(super) fn find_workspace(folder: &Utf8Path, path: &Utf8Path) -> Result<(Work
             .map(Utf8Path::to_owned)
     };
     let here = folder.canonicalize_utf8().unwrap_or_else(|_| folder.to_owned());
-    let root = marked("madmall.yaml").or_else(|| marked(".git")).unwrap_or(here);
+    let root = marked(SETTINGS_FILE).or_else(|| marked(".git")).unwrap_or(here);
     let file = if parent == absolute {
         real.clone()
     } else {
@@ -166,6 +168,7 @@ pub(super) fn find_workspace(folder: &Utf8Path, path: &Utf8Path) -> Result<(Work
 /// [`Failure`] with code 2 and every mistake in it.
 pub(super) fn open(surroundings: &Surroundings, path: &Utf8Path, terminal: &mut Terminal) -> Result<Opened, Failure> {
     let (workspace, file) = find_workspace(&surroundings.folder, path)?;
+    check_settings(&workspace)?;
     match resolve(&workspace, &file) {
         Ok(resolution) => {
             if !resolution.warnings.is_empty() {
@@ -187,6 +190,44 @@ pub(super) fn open(surroundings: &Surroundings, path: &Utf8Path, terminal: &mut 
                 text,
             })
         }
+    }
+}
+
+/// The file that marks a workspace, and holds its settings.
+const SETTINGS_FILE: &str = "madmall.yaml";
+
+/// Reads the settings, if there are any; an empty file only marks the workspace.
+fn check_settings(workspace: &Workspace) -> Result<(), Failure> {
+    let path = Utf8Path::new(SETTINGS_FILE);
+    let readable = |error: &dyn std::error::Error| Failure::of(ExitCode::Environment, error);
+    if workspace.kind(path).map_err(|error| readable(&error))?.is_none() {
+        return Ok(());
+    }
+    let bytes = workspace
+        .read(path, spec::MAX_BYTES)
+        .map_err(|error| readable(&error))?;
+    let text = String::from_utf8(bytes).map_err(|_| {
+        Failure::new(
+            ExitCode::Refused,
+            format!("`{SETTINGS_FILE}` is not UTF-8"),
+            Some("save it as UTF-8"),
+        )
+    })?;
+    if text
+        .lines()
+        .all(|line| line.trim().is_empty() || line.trim_start().starts_with('#'))
+    {
+        return Ok(());
+    }
+    let source = Source::new(SETTINGS_FILE, text);
+    let (root, mut faults) = spec::parse(&source);
+    faults.extend(root.iter().flat_map(|root| spec::check::settings(&source, root)));
+    match faults.is_empty() {
+        true => Ok(()),
+        false => Err(Failure {
+            code: ExitCode::Refused,
+            text: diagnostic::render(&faults, true).trim_end().to_owned(),
+        }),
     }
 }
 

@@ -45,6 +45,8 @@ pub const PARAM_FIELDS: &[&str] = &[
     "description",
     "optional",
 ];
+/// The fields of the settings file, `madmall.yaml`. It marks the workspace; settings come with what they set.
+pub const SETTINGS_FIELDS: &[&str] = &["version"];
 /// What a pipeline's `purpose:` can be.
 pub const PURPOSES: &[&str] = &["care", "research"];
 
@@ -115,6 +117,17 @@ pub fn definition(source: &Arc<Source>, root: &Node) -> (Definition, Vec<Diagnos
         (definition.env, definition.secrets, definition.sandbox) = checker.surroundings(&fields);
     }
     (definition, checker.faults)
+}
+
+/// Takes a tree as the settings file. A setting that nothing reads would be a promise that nothing keeps, so each field
+/// that is not known is a fault.
+#[must_use]
+pub fn settings(source: &Arc<Source>, root: &Node) -> Vec<Diagnostic> {
+    let mut checker = Checker::new(source);
+    if let Some(fields) = checker.fields(root, "the settings file", SETTINGS_FIELDS) {
+        checker.version(&fields, start(root));
+    }
+    checker.faults
 }
 
 impl Checker<'_> {

@@ -145,3 +145,19 @@ fn a_closed_pipe_is_no_failure() {
     drop(child.stdout.take());
     assert_ne!(child.wait().expect("ends").code(), Some(70));
 }
+
+#[test]
+fn a_setting_that_nothing_reads_is_refused() {
+    let space = Space::with(COPY);
+    space.write("in", "1");
+    space.write("madmall.yaml", "# only a comment\n");
+    space.run(&[]).success();
+    space.write("madmall.yaml", "version: 1\n");
+    space.run(&[]).success();
+    space.write("madmall.yaml", "version: 1\nsandbx: {}\n");
+    space
+        .run(&[])
+        .code(2)
+        .says("madmall.yaml:2:1")
+        .says("unknown field `sandbx`");
+}
