@@ -13,6 +13,7 @@ use crate::plan::{Plan, StageId};
 use crate::receipt::key::SigningKey;
 use crate::receipt::statement::{Made, Outcome, Repository, StatementError};
 use crate::store::believed::Believed;
+use crate::store::durable::Unsynced;
 use crate::store::stat_cache::{StatCache, settling_time};
 use crate::store::{Store, StoreError, atomic};
 use crate::workspace::Workspace;
@@ -165,6 +166,8 @@ pub struct Session<'a> {
     pub groups: Groups,
     /// Whether the user knows that receipts name no commit.
     told_no_commit: AtomicBool,
+    /// What a group commit makes durable.
+    pub unsynced: Unsynced,
     /// Outputs that were put in place.
     placed: Mutex<Vec<Utf8PathBuf>>,
 }
@@ -248,6 +251,7 @@ impl<'a> Session<'a> {
             interrupts,
             groups: Groups::default(),
             told_no_commit: AtomicBool::new(false),
+            unsynced: Unsynced::default(),
             placed: Mutex::default(),
         })
     }
@@ -263,6 +267,7 @@ impl<'a> Session<'a> {
         atomic::remove_folder(&self.store.scratch_folder())?;
         let stages = schedule(&self, selected, observer);
         self.settle();
+        self.unsynced.commit()?;
         let something_ran = stages
             .iter()
             .any(|stage| matches!(stage.report.outcome, StageOutcome::Ran { .. } | StageOutcome::Failed(_)));

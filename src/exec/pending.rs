@@ -1,20 +1,24 @@
 //! The receipts of a run while it goes on, so that a run that is killed loses nothing that was finished.
 //!
-//! Each stage's envelope is appended to `.madmall/pending/<run id>.jsonl` and synced before its outputs are put in place.
-//! When the run ends, they go with the run's own receipt to `runs/<run id>.intoto.jsonl` in one rename. What a killed
-//! run left is published by the next one, with a run's receipt that says `interrupted`; a torn last line is dropped.
+//! Each stage's envelope is appended to `.madmall/pending/<run id>.jsonl` before its outputs are put in place. When the run
+//! ends, they go with the run's own receipt to `runs/<run id>.intoto.jsonl` in one rename, after everything that they name
+//! was made durable. What a killed run left is published by the next one, with a run's receipt that says `interrupted`.
+//! A torn last line is dropped, and so is a receipt whose outputs are not whole in the store, with those that rest on it:
+//! after a loss of power the line may have reached the disk and the bytes not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::attest::{RunRecord, run_statement};
+use crate::receipt::check::file_digests;
 use crate::receipt::envelope::{Envelope, sign};
 use crate::receipt::key::SigningKey;
 use crate::receipt::run_file::RUN_FILE_SUFFIX;
 use crate::receipt::statement::{Made, Outcome, ReceiptId, Repository, Resource, Role, Statement};
+use crate::store::cas::Cas;
 use crate::store::{Store, StoreError, atomic};
 
 /// The receipts of the run that is going on.
@@ -36,7 +40,8 @@ impl Pending {
         }
     }
 
-    /// Adds a receipt; when this returns, it survives a crash.
+    /// Adds a receipt; when this returns, it survives the end of the process. After [`Pending::sync`] it survives a loss of
+    /// power.
     ///
     /// # Errors
     ///
@@ -57,9 +62,24 @@ impl Pending {
             }
         };
         let line = line_of(envelope);
-        file.write_all(&line).and_then(|()| file.sync_data()).map_err(failed)?;
+        file.write_all(&line).map_err(failed)?;
         self.lines.push(line);
         Ok(())
+    }
+
+    /// Makes the receipts so far durable; what they name must be so before.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Write`] if it cannot be done.
+    pub fn sync(&self) -> Result<(), StoreError> {
+        let failed = |source| StoreError::Write {
+            path: self.path.clone(),
+            source,
+        };
+        self.file
+            .as_ref()
+            .map_or(Ok(()), |file| file.sync_data().map_err(failed))
     }
 
     /// Publishes the receipts, with that of the run as the last, under `runs`.
@@ -103,7 +123,7 @@ pub fn recover(store: &Store, runs: &Utf8Path, key: &SigningKey) -> Result<Vec<S
         let published = runs.join(format!("{run}{RUN_FILE_SUFFIX}"));
         if !published.exists() {
             let bytes = fs::read(&path).map_err(failed)?;
-            if let Some(bytes) = interrupted_run(&bytes, run, key) {
+            if let Some(bytes) = interrupted_run(&bytes, run, &store.cas(), key) {
                 publish(runs, &published, &bytes)?;
                 recovered.push(run.to_owned());
             }
@@ -144,13 +164,18 @@ fn remove(path: &Utf8Path) -> Result<(), StoreError> {
 }
 
 /// The file of a run that was killed: its whole lines, and a receipt that says so. `None` if it had finished nothing.
-fn interrupted_run(bytes: &[u8], run: &str, key: &SigningKey) -> Option<Vec<u8>> {
+fn interrupted_run(bytes: &[u8], run: &str, cas: &Cas, key: &SigningKey) -> Option<Vec<u8>> {
     let whole = &bytes[..bytes.iter().rposition(|byte| *byte == b'\n')? + 1];
     let mut lines = Vec::new();
     let mut statements = Vec::new();
+    let mut dropped = BTreeSet::new();
     for line in whole.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
         let envelope = Envelope::parse(line).ok()?;
         let statement = Statement::parse(envelope.payload()).ok()?;
+        if !is_founded(&statement, &dropped, cas) {
+            dropped.insert(envelope.receipt_id().to_string());
+            continue;
+        }
         statements.push((envelope.receipt_id(), statement));
         lines.extend(line_of(&envelope));
     }
@@ -199,6 +224,20 @@ fn interrupted_run(bytes: &[u8], run: &str, key: &SigningKey) -> Option<Vec<u8>>
     });
     lines.extend(line_of(&sign(&statement, key).ok()?));
     Some(lines)
+}
+
+/// Whether what a receipt claims is there: its outputs whole in the store, and no receipt that it rests on was dropped.
+fn is_founded(statement: &Statement, dropped: &BTreeSet<String>, cas: &Cas) -> bool {
+    let is_stored = |subject: &Resource| match subject.role() {
+        Role::Output { .. } => file_digests(subject).is_some_and(|digests| cas.is_whole(digests.blake3)),
+        // A log is of use, but nothing rests on it.
+        _ => true,
+    };
+    let rests_on_dropped = |dependency: &Resource| match dependency.role() {
+        Role::Input { receipt: Some(id), .. } => dropped.contains(id),
+        _ => false,
+    };
+    statement.subject.iter().all(is_stored) && !statement.dependencies().iter().any(rests_on_dropped)
 }
 
 /// What the stages say of the commit, for the files that define the run.

@@ -204,6 +204,7 @@ impl<'a> Attempt<'a> {
             .store
             .cas()
             .place(output.digests.blake3, &absolute, output.executable)?;
+        self.session.unsynced.add(absolute);
         self.session.note_placed(path);
         Ok(())
     }
@@ -341,7 +342,8 @@ impl<'a> Attempt<'a> {
             };
             let (digests, _) = hash_file(&made).map_err(failed)?;
             let executable = is_executable(&made).map_err(failed)?;
-            session.store.cas().adopt(&made, digests.blake3)?;
+            let object = session.store.cas().adopt(&made, digests.blake3)?;
+            session.unsynced.add(object);
             outputs.push(ClaimedOutput {
                 name: output.name.clone(),
                 path: output.path.to_string(),
@@ -379,7 +381,7 @@ impl<'a> Attempt<'a> {
             source,
         };
         let (digests, _) = hash_file(log).map_err(failed)?;
-        File::open(log).and_then(|file| file.sync_all()).map_err(failed)?;
+        self.session.unsynced.add(log.to_owned());
         let name = log
             .strip_prefix(self.session.workspace.root())
             .unwrap_or(log)
@@ -410,7 +412,7 @@ impl<'a> Attempt<'a> {
         ))
     }
 
-    /// Signs what happened; when this returns, the receipt survives a crash.
+    /// Signs what happened; when this returns, the receipt survives the end of the process.
     fn attest(
         &self,
         outcome: Outcome,
@@ -433,11 +435,12 @@ impl<'a> Attempt<'a> {
             times,
         });
         let envelope = sign(&statement, session.key)?;
-        session
-            .pending
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .append(&envelope)?;
+        let mut pending = session.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        pending.append(&envelope)?;
+        if session.unsynced.is_due() {
+            session.unsynced.commit()?;
+            pending.sync()?;
+        }
         Ok(envelope.receipt_id())
     }
 

@@ -34,25 +34,31 @@ impl Cas {
         self.path(digest).is_file()
     }
 
-    /// Moves the file at `from` (same file system, its bytes hashed to `digest` by the caller) into the store and syncs
-    /// it: what a receipt names must be on disk before the receipt is.
+    /// Moves the file at `from` (same file system, its bytes hashed to `digest` by the caller) into the store. Gives the
+    /// object's path, for the group commit that makes it durable.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] if it cannot be moved or synced.
-    pub fn adopt(&self, from: &Utf8Path, digest: Digest) -> Result<(), StoreError> {
+    /// [`StoreError`] if it cannot be moved.
+    pub fn adopt(&self, from: &Utf8Path, digest: Digest) -> Result<Utf8PathBuf, StoreError> {
         let path = self.path(digest);
         if path.is_file() && is_whole(&path, digest) {
-            return Ok(());
+            return Ok(path);
         }
         let failed = |source| StoreError::Write {
             path: path.clone(),
             source,
         };
-        let file = File::open(from).map_err(failed)?;
-        set_read_only(&file).map_err(failed)?;
-        file.sync_all().map_err(failed)?;
-        atomic::rename(from, &path)
+        atomic::create_folder(atomic::folder_of(&path))?;
+        set_read_only(&File::open(from).map_err(failed)?).map_err(failed)?;
+        fs::rename(from, &path).map_err(failed)?;
+        Ok(path)
+    }
+
+    /// Whether the object is there and its bytes are those of `digest`.
+    #[must_use]
+    pub fn is_whole(&self, digest: Digest) -> bool {
+        is_whole(&self.path(digest), digest)
     }
 
     /// Puts the object's bytes at `to`, whole or not at all: a copy that shares its blocks where the file system can. Never a hard link: an edit must not reach the store.
@@ -84,9 +90,8 @@ impl Cas {
             return Err(StoreError::Damaged { name: digest, found });
         }
         atomic::set_published_mode(&file, executable).map_err(failed)?;
-        file.sync_all().map_err(failed)?;
         temporary.persist(to).map_err(|error| failed(error.error))?;
-        atomic::sync_folder(folder)
+        Ok(())
     }
 }
 

@@ -20,6 +20,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 pub mod atomic;
 pub mod believed;
 pub mod cas;
+pub mod durable;
 pub mod lock;
 pub mod stat_cache;
 
