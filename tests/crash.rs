@@ -236,7 +236,10 @@ fn a_pending_receipt_whose_output_never_reached_the_disk_is_dropped_with_what_re
     let stages: Vec<&str> = text.lines().take(3).collect();
     let run = file.trim_end_matches(".intoto.jsonl");
     std::fs::remove_file(space.path("runs").join(&file)).expect("removed");
-    space.write(&format!(".madmall/pending/{run}.jsonl"), format!("{}\n", stages.join("\n")));
+    space.write(
+        &format!(".madmall/pending/{run}.jsonl"),
+        format!("{}\n", stages.join("\n")),
+    );
     // As after a loss of power: the line is on disk, the bytes of `a` are not.
     for path in ["out/a", "out/b", "out/c"] {
         space.remove(path);
@@ -248,6 +251,10 @@ fn a_pending_receipt_whose_output_never_reached_the_disk_is_dropped_with_what_re
 
     space.run(&[]).success();
     assert_eq!(space.trace(), "a\nb\n", "`c` was whole and is kept");
-    assert_eq!(space.read(&format!("runs/{file}")).lines().count(), 2, "`c` and the run");
+    assert_eq!(
+        space.read(&format!("runs/{file}")).lines().count(),
+        2,
+        "`c` and the run"
+    );
     space.madmall(["verify"]).success();
 }

@@ -4,57 +4,53 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use ndarray::{Array1, Array2, ArrayView2, Axis};
+
 /// Rows of one block, but for the last. Part of what the bits of a model depend on: never to be changed without a new
 /// revision of `train`.
 pub(crate) const BLOCK_ROWS: usize = 4096;
 
-/// A table of numbers, row after row.
+/// A table of numbers, row after row. Only its storage and its views are ndarray's: what is added up of it is added up by
+/// our own loops, in a fixed order.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Matrix {
-    columns: usize,
-    values: Vec<f64>,
-}
+pub(crate) struct Matrix(Array2<f64>);
 
 impl Matrix {
     /// A table of `columns` columns, without rows yet.
     pub(crate) fn new(columns: usize) -> Self {
-        Self {
-            columns,
-            values: Vec::new(),
-        }
+        Self(Array2::zeros((0, columns)))
     }
 
-    /// Adds a row.
+    /// Adds a row, which must have every column.
     pub(crate) fn push(&mut self, row: impl IntoIterator<Item = f64>) {
-        self.values.extend(row);
-        debug_assert!(
-            self.values.len().is_multiple_of(self.columns.max(1)),
-            "a row has every column"
-        );
+        let row: Array1<f64> = row.into_iter().collect();
+        self.0.push_row(row.view()).expect("a row has every column");
     }
 
     /// How many columns it has.
     pub(crate) fn columns(&self) -> usize {
-        self.columns
+        self.0.ncols()
     }
 
     /// The rows, each a slice of [`Matrix::columns`] numbers.
     pub(crate) fn rows(&self) -> impl ExactSizeIterator<Item = &[f64]> {
-        self.values.chunks_exact(self.columns.max(1))
+        self.0
+            .rows()
+            .into_iter()
+            .map(|row| row.to_slice().expect("rows lie one after another"))
     }
 
     /// The same, to change.
     pub(crate) fn rows_mut(&mut self) -> impl ExactSizeIterator<Item = &mut [f64]> {
-        self.values.chunks_exact_mut(self.columns.max(1))
+        self.0
+            .rows_mut()
+            .into_iter()
+            .map(|row| row.into_slice().expect("rows lie one after another"))
     }
 
     /// The rows of the columns `keep`, in that order.
     pub(crate) fn select(&self, keep: &[usize]) -> Self {
-        let mut selected = Self::new(keep.len());
-        for row in self.rows() {
-            selected.push(keep.iter().map(|column| row[*column]));
-        }
-        selected
+        Self(self.0.select(Axis(1), keep).as_standard_layout().into_owned())
     }
 
     /// Computes `work` for each block of rows, given with the labels of the same rows, on up to `threads` threads.
@@ -65,16 +61,11 @@ impl Matrix {
         threads: usize,
         work: impl Fn(Block<'_>) -> T + Sync,
     ) -> Vec<T> {
-        let columns = self.columns.max(1);
         let blocks: Vec<Block<'_>> = self
-            .values
-            .chunks(BLOCK_ROWS * columns)
+            .0
+            .axis_chunks_iter(Axis(0), BLOCK_ROWS)
             .zip(labels.chunks(BLOCK_ROWS))
-            .map(|(values, labels)| Block {
-                columns,
-                values,
-                labels,
-            })
+            .map(|(rows, labels)| Block { rows, labels })
             .collect();
         map_in_order(&blocks, threads, |block| work(*block))
     }
@@ -83,15 +74,16 @@ impl Matrix {
 /// Some rows and their labels.
 #[derive(Clone, Copy)]
 pub(crate) struct Block<'a> {
-    columns: usize,
-    values: &'a [f64],
+    rows: ArrayView2<'a, f64>,
     labels: &'a [bool],
 }
 
 impl<'a> Block<'a> {
     /// Each row and whether its label is the positive one.
     pub(crate) fn rows(self) -> impl Iterator<Item = (&'a [f64], bool)> {
-        self.values.chunks_exact(self.columns).zip(self.labels.iter().copied())
+        let columns = self.rows.ncols().max(1);
+        let values = self.rows.to_slice().expect("rows lie one after another");
+        values.chunks_exact(columns).zip(self.labels.iter().copied())
     }
 }
 
