@@ -196,7 +196,7 @@ fn what_a_killed_run_had_finished_is_kept_and_attested() {
     space
         .run(&["first"])
         .success()
-        .says("a run that was killed had finished stages")
+        .says("an earlier run ended halfway")
         .says("1 up to date");
     assert_eq!(space.trace(), "");
     assert_eq!(space.receipt_files().len(), 1);

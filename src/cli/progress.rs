@@ -7,18 +7,23 @@ use camino::Utf8Path;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::opened::warn;
-use super::terminal::{BOLD, DIM, ERROR, GOOD, Terminal, WARNING, shown, with_causes};
+use super::terminal::{BOLD, DIM, ERROR, GOOD, HELP, Terminal, WARNING, shown, with_causes};
 use crate::exec::event::{Event, Failure, FailureKind, Note, Observer, StageOutcome, StageReport};
 use crate::plan::action::parameters;
-use crate::plan::stale::command_line;
+use crate::plan::stale::command_lines;
 use crate::plan::{Plan, StageId};
-use crate::stages::{Progress, Unit};
+use crate::stages::ingest::fault::grouped;
+use crate::stages::{Progress, Refusal, Unit};
 use crate::workspace::Workspace;
 
 /// A stage that is done sooner needs no bar.
 const BAR_AFTER: Duration = Duration::from_secs(1);
-/// How much of a failed stage's log is shown.
+/// How much of a failed stage's log, and of the details of a refusal, is shown.
 const TAIL_LINES: usize = 20;
+/// How much of a failed stage's command is shown.
+const COMMAND_LINES: usize = 12;
+/// A bar's line must fit into 80 columns: a longer name is cut there.
+const BAR_NAME: usize = 20;
 /// How much of the log is read for that.
 const TAIL_BYTES: u64 = 64 * 1024;
 
@@ -95,11 +100,8 @@ impl<'a> Lines<'a> {
                 let total = running.progress.and_then(|progress| progress.total).unwrap_or(0);
                 let bar = bars.add(ProgressBar::new(total)).with_elapsed(running.since.elapsed());
                 bar.set_style(bar_style(running.progress));
-                bar.set_prefix(format!(
-                    "{:width$}",
-                    self.plan.stages[stage.index()].name,
-                    width = self.width
-                ));
+                let width = self.width.min(BAR_NAME);
+                bar.set_prefix(cut(&self.plan.stages[stage.index()].name, width));
                 running.bar = Some(bar);
             }
             if let Some(bar) = &running.bar {
@@ -142,11 +144,7 @@ impl<'a> Lines<'a> {
             StageOutcome::Interrupted => (WARNING, "interrupted", String::new(), String::new()),
         };
         let (name, width) = (self.name(stage), self.width);
-        let line = format!(
-            "  {name:width$}  {style}{state:11}{style:#}  {time:>8}  {}",
-            shown(&text)
-        );
-        let line = line.trim_end().to_owned();
+        let line = stage_line(name, width, (style, state), &time, &shown(&text));
         self.print(|terminal| terminal.result(line));
         match &report.outcome {
             StageOutcome::Failed(failure) => self.failure(stage, failure),
@@ -162,24 +160,28 @@ impl<'a> Lines<'a> {
     fn failure(&mut self, stage: StageId, failure: &Failure) {
         let stage = &self.plan.stages[stage.index()];
         let how = match &failure.kind {
-            FailureKind::Ended(ended) => ended.to_string(),
-            FailureKind::Refused(refusal) => format!("refused: {}", refusal.summary),
-            FailureKind::Breaches(breaches) if breaches.len() == 1 => breaches[0].to_string(),
-            FailureKind::Breaches(breaches) => format!("broke its declaration in {} places", breaches.len()),
-            FailureKind::InputChanged(path) => format!("its input `{path}` changed while it ran"),
+            FailureKind::Ended(ended) => format!(" {ended}"),
+            FailureKind::Refused(refusal) => return self.refusal(&stage.name, refusal, &failure.log),
+            FailureKind::Breaches(breaches) if breaches.len() == 1 => format!(": {}", breaches[0]),
+            FailureKind::Breaches(breaches) => format!(" broke its declaration in {} places", breaches.len()),
+            FailureKind::InputChanged(path) => format!(": its input `{path}` changed while it ran"),
         };
         let resolved = crate::plan::action::Resolved {
             inputs: Vec::new(),
             env: Vec::new(),
         };
-        let command = command_line(&parameters(stage, &resolved).command);
+        let command = command_lines(&parameters(stage, &resolved).command);
         let (tail, skipped) = tail_of(&self.workspace.absolute(&failure.log));
         let (name, log) = (&stage.name, &failure.log);
         self.print(|terminal| {
-            terminal.say(format_args!(
-                "{ERROR}error{ERROR:#}{BOLD}: stage `{name}` {how}{BOLD:#}"
-            ));
-            terminal.say(format_args!("  command: {}", shown(&command)));
+            terminal.say(format_args!("{ERROR}error{ERROR:#}{BOLD}: stage `{name}`{how}{BOLD:#}"));
+            for (n, line) in command.iter().take(COMMAND_LINES).enumerate() {
+                let begin = if n == 0 { "command:" } else { "        " };
+                terminal.say(format!("  {begin} {}", shown(line)).trim_end());
+            }
+            if command.len() > COMMAND_LINES {
+                terminal.say("           …");
+            }
             if skipped {
                 terminal.say("  | …");
             }
@@ -190,6 +192,34 @@ impl<'a> Lines<'a> {
                 terminal.say("  it wrote nothing to its log");
             } else {
                 terminal.say(format_args!("  all of it: {log}"));
+            }
+        });
+    }
+
+    /// What a built-in stage will not do, where exactly (what comes first is most useful), and what to do about it.
+    fn refusal(&mut self, name: &str, refusal: &Refusal, log: &Utf8Path) {
+        let listed = &refusal.details;
+        let in_log = (listed.len().saturating_sub(TAIL_LINES)) as u64;
+        self.print(|terminal| {
+            let summary = shown(&refusal.summary);
+            terminal.say(format_args!(
+                "{ERROR}error{ERROR:#}{BOLD}: stage `{name}` refused: {summary}{BOLD:#}"
+            ));
+            for detail in listed.iter().take(TAIL_LINES) {
+                terminal.say(format_args!("  {}", shown(detail)));
+            }
+            let more = grouped(in_log + refusal.unlisted);
+            match (in_log, refusal.unlisted) {
+                (0, 0) => {}
+                (0, _) => terminal.say(format_args!("  and {more} more")),
+                (_, 0) => terminal.say(format_args!("  and {more} more in {log}")),
+                _ => {
+                    let in_log = grouped(in_log);
+                    terminal.say(format_args!("  and {more} more, {in_log} of them in {log}"));
+                }
+            }
+            if let Some(help) = &refusal.help {
+                terminal.say(format_args!("{HELP}help{HELP:#}: {help}"));
             }
         });
     }
@@ -208,7 +238,7 @@ impl<'a> Lines<'a> {
             }
             Note::Recovered { run } => self.print(|terminal| {
                 terminal.say(format_args!(
-                    "a run that was killed had finished stages; they are kept: runs/{run}.intoto.jsonl"
+                    "an earlier run ended halfway; the stages that it finished are kept: runs/{run}.intoto.jsonl"
                 ));
             }),
             Note::Displaced { path, to } => self.print(|terminal| {
@@ -263,13 +293,39 @@ impl Observer for Lines<'_> {
     }
 }
 
+/// A stage's line. Nothing is padded at its end, not even within a style.
+fn stage_line(name: &str, width: usize, (style, state): (anstyle::Style, &str), time: &str, text: &str) -> String {
+    let mut line = format!("  {name:width$}  {style}{state}{style:#}");
+    if time.is_empty() && text.is_empty() {
+        return line;
+    }
+    // Behind the reset: what a style covers, `trim_end` does not see.
+    line.push_str(&format!(
+        "{:pad$}  {time:>8}  {text}",
+        "",
+        pad = 11 - state.len().min(11)
+    ));
+    line.truncate(line.trim_end().len());
+    line
+}
+
+/// `name` in exactly `width` columns.
+fn cut(name: &str, width: usize) -> String {
+    match name.chars().count() > width {
+        true => name.chars().take(width.saturating_sub(1)).chain(['…']).collect(),
+        false => format!("{name:width$}"),
+    }
+}
+
 fn bar_style(progress: Option<Progress>) -> ProgressStyle {
     let template = match progress.map(|progress| (progress.unit, progress.total)) {
         None => "  {prefix}  {spinner} {elapsed}",
-        Some((Unit::Bytes, Some(_))) => "  {prefix}  {bar:30} {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left",
+        Some((Unit::Bytes, Some(_))) => "  {prefix}  {bar:20} {percent:>3}% of {total_bytes}  {eta} left",
         Some((Unit::Bytes, None)) => "  {prefix}  {spinner} {bytes}  {bytes_per_sec}",
-        Some((_, Some(_))) => "  {prefix}  {bar:30} {human_pos}/{human_len}  {per_sec}  {eta} left",
-        Some((_, None)) => "  {prefix}  {spinner} {human_pos}  {per_sec}",
+        Some((Unit::Rows, Some(_))) => "  {prefix}  {bar:20} {percent:>3}% of {human_len} rows  {eta} left",
+        Some((Unit::Rows, None)) => "  {prefix}  {spinner} {human_pos} rows",
+        Some((Unit::Steps, Some(_))) => "  {prefix}  {spinner} step {human_pos} of at most {human_len}  {elapsed}",
+        Some((Unit::Steps, None)) => "  {prefix}  {spinner} step {human_pos}  {elapsed}",
     };
     ProgressStyle::with_template(template)
         .expect("the templates are constants")
@@ -298,4 +354,27 @@ fn tail_of(log: &Utf8Path) -> (Vec<String>, bool) {
         lines[skip..].iter().map(|line| (*line).to_owned()).collect(),
         cut || skip > 0,
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_line_ends_with_spaces_even_behind_a_style() {
+        let plain = |state, time, text| {
+            let line = stage_line("a", 3, (DIM, state), time, text);
+            anstream::adapter::strip_str(&line).to_string()
+        };
+        assert_eq!(plain("up to date", "", ""), "  a    up to date");
+        assert_eq!(plain("ran", "0.10 s", ""), "  a    ran            0.10 s");
+        assert_eq!(plain("blocked", "", "by `b`"), "  a    blocked                by `b`");
+        assert_eq!(plain("not started", "1.00 s", "x"), "  a    not started    1.00 s  x");
+    }
+
+    #[test]
+    fn a_name_fits_its_bar() {
+        assert_eq!(cut("train", 7), "train  ");
+        assert_eq!(cut("a-rather-long-name", 8), "a-rathe…");
+    }
 }

@@ -269,9 +269,13 @@ fn finished(report: &StageReport, plan: &Plan) -> Value {
             json!({ "outcome": "ran", "receipt": receipt.to_string(), "changed": changed })
         }
         StageOutcome::Failed(failure) => {
+            let (mut unlisted, mut help) = (0, None);
             let (kind, details) = match &failure.kind {
                 FailureKind::Ended(ended) => (ended.to_string(), Vec::new()),
-                FailureKind::Refused(refusal) => (format!("refused: {}", refusal.summary), refusal.details.clone()),
+                FailureKind::Refused(refusal) => {
+                    (unlisted, help) = (refusal.unlisted, refusal.help.as_deref());
+                    (format!("refused: {}", refusal.summary), refusal.details.clone())
+                }
                 FailureKind::Breaches(breaches) => (
                     "broke its declaration".to_owned(),
                     breaches.iter().map(ToString::to_string).collect(),
@@ -280,7 +284,7 @@ fn finished(report: &StageReport, plan: &Plan) -> Value {
             };
             json!({
                 "outcome": "failed", "receipt": failure.receipt.to_string(), "how": kind, "details": details,
-                "log": failure.log,
+                "unlisted": unlisted, "help": help, "log": failure.log,
             })
         }
         StageOutcome::Blocked { by } => json!({ "outcome": "blocked", "by": plan.stages[by.index()].name }),
@@ -339,12 +343,7 @@ mod tests {
 
     #[test]
     fn the_exit_code_is_2_only_if_every_failure_is_a_refusal() {
-        let refused = || {
-            failed(FailureKind::Refused(Refusal {
-                summary: String::new(),
-                details: Vec::new(),
-            }))
-        };
+        let refused = || failed(FailureKind::Refused(Refusal::default()));
         let ended = || failed(FailureKind::Ended(crate::exec::process::Ended::Exited(2)));
         let code = |outcomes| exit_code(&run_of(outcomes), &Interrupts::default());
         assert_eq!(code(vec![]), ExitCode::Success);

@@ -13,6 +13,7 @@ use super::root::{ExecutionRoot, RootEntry, RootEntryKind};
 use super::stage::{Attempt, Said};
 use crate::digest::Digests;
 use crate::plan::{Command, InputSource};
+use crate::stages::ingest::fault::grouped;
 use crate::stages::{InputFile, Refusal, StageContext, StageError, builtin};
 use crate::store::StoreError;
 
@@ -203,6 +204,12 @@ impl Attempt<'_> {
 fn write_refusal(log: &mut File, refusal: &Refusal) -> io::Result<()> {
     for detail in &refusal.details {
         writeln!(log, "{detail}")?;
+    }
+    if refusal.unlisted > 0 {
+        writeln!(log, "and {} more", grouped(refusal.unlisted))?;
+    }
+    if let Some(help) = &refusal.help {
+        writeln!(log, "help: {help}")?;
     }
     writeln!(log, "refused: {}", refusal.summary)
 }

@@ -81,7 +81,7 @@ impl StageContext<'_> {
             Some([file]) => Ok(Some(file)),
             Some(files) => Err(StageError::Refused(Refusal {
                 summary: format!("input `{name}` must be one file; it is {} files", files.len()),
-                details: Vec::new(),
+                ..Refusal::default()
             })),
         }
     }
@@ -136,13 +136,28 @@ pub enum StageError {
     Cancelled,
 }
 
-/// A stage's refusal: one line, then what exactly and where, a line each.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A stage's refusal: one line, then what exactly and where, a line each, and what to do.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Refusal {
     /// One line.
     pub summary: String,
     /// For ingest: `data/raw/x.ndjson:5000: /payload/label: is not of type "null" or "string" [type]`; never a value.
     pub details: Vec<String>,
+    /// How many details there are beside those that are listed.
+    pub unlisted: u64,
+    /// What to do, if the summary does not say it.
+    pub help: Option<String>,
+}
+
+impl Refusal {
+    /// A refusal that one line says all about.
+    #[must_use]
+    pub fn of(summary: impl Into<String>) -> Self {
+        Self {
+            summary: summary.into(),
+            ..Self::default()
+        }
+    }
 }
 
 /// The built-in stage of that name (`ingest`, without `madmall/`).

@@ -239,6 +239,48 @@ fn a_fault_in_line_5000_is_said_exactly_and_nothing_is_written() {
 }
 
 #[test]
+fn a_refusal_shows_the_first_faults_and_says_where_the_others_are() {
+    let refused_with = |faults: usize| {
+        let space = baseline();
+        let text = space.read(EVENTS);
+        let (bad, good): (Vec<_>, Vec<_>) = text.lines().enumerate().partition(|(n, _)| *n < faults);
+        let bad = bad
+            .into_iter()
+            .map(|(_, line)| line.replacen("\"payload\":{", "\"payload\":{\"colour\":\"red\",", 1));
+        let lines: Vec<String> = bad.chain(good.into_iter().map(|(_, line)| line.to_owned())).collect();
+        space.write(EVENTS, lines.join("\n") + "\n");
+        run(&space)
+            .code(2)
+            .says("help: mend these lines, or set them aside")
+            .err
+    };
+    let listed = |text: &str| text.matches("data/raw/thyroid.ndjson:").count();
+
+    let one = refused_with(1);
+    assert!(
+        one.contains(":1: /payload/colour: is no known field [additionalProperties]"),
+        "{one}"
+    );
+    assert!(listed(&one) == 1 && !one.contains("more"), "{one}");
+
+    let thirty = refused_with(30);
+    assert!(
+        thirty.contains("\n  data/raw/thyroid.ndjson:1: ") && !thirty.contains("ndjson:21:"),
+        "{thirty}"
+    );
+    assert!(
+        listed(&thirty) == 20 && thirty.contains("\n  and 10 more in .madmall/output/"),
+        "{thirty}"
+    );
+
+    let many = refused_with(5000);
+    assert!(
+        listed(&many) == 20 && many.contains("\n  and 4,980 more, 980 of them in .madmall/output/"),
+        "{many}"
+    );
+}
+
+#[test]
 fn the_bytes_are_those_that_any_build_gives() {
     let space = baseline_after_a_run();
     let found: String = OUTPUTS

@@ -161,3 +161,36 @@ fn a_setting_that_nothing_reads_is_refused() {
         .says("madmall.yaml:2:1")
         .says("unknown field `sandbx`");
 }
+
+#[test]
+fn lines_have_no_spaces_at_their_ends_and_no_colour_in_a_pipe() {
+    let space = Space::with(COPY);
+    space.write("in", "1");
+    for _ in 0..2 {
+        let ran = space.run(&[]).success();
+        for line in ran.out.lines().chain(ran.err.lines()) {
+            assert_eq!(line, line.trim_end());
+            assert!(!line.contains('\u{1b}'), "{line}");
+        }
+    }
+}
+
+#[test]
+fn a_failed_stage_shows_its_command_as_it_was_written_and_what_it_left_undone() {
+    let space = Space::with(
+        "stages:
+  a:
+    run: |
+      set -x
+      false
+    outputs: {o: out/a}
+  b: {run: 'true', outputs: {o: out/b}}
+  c: {argv: [sh, -c, 'exit 3'], outputs: {o: out/c}}",
+    );
+    space
+        .run(&[])
+        .code(1)
+        .says("error: stage `a` ended with exit code 1\n  command: set -x\n           false\n  | + false\n")
+        .says("error: stage `b`: it did not write its output `out/b`")
+        .says("  command: sh -c 'exit 3'\n");
+}

@@ -137,7 +137,10 @@ pub(crate) fn ndjson(events: &[Value]) -> Vec<u8> {
 /// The summary and the details of a refusal.
 pub(crate) fn refusal<T>(result: Result<T, StageError>) -> String {
     match result {
-        Err(StageError::Refused(refusal)) => format!("{}\n{}", refusal.summary, refusal.details.join("\n")),
+        Err(StageError::Refused(refusal)) => {
+            let help = refusal.help.unwrap_or_default();
+            format!("{}\n{}\n{help}", refusal.summary, refusal.details.join("\n"))
+        }
         Err(other) => panic!("not a refusal: {other:?}"),
         Ok(_) => panic!("not refused"),
     }

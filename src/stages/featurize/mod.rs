@@ -49,10 +49,7 @@ const STRIDE: u64 = 4096;
 
 /// A refusal without details.
 fn refused(summary: impl Into<String>) -> StageError {
-    StageError::Refused(Refusal {
-        summary: summary.into(),
-        details: Vec::new(),
-    })
+    StageError::Refused(Refusal::of(summary))
 }
 
 fn run(ctx: &mut StageContext<'_>) -> Result<(), StageError> {
@@ -125,6 +122,7 @@ fn gather(ctx: &StageContext<'_>, params: &Params) -> Result<SortedTable, StageE
         StageError::Refused(Refusal {
             summary: "an event id stands more than once; run the events through `ingest`".to_owned(),
             details: duplicates.iter().map(detail).collect(),
+            ..Refusal::default()
         })
     })
 }
@@ -156,6 +154,7 @@ fn check_keys(rows: &Rows, params: &Params) -> Result<(), StageError> {
     Err(StageError::Refused(Refusal {
         summary: "a parameter names a feature that no event has; correct its spelling or remove it".to_owned(),
         details,
+        ..Refusal::default()
     }))
 }
 
@@ -203,17 +202,15 @@ impl Faults {
         }
     }
 
-    fn refuse(mut self) -> Result<(), StageError> {
+    fn refuse(self) -> Result<(), StageError> {
         if self.count == 0 {
             return Ok(());
         }
-        if self.count > self.details.len() {
-            self.details
-                .push(format!("and {} more", self.count - self.details.len()));
-        }
         Err(StageError::Refused(Refusal {
             summary: format!("{} lines are no events; run them through `ingest`", self.count),
+            unlisted: (self.count - self.details.len()) as u64,
             details: self.details,
+            help: None,
         }))
     }
 }

@@ -169,8 +169,6 @@ fn refuse_faults(options: &Options, files: &[InputFile], checked: &Checked) -> R
         return Ok(());
     }
     let counts = Counts::of(checked);
-    let mut details = checked.faults.render(files);
-    details.push("help: mend these lines, or set them aside with `on_reject: quarantine`".to_owned());
     let verb = if counts.invalid == 1 { "is" } else { "are" };
     Err(StageError::Refused(Refusal {
         summary: format!(
@@ -178,7 +176,9 @@ fn refuse_faults(options: &Options, files: &[InputFile], checked: &Checked) -> R
             grouped(counts.invalid),
             grouped(counts.events)
         ),
-        details,
+        details: checked.faults.listed().map(|listed| listed.render(files)).collect(),
+        unlisted: checked.faults.unlisted(),
+        help: Some("mend these lines, or set them aside with `on_reject: quarantine`".to_owned()),
     }))
 }
 
@@ -193,7 +193,8 @@ fn refuse_emptiness(options: &Options, checked: &Checked) -> Result<(), StageErr
     };
     Err(StageError::Refused(Refusal {
         summary,
-        details: vec!["help: if that is what you want, set `on_empty: allow`".to_owned()],
+        help: Some("if that is what you want, set `on_empty: allow`".to_owned()),
+        ..Refusal::default()
     }))
 }
 
@@ -228,10 +229,7 @@ fn create(path: &Utf8Path) -> Result<BufWriter<File>, StageError> {
 }
 
 fn refused(summary: impl Into<String>) -> StageError {
-    StageError::Refused(Refusal {
-        summary: summary.into(),
-        details: Vec::new(),
-    })
+    StageError::Refused(Refusal::of(summary))
 }
 
 fn unwritable(path: &Utf8Path, source: std::io::Error) -> StageError {

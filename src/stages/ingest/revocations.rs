@@ -60,7 +60,9 @@ impl Revocations {
                 grouped(invalid),
                 grouped(lines)
             ),
-            details: faults.render(files),
+            details: faults.listed().map(|listed| listed.render(files)).collect(),
+            unlisted: faults.unlisted(),
+            help: None,
         }))
     }
 

@@ -81,10 +81,10 @@ pub fn write(
             }
         }
         if pieces.finish().0 != *hash {
-            return Err(WriteError::Stage(StageError::Refused(Refusal {
-                summary: format!("`{}` changed while it was read; run again", file.name),
-                details: Vec::new(),
-            })));
+            return Err(WriteError::Stage(StageError::Refused(Refusal::of(format!(
+                "`{}` changed while it was read; run again",
+                file.name
+            )))));
         }
     }
     accepted.writer.flush().map_err(WriteError::Accepted)?;

@@ -7,23 +7,25 @@ use super::solve::SolveError;
 use crate::stages::ingest::fault::printable;
 use crate::stages::{Refusal, StageError};
 
+/// How many labels are listed.
+const MOST_LABELS: usize = 20;
+
 /// A refusal without details.
 pub(crate) fn refused(summary: impl Into<String>) -> StageError {
-    StageError::Refused(Refusal {
-        summary: summary.into(),
-        details: Vec::new(),
-    })
+    StageError::Refused(Refusal::of(summary))
 }
 
 /// Not exactly two labels.
 pub(crate) fn wrong_labels(labels: &BTreeMap<String, u64>) -> StageError {
     let details = labels
         .iter()
-        .take(20)
+        .take(MOST_LABELS)
         .map(|(label, rows)| format!("label `{}`: {rows} rows", printable(label)));
     StageError::Refused(Refusal {
         summary: format!("binary training takes exactly two labels; there are {}", labels.len()),
         details: details.collect(),
+        unlisted: labels.len().saturating_sub(MOST_LABELS) as u64,
+        help: None,
     })
 }
 
@@ -54,16 +56,17 @@ pub(crate) fn no_optimum(keys: &[String], findings: &Findings, jointly: &[usize]
     columns.extend(findings.separating.iter().chain(jointly));
     columns.sort_unstable();
     columns.dedup();
-    details.push(
-        "set `l2` to more than 0, or leave these features out with `exclude` of the stage that makes the features"
-            .to_owned(),
-    );
     StageError::Refused(Refusal {
         summary: format!(
             "without `l2` there is no finite, single optimum; because of: {}",
             list(&columns)
         ),
         details,
+        help: Some(
+            "set `l2` to more than 0, or leave these features out with `exclude` of the stage that makes the features"
+                .to_owned(),
+        ),
+        unlisted: 0,
     })
 }
 
@@ -78,7 +81,8 @@ pub(crate) fn no_fit(error: SolveError, is_penalised: bool) -> StageError {
             };
             StageError::Refused(Refusal {
                 summary: format!("no model: {other}"),
-                details: vec![advice.to_owned()],
+                help: Some(advice.to_owned()),
+                ..Refusal::default()
             })
         }
     }
