@@ -149,7 +149,7 @@ fn a_pipeline_that_is_not_there_is_named_with_the_nearest_one() {
     let said = render(&space.resolve().expect_err("refused").0, false);
     assert_eq!(
         said,
-        "error: there is no pipeline file `pipelines/p.yaml`\n--> pipelines/p.yaml\n |\nhelp: did you mean \
+        "error: there is no pipeline file `pipelines/p.yaml`\nhelp: did you mean \
          `pipelines/q.yaml`?\n"
     );
 }

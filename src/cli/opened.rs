@@ -15,6 +15,9 @@ use crate::spec;
 use crate::tree::Tree as _;
 use crate::workspace::Workspace;
 
+/// How many stages an advice names.
+const MOST_NAMED: usize = 20;
+
 /// The process's surroundings, as values.
 pub(super) struct Surroundings {
     /// Variables whose names and values are UTF-8.
@@ -55,11 +58,20 @@ impl Surroundings {
         let variables = std::env::vars_os();
         let environment =
             variables.filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-        Ok(Self {
+        let surroundings = Self {
             environment: environment.collect(),
             folder,
             clock: Timestamp::now,
-        })
+        };
+        match surroundings.variable("MADMALL_CONFIG_DIR") {
+            // Each folder would get a key of its own, some of them in repositories.
+            Some(config) if !Utf8Path::new(config).is_absolute() => Err(Failure::new(
+                ExitCode::Refused,
+                format!("MADMALL_CONFIG_DIR is `{config}`, and must be an absolute path"),
+                None,
+            )),
+            _ => Ok(surroundings),
+        }
     }
 
     /// The variable `name`; one that is set to nothing counts as not set.
@@ -268,7 +280,14 @@ impl Opened {
             let names = || self.plan.stages.iter().map(|stage| stage.name.as_str());
             let help = match diagnostic::nearest(name, names()) {
                 Some(near) => format!("there is a stage `{near}`"),
-                None => format!("its stages are {}", names().collect::<Vec<_>>().join(", ")),
+                None => {
+                    let first: Vec<_> = names().take(MOST_NAMED).collect();
+                    let more = match names().count().saturating_sub(MOST_NAMED) {
+                        0 => String::new(),
+                        more => format!(", and {more} more; `madmall plan` shows them all"),
+                    };
+                    format!("its stages are {}{more}", first.join(", "))
+                }
             };
             let message = format!("pipeline `{}` has no stage `{name}`", self.plan.pipeline);
             Failure::new(ExitCode::Refused, message, Some(&help))

@@ -27,8 +27,12 @@ pub fn render(diagnostics: &[Diagnostic], styled: bool) -> String {
         if !text.is_empty() {
             text.push('\n');
         }
-        // The renderer pads the line under an excerpt.
         for line in draw(diagnostic, &renderer).lines() {
+            // Without an excerpt the renderer draws the bar that would stand beside it all the same.
+            if diagnostic.labels.is_empty() && anstream::adapter::strip_str(line).to_string().trim() == "|" {
+                continue;
+            }
+            // The renderer pads the line under an excerpt.
             text.push_str(line.trim_end());
             text.push('\n');
         }
@@ -61,7 +65,10 @@ fn draw(diagnostic: &Diagnostic, renderer: &Renderer) -> String {
             ),
         };
     }
-    if let (true, Some(file)) = (diagnostic.labels.is_empty(), &diagnostic.file) {
+    if let (true, Some(file)) = (diagnostic.labels.is_empty(), &diagnostic.file)
+        // A message that names the file need not be followed by its name.
+        && !diagnostic.message.contains(&format!("`{file}`"))
+    {
         group = group.element(Origin::path(clean(file)));
     }
     for note in far.iter().chain(&diagnostic.notes) {

@@ -73,6 +73,16 @@ pub enum KeyError {
         /// Why.
         source: io::Error,
     },
+    /// The file that `MADMALL_SIGNING_KEY` names.
+    #[error("cannot {verb} the signing key `{path}` that MADMALL_SIGNING_KEY names")]
+    NamedFile {
+        /// What was tried.
+        verb: &'static str,
+        /// What with.
+        path: Utf8PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// Others can read the key.
     #[error("others can read the signing key `{path}` (mode {mode:04o}): type `chmod 600 {path}`")]
     Exposed {
@@ -92,6 +102,15 @@ pub enum KeyError {
     /// The system has no random bytes.
     #[error("cannot make a signing key: {0}")]
     Random(getrandom::Error),
+}
+
+impl KeyError {
+    fn of_variable(self) -> Self {
+        match self {
+            Self::File { verb, path, source } => Self::NamedFile { verb, path, source },
+            other => other,
+        }
+    }
 }
 
 /// The user's configuration folder, from the values of `MADMALL_CONFIG_DIR`, `XDG_CONFIG_HOME` and `HOME`. Empty and
@@ -117,7 +136,7 @@ pub fn load(sources: KeySources<'_>) -> Result<Option<LoadedKey>, KeyError> {
                 place: "MADMALL_SIGNING_KEY".to_owned(),
                 source,
             })?,
-            false => read_key(Utf8Path::new(value.trim()))?,
+            false => read_key(Utf8Path::new(value.trim())).map_err(KeyError::of_variable)?,
         };
         return Ok(Some(LoadedKey { key, origin }));
     }

@@ -78,9 +78,13 @@ impl Cas {
         let temporary = tempfile::Builder::new()
             .prefix(atomic::TEMPORARY)
             .make_in(folder, |path| reflink_copy::reflink_or_copy(&from, path).map(drop))
-            .map_err(|source| StoreError::Read {
-                path: from.clone(),
-                source,
+            // Which of the two files it was, the error does not say.
+            .map_err(|source| match File::open(&from) {
+                Ok(_) => failed(source),
+                Err(source) => StoreError::Read {
+                    path: from.clone(),
+                    source,
+                },
             })?;
         // The copy is hashed, not the object: what is placed is what was checked.
         let file = File::open(temporary.path()).map_err(failed)?;
@@ -149,5 +153,16 @@ mod tests {
         assert!(matches!(error, StoreError::Damaged { .. }));
         assert!(!root.join("out").exists());
         assert!(!cas.contains(digest), "an object that is not what it says is removed");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_place_that_cannot_be_written_is_named_and_not_the_object() {
+        let (_guard, _root, cas) = store();
+        let digest = Digest::of(b"bytes");
+        atomic::write(&cas.path(digest), b"bytes").expect("written");
+        let to = Utf8Path::new("/proc/self/out");
+        let error = cas.place(digest, to, false).expect_err("nobody can write there");
+        assert!(matches!(error, StoreError::Write { path, .. } if path == to));
     }
 }

@@ -194,3 +194,45 @@ fn a_failed_stage_shows_its_command_as_it_was_written_and_what_it_left_undone() 
         .says("error: stage `b`: it did not write its output `out/b`")
         .says("  command: sh -c 'exit 3'\n");
 }
+
+#[test]
+fn a_long_list_of_stages_is_cut() {
+    let stages: String = (0..50)
+        .map(|n| format!("  stage-{n}: {{run: 'true', outputs: {{o: out/{n}}}}}\n"))
+        .collect();
+    let space = Space::with(&format!("stages:\n{stages}"));
+    space
+        .run(&["zzz"])
+        .code(2)
+        .says("stage-19, and 30 more")
+        .says_not("stage-20");
+}
+
+#[test]
+fn a_pipeline_that_is_not_there_is_said_in_two_lines() {
+    let space = Space::with(COPY);
+    space.write("pipelines/copy.yaml", "");
+    let ran = space.madmall(["run", "pipelines/cpoy.yaml"]).code(2);
+    assert_eq!(
+        ran.err,
+        "error: there is no pipeline file `pipelines/cpoy.yaml`\nhelp: did you mean `pipelines/copy.yaml`?\n"
+    );
+}
+
+#[test]
+fn a_folder_for_keys_must_be_absolute_and_a_key_that_is_not_there_is_named() {
+    let mut space = Space::with(COPY);
+    space.write("in", "1");
+    space.set("MADMALL_SIGNING_KEY", "no-key.pem");
+    space
+        .run(&[])
+        .code(7)
+        .says("cannot read the signing key `no-key.pem` that MADMALL_SIGNING_KEY names");
+    space.unset("MADMALL_SIGNING_KEY");
+    space.set("MADMALL_CONFIG_DIR", "keys");
+    space
+        .run(&[])
+        .code(2)
+        .says("MADMALL_CONFIG_DIR is `keys`, and must be an absolute path");
+    assert!(!space.exists("keys") && !space.exists("out"));
+}
