@@ -10,6 +10,7 @@ use crate::plan::{Plan, resolve};
 use crate::receipt::trust::Trust;
 use crate::tree::Tree;
 use crate::verify::{Request, Tone, VerifyError, What};
+use crate::workspace::Workspace;
 
 /// Arguments of `verify`.
 #[derive(clap::Args)]
@@ -37,7 +38,7 @@ pub(super) fn verify(
     surroundings: &Surroundings,
     terminal: &mut Terminal,
 ) -> Result<ExitCode, Failure> {
-    let (workspace, _) = find_workspace(&surroundings.folder, Utf8Path::new("."))?;
+    let workspace = workspace_of(arguments, surroundings)?;
     let folder = surroundings
         .folder
         .canonicalize_utf8()
@@ -72,6 +73,22 @@ pub(super) fn verify(
         }
     }
     Ok(report.exit_code())
+}
+
+/// The workspace around the working folder. If there is none, that of the file that is asked about: an auditor need not
+/// go there.
+fn workspace_of(arguments: &VerifyArguments, surroundings: &Surroundings) -> Result<Workspace, Failure> {
+    let folder = &surroundings.folder;
+    let (here, _) = find_workspace(folder, Utf8Path::new("."))?;
+    let is_marked = ["madmall.yaml", ".git", "runs"]
+        .iter()
+        .any(|mark| here.root().join(mark).exists());
+    match arguments.what.as_deref().map(Utf8Path::new) {
+        Some(what) if !is_marked && folder.join(what).exists() => {
+            Ok(find_workspace(folder, what).map_or(here, |(workspace, _)| workspace))
+        }
+        _ => Ok(here),
+    }
 }
 
 /// Whom to believe: who is named, else the key that this caller signs with in its environment, else the user's policy.

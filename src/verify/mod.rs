@@ -114,7 +114,7 @@ pub fn verify(request: &Request<'_>) -> Result<Report, VerifyError> {
     let counts =
         |maker: usize| request.what != What::Everything || evidence.receipts[maker].statement.is_stage_success();
     if !answer.makers.values().any(|(maker, _)| counts(*maker)) {
-        findings.push(nothing_compared(&evidence));
+        findings.push(nothing_compared(request, &evidence));
     }
     let ties = tie_to_commits(request, &evidence, &basis, &answer);
     findings.extend(ties.findings);
@@ -218,10 +218,17 @@ fn nobody_is_trusted() -> Finding {
         .help("name a public key with `--trust`, or make your own with `madmall key`")
 }
 
-fn nothing_compared(evidence: &Evidence) -> Finding {
-    let message = match evidence.receipts.is_empty() {
-        true => "there are no receipts here: nothing could be compared",
-        false => "no file here has the bytes that a trusted receipt claims: nothing holds",
+fn nothing_compared(request: &Request<'_>, evidence: &Evidence) -> Finding {
+    if evidence.receipts.is_empty() {
+        return Finding::new(
+            Code::Absent,
+            "there are no receipts in `runs/`: nothing could be compared",
+        )
+        .help("go to the project's folder; if nothing has run there yet, `madmall run PIPELINE` makes them");
+    }
+    let message = match request.what {
+        What::Everything => "no file here has the bytes that a trusted receipt claims: nothing holds",
+        _ => "no trusted receipt and no file here could be compared for what was asked",
     };
     Finding::new(Code::Absent, message)
 }

@@ -204,7 +204,12 @@ impl Pipelines<'_> {
             let plan = match (self.request.resolve)(workspace, &file) {
                 Ok(plan) => plan,
                 Err(why) => {
-                    findings.push(stale(&file, format!("cannot be resolved as it is now: {why}")));
+                    // Its first mistake is enough here: who wants them all asks `check`.
+                    let first = why.lines().next().unwrap_or_default();
+                    let why = first.strip_prefix("error: ").unwrap_or(first);
+                    let message = format!("cannot be resolved as it is now: {why}");
+                    let finding = Finding::new(Code::WarnStale, message).file(&file);
+                    findings.push(finding.help(format!("`madmall check {file}` says where, and what to do")));
                     continue;
                 }
             };

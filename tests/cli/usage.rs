@@ -236,3 +236,30 @@ fn a_folder_for_keys_must_be_absolute_and_a_key_that_is_not_there_is_named() {
         .says("MADMALL_CONFIG_DIR is `keys`, and must be an absolute path");
     assert!(!space.exists("keys") && !space.exists("out"));
 }
+
+#[test]
+fn an_auditor_verifies_a_file_from_outside_of_its_workspace() {
+    let space = Space::with(COPY);
+    space.write("in", "1");
+    space.run(&[]).success();
+    let verify = |what: &[&str]| {
+        let mut command = space.command(["verify"].iter().chain(what));
+        command.current_dir(space.path(".."));
+        crate::space::Ran::of(&command.output().expect("runs"))
+    };
+    verify(&["work space/out"]).success().says("made by stage `copy`");
+    verify(&[]).code(6).says("no receipts in `runs/`").says("help");
+}
+
+#[test]
+fn a_pipeline_that_does_not_resolve_any_more_is_one_line_of_a_verdict() {
+    let space = Space::with(COPY);
+    space.write("in", "1");
+    space.run(&[]).success();
+    space.remove("in");
+    space
+        .madmall(["verify"])
+        .says("warning[W-STALE]: pipeline.yaml: cannot be resolved as it is now: no stage produces `in`, and no such file exists\n")
+        .says("`madmall check pipeline.yaml`")
+        .says_not("\\n");
+}
