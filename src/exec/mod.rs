@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use camino::{Utf8Path, Utf8PathBuf};
 use jiff::Timestamp;
 
-use crate::git::{self, UsedFile};
+use crate::git::{self, Used};
 use crate::plan::{Plan, StageId};
 use crate::receipt::key::SigningKey;
 use crate::receipt::statement::{Made, Outcome, StatementError};
@@ -314,7 +314,7 @@ impl<'a> Session<'a> {
     }
 
     /// How the files compare with the commit; tells if the repository cannot be read.
-    pub(crate) fn made(&self, files: &[UsedFile<'_>], say: &dyn Fn(Said)) -> Made {
+    pub(crate) fn made(&self, files: &[Used<'_>], say: &dyn Fn(Said)) -> Made {
         let (made, error) = git::made(self.workspace.root(), files);
         if let Some(error) = error {
             say(Said::Note(Note::NoRepository { why: error.to_string() }));
