@@ -7,13 +7,14 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::Request;
 use super::conform::{self, Conformity, Definitions, Files};
-use super::evidence::Evidence;
+use super::evidence::{Evidence, Known};
 use super::places::{self, Place};
 use super::report::{Artifact, Code, Finding, Source, State};
 use super::subjects::{Answer, Question};
 use crate::digest::Digests;
 use crate::git::{CommitTree, Repository};
 use crate::plan::{InputSource, Plan, StageId};
+use crate::receipt::check::file_digests;
 use crate::receipt::statement::{Resource, Role};
 use crate::receipt::trust::TrustedKey;
 use crate::tree::Tree as _;
@@ -313,6 +314,7 @@ pub(super) fn artifacts(
         let made = &receipt.statement.internal().made;
         artifacts.push(Artifact {
             path: path.to_string(),
+            copy_of: original(receipt, path, *digests),
             sha256: digests.sha256.to_string(),
             receipt: id,
             stage: stage.name.clone(),
@@ -330,6 +332,16 @@ pub(super) fn artifacts(
         });
     }
     artifacts
+}
+
+/// What `path` is a copy of, if `receipt` does not name it but made the same bytes.
+fn original(receipt: &Known, path: &Utf8Path, digests: Digests) -> Option<String> {
+    let statement = &receipt.statement;
+    let is_it = |subject: &&Resource| file_digests(subject) == Some(digests);
+    match statement.subject_named(path.as_str()) {
+        Some(_) => None,
+        None => statement.subject.iter().find(is_it).map(|subject| subject.name.clone()),
+    }
 }
 
 /// Everything that nothing recorded made, of a receipt and all it rests on.
