@@ -352,6 +352,12 @@ impl<'a> CommitTree<'a> {
     }
 
     fn find(&self, path: &Utf8Path) -> Result<Found, TreeError> {
+        self.follow(path, &mut Vec::new())
+    }
+
+    /// Follows `path` name by name; a link's target takes the place of its name, and must stay below the root. `real` is
+    /// given the names that lead there without any link.
+    fn follow(&self, path: &Utf8Path, real: &mut Vec<String>) -> Result<Found, TreeError> {
         let Some(root) = self.root else {
             return Ok(Found::Absent);
         };
@@ -364,6 +370,7 @@ impl<'a> CommitTree<'a> {
                 ".." if folders.len() == 1 => return Ok(Found::BadLink),
                 ".." => {
                     folders.pop();
+                    real.pop();
                     continue;
                 }
                 name if name.contains('\0') => return Ok(Found::Absent),
@@ -377,7 +384,10 @@ impl<'a> CommitTree<'a> {
                 return Ok(if links > 0 { Found::BadLink } else { Found::Absent });
             };
             match entry.filemode() {
-                0o040_000 => folders.push(entry.id()),
+                0o040_000 => {
+                    folders.push(entry.id());
+                    real.push(name);
+                }
                 0o120_000 => {
                     links += 1;
                     let Some(target) = self.link_target(path, entry.id())?.filter(|_| links <= MAX_LINKS) else {
@@ -388,6 +398,7 @@ impl<'a> CommitTree<'a> {
                 mode @ (0o100_644 | 0o100_664 | 0o100_755) => {
                     let blob = entry.id();
                     let executable = mode == 0o100_755;
+                    real.push(name);
                     let rest_is_empty = names.iter().all(|name| matches!(name.as_str(), "" | "."));
                     return Ok(if rest_is_empty {
                         Found::File { blob, executable }
@@ -459,6 +470,14 @@ impl Tree for CommitTree<'_> {
             Found::Other => Some(EntryKind::Other),
             Found::Folder(_) => Some(EntryKind::Folder),
             Found::File { executable, .. } => Some(EntryKind::File { executable }),
+        })
+    }
+
+    fn real_path(&self, path: &Utf8Path) -> Result<Option<Utf8PathBuf>, TreeError> {
+        let mut real = Vec::new();
+        Ok(match self.follow(path, &mut real)? {
+            Found::Folder(_) | Found::File { .. } => Some(real.join("/").into()),
+            Found::Absent | Found::BadLink | Found::Other => None,
         })
     }
 

@@ -243,6 +243,8 @@ fn a_commit_is_a_tree_as_the_folder_is_one() {
         let path = Utf8Path::new(path);
         let in_folder = folder.kind(path).expect("it can be read");
         assert_eq!(tree.kind(path).expect("it can be read"), in_folder, "{path}");
+        let real = folder.real_path(path).expect("it can be read");
+        assert_eq!(tree.real_path(path).expect("it can be read"), real, "{path}");
     }
     assert_eq!(
         tree.kind("data/one.txt".into()).expect("read"),
