@@ -5,13 +5,16 @@
 //! `core.autocrlf` or a `text` attribute rewrites files on checkout, every such file counts as differing; `* -text` in
 //! `.gitattributes` keeps them as they are.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
+use std::rc::Rc;
 use std::sync::Mutex;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use git2::{ErrorCode, ObjectType, Oid, RepositoryOpenFlags};
 
 use crate::digest::Digests;
+use crate::listing::{ListedFile, ListingDigests, listing_digests};
 use crate::receipt::statement::{self, Made};
 use crate::tree::{EntryKind, Tree, TreeError};
 
@@ -21,6 +24,8 @@ const MAX_LINKS: usize = 40;
 const MAX_DEPTH: usize = 256;
 /// A link's target is a path.
 const MAX_LINK_TARGET: u64 = 4096;
+/// So many folders of a commit are kept in memory: each is asked for once a file of it.
+const KEPT_FOLDERS: usize = 256;
 
 /// Why a repository, or something in it, could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -167,6 +172,7 @@ impl Repository {
         Ok(CommitTree {
             repository: &self.inner,
             root: tree,
+            folders: RefCell::default(),
             digests: &self.digests,
         })
     }
@@ -183,17 +189,49 @@ pub struct UsedFile<'a> {
     pub size: u64,
 }
 
+/// What a stage used, as a receipt names it.
+#[derive(Clone, Debug)]
+pub enum Used<'a> {
+    /// A file.
+    File(UsedFile<'a>),
+    /// A folder whose files the receipt does not list: the commit must have just these.
+    Folder {
+        /// Relative to the workspace.
+        path: &'a Utf8Path,
+        /// Of its files.
+        listing: ListingDigests,
+    },
+    /// A pattern whose files the receipt does not list: the commit must have each of them.
+    Pattern {
+        /// As it is written.
+        pattern: &'a Utf8Path,
+        /// What it found.
+        files: Vec<UsedFile<'a>>,
+    },
+}
+
+impl Used<'_> {
+    /// As it stands in a receipt.
+    fn name(&self) -> &Utf8Path {
+        match self {
+            Self::File(file) => file.path,
+            Self::Folder { path, .. } => path,
+            Self::Pattern { pattern, .. } => pattern,
+        }
+    }
+}
+
 /// What a receipt says under `made`: the commit that is checked out, and which of `files` it has with other bytes or
 /// not at all. A repository that cannot be read is said to be that, and why, beside it.
 #[must_use]
-pub fn made(workspace: &Utf8Path, files: &[UsedFile<'_>]) -> (Made, Option<GitError>) {
+pub fn made(workspace: &Utf8Path, files: &[Used<'_>]) -> (Made, Option<GitError>) {
     match try_made(workspace, files) {
         Ok(made) => (made, None),
         Err(error) => (Made::without_commit(statement::Repository::Unreadable), Some(error)),
     }
 }
 
-fn try_made(workspace: &Utf8Path, files: &[UsedFile<'_>]) -> Result<Made, GitError> {
+fn try_made(workspace: &Utf8Path, files: &[Used<'_>]) -> Result<Made, GitError> {
     let Some(repository) = open(workspace)? else {
         return Ok(Made::without_commit(statement::Repository::None));
     };
@@ -203,8 +241,12 @@ fn try_made(workspace: &Utf8Path, files: &[UsedFile<'_>]) -> Result<Made, GitErr
     let tree = repository.tree(head)?;
     let mut differs: Vec<String> = files
         .iter()
-        .filter(|file| !tree.has(file))
-        .map(|file| file.path.to_string())
+        .filter(|used| match used {
+            Used::File(file) => !tree.has(file),
+            Used::Folder { path, listing } => tree.listing(path).ok().flatten() != Some(*listing),
+            Used::Pattern { files, .. } => !files.iter().all(|file| tree.has(file)),
+        })
+        .map(|used| used.name().to_string())
         .collect();
     differs.sort_unstable();
     differs.dedup();
@@ -220,6 +262,8 @@ pub struct CommitTree<'a> {
     repository: &'a git2::Repository,
     /// The folder of the workspace; `None` if the commit does not have it.
     root: Option<Oid>,
+    /// Folders that were read: libgit2 keeps only small ones, and would read a large one again for each of its files.
+    folders: RefCell<HashMap<Oid, Rc<git2::Tree<'a>>>>,
     digests: &'a Mutex<HashMap<Oid, Digests>>,
 }
 
@@ -232,7 +276,42 @@ enum Found {
     File { blob: Oid, executable: bool },
 }
 
-impl CommitTree<'_> {
+impl<'a> CommitTree<'a> {
+    /// The digests of the listing of `folder`, or `None` if the commit has no folder there, or one that holds more than
+    /// files.
+    ///
+    /// # Errors
+    ///
+    /// [`TreeError`] if it cannot be read.
+    pub fn listing(&self, folder: &Utf8Path) -> Result<Option<ListingDigests>, TreeError> {
+        let mut listed = Vec::new();
+        for (path, kind) in self.files_below(folder)? {
+            let (EntryKind::File { executable }, Some(digests)) = (kind, self.file_digests(&path)?) else {
+                return Ok(None);
+            };
+            listed.push(ListedFile {
+                path,
+                executable,
+                digests,
+            });
+        }
+        Ok((!listed.is_empty()).then(|| listing_digests(&listed).ok()).flatten())
+    }
+
+    fn folder(&self, path: &Utf8Path, id: Oid) -> Result<Rc<git2::Tree<'a>>, TreeError> {
+        let mut folders = self.folders.borrow_mut();
+        if let Some(folder) = folders.get(&id) {
+            return Ok(Rc::clone(folder));
+        }
+        let folder = self.repository.find_tree(id);
+        let folder = Rc::new(folder.map_err(|error| unreadable(path, error))?);
+        if folders.len() >= KEPT_FOLDERS {
+            folders.clear();
+        }
+        folders.insert(id, Rc::clone(&folder));
+        Ok(folder)
+    }
+
     /// Both digests of the file at `path`, or `None` if the commit has no file there.
     ///
     /// # Errors
@@ -272,8 +351,13 @@ impl CommitTree<'_> {
         header.ok().map(|(size, _)| size as u64)
     }
 
-    /// Follows `path` name by name; a link's target takes the place of its name, and must stay below the root.
     fn find(&self, path: &Utf8Path) -> Result<Found, TreeError> {
+        self.follow(path, &mut Vec::new())
+    }
+
+    /// Follows `path` name by name; a link's target takes the place of its name, and must stay below the root. `real` is
+    /// given the names that lead there without any link.
+    fn follow(&self, path: &Utf8Path, real: &mut Vec<String>) -> Result<Found, TreeError> {
         let Some(root) = self.root else {
             return Ok(Found::Absent);
         };
@@ -286,6 +370,7 @@ impl CommitTree<'_> {
                 ".." if folders.len() == 1 => return Ok(Found::BadLink),
                 ".." => {
                     folders.pop();
+                    real.pop();
                     continue;
                 }
                 name if name.contains('\0') => return Ok(Found::Absent),
@@ -294,13 +379,15 @@ impl CommitTree<'_> {
             let Some(current) = folders.last() else {
                 return Ok(Found::BadLink);
             };
-            let folder = self.repository.find_tree(*current);
-            let folder = folder.map_err(|error| unreadable(path, error))?;
+            let folder = self.folder(path, *current)?;
             let Some(entry) = folder.get_name(&name) else {
                 return Ok(if links > 0 { Found::BadLink } else { Found::Absent });
             };
             match entry.filemode() {
-                0o040_000 => folders.push(entry.id()),
+                0o040_000 => {
+                    folders.push(entry.id());
+                    real.push(name);
+                }
                 0o120_000 => {
                     links += 1;
                     let Some(target) = self.link_target(path, entry.id())?.filter(|_| links <= MAX_LINKS) else {
@@ -311,6 +398,7 @@ impl CommitTree<'_> {
                 mode @ (0o100_644 | 0o100_664 | 0o100_755) => {
                     let blob = entry.id();
                     let executable = mode == 0o100_755;
+                    real.push(name);
                     let rest_is_empty = names.iter().all(|name| matches!(name.as_str(), "" | "."));
                     return Ok(if rest_is_empty {
                         Found::File { blob, executable }
@@ -351,11 +439,8 @@ impl CommitTree<'_> {
         if depth > MAX_DEPTH {
             return Err(unreadable(folder, git2::Error::from_str("nested too deep")));
         }
-        let tree = self
-            .repository
-            .find_tree(id)
-            .map_err(|error| unreadable(folder, error))?;
-        for entry in &tree {
+        let tree = self.folder(folder, id)?;
+        for entry in tree.iter() {
             let name = std::str::from_utf8(entry.name_bytes()).map_err(|_| TreeError::NotUtf8 {
                 folder: folder.to_owned(),
                 lossy: String::from_utf8_lossy(entry.name_bytes()).into_owned(),
@@ -363,6 +448,10 @@ impl CommitTree<'_> {
             let path = folder.join(name);
             match entry.filemode() {
                 0o040_000 => self.walk(&path, entry.id(), depth + 1, files)?,
+                mode @ (0o100_644 | 0o100_664 | 0o100_755) => {
+                    let executable = mode == 0o100_755;
+                    files.push((path, EntryKind::File { executable }));
+                }
                 _ => {
                     let kind = self.kind(&path)?.unwrap_or(EntryKind::BadLink);
                     files.push((path, kind));
@@ -381,6 +470,14 @@ impl Tree for CommitTree<'_> {
             Found::Other => Some(EntryKind::Other),
             Found::Folder(_) => Some(EntryKind::Folder),
             Found::File { executable, .. } => Some(EntryKind::File { executable }),
+        })
+    }
+
+    fn real_path(&self, path: &Utf8Path) -> Result<Option<Utf8PathBuf>, TreeError> {
+        let mut real = Vec::new();
+        Ok(match self.follow(path, &mut real)? {
+            Found::Folder(_) | Found::File { .. } => Some(real.join("/").into()),
+            Found::Absent | Found::BadLink | Found::Other => None,
         })
     }
 

@@ -58,6 +58,14 @@ pub trait Tree {
     /// [`TreeError::Read`] if that cannot be found out.
     fn kind(&self, path: &Utf8Path) -> Result<Option<EntryKind>, TreeError>;
 
+    /// The path, in normal form, of what `path` leads to when every link on the way, and its own, is followed; `None` if
+    /// nothing is there or it lies outside of the tree. Two paths with the same real path are one file.
+    ///
+    /// # Errors
+    ///
+    /// [`TreeError::Read`] if that cannot be found out.
+    fn real_path(&self, path: &Utf8Path) -> Result<Option<Utf8PathBuf>, TreeError>;
+
     /// The whole file at `path`, if it has at most `limit` bytes.
     ///
     /// # Errors

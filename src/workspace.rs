@@ -49,6 +49,14 @@ impl Tree for Workspace {
         Ok(Some(kind_of(&found)))
     }
 
+    fn real_path(&self, path: &Utf8Path) -> Result<Option<Utf8PathBuf>, TreeError> {
+        match self.absolute(path).canonicalize_utf8() {
+            Ok(real) => Ok(real.strip_prefix(&self.root).map(Utf8Path::to_owned).ok()),
+            Err(error) if is_absence(&error) => Ok(None),
+            Err(error) => Err(unreadable(path, error)),
+        }
+    }
+
     fn read(&self, path: &Utf8Path, limit: u64) -> Result<Vec<u8>, TreeError> {
         use std::io::Read as _;
         let file = std::fs::File::open(self.absolute(path)).map_err(|error| unreadable(path, error))?;

@@ -313,3 +313,117 @@ fn the_folders_of_git_and_of_madmall_are_never_seen() {
     };
     assert_eq!(files.len(), 3, "{files:?}");
 }
+
+/// The only fault of a pipeline, as it is shown.
+fn fault(space: &Space) -> String {
+    let faults = space.resolve().expect_err("refused").0;
+    assert_eq!(faults.len(), 1, "{}", render(&faults, false));
+    render(&faults, false)
+}
+
+#[cfg(unix)]
+#[test]
+fn no_link_leads_around_consent() {
+    let pipeline = |input: &str| {
+        format!(
+            "version: 1\nname: p\npurpose: care\nstages:\n\
+             \x20 ingest: {{ uses: madmall/ingest, inputs: {{ events: raw/events.ndjson }}, outputs: {{ events: out/e, rejects: out/r }} }}\n\
+             \x20 read: {{ run: x, inputs: {{ i: {input} }}, outputs: {{ o: out/read }} }}\n"
+        )
+    };
+    for input in [
+        "link.ndjson",
+        "elsewhere/events.ndjson",
+        "elsewhere",
+        "'*.ndjson'",
+        "chain",
+    ] {
+        let space = space(&pipeline(input));
+        space.link("link.ndjson", "raw/events.ndjson");
+        space.link("chain", "./link.ndjson");
+        space.link("elsewhere", "raw");
+        let fault = fault(&space);
+        assert!(fault.contains("only ingest may read"), "{input}: {fault}");
+    }
+    // The other way round: the events are read through the link, and the file itself by its own name.
+    let space = space(&pipeline("raw/real.ndjson"));
+    space.write("raw/real.ndjson", "x\n");
+    std::fs::remove_file(space.workspace().absolute("raw/events.ndjson".into())).expect("it was there");
+    space.link("raw/events.ndjson", "real.ndjson");
+    assert!(fault(&space).contains("only ingest may read"));
+    // What was rejected is an output: a link to it is no way to it either.
+    let space = self::space(&pipeline("rejected"));
+    space.write("out/r", "of an earlier run\n");
+    space.link("rejected", "out/r");
+    let fault = fault(&space);
+    assert!(
+        fault.contains("`rejected` leads to `out/r`, an output of stage `ingest`"),
+        "{fault}"
+    );
+    assert!(fault.contains("write `ingest.rejects`"), "{fault}");
+}
+
+#[cfg(unix)]
+#[test]
+fn an_input_that_is_a_link_is_what_it_leads_to() {
+    let read = |input: &str| {
+        head(&format!(
+            "  a: {{ run: x, outputs: {{ o: out/a }} }}\n  b: {{ run: x, inputs: {{ i: {input} }}, outputs: {{ o: b }} }}\n"
+        ))
+    };
+    for (input, wanted) in [
+        ("config", "leads to `.git/config`, which lies in `.git`"),
+        ("repository", "leads to `.git`, which lies in `.git`"),
+        (
+            "made",
+            "the folder `made` is a link to `out`, where the output `out/a` lies",
+        ),
+        ("made.csv", "`made.csv` leads to `out/a`, an output of stage `a`"),
+    ] {
+        let space = space(&read(input));
+        space.write(".git/config", "secret\n");
+        space.write("out/a", "of an earlier run\n");
+        space.link("config", ".git/config");
+        space.link("repository", ".git");
+        space.link("made", "out");
+        space.link("made.csv", "out/a");
+        let fault = fault(&space);
+        assert!(fault.contains(wanted), "{input}: {fault}");
+    }
+    // A pattern sees no output, by whatever name; and a link to a source is as good as the source.
+    let space = space(&read("'{data,linked}/*.csv'"));
+    space.write("out/a", "of an earlier run\n");
+    space.link("data/made.csv", "../out/a");
+    space.link("linked", "data");
+    let plan = space.resolve().expect("a plan").plan;
+    let InputSource::Glob { files, .. } = &stage(&plan, "b").inputs[0].source else {
+        panic!("no pattern");
+    };
+    assert_eq!(files, &["data/a.csv", "data/b.csv", "linked/a.csv", "linked/b.csv"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn an_output_has_one_name() {
+    let write = |one: &str, other: &str| {
+        head(&format!(
+            "  a: {{ run: x, outputs: {{ o: {one} }} }}\n  b: {{ run: x, outputs: {{ o: {other} }} }}\n"
+        ))
+    };
+    let space = space(&write("linked/x", "data/x"));
+    space.link("linked", "data");
+    let shown = fault(&space);
+    assert!(
+        shown.contains("output `linked/x` goes through the link `linked`, which leads to `data`"),
+        "{shown}"
+    );
+    assert!(shown.contains("write `data/x`"), "{shown}");
+    let space = self::space(&write("linked/deep/x", "other"));
+    space.write("data/deep/y", "x\n");
+    space.link("linked", "data");
+    assert!(fault(&space).contains("write `data/deep/x`"));
+    let space = self::space(&write("one", "other"));
+    space.write("other", "of an earlier run\n");
+    space.link("one", "other");
+    assert!(fault(&space).contains("output `one` is a link to `other`"));
+}

@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::inputs::InputState;
+use super::inputs::{Content, FileState, InputState};
 use crate::digest::{Digest, Digests};
-use crate::git::UsedFile;
+use crate::git::{Used, UsedFile};
 use crate::plan::action::{Resolved, definition_digest, parameters, system};
-use crate::plan::{Command, DefinitionFile, Plan, Stage};
+use crate::plan::{Command, DefinitionFile, InputSource, Plan, Stage};
 use crate::receipt::statement::{
-    BuildDefinition, Builder, ExternalParameters, Internal, InternalParameters, LOCAL_BUILDER, Made, Metadata, Outcome,
-    Predicate, RUN_BUILD_TYPE, ReceiptId, Resource, Role, RunDetails, STAGE_BUILD_TYPE, StageInternal, StageParameters,
-    Statement,
+    BuildDefinition, Builder, ExternalParameters, Internal, InternalParameters, LOCAL_BUILDER, MAX_MEMBERS, Made,
+    Metadata, Outcome, Predicate, RUN_BUILD_TYPE, ReceiptId, Resource, Role, RunDetails, STAGE_BUILD_TYPE,
+    StageInternal, StageParameters, Statement,
 };
 
 /// A stage that has ended, well or not.
@@ -145,26 +145,48 @@ pub fn run_statement(record: RunRecord<'_>) -> Statement {
 
 /// The files of the repository that `stage` uses: those that define it, and its sources.
 #[must_use]
-pub fn files_used<'a>(plan: &'a Plan, stage: &Stage, inputs: &'a [InputState]) -> Vec<UsedFile<'a>> {
-    let mut files: Vec<_> = definition_files(plan, stage).map(used).collect();
-    for input in inputs.iter().filter(|input| input.receipt.is_none()) {
-        files.extend(input.files().iter().map(|file| UsedFile {
-            path: &file.path,
-            digests: file.hashed.digests,
-            size: file.hashed.stamp.size(),
-        }));
+pub fn files_used<'a>(plan: &'a Plan, stage: &Stage, inputs: &'a [InputState]) -> Vec<Used<'a>> {
+    let mut all: Vec<_> = definition_files(plan, stage).map(used).collect();
+    for (input, state) in stage.inputs.iter().zip(inputs) {
+        if state.receipt.is_some() {
+            continue;
+        }
+        match (&state.content, &input.source) {
+            (Content::Several { files, listing }, source) if files.len() > MAX_MEMBERS => {
+                let path = &*state.path;
+                all.push(match source {
+                    InputSource::Folder { .. } => Used::Folder {
+                        path,
+                        listing: *listing,
+                    },
+                    _ => Used::Pattern {
+                        pattern: path,
+                        files: files.iter().map(used_file).collect(),
+                    },
+                });
+            }
+            _ => all.extend(state.files().iter().map(|file| Used::File(used_file(file)))),
+        }
     }
-    files
+    all
+}
+
+fn used_file(file: &FileState) -> UsedFile<'_> {
+    UsedFile {
+        path: &file.path,
+        digests: file.hashed.digests,
+        size: file.hashed.stamp.size(),
+    }
 }
 
 /// A file that says what stages are, as one to compare with the commit.
 #[must_use]
-pub fn used(file: &DefinitionFile) -> UsedFile<'_> {
-    UsedFile {
+pub fn used(file: &DefinitionFile) -> Used<'_> {
+    Used::File(UsedFile {
         path: &file.path,
         digests: file.digests,
         size: file.size,
-    }
+    })
 }
 
 /// A file that says what stages are, as a dependency.

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use crate::listing::{ListedFile, ListingDigests, ListingError, listing_digests};
 use crate::plan::InputSource;
 use crate::plan::action::ResolvedInput;
-use crate::receipt::statement::{ReceiptId, Resource, Role};
+use crate::receipt::statement::{MAX_MEMBERS, ReceiptId, Resource, Role};
 use crate::store::stat_cache::{Hashed, Stamp, StatCache, hash_stamped};
 use crate::workspace::Workspace;
 
@@ -207,7 +207,8 @@ impl InputState {
         match &self.content {
             Content::File(file) => vec![Resource::file(self.path.as_str(), &file.hashed.digests, role)],
             Content::Several { files, listing } => {
-                let members = files.iter().map(|file| {
+                let listed = if files.len() <= MAX_MEMBERS { &files[..] } else { &[] };
+                let members = listed.iter().map(|file| {
                     let executable = file.hashed.stamp.is_executable();
                     let role = Role::Member {
                         executable,

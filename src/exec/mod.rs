@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use camino::{Utf8Path, Utf8PathBuf};
 use jiff::Timestamp;
 
-use crate::git::{self, UsedFile};
+use crate::git::{self, Used};
 use crate::plan::{Plan, StageId};
 use crate::receipt::key::SigningKey;
 use crate::receipt::statement::{Made, Outcome, Repository, StatementError};
@@ -323,7 +323,7 @@ impl<'a> Session<'a> {
     }
 
     /// How the files compare with the commit; tells why if there is none to compare with.
-    pub(crate) fn made(&self, files: &[UsedFile<'_>], say: &dyn Fn(Said)) -> Made {
+    pub(crate) fn made(&self, files: &[Used<'_>], say: &dyn Fn(Said)) -> Made {
         let (made, error) = git::made(self.workspace.root(), files);
         let why = match (made.repository, error) {
             (_, Some(error)) => Some(error.to_string()),

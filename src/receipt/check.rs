@@ -8,12 +8,12 @@ use std::collections::BTreeMap;
 use camino::Utf8PathBuf;
 
 use super::statement::{
-    BuildDefinition, CommandRecord, LOCAL_BUILDER, Outcome, PREDICATE_TYPE, ParamRecord, RUN_BUILD_TYPE, Repository,
-    Resource, Role, RunDetails, STAGE_BUILD_TYPE, STATEMENT_TYPE, StageInternal, StageParameters, Statement,
-    dependency_order,
+    BuildDefinition, CommandRecord, LOCAL_BUILDER, MAX_MEMBERS, Outcome, PREDICATE_TYPE, ParamRecord, RUN_BUILD_TYPE,
+    Repository, Resource, Role, RunDetails, STAGE_BUILD_TYPE, STATEMENT_TYPE, StageInternal, StageParameters,
+    Statement, dependency_order,
 };
 use crate::digest::{Digest, Digests, Sha256};
-use crate::listing::{ListedFile, listing_digests};
+use crate::listing::{ListedFile, ListingDigests, listing_digests};
 use crate::plan::Number;
 
 /// The longest name of a resource, in bytes.
@@ -212,16 +212,27 @@ fn check_dependencies(definition: &BuildDefinition) -> Checked {
     require(members.is_empty(), "a member is of an input that is not there")
 }
 
-/// An input is a file, or several files whose listing gives its digests.
+/// An input is a file, or several files: those that are listed are all of them, and give its digests.
 fn check_input(input: &Resource, members: &Option<Vec<ListedFile>>) -> Checked {
     if input.digest.contains_key("sha256") {
         require(members.is_none(), "an input that is a file has members")?;
         return check_file_digests(input).map(drop);
     }
-    let members = members.as_deref().unwrap_or_default();
+    let digests = tree_digests(input).ok_or_else(|| {
+        let name = clip(&input.name);
+        format!("the digest set of `{name}` is not `blake3` and `dirHash`, each 64 lower-case hexadecimal digits")
+    })?;
+    let Some(members) = members else {
+        // There are too many of them to be listed: the listing's digests stand alone.
+        return Ok(());
+    };
+    require(
+        members.len() <= MAX_MEMBERS,
+        "an input lists more files than a receipt may",
+    )?;
     let listing = listing_digests(members).map_err(|error| error.to_string())?;
     require(
-        input.digest == super::statement::tree_digest_set(listing.blake3, listing.dir_hash),
+        digests == listing,
         "the digests of an input are not those of its members",
     )
 }
@@ -275,14 +286,13 @@ fn check_made(definition: &BuildDefinition) -> Checked {
     Ok(())
 }
 
-/// Whether `dependency` is a file that a commit could hold: a definition, or a source that is one file.
+/// Whether `dependency` is what a commit could hold: a definition, a source, or a file of a source that is several.
 #[must_use]
 pub fn is_repository_file(dependency: &Resource) -> bool {
-    match dependency.role() {
-        Role::Definition {} | Role::Member { .. } => true,
-        Role::Input { receipt: None, .. } => dependency.digest.contains_key("sha256"),
-        _ => false,
-    }
+    matches!(
+        dependency.role(),
+        Role::Definition {} | Role::Member { .. } | Role::Input { receipt: None, .. }
+    )
 }
 
 fn check_details(details: &RunDetails) -> Checked {
@@ -336,6 +346,19 @@ pub fn file_digests(resource: &Resource) -> Option<Digests> {
     Some(Digests {
         blake3: Digest::from_hex(digest.get("blake3")?).ok()?,
         sha256: Sha256::from_hex(digest.get("sha256")?).ok()?,
+    })
+}
+
+/// Both digests of a resource that is several files; `None` if its digest set is another.
+#[must_use]
+pub fn tree_digests(resource: &Resource) -> Option<ListingDigests> {
+    let digest = &resource.digest;
+    if digest.len() != 2 {
+        return None;
+    }
+    Some(ListingDigests {
+        blake3: Digest::from_hex(digest.get("blake3")?).ok()?,
+        dir_hash: Sha256::from_hex(digest.get("dirHash")?).ok()?,
     })
 }
 

@@ -7,6 +7,10 @@ use serde::{Deserialize, Serialize};
 use crate::digest::{Digest, Digests, Sha256};
 use crate::listing::ListingDigests;
 
+/// An input of more files than this (a folder, a pattern) stands in a receipt by the digests of its listing alone; of one
+/// with fewer each file is a [`Role::Member`]. It keeps a receipt within [`super::statement::PAYLOAD_LIMITS`].
+pub const MAX_MEMBERS: usize = 1000;
+
 /// The id of a receipt: the SHA-256 of its payload bytes.
 pub type ReceiptId = Sha256;
 
@@ -33,7 +37,8 @@ impl Resource {
         }
     }
 
-    /// The folder or pattern `path` (relative to the workspace), whose files are [`Role::Member`]s beside it.
+    /// The folder or pattern `path` (relative to the workspace), whose files are [`Role::Member`]s beside it unless there are
+    /// more than [`MAX_MEMBERS`].
     #[must_use]
     pub fn tree(path: impl Into<String>, listing: &ListingDigests, role: Role) -> Self {
         Self {
@@ -111,7 +116,7 @@ pub enum Role {
         /// The stage's name.
         stage: String,
     },
-    /// A file of an input that is a folder or a pattern. Together they give that input's digests.
+    /// A file of an input that is a folder or a pattern. Together they give that input's digests: all are listed, or none.
     Member {
         /// Whether its owner may execute it.
         executable: bool,

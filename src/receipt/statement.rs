@@ -11,7 +11,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::check;
-pub use super::resource::{Annotations, ReceiptId, Resource, Role, dependency_order, file_digest_set, tree_digest_set};
+pub use super::resource::{
+    Annotations, MAX_MEMBERS, ReceiptId, Resource, Role, dependency_order, file_digest_set, tree_digest_set,
+};
 use crate::json::{self, JsonError, Limits};
 use crate::plan::ParamValue;
 
@@ -209,7 +211,7 @@ pub struct Made {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<String>,
     /// Of the sources and definition files named as dependencies, those that the commit has with other bytes or does
-    /// not have; sorted. Empty without a commit.
+    /// not have; sorted. An input whose files are not listed is named by its own path or pattern. Empty without a commit.
     pub differs: Vec<String>,
     /// Whether there is a repository.
     pub repository: Repository,

@@ -7,8 +7,9 @@ use camino::Utf8Path;
 use super::evidence::{Evidence, Known};
 use super::report::{Code, Finding, State};
 use crate::git::{CommitTree, Repository};
-use crate::receipt::check::{file_digests, is_repository_file};
-use crate::receipt::statement;
+use crate::plan::is_pattern;
+use crate::receipt::check::{file_digests, is_repository_file, tree_digests};
+use crate::receipt::statement::{self, Resource, Role};
 
 /// What comparing with the commits gave.
 pub(super) struct Commits {
@@ -58,7 +59,7 @@ pub(super) fn check(
         }
         Ok(repository) => {
             for (commit, receipts) in by_commit {
-                all_held &= check_commit(repository, commit, &receipts, &mut commits.findings);
+                all_held &= check_commit(repository, commit, &receipts, &mut commits);
             }
         }
     }
@@ -74,7 +75,7 @@ pub(super) fn check(
     commits
 }
 
-fn check_commit(repository: &Repository, commit: &str, receipts: &[&Known], findings: &mut Vec<Finding>) -> bool {
+fn check_commit(repository: &Repository, commit: &str, receipts: &[&Known], commits: &mut Commits) -> bool {
     let tree = repository.find_commit(commit).map(|id| repository.tree(id));
     let tree = match tree {
         Some(Ok(tree)) => tree,
@@ -85,20 +86,21 @@ fn check_commit(repository: &Repository, commit: &str, receipts: &[&Known], find
             };
             let message = format!("commit {commit} is not here ({why}), so what it had cannot be compared");
             let finding = Finding::new(Code::WarnCommitGone, message).receipt(&receipts[0].id);
-            findings.push(finding.help("`verify --at COMMIT` compares with a commit that is here, by content"));
+            let help = "`verify --at COMMIT` compares with a commit that is here, by content";
+            commits.findings.push(finding.help(help));
             return false;
         }
     };
     let mut held = true;
     for receipt in receipts {
-        let before = findings.len();
-        check_files(&tree, commit, receipt, findings);
-        held &= findings.len() == before;
+        held &= check_files(&tree, commit, receipt, commits);
     }
     held
 }
 
-fn check_files(tree: &CommitTree<'_>, commit: &str, receipt: &Known, findings: &mut Vec<Finding>) {
+/// Whether all that the receipt used could be compared, and is so.
+fn check_files(tree: &CommitTree<'_>, commit: &str, receipt: &Known, commits: &mut Commits) -> bool {
+    let mut held = true;
     let made = &receipt.statement.internal().made;
     let used = receipt
         .statement
@@ -107,6 +109,7 @@ fn check_files(tree: &CommitTree<'_>, commit: &str, receipt: &Known, findings: &
         .filter(|d| is_repository_file(d));
     for file in used.filter(|file| made.differs.binary_search(&file.name).is_err()) {
         let Some(expected) = file_digests(file) else {
+            held &= check_several(tree, commit, receipt, file, commits);
             continue;
         };
         let found = match tree.file_digests(Utf8Path::new(&file.name)) {
@@ -119,8 +122,52 @@ fn check_files(tree: &CommitTree<'_>, commit: &str, receipt: &Known, findings: &
         let finding = Finding::new(Code::Commit, message)
             .file(&file.name)
             .receipt(&receipt.id);
-        findings.push(finding.differs(expected.sha256.to_string(), found));
+        commits
+            .findings
+            .push(finding.differs(expected.sha256.to_string(), found));
+        held = false;
     }
+    held
+}
+
+/// An input of several files: those that are listed are compared each by itself. If there are too many for that, a folder
+/// is listed anew; what a pattern found cannot be known from the receipt alone.
+fn check_several(
+    tree: &CommitTree<'_>,
+    commit: &str,
+    receipt: &Known,
+    input: &Resource,
+    commits: &mut Commits,
+) -> bool {
+    let Role::Input { input: name, .. } = input.role() else {
+        return true;
+    };
+    let is_member = |other: &Resource| matches!(other.role(), Role::Member { input, .. } if input == name);
+    if receipt.statement.dependencies().iter().any(is_member) {
+        return true;
+    }
+    if is_pattern(&input.name) {
+        commits.not_checked.push(format!(
+            "commit: the receipt does not list the files that `{}` found; `--at` does",
+            input.name
+        ));
+        return false;
+    }
+    let found = match tree.listing(Utf8Path::new(&input.name)) {
+        Ok(Some(found)) if tree_digests(input) == Some(found) => return true,
+        Ok(Some(found)) => format!("dirHash:{}", found.dir_hash.to_hex()),
+        Ok(None) => "no folder of files of that name".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    let message = format!("commit {commit} does not have it with the files that the receipt says it has");
+    let finding = Finding::new(Code::Commit, message)
+        .file(&input.name)
+        .receipt(&receipt.id);
+    let expected = input.digest.get("dirHash").map_or("none", String::as_str);
+    commits
+        .findings
+        .push(finding.differs(format!("dirHash:{expected}"), found));
+    false
 }
 
 fn uncommitted(receipt: &Known, require_clean: bool) -> Finding {

@@ -98,8 +98,12 @@ fn render_artifact(lines: &mut Vec<Line>, artifact: &Artifact) {
     } else {
         ""
     };
+    let copy = match &artifact.copy_of {
+        Some(original) => format!("a copy of `{}`, ", escape(original)),
+        None => String::new(),
+    };
     let mut text = format!(
-        "  made by stage `{}` of `{}` {at}{uncommitted}, {}, signed by {} ({})",
+        "  {copy}made by stage `{}` of `{}` {at}{uncommitted}, {}, signed by {} ({})",
         escape(&artifact.stage),
         escape(&artifact.pipeline_file),
         artifact.finished_on,

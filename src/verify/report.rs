@@ -254,6 +254,9 @@ impl Assurance {
 pub struct Artifact {
     /// Relative to the workspace.
     pub path: String,
+    /// No receipt names the file, but it has the bytes of this output.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub copy_of: Option<String>,
     /// `sha256:…` of its bytes.
     pub sha256: String,
     /// The id of the receipt that says so.

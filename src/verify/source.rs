@@ -7,13 +7,14 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::Request;
 use super::conform::{self, Conformity, Definitions, Files};
-use super::evidence::Evidence;
+use super::evidence::{Evidence, Known};
 use super::places::{self, Place};
 use super::report::{Artifact, Code, Finding, Source, State};
 use super::subjects::{Answer, Question};
 use crate::digest::Digests;
 use crate::git::{CommitTree, Repository};
-use crate::plan::{Plan, StageId};
+use crate::plan::{InputSource, Plan, StageId};
+use crate::receipt::check::file_digests;
 use crate::receipt::statement::{Resource, Role};
 use crate::receipt::trust::TrustedKey;
 use crate::tree::Tree as _;
@@ -180,8 +181,7 @@ impl Pipelines<'_> {
     /// The same comparison with the files as they are now: only a warning.
     pub(super) fn check_working_tree(&self) -> Vec<Finding> {
         let workspace = self.request.workspace;
-        let sources = self.sources_of_basis();
-        let places = RefCell::new(places::look(workspace, sources.into_iter().collect()));
+        let places = RefCell::new(BTreeMap::new());
         let hash = |path: &Utf8Path| -> Result<Digests, String> {
             let mut places = places.borrow_mut();
             let place = places
@@ -213,6 +213,10 @@ impl Pipelines<'_> {
                     continue;
                 }
             };
+            // Hashed in parallel beforehand, and each file once.
+            let unknown = |path: &Utf8PathBuf| !places.borrow().contains_key(path);
+            let sources = self.sources(&plan).into_iter().filter(unknown).collect();
+            places.borrow_mut().extend(places::look(workspace, sources));
             let files = Files {
                 tree: workspace,
                 hash: &hash,
@@ -228,12 +232,32 @@ impl Pipelines<'_> {
     /// Compares the stages that are asked about: all, or those that made what is asked for and what they rest on.
     fn compare(&self, plan: &Plan, files: Files<'_>) -> Conformity {
         let definitions = Definitions::of(self.evidence);
-        let selected = match self.request.what {
-            What::Everything => None,
-            _ => Some(self.stages_asked_for(plan)),
-        };
-        let is_selected = |id: StageId| selected.as_ref().is_none_or(|selected| selected.contains(&id));
-        conform::compare(plan, files, self.evidence, &definitions, &is_selected)
+        let selected = self.selected(plan);
+        conform::compare(plan, files, self.evidence, &definitions, &|id| selected.contains(&id))
+    }
+
+    fn selected(&self, plan: &Plan) -> BTreeSet<StageId> {
+        match self.request.what {
+            What::Everything => (0..plan.stages.len()).map(StageId::new).collect(),
+            _ => self.stages_asked_for(plan),
+        }
+    }
+
+    /// The files that the stages asked about read and no stage writes.
+    fn sources(&self, plan: &Plan) -> BTreeSet<Utf8PathBuf> {
+        let mut sources = BTreeSet::new();
+        for id in self.selected(plan) {
+            for input in &plan.stages[id.index()].inputs {
+                match &input.source {
+                    InputSource::File { path } => sources.extend([path.clone()]),
+                    InputSource::Folder { files, .. } | InputSource::Glob { files, .. } => {
+                        sources.extend(files.iter().cloned());
+                    }
+                    InputSource::Output { .. } => {}
+                }
+            }
+        }
+        sources
     }
 
     /// The stages that write what is asked for, and those before them.
@@ -255,20 +279,6 @@ impl Pipelines<'_> {
     fn pipeline_files(&self, receipts: impl Iterator<Item = usize>) -> BTreeSet<Utf8PathBuf> {
         let file = |index: usize| self.evidence.receipts[index].statement.external().pipeline_file.clone();
         receipts.map(|index| Utf8PathBuf::from(file(index))).collect()
-    }
-
-    /// The files that stand as sources in the receipts that the answer rests on.
-    fn sources_of_basis(&self) -> BTreeSet<Utf8PathBuf> {
-        let receipts = self.basis.iter().map(|index| &self.evidence.receipts[*index]);
-        receipts
-            .flat_map(|receipt| receipt.statement.dependencies())
-            .filter(|dependency| match dependency.role() {
-                Role::Member { .. } => true,
-                Role::Input { receipt: None, .. } => dependency.digest.contains_key("sha256"),
-                _ => false,
-            })
-            .map(|dependency| Utf8PathBuf::from(&dependency.name))
-            .collect()
     }
 }
 
@@ -309,6 +319,7 @@ pub(super) fn artifacts(
         let made = &receipt.statement.internal().made;
         artifacts.push(Artifact {
             path: path.to_string(),
+            copy_of: original(receipt, path, *digests),
             sha256: digests.sha256.to_string(),
             receipt: id,
             stage: stage.name.clone(),
@@ -326,6 +337,16 @@ pub(super) fn artifacts(
         });
     }
     artifacts
+}
+
+/// What `path` is a copy of, if `receipt` does not name it but made the same bytes.
+fn original(receipt: &Known, path: &Utf8Path, digests: Digests) -> Option<String> {
+    let statement = &receipt.statement;
+    let is_it = |subject: &&Resource| file_digests(subject) == Some(digests);
+    match statement.subject_named(path.as_str()) {
+        Some(_) => None,
+        None => statement.subject.iter().find(is_it).map(|subject| subject.name.clone()),
+    }
 }
 
 /// Everything that nothing recorded made, of a receipt and all it rests on.

@@ -7,6 +7,7 @@
 
 mod baseline;
 mod compat;
+mod folders;
 mod programs;
 mod space;
 mod tamper;

@@ -6,7 +6,7 @@ use proptest::test_runner::{Config, TestRunner};
 use crate::space::{Space, files_below};
 
 const TWO: &str = "stages:
-  a: {run: 'cp ${inputs.i} ${outputs.o}', inputs: {i: in}, outputs: {o: out/a}}
+  a: {run: 'tr a-z A-Z < ${inputs.i} > ${outputs.o}', inputs: {i: in}, outputs: {o: out/a}}
   b: {run: 'cat ${inputs.i} ${inputs.i} > ${outputs.o}', inputs: {i: a}, outputs: {o: out/b}}";
 
 fn finished() -> Space {
@@ -162,9 +162,11 @@ fn a_commit_is_checked_by_content() {
 fn a_file_a_receipt_and_a_run_can_be_asked_for() {
     let space = finished();
     space.madmall(["verify", "out/b"]).success().says("out/b");
-    // A raw input of other bytes than any output: no receipt is about it.
-    space.write("other", "what no stage has made");
-    space.madmall(["verify", "other"]).code(6);
+    space
+        .madmall(["verify", "in"])
+        .code(6)
+        .says("no receipt is about it")
+        .says("a raw input has no receipt of its own");
     let name = space.receipt_files().remove(0);
     space.madmall(["verify", &format!("runs/{name}")]).success();
     space
@@ -177,4 +179,26 @@ fn a_file_a_receipt_and_a_run_can_be_asked_for() {
     space.remove("out/b");
     space.madmall(["verify", "out/b"]).code(6);
     space.madmall(["verify"]).success();
+}
+
+#[test]
+fn a_copy_is_said_to_be_one() {
+    let space = finished();
+    space.write("elsewhere/copy", space.bytes("out/a"));
+    space
+        .madmall(["verify", "elsewhere/copy"])
+        .success()
+        .says("elsewhere/copy\n  a copy of `out/a`, made by stage `a`");
+    let report = |file: &str| -> serde_json::Value {
+        let json = space.madmall(["verify", file, "--json"]).success().out;
+        serde_json::from_str(&json).expect("one JSON object")
+    };
+    assert_eq!(report("elsewhere/copy")["artifacts"][0]["copyOf"], "out/a");
+    assert!(report("out/a")["artifacts"][0].get("copyOf").is_none());
+    space.madmall(["verify", "out/a"]).success().says_not("a copy of");
+    space.write("elsewhere/copy", "other bytes\n");
+    space
+        .madmall(["verify", "elsewhere/copy"])
+        .code(6)
+        .says("no receipt is about it");
 }

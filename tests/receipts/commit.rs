@@ -183,10 +183,12 @@ fn made_says_whether_there_is_a_repository_and_a_commit() {
     git2::Repository::init(root).expect("a repository");
     assert_eq!(git::made(root, &[]).0.repository, Repository::Unborn);
     let id = commit(&world, "");
-    let file = |path: &'static str, bytes: &[u8]| git::UsedFile {
-        path: Utf8Path::new(path),
-        digests: Digests::of(bytes),
-        size: bytes.len() as u64,
+    let file = |path: &'static str, bytes: &[u8]| {
+        git::Used::File(git::UsedFile {
+            path: Utf8Path::new(path),
+            digests: Digests::of(bytes),
+            size: bytes.len() as u64,
+        })
     };
     let used = [file("in.txt", b"in"), file(PIPELINE, b"v2"), file("new.txt", b"new")];
     let (made, error) = git::made(root, &used);
@@ -241,6 +243,8 @@ fn a_commit_is_a_tree_as_the_folder_is_one() {
         let path = Utf8Path::new(path);
         let in_folder = folder.kind(path).expect("it can be read");
         assert_eq!(tree.kind(path).expect("it can be read"), in_folder, "{path}");
+        let real = folder.real_path(path).expect("it can be read");
+        assert_eq!(tree.real_path(path).expect("it can be read"), real, "{path}");
     }
     assert_eq!(
         tree.kind("data/one.txt".into()).expect("read"),

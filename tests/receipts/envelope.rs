@@ -154,6 +154,28 @@ fn a_folder_as_input_is_tied_to_each_of_its_files() {
     let last = other.predicate.build_definition.resolved_dependencies.last_mut();
     last.expect("the member").annotations.madmall = member(false);
     assert!(other.to_payload().is_err());
+    // With none of its files listed (there are too many), the digests stand alone; but not a part of the files.
+    let mut unlisted = statement.clone();
+    unlisted.predicate.build_definition.resolved_dependencies.pop();
+    let payload = unlisted.to_payload().expect("a statement");
+    assert!(Statement::parse(&payload).is_ok());
+    let mut more = statement.clone();
+    let dependencies = &mut more.predicate.build_definition.resolved_dependencies;
+    dependencies.push(Resource::file("d/2", &digests, member(false)));
+    assert!(more.to_payload().is_err());
+    for (name, value) in [("dirHash", "0"), ("sha256", &"0".repeat(64))] {
+        let mut other = unlisted.clone();
+        let folder = other.predicate.build_definition.resolved_dependencies.last_mut();
+        let digest = &mut folder.expect("the folder").digest;
+        digest.remove("dirHash");
+        digest.insert(name.to_owned(), value.to_owned());
+        let is_file = name == "sha256";
+        assert_eq!(
+            other.to_payload().is_ok(),
+            is_file,
+            "{name}: as a file it may stand there"
+        );
+    }
 }
 
 #[test]

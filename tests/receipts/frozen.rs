@@ -57,6 +57,11 @@ fn the_schema_takes_what_is_signed_and_nothing_else() {
         let faults: Vec<String> = validator.iter_errors(payload).map(|fault| fault.to_string()).collect();
         assert!(faults.is_empty(), "{faults:#?}");
     }
+    let mut executable = payloads(&frozen)[0].clone();
+    executable["subject"][0]["annotations"]["madmall"]["output"]["executable"] = json!(true);
+    assert!(validator.is_valid(&executable), "an output may be a program");
+    executable["subject"][0]["annotations"]["madmall"]["output"]["executable"] = json!(false);
+    assert!(!validator.is_valid(&executable), "that it is none is not written");
     let definition = "/predicate/buildDefinition";
     let changes: [(&str, Value); 12] = [
         ("/_type", json!("https://in-toto.io/Statement/v0.1")),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use madmall::digest::{Digest, Digests};
-use madmall::git::{self, UsedFile};
+use madmall::git::{self, Used, UsedFile};
 use madmall::plan::action::definition_digest;
 use madmall::plan::{Command, DefinitionFile, Input, InputSource, Output, Plan, SandboxMode, Stage, StageId};
 use madmall::receipt::envelope;
@@ -259,22 +259,22 @@ impl World {
         Digests::of(&self.read(path))
     }
 
-    fn made(&self, paths: &[&str]) -> Made {
-        let used: Vec<UsedFile<'_>> = paths
-            .iter()
-            .map(|path| UsedFile {
+    fn made(&self, paths: &[&'static str]) -> Made {
+        let used = |path: &'static str| {
+            Used::File(UsedFile {
                 path: Utf8Path::new(path),
                 digests: self.digests(path),
                 size: self.read(path).len() as u64,
             })
-            .collect();
+        };
+        let used: Vec<Used<'_>> = paths.iter().copied().map(used).collect();
         git::made(self.workspace.root(), &used).0
     }
 
     /// Writes the receipts that a run of both stages would give, for the files as they are.
     pub(crate) fn run(&self, run: &str, finished_on: &str, key: &SigningKey) -> RunFile {
         let plan = resolve(&self.workspace, PIPELINE.into()).expect("it resolves");
-        let claim = |stage: usize, inputs, output: &'static str, sources: &[&str]| {
+        let claim = |stage: usize, inputs, output: &'static str, sources: &[&'static str]| {
             let statement = stage_statement(Claimed {
                 stage: ["a", "b"][stage],
                 definition: definition_digest(&plan, &plan.stages[stage]),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use camino::Utf8Path;
 
-use super::inputs::Found;
+use super::inputs::{Found, Links};
 use super::outputs::OutputAt;
 use crate::diagnostic::{Diagnostic, Span};
 use crate::spec::PipelineSpec;
@@ -17,11 +17,13 @@ const EVENTS: &str = "events";
 const REJECTS: &str = "rejects";
 
 /// Refuses every stage that is no ingest and reads what only an ingest may read. `builtins` has the name of the built-in
-/// that each stage is, if it is one.
+/// that each stage is, if it is one. A file
+/// is the same by whatever link it is read.
 pub(super) fn check(
     spec: &PipelineSpec,
     builtins: &[Option<&str>],
     inputs: &[Vec<Option<Found>>],
+    links: &Links,
     faults: &mut Vec<Diagnostic>,
 ) {
     let mut raw_files: HashMap<&Utf8Path, usize> = HashMap::new();
@@ -32,11 +34,11 @@ pub(super) fn check(
             match found.as_ref().filter(|_| name.text == EVENTS) {
                 None => {}
                 Some(Found::File { path }) => {
-                    raw_files.entry(path).or_insert(at);
+                    raw_files.entry(real(links, path)).or_insert(at);
                 }
                 Some(Found::Folder { files, .. } | Found::Glob { files, .. }) => {
                     for file in files {
-                        raw_files.entry(file).or_insert(at);
+                        raw_files.entry(real(links, file)).or_insert(at);
                     }
                 }
                 // What one ingest has let through may be read by anybody, and by another ingest.
@@ -58,8 +60,8 @@ pub(super) fn check(
             }
             let raw = match found {
                 None => None,
-                Some(Found::File { path }) => find(&raw_files, std::slice::from_ref(path)),
-                Some(Found::Folder { files, .. } | Found::Glob { files, .. }) => find(&raw_files, files),
+                Some(Found::File { path }) => find(&raw_files, links, std::slice::from_ref(path)),
+                Some(Found::Folder { files, .. } | Found::Glob { files, .. }) => find(&raw_files, links, files),
                 Some(Found::Output(output)) => raw_outputs
                     .get(output)
                     .map(|ingest| (*ingest, written.text.clone(), output.0 == *ingest)),
@@ -71,13 +73,22 @@ pub(super) fn check(
     }
 }
 
-fn find(raw: &HashMap<&Utf8Path, usize>, files: &[camino::Utf8PathBuf]) -> Option<(usize, String, bool)> {
+fn real<'a>(links: &'a Links, path: &'a Utf8Path) -> &'a Utf8Path {
+    links.get(path).map_or(path, |real| real)
+}
+
+fn find(
+    raw: &HashMap<&Utf8Path, usize>,
+    links: &Links,
+    files: &[camino::Utf8PathBuf],
+) -> Option<(usize, String, bool)> {
     if raw.is_empty() {
         return None;
     }
-    files
-        .iter()
-        .find_map(|file| raw.get(file.as_path()).map(|ingest| (*ingest, file.to_string(), false)))
+    files.iter().find_map(|file| {
+        raw.get(real(links, file))
+            .map(|ingest| (*ingest, file.to_string(), false))
+    })
 }
 
 fn refusal(spec: &PipelineSpec, at: Span, stage: &str, ingest: usize, what: &str, is_rejects: bool) -> Diagnostic {

@@ -35,8 +35,9 @@ enum Name {
     Pattern { matcher: GlobMatcher, finds_hidden: bool },
 }
 
-/// Whether `text` is a pattern and no path.
-pub(super) fn is_pattern(text: &str) -> bool {
+/// Whether `text`, as an input, is a pattern and no path.
+#[must_use]
+pub fn is_pattern(text: &str) -> bool {
     text.contains(['*', '?', '[', '{'])
 }
 

@@ -25,13 +25,17 @@ pub(super) enum Found {
     Output(OutputAt),
 }
 
-/// Finds every input of every stage, as written; `None` for one whose fault has been reported.
+/// Where the files that are read through a link really lie.
+pub(super) type Links = HashMap<Utf8PathBuf, Utf8PathBuf>;
+
+/// Finds every input of every stage, as written; `None` for one whose fault has been reported. Beside them the links that
+/// were followed.
 pub(super) fn resolve(
     tree: &dyn Tree,
     spec: &PipelineSpec,
     outputs: &Outputs,
     faults: &mut Vec<Diagnostic>,
-) -> Vec<Vec<Option<Found>>> {
+) -> (Vec<Vec<Option<Found>>>, Links) {
     let stages = spec.stages.iter().enumerate();
     let mut finder = Finder {
         tree,
@@ -40,6 +44,7 @@ pub(super) fn resolve(
         stages: stages.map(|(at, stage)| (stage.name.text.as_str(), at)).collect(),
         listings: HashMap::new(),
         kinds: HashMap::new(),
+        links: Links::new(),
         advice_left: MOST_ADVICE,
         faults,
     };
@@ -51,7 +56,7 @@ pub(super) fn resolve(
             .map(|(_, written)| finder.find(&stage.name.text, written));
         found.push(inputs.collect());
     }
-    found
+    (found, finder.links)
 }
 
 type Listing = Rc<Vec<(Utf8PathBuf, EntryKind)>>;
@@ -65,6 +70,7 @@ struct Finder<'a> {
     listings: HashMap<Utf8PathBuf, Listing>,
     /// What stands at a path; asked once each.
     kinds: HashMap<Utf8PathBuf, Option<EntryKind>>,
+    links: Links,
     advice_left: usize,
     faults: &'a mut Vec<Diagnostic>,
 }
@@ -131,7 +137,11 @@ impl Finder<'_> {
                 "",
                 "remove the `/` at the end",
             ),
-            Some(EntryKind::File { .. }) => Some(Found::File { path }),
+            Some(EntryKind::File { .. }) => {
+                let real = self.real_path(written, &path)?;
+                self.check_real(written, &path, &real)?;
+                Some(Found::File { path })
+            }
             Some(EntryKind::Folder) => self.folder(written, path),
             Some(EntryKind::BadLink) => {
                 let message = format!("{} is a link that leads out of the workspace, or nowhere", quoted(text));
@@ -189,10 +199,26 @@ impl Finder<'_> {
 
     fn folder(&mut self, written: &Text, path: Utf8PathBuf) -> Option<Found> {
         let listing = self.listing(written, &path)?;
+        let real = self.real_path(written, &path)?;
+        self.check_real(written, &path, &real)?;
+        let written_there = self.outputs.iter().map(|(output, _)| output);
+        if let Some(output) = written_there
+            .filter(|_| real != path)
+            .find(|output| output.starts_with(&real))
+        {
+            let message = format!(
+                "the folder {} is a link to `{real}`, where the output `{output}` lies",
+                quoted(&written.text)
+            );
+            let help = "write the output somewhere else, or name the files that are read by a pattern";
+            return self.refuse(written, message, "", help);
+        }
         let mut files = Vec::with_capacity(listing.len());
         for (file, kind) in listing.iter() {
             self.check_kind(written, file, *kind)?;
             if self.outputs.at(file).is_none() {
+                let real = self.real_path(written, file)?;
+                self.check_real(written, file, &real)?;
                 files.push(file.clone());
             }
         }
@@ -218,8 +244,13 @@ impl Finder<'_> {
                 continue;
             }
             for (file, kind) in self.listing(written, base)?.iter() {
-                if glob.finds(file) && self.outputs.at(file).is_none() {
-                    self.check_kind(written, file, *kind)?;
+                if !glob.finds(file) || self.outputs.at(file).is_some() {
+                    continue;
+                }
+                self.check_kind(written, file, *kind)?;
+                let real = self.real_path(written, file)?;
+                if self.outputs.at(&real).is_none() {
+                    self.check_real(written, file, &real)?;
                     files.push(file.clone());
                 }
             }
@@ -255,6 +286,47 @@ impl Finder<'_> {
             "put files there, or name the others by a pattern",
         )
         .map(drop)
+    }
+
+    /// Where `path`, which leads to a file or folder of the workspace, really lies.
+    fn real_path(&mut self, written: &Text, path: &Utf8Path) -> Option<Utf8PathBuf> {
+        match self.tree.real_path(path) {
+            Ok(real) => {
+                let real = real.unwrap_or_else(|| path.to_owned());
+                if real != path {
+                    self.links.insert(path.to_owned(), real.clone());
+                }
+                Some(real)
+            }
+            Err(error) => {
+                self.faults
+                    .push(unreadable(&error).at(&self.spec.source, written.span, ""));
+                None
+            }
+        }
+    }
+
+    /// Refuses what a link leads to if it could not be read by its own name, or must be read by that.
+    fn check_real(&mut self, written: &Text, path: &Utf8Path, real: &Utf8Path) -> Option<()> {
+        if path == real {
+            return Some(());
+        }
+        let shown = quoted(path.as_str());
+        if let Some(folder) = paths::private_folder(real) {
+            let message = format!("{shown} leads to `{real}`, which lies in `{folder}`");
+            let help = "that folder is not for inputs: put the file itself somewhere else";
+            return self.refuse(written, message, "", help).map(drop);
+        }
+        if let Some((stage, output)) = self.outputs.at(real) {
+            let stage = &self.spec.stages[stage];
+            let message = format!("{shown} leads to `{real}`, an output of stage `{}`", stage.name.text);
+            let help = format!(
+                "write `{}.{}`, so that it is made before it is read",
+                stage.name.text, stage.outputs[output].0.text
+            );
+            return self.refuse(written, message, "", help).map(drop);
+        }
+        Some(())
     }
 
     fn kind(&mut self, written: &Text, path: &Utf8Path) -> Option<Option<EntryKind>> {

@@ -23,6 +23,7 @@ use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+pub use self::glob::is_pattern;
 use self::inputs::Found;
 use self::library::{Defined, DefinedCommand, Library};
 use self::outputs::Outputs;
@@ -129,10 +130,10 @@ fn build(
         })
         .collect();
     let outputs = outputs::collect(tree, spec, &library::definition_paths(&library.files), faults);
-    let inputs = inputs::resolve(tree, spec, &outputs, faults);
+    let (inputs, links) = inputs::resolve(tree, spec, &outputs, faults);
     outputs::refuse_in_inputs(spec, &outputs, &inputs, faults);
     let builtins: Vec<Option<&str>> = defined.iter().map(|defined| builtin_name(defined.as_deref())).collect();
-    consent::check(spec, &builtins, &inputs, faults);
+    consent::check(spec, &builtins, &inputs, &links, faults);
 
     let mut pipeline = PipelineParams::new(&spec.source, &spec.params, faults);
     let mut drafts = Vec::with_capacity(spec.stages.len());

@@ -123,8 +123,8 @@ struct Collector<'a> {
     spec: &'a PipelineSpec,
     /// Folded.
     definitions: Vec<String>,
-    /// What stands where a folder must be; asked once each.
-    folders: HashMap<Utf8PathBuf, Option<EntryKind>>,
+    /// What stands where a folder must be, and where it leads to if that is a link; asked once each.
+    folders: HashMap<Utf8PathBuf, Option<(EntryKind, Option<Utf8PathBuf>)>>,
     faults: &'a mut Vec<Diagnostic>,
 }
 
@@ -168,10 +168,16 @@ impl Collector<'_> {
         let mut folders: Vec<&Utf8Path> = paths::folders_above(path).collect();
         folders.reverse();
         for folder in folders {
-            match self.kind_of_folder(written, folder)? {
+            match self.look_at_folder(written, folder)? {
                 None => return Some(()),
-                Some(EntryKind::Folder) => {}
-                Some(EntryKind::BadLink) => {
+                Some((EntryKind::Folder, Some(real))) => {
+                    let rest = path.strip_prefix(folder).unwrap_or(path);
+                    let message = format!("output {shown} goes through the link `{folder}`, which leads to `{real}`");
+                    let help = format!("write `{}`, so that each output has one name", real.join(rest));
+                    return self.refuse(written, message, help).map(drop);
+                }
+                Some((EntryKind::Folder, None)) => {}
+                Some((EntryKind::BadLink, _)) => {
                     let message = format!("output {shown} leads out of the workspace, through the link `{folder}`");
                     return self
                         .refuse(written, message, "write to a folder of the workspace")
@@ -194,7 +200,16 @@ impl Collector<'_> {
             }
         };
         let (message, help) = match kind {
-            None | Some(EntryKind::File { .. }) => return Some(()),
+            None => return Some(()),
+            Some(EntryKind::File { .. }) => match self.leads_to(written, path)? {
+                None => return Some(()),
+                Some(real) => {
+                    let message = format!("output {shown} is a link to `{real}`");
+                    return self
+                        .refuse(written, message, "remove the link, or write to the file itself")
+                        .map(drop);
+                }
+            },
             Some(EntryKind::Folder) => (
                 "is a folder",
                 "an output is a file: write to another path, or remove that folder",
@@ -206,21 +221,38 @@ impl Collector<'_> {
             .map(drop)
     }
 
-    fn kind_of_folder(&mut self, written: &Text, folder: &Utf8Path) -> Option<Option<EntryKind>> {
-        if let Some(kind) = self.folders.get(folder) {
-            return Some(*kind);
-        }
-        match self.tree.kind(folder) {
-            Ok(kind) => {
-                self.folders.insert(folder.to_owned(), kind);
-                Some(kind)
-            }
+    /// Where `path` leads to, if it is a link or goes through one.
+    fn leads_to(&mut self, written: &Text, path: &Utf8Path) -> Option<Option<Utf8PathBuf>> {
+        match self.tree.real_path(path) {
+            // A file system that takes two spellings for one name gives the one that it keeps.
+            Ok(real) => Some(real.filter(|real| paths::folded(real.as_str()) != paths::folded(path.as_str()))),
             Err(error) => {
                 self.faults
                     .push(unreadable(&error).at(&self.spec.source, written.span, ""));
                 None
             }
         }
+    }
+
+    fn look_at_folder(
+        &mut self,
+        written: &Text,
+        folder: &Utf8Path,
+    ) -> Option<Option<(EntryKind, Option<Utf8PathBuf>)>> {
+        if let Some(found) = self.folders.get(folder) {
+            return Some(found.clone());
+        }
+        let found = match self.tree.kind(folder) {
+            Ok(None) => None,
+            Ok(Some(kind)) => Some((kind, self.leads_to(written, folder)?)),
+            Err(error) => {
+                self.faults
+                    .push(unreadable(&error).at(&self.spec.source, written.span, ""));
+                return None;
+            }
+        };
+        self.folders.insert(folder.to_owned(), found.clone());
+        Some(found)
     }
 
     /// Gives the output its place, unless another has it.
