@@ -6,6 +6,7 @@
 )]
 
 mod baseline;
+mod compat;
 mod programs;
 mod space;
 mod tamper;
