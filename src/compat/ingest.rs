@@ -127,8 +127,9 @@ fn unreadable(raw: &Utf8Path, error: &StageError) -> CompatOutcome {
             failure("Input file not found", Some(raw))
         }
         error => {
-            let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
-            failure(&format!("Cannot read the input file: {error}{cause}"), Some(raw))
+            // The path stands beside it: the cause alone says what is new.
+            let cause = error.source().map_or_else(|| error.to_string(), ToString::to_string);
+            failure(&format!("Cannot read the input file: {cause}"), Some(raw))
         }
     }
 }
@@ -186,7 +187,7 @@ fn publish(out: &Utf8Path, files: &[InputFile], checked: &Checked) -> Result<(),
         Some(folder) if !folder.as_str().is_empty() => folder,
         _ => Utf8Path::new("."),
     };
-    let temporary = std::fs::create_dir_all(folder)
+    let temporary = make_folder(folder)
         .and_then(|()| temporary_in(folder))
         .map_err(WriteError::Accepted)?;
     let mut writer = BufWriter::with_capacity(1 << 18, temporary.as_file());
@@ -199,6 +200,18 @@ fn publish(out: &Utf8Path, files: &[InputFile], checked: &Checked) -> Result<(),
         // Sync the folder too: after a crash the rename may be lost although the file's bytes are safe.
         .and_then(|_| std::fs::File::open(folder)?.sync_all())
         .map_err(WriteError::Accepted)
+}
+
+/// Makes the folder and those above it.
+pub(super) fn make_folder(folder: &Utf8Path) -> io::Result<()> {
+    std::fs::create_dir_all(folder).map_err(|error| {
+        // That "it exists" must not be taken for an output that is there already.
+        let mut above = folder.ancestors().filter(|above| !above.as_str().is_empty());
+        match above.find(|above| above.exists() && !above.is_dir()) {
+            Some(file) => io::Error::new(io::ErrorKind::NotADirectory, format!("`{file}` is not a folder")),
+            None => error,
+        }
+    })
 }
 
 #[cfg(unix)]

@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::CompatOutcome;
-use super::ingest::{failure, invalid, temporary_in};
+use super::ingest::{failure, invalid, make_folder, temporary_in};
 use crate::digest::{Sha256, hex};
 use crate::model::Labels;
 use crate::stages::featurize::read_event;
@@ -323,7 +323,7 @@ fn publish(path: &Utf8Path, bytes: &[u8], existing: Existing) -> io::Result<()> 
         Some(folder) if !folder.as_str().is_empty() => folder,
         _ => Utf8Path::new("."),
     };
-    std::fs::create_dir_all(folder)?;
+    make_folder(folder)?;
     let mut temporary = temporary_in(folder)?;
     temporary.write_all(bytes)?;
     temporary.as_file().sync_all()?;

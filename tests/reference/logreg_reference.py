@@ -1,14 +1,25 @@
 #!/usr/bin/env python3
 """Logistic regression on the thyroid records by scikit-learn and statsmodels, as numbers to compare `train` with.
 
-    pip install numpy scikit-learn==1.9.1 statsmodels==0.15.0
-    python tests/reference/logreg_reference.py data/raw/thyroid.ndjson tests/golden
-    cargo test --test learn agreement
+Once (Python 3.11 or later), in the repository's folder:
 
-The input is the events, or a features file that `featurize` made of them (then also: pip install pyarrow):
+    python3 -m venv /tmp/reference
+    /tmp/reference/bin/pip install numpy==2.4.6 scipy==1.17.1 scikit-learn==1.9.1 statsmodels==0.15.0 pyarrow==26.0.1
 
-    pip install pyarrow
-    python tests/reference/logreg_reference.py data/features.arrow tests/golden
+The golden files, which `cargo test --test learn agreement` compares `train` with (with these versions they come out byte
+for byte; with others the last digits may differ, so see `git diff tests/golden`):
+
+    /tmp/reference/bin/python tests/reference/logreg_reference.py data/raw/thyroid.ndjson tests/golden
+
+A model of your own pipeline: with `holdout: 0.0` and `l2: 1.0` in `pipelines/baseline.yaml`, run it, and compare its
+coefficients with scikit-learn's on the same table:
+
+    madmall run pipelines/baseline.yaml
+    mkdir -p /tmp/numbers
+    /tmp/reference/bin/python tests/reference/logreg_reference.py data/features.arrow /tmp/numbers models/baseline.model.json
+
+So the first argument is the events, or a features file that `featurize` made of them; the second is the folder to write
+to; the third, which may be left out, is a model to compare.
 
 Every labelled event counts, whatever its consent says: this is about numbers, not about who may use them. Features are
 the numbers and booleans (1 and 0) of `payload.features`, missing ones 0; an age outside 0 to 120 is a missing one. The
@@ -68,7 +79,22 @@ def write(path, value):
     print(f"wrote {path}")
 
 
-def main(source, folder):
+def compare(path, keys, reference):
+    """Says how far the coefficients of the model at `path` are from those of `reference`, made from the same table."""
+    found = json.loads(Path(path).read_text(encoding="utf-8"))
+    assert found["feature_keys"] == keys, found["feature_keys"]
+    assert found["standardisation"] is None, "compare a model without `standardize`"
+    # The other label's odds are one over these: every sign is turned.
+    sign = 1 if found["labels"]["positive"] == POSITIVE else -1
+    ours = sign * np.array([*found["weights"], found["bias"]])
+    theirs = np.array([*reference.coef_[0], reference.intercept_[0]])
+    largest = (np.abs(ours - theirs) / np.maximum(np.abs(theirs), 1)).max()
+    print(f"{path}: the largest difference of a coefficient is {largest:.1e}")
+    if largest > 1e-8:
+        sys.exit("that is more than 1e-8: was it trained with `holdout: 0.0` and `l2: 1.0`, on this table?")
+
+
+def main(source, folder, compared=None):
     keys, matrix, labels = (from_features if source.endswith(".arrow") else from_events)(source)
     assert set(labels) == {POSITIVE, NEGATIVE}, set(labels)
     y = np.array([label == POSITIVE for label in labels], dtype=float)
@@ -90,6 +116,9 @@ def main(source, folder):
             "brier": float(brier_score_loss(y, probability)),
         },
     )
+
+    if compared is not None:
+        compare(compared, keys, model)
 
     kept = [index for index, key in enumerate(keys) if key not in NO_OPTIMUM]
     design = np.column_stack([matrix[:, kept], np.ones(len(y))])
@@ -120,6 +149,6 @@ def main(source, folder):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 3:
+    if len(sys.argv) not in (3, 4):
         sys.exit(__doc__)
-    main(sys.argv[1], Path(sys.argv[2]))
+    main(sys.argv[1], Path(sys.argv[2]), *sys.argv[3:])
