@@ -6,6 +6,7 @@
 )]
 
 mod baseline;
+mod log;
 mod programs;
 mod space;
 mod tamper;
