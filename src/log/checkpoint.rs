@@ -238,7 +238,7 @@ mod tests {
         };
         Checkpoint {
             head: head(1, size),
-            continues: (size % 2 == 0).then(|| head(2, 7)),
+            continues: size.is_multiple_of(2).then(|| head(2, 7)),
             absent: vec![Absent { first: 2, count: 3 }],
         }
     }

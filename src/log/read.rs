@@ -82,6 +82,9 @@ pub fn read(folder: &Utf8Path, id: &LogId, trusted: &[PublicKey]) -> io::Result<
 /// By size: a checkpoint and which trusted key signed it.
 type Checkpoints = BTreeMap<u64, (Checkpoint, Option<usize>)>;
 
+/// A tree, and the receipts in it with their indexes, as far as they are whole.
+type Tree = (Levels, Vec<(u64, ReceiptId)>);
+
 struct Reader<'a> {
     folder: &'a Utf8Path,
     files: BTreeSet<FileName>,
@@ -173,7 +176,7 @@ impl Reader<'_> {
     }
 
     /// The tree that `largest` is about, if it can be made again; and the receipts in it, as far as they are whole.
-    fn tree(&mut self, largest: &Checkpoint) -> io::Result<Option<(Levels, Vec<(u64, ReceiptId)>)>> {
+    fn tree(&mut self, largest: &Checkpoint) -> io::Result<Option<Tree>> {
         let head = &largest.head;
         if head.size > MAX_ENTRIES {
             let message = format!("is about more than {MAX_ENTRIES} entries, which this version does not read");
