@@ -16,6 +16,7 @@
 //! | [`exec`] | the scheduler, program stages in execution roots, what is attested |
 //! | [`store`] | bytes by digest, what receipts say by action, what files were when last hashed |
 //! | [`receipt`] | statements, envelopes, keys, whom to trust |
+//! | [`log`] | the append-only history of receipts: tiles, checkpoints, the copy that is appended to |
 //! | [`verify`] | receipts and files checked again from nothing; knows nothing of `exec` and trusts no cache |
 //! | [`stages`], [`model`], [`consent`] | the built-in stages and what they speak of |
 //! | [`compat`] | the replaced package's commands |
@@ -49,6 +50,7 @@ pub mod exit_code;
 pub mod git;
 pub mod json;
 pub mod listing;
+pub mod log;
 pub mod model;
 pub mod plan;
 pub mod receipt;

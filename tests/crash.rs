@@ -203,6 +203,13 @@ fn what_a_killed_run_had_finished_is_kept_and_attested() {
     space.madmall(["verify"]).success();
 }
 
+/// Takes away what a run does after its stages: what is left is that of a run that was killed before it published.
+fn forget_publication(space: &Space, file: &str) {
+    std::fs::remove_file(space.path("runs").join(file)).expect("removed");
+    std::fs::remove_dir_all(space.path("runs/log")).expect("removed");
+    std::fs::remove_dir_all(space.path(".madmall/log")).expect("removed");
+}
+
 #[test]
 fn a_torn_pending_receipt_is_dropped_and_its_whole_neighbours_are_kept() {
     let space = Space::with("stages: {a: {run: 'echo 1 > ${outputs.o}', outputs: {o: out}}}");
@@ -210,7 +217,7 @@ fn a_torn_pending_receipt_is_dropped_and_its_whole_neighbours_are_kept() {
     let file = space.receipt_files().remove(0);
     let text = space.read(&format!("runs/{file}"));
     let stage = text.lines().next().expect("the stage's receipt");
-    std::fs::remove_file(space.path("runs").join(&file)).expect("removed");
+    forget_publication(&space, &file);
     let run = file.trim_end_matches(".intoto.jsonl");
     space.write(
         &format!(".madmall/pending/{run}.jsonl"),
@@ -235,7 +242,7 @@ fn a_pending_receipt_whose_output_never_reached_the_disk_is_dropped_with_what_re
     let text = space.read(&format!("runs/{file}"));
     let stages: Vec<&str> = text.lines().take(3).collect();
     let run = file.trim_end_matches(".intoto.jsonl");
-    std::fs::remove_file(space.path("runs").join(&file)).expect("removed");
+    forget_publication(&space, &file);
     space.write(
         &format!(".madmall/pending/{run}.jsonl"),
         format!("{}\n", stages.join("\n")),

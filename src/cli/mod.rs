@@ -10,10 +10,13 @@ use crate::exit_code::ExitCode;
 mod check;
 mod compat;
 mod key;
+mod log;
 mod opened;
 mod plan;
 mod progress;
 mod run;
+mod runs;
+mod show;
 mod terminal;
 mod verify;
 
@@ -50,6 +53,10 @@ enum Command {
     Check(check::CheckArguments),
     /// Check receipts, the files they speak of and the chain between them
     Verify(verify::VerifyArguments),
+    /// List the runs whose receipts are here, newest first
+    Log(log::LogArguments),
+    /// Show what a receipt says
+    Show(show::ShowArguments),
     /// Make the signing key if there is none, and show its public half
     Key(key::KeyArguments),
     /// Validate events and copy them, as the replaced package's `ingest` did
@@ -98,6 +105,8 @@ fn dispatch(command: Command, surroundings: &Surroundings, terminal: &mut Termin
         Command::Why(arguments) => why::why(&arguments, surroundings, terminal),
         Command::Check(arguments) => check::check(&arguments, surroundings, terminal),
         Command::Verify(arguments) => verify::verify(&arguments, surroundings, terminal),
+        Command::Log(arguments) => log::log(&arguments, surroundings, terminal),
+        Command::Show(arguments) => show::show(&arguments, surroundings, terminal),
         Command::Key(arguments) => key::key(&arguments, surroundings, terminal),
         Command::Ingest(arguments) => compat::ingest(&arguments, surroundings, terminal),
         Command::Train(arguments) => compat::train(&arguments, surroundings, terminal),

@@ -264,6 +264,11 @@ impl<'a> Lines<'a> {
                     );
                 });
             }
+            Note::LogBegun { log, why } => self.print(|terminal| {
+                terminal.say(format_args!(
+                    "began a new log, runs/log/{log}, because the old one cannot be gone on with: {why}"
+                ));
+            }),
             Note::Interrupting => self.print(|terminal| {
                 terminal.say("interrupted: ending what runs; once more ends it at once");
             }),

@@ -304,6 +304,7 @@ fn note_object(note: &Note, plan: &Plan) -> Value {
         Note::Diverged { stage, keyid, path } => {
             json!({ "event": "diverged", "code": "W-DIVERGED", "stage": name(stage), "keyid": keyid, "path": path })
         }
+        Note::LogBegun { log, why } => json!({ "event": "logBegun", "log": log, "why": why }),
         Note::Interrupting => json!({ "event": "interrupting" }),
         Note::NoCommit { why } => json!({ "event": "noCommit", "why": why }),
     }

@@ -30,6 +30,12 @@ impl Terminal {
         self.lost |= written.is_err_and(|error| error.kind() != io::ErrorKind::BrokenPipe);
     }
 
+    /// Writes the bytes of a result exactly, without a line break after them.
+    pub(super) fn bytes(&mut self, bytes: &[u8]) {
+        let written = io::stdout().write_all(bytes).and_then(|()| io::stdout().flush());
+        self.lost |= written.is_err_and(|error| error.kind() != io::ErrorKind::BrokenPipe);
+    }
+
     /// Writes a line of everything else.
     pub(super) fn say(&mut self, line: impl std::fmt::Display) {
         // There is nowhere to complain about a standard error that does not work.

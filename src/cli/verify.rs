@@ -48,7 +48,7 @@ pub(super) fn verify(
         Some(text) => What::parse(text, &workspace, &folder).map_err(failed)?,
         None => What::Everything,
     };
-    let trust = trust(arguments, surroundings)?;
+    let trust = trusted(arguments.trust.as_deref(), surroundings)?;
     let request = Request {
         workspace: &workspace,
         what,
@@ -92,9 +92,9 @@ fn workspace_of(arguments: &VerifyArguments, surroundings: &Surroundings) -> Res
 }
 
 /// Whom to believe: who is named, else the key that this caller signs with in its environment, else the user's policy.
-fn trust(arguments: &VerifyArguments, surroundings: &Surroundings) -> Result<Option<Trust>, Failure> {
+pub(super) fn trusted(named: Option<&str>, surroundings: &Surroundings) -> Result<Option<Trust>, Failure> {
     let unusable = |error| Failure::of(ExitCode::Refused, &error);
-    if let Some(argument) = &arguments.trust {
+    if let Some(argument) = named {
         return Trust::given(argument).map(Some).map_err(unusable);
     }
     if surroundings.variable("MADMALL_SIGNING_KEY").is_some() {

@@ -77,6 +77,13 @@ pub enum Note {
         /// The output.
         path: Utf8PathBuf,
     },
+    /// A new log was begun, because the one before cannot be gone on with.
+    LogBegun {
+        /// Its id.
+        log: String,
+        /// Why.
+        why: &'static str,
+    },
     /// The user interrupted; stages are being ended.
     Interrupting,
     /// Receipts name no commit: there is no repository, none that can be read, or nothing committed.

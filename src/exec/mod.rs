@@ -9,6 +9,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use jiff::Timestamp;
 
 use crate::git::{self, Used};
+use crate::log::{self, Begin, Begun, LogError};
 use crate::plan::{Plan, StageId};
 use crate::receipt::key::SigningKey;
 use crate::receipt::statement::{Made, Outcome, Repository, StatementError};
@@ -32,7 +33,7 @@ pub mod scheduler;
 pub mod stage;
 
 use attest::{RunRecord, definition, rfc3339, run_statement, used};
-use event::{Note, Observer, StageOutcome};
+use event::{Event, Note, Observer, StageOutcome};
 use inputs::{FileHashes, InputError};
 use interrupt::Interrupts;
 use pending::Pending;
@@ -92,6 +93,9 @@ pub enum ExecError {
     /// The execution root.
     #[error(transparent)]
     Root(root::RootError),
+    /// The history.
+    #[error("the receipts are published, but cannot be appended to the log")]
+    Log(#[from] LogError),
     /// A statement that cannot be signed.
     #[error("cannot attest the stage")]
     Statement(#[from] StatementError),
@@ -276,6 +280,7 @@ impl<'a> Session<'a> {
             true => Some(self.publish(&stages, started)?),
             false => None,
         };
+        self.log(receipts.is_some(), observer)?;
         atomic::remove_folder(&self.store.scratch_folder())?;
         self.hashes
             .with_cache(|cache| cache.save(&self.store.stat_cache_file()))?;
@@ -320,6 +325,20 @@ impl<'a> Session<'a> {
         let runs = runs_folder(self.workspace);
         let path = pending.publish(&runs, &self.run_id, &envelope)?;
         Ok(path.strip_prefix(self.workspace.root()).unwrap_or(&path).to_owned())
+    }
+
+    /// Appends what was published to the history, by this run or by one that died. A run that published nothing begins none.
+    fn log(&self, has_published: bool, observer: &mut dyn Observer) -> Result<(), ExecError> {
+        let begin = match has_published {
+            true => Begin::IfNeeded,
+            false => Begin::Never,
+        };
+        let appended = log::catch_up(self.store, &runs_folder(self.workspace), self.key, begin)?;
+        if let Some(Begun { log, why }) = appended.begun {
+            let log = log.to_string();
+            observer.event(Event::Note(Note::LogBegun { log, why }));
+        }
+        Ok(())
     }
 
     /// How the files compare with the commit; tells why if there is none to compare with.

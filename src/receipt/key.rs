@@ -116,6 +116,12 @@ impl PublicKey {
         Self::from_bytes(&bytes.ok_or(malformed)?)
     }
 
+    /// The 32 bytes of RFC 8032.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        self.0.as_bytes()
+    }
+
     /// 64 hexadecimal digits.
     #[must_use]
     pub fn to_hex(&self) -> String {
@@ -206,7 +212,7 @@ impl SigningKey {
 
     /// The signature of `message`.
     #[must_use]
-    pub(super) fn sign(&self, message: &[u8]) -> [u8; 64] {
+    pub(crate) fn sign(&self, message: &[u8]) -> [u8; 64] {
         self.0.sign(message).to_bytes()
     }
 

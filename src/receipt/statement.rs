@@ -157,7 +157,7 @@ pub struct InternalParameters {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Internal {
-    /// Heads of the logs that could be seen; none are kept yet.
+    /// Heads of the logs that could be seen; none are named yet.
     pub logs: Vec<String>,
     /// The commit and how the files used compare with it.
     pub made: Made,

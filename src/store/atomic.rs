@@ -9,6 +9,7 @@ use std::io::{self, Write as _};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::StoreError;
+use super::durable::Unsynced;
 
 /// Writes `bytes` to `path`, whole or not at all. Folders on the way are made.
 ///
@@ -16,6 +17,23 @@ use super::StoreError;
 ///
 /// [`StoreError::Write`] if any step fails; `path` is then as it was.
 pub fn write(path: &Utf8Path, bytes: &[u8]) -> Result<(), StoreError> {
+    let folder = folder_of(path);
+    put(path, bytes, |file| file.sync_all())?;
+    sync_folder(folder)
+}
+
+/// Writes `bytes` to `path`, whole or not at all as long as the power stays on. It is durable after `unsynced` is.
+///
+/// # Errors
+///
+/// [`StoreError::Write`] if any step fails; `path` is then as it was.
+pub fn write_unsynced(path: &Utf8Path, bytes: &[u8], unsynced: &Unsynced) -> Result<(), StoreError> {
+    put(path, bytes, |_| Ok(()))?;
+    unsynced.add(path.to_owned());
+    Ok(())
+}
+
+fn put(path: &Utf8Path, bytes: &[u8], sync: impl FnOnce(&File) -> io::Result<()>) -> Result<(), StoreError> {
     let folder = folder_of(path);
     create_folder(folder)?;
     let failed = |source| StoreError::Write {
@@ -29,9 +47,9 @@ pub fn write(path: &Utf8Path, bytes: &[u8]) -> Result<(), StoreError> {
     file.write_all(bytes).map_err(failed)?;
     // A temporary file is private to its owner; what is published follows the umask, as any file does.
     set_published_mode(file.as_file(), false).map_err(failed)?;
-    file.as_file().sync_all().map_err(failed)?;
+    sync(file.as_file()).map_err(failed)?;
     file.persist(path).map_err(|error| failed(error.error))?;
-    sync_folder(folder)
+    Ok(())
 }
 
 /// What the names of temporary files begin with, so that a crash's leavings can be told from anything else.

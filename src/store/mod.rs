@@ -7,6 +7,7 @@
 //!   believed          what the receipts under runs/ say, checked once (an index; may be dropped)
 //!   stat-cache        digests of files by what the file system says of them (may be dropped)
 //!   pending/          receipts of a run that is going on, or was killed
+//!   log/              the copy of the append-only history that is appended to
 //!   output/<run>/     logs of stages
 //!   displaced/<run>/  bytes found in an output's place that no believed receipt claims
 //!   scratch/          execution roots; empty between runs
@@ -109,6 +110,12 @@ impl Store {
     #[must_use]
     pub fn pending_folder(&self) -> Utf8PathBuf {
         self.root.join("pending")
+    }
+
+    /// The copy of the append-only history that is appended to.
+    #[must_use]
+    pub fn log_folder(&self) -> Utf8PathBuf {
+        self.root.join("log")
     }
 
     /// Where the logs of a run's stages lie.

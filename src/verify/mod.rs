@@ -6,6 +6,7 @@
 //! ```text
 //! runs/ ─ evidence ─▶ receipts ─ chain ─▶ links     strict parse, then signature, then links
 //!                        │
+//!                        ├─ history  ─▶ logs under runs/log, from their files alone
 //!                        ├─ subjects ─▶ files in place, by all their digests
 //!                        ├─ commits  ─▶ files of the commits that the receipts name
 //!                        └─ conform  ─▶ stages of the commit asked for (`--at`), or of the working tree (a warning)
@@ -15,6 +16,7 @@ mod chain;
 mod commits;
 mod conform;
 mod evidence;
+mod history;
 mod places;
 mod question;
 mod render;
@@ -118,13 +120,19 @@ pub fn verify(request: &Request<'_>) -> Result<Report, VerifyError> {
     }
     let ties = tie_to_commits(request, &evidence, &basis, &answer);
     findings.extend(ties.findings);
+    let history = history::check(request.workspace, trusted, &evidence, &basis)?;
+    findings.extend(history.findings);
     findings.extend(foreign(&evidence, &answer));
     findings.extend(answer.findings.iter().cloned());
-    let assurance = assure(&findings, &basis, &answer, ties.state);
+    let assurance = Assurance {
+        log: history.state,
+        ..assure(&findings, &basis, &answer, ties.state)
+    };
     findings.sort_by(|a, b| finding_order(a).cmp(&finding_order(b)));
     findings.dedup();
     let mut not_checked = answer.not_checked.clone();
     not_checked.extend(ties.not_checked);
+    not_checked.extend(history.not_checked);
     not_checked.extend(NOT_YET.iter().map(|&text| text.to_owned()));
     Ok(Report {
         version: 1,
@@ -175,7 +183,7 @@ fn tie_to_commits(request: &Request<'_>, evidence: &Evidence, basis: &[usize], a
 
 /// What this version does not look at, whatever is asked.
 const NOT_YET: [&str; 3] = [
-    "log, pin, witness: this version keeps no append-only history",
+    "pin, witness: the log was compared with nothing that was seen before, here or by others",
     "consent: that the stages enforced it is their receipts' word",
     "rerun: nothing was run again",
 ];

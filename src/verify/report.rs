@@ -27,6 +27,8 @@ pub enum Code {
     Pipeline,
     /// Files were not committed, and that was demanded.
     Uncommitted,
+    /// A log of receipts contradicts itself or what is here.
+    Log,
     /// What was asked for, or anything to compare, is missing.
     Absent,
     /// A file or repository could not be read.
@@ -41,6 +43,10 @@ pub enum Code {
     WarnOlder,
     /// Receipts of unknown keys, on which nothing asked for rests.
     WarnForeign,
+    /// Receipts that the answer rests on are in no log.
+    WarnUnlogged,
+    /// A log lists receipts that were not here either when its checkpoint was made.
+    WarnElsewhere,
 }
 
 impl Code {
@@ -57,6 +63,7 @@ impl Code {
             Self::Commit => "E-COMMIT",
             Self::Pipeline => "E-PIPELINE",
             Self::Uncommitted => "E-UNCOMMITTED",
+            Self::Log => "E-LOG",
             Self::Absent => "E-ABSENT",
             Self::Read => "E-READ",
             Self::WarnUncommitted => "W-UNCOMMITTED",
@@ -64,11 +71,13 @@ impl Code {
             Self::WarnStale => "W-STALE",
             Self::WarnOlder => "W-OLDER",
             Self::WarnForeign => "W-FOREIGN",
+            Self::WarnUnlogged => "W-UNLOGGED",
+            Self::WarnElsewhere => "W-ELSEWHERE",
         }
     }
 
     /// Every code, for the page that explains them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 19] = [
         Self::Json,
         Self::Signature,
         Self::Key,
@@ -78,6 +87,7 @@ impl Code {
         Self::Commit,
         Self::Pipeline,
         Self::Uncommitted,
+        Self::Log,
         Self::Absent,
         Self::Read,
         Self::WarnUncommitted,
@@ -85,6 +95,8 @@ impl Code {
         Self::WarnStale,
         Self::WarnOlder,
         Self::WarnForeign,
+        Self::WarnUnlogged,
+        Self::WarnElsewhere,
     ];
 
     /// How bad it is, unless the finding says otherwise ([`Code::Key`]).
@@ -92,9 +104,13 @@ impl Code {
     pub const fn severity(self) -> Severity {
         match self {
             Self::Absent | Self::Read | Self::Key => Severity::Inconclusive,
-            Self::WarnUncommitted | Self::WarnCommitGone | Self::WarnStale | Self::WarnOlder | Self::WarnForeign => {
-                Severity::Warning
-            }
+            Self::WarnUncommitted
+            | Self::WarnCommitGone
+            | Self::WarnStale
+            | Self::WarnOlder
+            | Self::WarnForeign
+            | Self::WarnUnlogged
+            | Self::WarnElsewhere => Severity::Warning,
             _ => Severity::Failure,
         }
     }

@@ -8,6 +8,7 @@
 mod baseline;
 mod compat;
 mod folders;
+mod log;
 mod programs;
 mod space;
 mod tamper;

@@ -1,0 +1,78 @@
+//! What is read of `runs/` in order to be shown. Whether it is true is for `verify` to say.
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::opened::Surroundings;
+use super::terminal::Failure;
+use crate::exec::runs_folder;
+use crate::receipt::envelope::{Envelope, EnvelopeError};
+use crate::receipt::run_file::{MAX_RUN_FILE, Receipt, RunFile};
+use crate::receipt::statement::{Made, Outcome};
+use crate::receipt::trust::Trust;
+use crate::store::believed::run_files;
+use crate::workspace::Workspace;
+
+/// The file of a run, relative to the workspace, and its receipts; or why they cannot be read.
+pub(super) type ReadRun = (Utf8PathBuf, Result<Vec<Receipt>, String>);
+
+/// Reads the files of all runs, newest first.
+pub(super) fn read_all(workspace: &Workspace) -> Result<impl Iterator<Item = ReadRun>, Failure> {
+    let folder = runs_folder(workspace);
+    let names = run_files(&folder).map_err(|error| super::opened::environment(&error))?;
+    Ok(names.into_iter().rev().map(move |name| {
+        let read = read_one(&folder.join(&name));
+        (Utf8Path::new("runs").join(name), read)
+    }))
+}
+
+fn read_one(path: &Utf8Path) -> Result<Vec<Receipt>, String> {
+    let found = path.symlink_metadata().map_err(|error| error.to_string())?;
+    if !found.is_file() || found.len() > MAX_RUN_FILE {
+        return Err("is no file of a run".to_owned());
+    }
+    let bytes = std::fs::read(path).map_err(|error| error.to_string())?;
+    let run = RunFile::parse(&bytes).map_err(|error| error.to_string())?;
+    Ok(run.receipts().to_vec())
+}
+
+/// Whose signature an envelope has, in words, and whether it is that of a key that is trusted.
+pub(super) fn signer(envelope: &Envelope, trust: Option<&Trust>) -> (String, bool) {
+    let keyid = envelope.keyid().short();
+    for key in trust.map_or(&[][..], |trust| &trust.keys) {
+        match envelope.verify_signature(&key.key) {
+            Ok(()) => return (format!("{} ({keyid})", key.name), true),
+            Err(EnvelopeError::Signature { .. }) if key.keyid == envelope.keyid() => {
+                return (format!("nobody: the signature of `{}` does not fit", key.name), false);
+            }
+            Err(_) => {}
+        }
+    }
+    (format!("key {keyid}, not trusted"), false)
+}
+
+/// Whom the user believes, if anybody.
+pub(super) fn trust(surroundings: &Surroundings) -> Result<Option<Trust>, Failure> {
+    super::verify::trusted(None, surroundings)
+}
+
+/// An outcome in words.
+pub(super) fn outcome(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Succeeded => "succeeded".to_owned(),
+        Outcome::Exited(code) => format!("failed: exit code {code}"),
+        Outcome::Signalled(signal) => format!("failed: signal {signal}"),
+        Outcome::Refused => "refused".to_owned(),
+        Outcome::BrokeDeclaration => "broke its declaration".to_owned(),
+        Outcome::Failed => "failed".to_owned(),
+        Outcome::Interrupted => "interrupted".to_owned(),
+    }
+}
+
+/// A commit in words: its first digits, and a `+` if files used were not as in it.
+pub(super) fn commit(made: &Made) -> String {
+    let plus = if made.differs.is_empty() { "" } else { "+" };
+    match &made.commit {
+        Some(commit) => format!("{}{plus}", &commit[..12.min(commit.len())]),
+        None => "-".to_owned(),
+    }
+}

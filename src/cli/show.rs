@@ -1,0 +1,153 @@
+//! `madmall show`: what a receipt says, for people; or its payload, byte for byte.
+
+use camino::Utf8Path;
+
+use super::opened::{Surroundings, find_workspace};
+use super::runs;
+use super::terminal::{BOLD, Failure, Terminal, shown, with_causes};
+use crate::exit_code::ExitCode;
+use crate::receipt::run_file::Receipt;
+use crate::receipt::statement::{CommandRecord, Resource, Role, Statement};
+use crate::verify::{VerifyError, What};
+
+/// Arguments of `show`.
+#[derive(clap::Args)]
+pub(super) struct ShowArguments {
+    /// A receipt (sha256:… or at least eight digits), a run's id, or a run's file
+    #[arg(value_name = "RECEIPT|RUN")]
+    what: String,
+    /// Print the signed payload exactly, without a line break after it: its SHA-256 is the receipt's id
+    #[arg(long)]
+    json: bool,
+}
+
+/// Shows a receipt.
+pub(super) fn show(
+    arguments: &ShowArguments,
+    surroundings: &Surroundings,
+    terminal: &mut Terminal,
+) -> Result<ExitCode, Failure> {
+    let (workspace, _) = find_workspace(&surroundings.folder, Utf8Path::new("."))?;
+    let folder = surroundings
+        .folder
+        .canonicalize_utf8()
+        .unwrap_or_else(|_| surroundings.folder.clone());
+    let failed = |error: VerifyError| Failure::new(error.exit_code(), with_causes(&error), None);
+    let what = What::parse(&arguments.what, &workspace, &folder).map_err(failed)?;
+    let is_meant = |receipt: &Receipt| match &what {
+        What::Receipt(digits) => receipt.id.to_hex().starts_with(digits.as_str()),
+        What::Run(run) => receipt.statement.stage().is_none() && receipt.statement.metadata().invocation_id == *run,
+        What::File(_) | What::Everything => false,
+    };
+    if let What::File(file) = &what {
+        let message = format!("`{file}` is no receipt and no run");
+        let help = "`madmall verify FILE` says what made a file; `madmall log` lists runs";
+        return Err(Failure::new(ExitCode::Refused, message, Some(help)));
+    }
+    let mut found: Vec<Receipt> = Vec::new();
+    for (_, read) in runs::read_all(&workspace)? {
+        let receipts = read.unwrap_or_default().into_iter().filter(is_meant);
+        // A countersignature has the same payload.
+        found.extend(
+            receipts
+                .filter(|new| found.iter().all(|old| old.id != new.id))
+                .collect::<Vec<_>>(),
+        );
+    }
+    let receipt = match &found[..] {
+        [receipt] => receipt,
+        [] => {
+            let message = format!("no receipt that can be read is called `{}`", arguments.what);
+            return Err(Failure::new(
+                ExitCode::Inconclusive,
+                message,
+                Some("`madmall log` lists runs"),
+            ));
+        }
+        many => {
+            let message = format!(
+                "`{}` may mean {} receipts: give more digits",
+                arguments.what,
+                many.len()
+            );
+            return Err(Failure::new(ExitCode::Refused, message, None));
+        }
+    };
+    if arguments.json {
+        terminal.bytes(receipt.envelope.payload());
+        return Ok(ExitCode::Success);
+    }
+    let trust = runs::trust(surroundings)?;
+    let (signer, _) = runs::signer(&receipt.envelope, trust.as_ref());
+    let id = receipt.id;
+    terminal.result(format_args!("{BOLD}{id}{BOLD:#}"));
+    for (title, text) in lines(&receipt.statement, signer) {
+        terminal.result(format_args!("{title:<10} {}", shown(&text)));
+    }
+    Ok(ExitCode::Success)
+}
+
+/// What a statement says, line by line.
+fn lines(statement: &Statement, signer: String) -> Vec<(&'static str, String)> {
+    let (external, internal, metadata) = (statement.external(), statement.internal(), statement.metadata());
+    let mut lines = vec![(
+        "pipeline",
+        format!("{} ({})", external.pipeline, external.pipeline_file),
+    )];
+    lines.extend(external.purpose.clone().map(|purpose| ("purpose", purpose)));
+    if let Some((stage, _)) = statement.stage() {
+        lines.push(("stage", stage.name.clone()));
+        let command = match &stage.command {
+            CommandRecord::Builtin { name, revision } => format!("built-in `{name}`, revision {revision}"),
+            CommandRecord::Argv(words) => words.join(" "),
+            CommandRecord::Shell(text) => text.clone(),
+        };
+        lines.push(("command", command));
+        for (name, value) in &stage.params {
+            let value = serde_json::to_string(value).unwrap_or_default();
+            lines.push(("parameter", format!("{name} = {value}")));
+        }
+    }
+    lines.push(("outcome", runs::outcome(&internal.outcome)));
+    lines.push(("run", metadata.invocation_id.clone()));
+    lines.push(("time", format!("{} to {}", metadata.started_on, metadata.finished_on)));
+    let made = &internal.made;
+    lines.push(("commit", made.commit.clone().unwrap_or_else(|| "none".to_owned())));
+    lines.extend(
+        made.differs
+            .iter()
+            .map(|path| ("differs", format!("{path}: not as in the commit"))),
+    );
+    for dependency in statement.dependencies() {
+        let title = match dependency.role() {
+            Role::Input { .. } => "input",
+            Role::Receipt { .. } => "receipt",
+            Role::Tool { .. } => "tool",
+            Role::Definition {} => "definition",
+            _ => continue,
+        };
+        lines.push((title, with_digest(dependency)));
+    }
+    lines.extend(
+        statement
+            .subject
+            .iter()
+            .map(|subject| ("subject", with_digest(subject))),
+    );
+    lines.push(("signed by", signer));
+    lines
+}
+
+fn with_digest(resource: &Resource) -> String {
+    let digest = resource
+        .digest
+        .get_key_value("sha256")
+        .or_else(|| resource.digest.iter().next());
+    match digest {
+        // A receipt's name is its digest.
+        Some((algorithm, hex)) if !resource.name.ends_with(hex.as_str()) => {
+            format!("{}  {algorithm}:{hex}", resource.name)
+        }
+        _ => resource.name.clone(),
+    }
+}

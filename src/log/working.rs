@@ -1,0 +1,209 @@
+//! The copy of the log that is appended to, `.madmall/log/`.
+//!
+//! ```text
+//! head      which log, where this folder is, the size, the hashes at the right edge, the append that is going on
+//! runs      for each run file that was looked at, in order: its name and how many entries it gave
+//! tile/     the full tiles, for a working tree that does not have them (another branch is checked out)
+//! ```
+//!
+//! It is not rewound when branches are switched. What does not open, or lies elsewhere than it says, is given up: a new log is
+//! begun, which names where the old one was.
+
+use std::fs::{self, File};
+use std::io::{self, Seek as _, SeekFrom, Write as _};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::{Deserialize, Serialize};
+
+use super::LogError;
+use super::checkpoint::Head;
+use super::edge::Edge;
+use super::name::LogId;
+use super::place::Place;
+use crate::receipt::statement::ReceiptId;
+use crate::store::{StoreError, atomic};
+
+const HEADER: &[u8] = b"madmall log v1\n";
+
+/// A run file that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct LoggedRun {
+    /// The file's name.
+    pub(super) file: String,
+    /// Its receipts that are in the log.
+    pub(super) ids: Vec<ReceiptId>,
+}
+
+/// What `head` holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct State {
+    /// Which log.
+    pub(super) log: LogId,
+    /// Where the working copy is.
+    place: Place,
+    /// The tree.
+    pub(super) edge: Edge,
+    /// The log that the first checkpoint names.
+    pub(super) continues: Option<Head>,
+    /// How many bytes of `runs` count.
+    runs_length: u64,
+    /// The append that is going on: these come next, in this order.
+    pub(super) next: Vec<LoggedRun>,
+}
+
+/// The working copy.
+#[derive(Debug)]
+pub(super) struct Working {
+    folder: Utf8PathBuf,
+    pub(super) state: State,
+    /// Run files that were looked at, in order, and how many entries each gave.
+    pub(super) runs: Vec<(String, u64)>,
+}
+
+/// What is found when the working copy is opened.
+#[derive(Debug)]
+pub(super) enum Found {
+    /// It is here and this is it.
+    Here(Working),
+    /// There is none.
+    Nothing,
+    /// It cannot be gone on with; why, and where it was, if that can be told.
+    Unusable(&'static str, Option<Head>),
+}
+
+impl Working {
+    pub(super) fn open(folder: &Utf8Path) -> Result<Found, LogError> {
+        let failed = |source| StoreError::Read {
+            path: folder.to_owned(),
+            source,
+        };
+        let bytes = match fs::read(folder.join("head")) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
+            other => other.map_err(failed)?,
+        };
+        let Some(state) = decode(&bytes) else {
+            return Ok(Found::Unusable("its working copy was damaged", None));
+        };
+        let head = Some(state.head());
+        let place = Place::of(&fs::metadata(folder).map_err(failed)?);
+        if place != state.place {
+            return Ok(Found::Unusable("its working copy was copied or restored", head));
+        }
+        let Some(runs) = read_runs(folder, &state)? else {
+            return Ok(Found::Unusable("its working copy was damaged", head));
+        };
+        Ok(Found::Here(Self {
+            folder: folder.to_owned(),
+            state,
+            runs,
+        }))
+    }
+
+    /// Begins a new log. What was kept of another is removed.
+    pub(super) fn begin(folder: &Utf8Path, log: LogId, continues: Option<Head>) -> Result<Self, LogError> {
+        atomic::remove_folder(&folder.to_owned())?;
+        atomic::create_folder(folder)?;
+        let found = fs::metadata(folder).map_err(|source| StoreError::Read {
+            path: folder.to_owned(),
+            source,
+        })?;
+        let state = State {
+            log,
+            place: Place::of(&found),
+            edge: Edge::default(),
+            continues,
+            runs_length: 0,
+            next: Vec::new(),
+        };
+        Ok(Self {
+            folder: folder.to_owned(),
+            state,
+            runs: Vec::new(),
+        })
+    }
+
+    /// Where the copy of a full tile or bundle is kept.
+    pub(super) fn kept(&self) -> &Utf8Path {
+        &self.folder
+    }
+
+    /// Makes the state durable, with the append that is going on.
+    pub(super) fn save(&self) -> Result<(), LogError> {
+        let body = postcard::to_stdvec(&self.state).expect("plain data has an encoding");
+        let sum = blake3::hash(&body);
+        atomic::write(&self.folder.join("head"), &[HEADER, sum.as_bytes(), &body].concat())?;
+        Ok(())
+    }
+
+    /// Remembers that the append is done, after its checkpoint is durable.
+    pub(super) fn finish(&mut self, edge: Edge) -> Result<(), LogError> {
+        let path = self.folder.join("runs");
+        let failed = |source| StoreError::Write {
+            path: path.clone(),
+            source,
+        };
+        let done = std::mem::take(&mut self.state.next);
+        let lines: String = done
+            .iter()
+            .map(|run| format!("{} {}\n", run.file, run.ids.len()))
+            .collect();
+        let mut file = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .map_err(failed)?;
+        // What an append that was cut short left behind it does not count.
+        file.set_len(self.state.runs_length).map_err(failed)?;
+        file.seek(SeekFrom::End(0)).map_err(failed)?;
+        file.write_all(lines.as_bytes()).map_err(failed)?;
+        file.sync_all().map_err(failed)?;
+        self.state.runs_length += lines.len() as u64;
+        self.state.edge = edge;
+        self.runs
+            .extend(done.into_iter().map(|run| (run.file, run.ids.len() as u64)));
+        self.save()
+    }
+}
+
+impl State {
+    /// Where the log is.
+    pub(super) fn head(&self) -> Head {
+        Head {
+            log: self.log.clone(),
+            size: self.edge.size(),
+            root: self.edge.root(),
+        }
+    }
+}
+
+fn decode(bytes: &[u8]) -> Option<State> {
+    let (sum, body) = bytes.strip_prefix(HEADER)?.split_at_checked(32)?;
+    let state: State = (blake3::hash(body).as_bytes() == sum).then(|| postcard::from_bytes(body).ok())??;
+    state.edge.is_sound().then_some(state)
+}
+
+/// None if the file does not have what the state says.
+fn read_runs(folder: &Utf8Path, state: &State) -> Result<Option<Vec<(String, u64)>>, LogError> {
+    let path = folder.join("runs");
+    let text = match fs::read(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        other => other.map_err(|source| StoreError::Read { path, source })?,
+    };
+    let counted = usize::try_from(state.runs_length)
+        .ok()
+        .and_then(|length| text.get(..length));
+    let Some(text) = counted.and_then(|text| std::str::from_utf8(text).ok()) else {
+        return Ok(None);
+    };
+    let line = |line: &str| {
+        let (file, count) = line.rsplit_once(' ')?;
+        Some((file.to_owned(), count.parse().ok()?))
+    };
+    let runs: Option<Vec<(String, u64)>> = text.lines().map(line).collect();
+    let is_whole = |runs: &Vec<(String, u64)>| {
+        let entries = runs.iter().try_fold(0_u64, |sum, (_, count)| sum.checked_add(*count));
+        entries == Some(state.edge.size())
+    };
+    Ok(runs.filter(is_whole))
+}

@@ -1,0 +1,160 @@
+//! The logs under `runs/log`: whether each is one history, and has the receipts that the answer rests on.
+
+use std::collections::HashSet;
+use std::io;
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::VerifyError;
+use super::evidence::{Evidence, RUNS};
+use super::report::{Code, Finding, State};
+use crate::log::name::FileName;
+use crate::log::read::was_absent;
+use crate::log::{LOGS, LogId, read};
+use crate::receipt::key::PublicKey;
+use crate::receipt::statement::ReceiptId;
+use crate::receipt::trust::TrustedKey;
+use crate::workspace::Workspace;
+
+/// What the logs say.
+pub(super) struct History {
+    pub(super) findings: Vec<Finding>,
+    /// Whether every trusted receipt that the answer rests on is in a log that holds.
+    pub(super) state: State,
+    pub(super) not_checked: Vec<String>,
+}
+
+const RESTORE: &str = "put the file back as it was committed (`git checkout -- runs/`), and ask who changed it";
+
+/// Checks every log.
+pub(super) fn check(
+    workspace: &Workspace,
+    trusted: &[TrustedKey],
+    evidence: &Evidence,
+    basis: &[usize],
+) -> Result<History, VerifyError> {
+    let folder = Utf8Path::new(RUNS).join(LOGS);
+    let keys: Vec<PublicKey> = trusted.iter().map(|key| key.key).collect();
+    let mut findings = Vec::new();
+    let mut logged: HashSet<ReceiptId> = HashSet::new();
+    let mut has_log = false;
+    for log in list(workspace, &folder, &mut findings)? {
+        let place = folder.join(log.to_string());
+        let failed = |source| VerifyError::Read {
+            path: place.clone(),
+            source,
+        };
+        let reading = read(&workspace.absolute(&place), &log, &keys).map_err(failed)?;
+        for fault in reading.faults {
+            let finding = Finding::new(Code::Log, fault.message).file(place.join(fault.file));
+            findings.push(finding.help(RESTORE));
+        }
+        let Some((checkpoint, _)) = reading.head else {
+            findings.extend(reading.foreign.first().map(|file| foreign(&place.join(file))));
+            continue;
+        };
+        has_log = true;
+        let name = FileName::Checkpoint {
+            size: checkpoint.head.size,
+        };
+        let file = place.join(name.path());
+        let mut elsewhere = 0;
+        for (index, id) in reading.entries {
+            logged.insert(id);
+            if evidence.by_id.contains_key(&id) {
+                continue;
+            }
+            if was_absent(&checkpoint.absent, index) {
+                elsewhere += 1;
+            } else {
+                findings.push(missing(&file, index, &id));
+            }
+        }
+        if elsewhere > 0 {
+            let message = format!(
+                "lists {elsewhere} receipts that are not here, and were not when it was signed: another branch has them, \
+                 or their files were removed"
+            );
+            findings.push(Finding::new(Code::WarnElsewhere, message).file(&file));
+        }
+    }
+    let unlogged = basis
+        .iter()
+        .filter(|index| !logged.contains(&evidence.receipts[**index].id));
+    let unlogged: Vec<usize> = unlogged.copied().collect();
+    let has_failed = findings.iter().any(|finding| finding.code == Code::Log);
+    let mut not_checked = Vec::new();
+    let state = match (has_failed, has_log && !basis.is_empty(), unlogged.first()) {
+        (true, ..) => State::Failed,
+        (false, false, _) => {
+            not_checked.push("log: no log by a trusted key is here".to_owned());
+            State::NotChecked
+        }
+        (false, true, None) => State::Held,
+        (false, true, Some(first)) => {
+            let count = unlogged.len();
+            let receipt = &evidence.receipts[*first];
+            let message = format!("{count} receipts that the answer rests on are in no log by a trusted key");
+            let finding = Finding::new(Code::WarnUnlogged, message)
+                .file(&receipt.file)
+                .line(receipt.line);
+            findings.push(finding.help("the next `madmall run` by whoever signed them appends them"));
+            not_checked.push("log: not every receipt is in a log by a trusted key".to_owned());
+            State::NotChecked
+        }
+    };
+    Ok(History {
+        findings,
+        state,
+        not_checked,
+    })
+}
+
+/// The names of logs, sorted. Other names are none of ours.
+fn list(workspace: &Workspace, folder: &Utf8Path, findings: &mut Vec<Finding>) -> Result<Vec<LogId>, VerifyError> {
+    let failed = |source| VerifyError::Read {
+        path: folder.to_owned(),
+        source,
+    };
+    let absolute = workspace.absolute(folder);
+    match absolute.symlink_metadata() {
+        Ok(found) if found.is_dir() => {}
+        Ok(_) => {
+            findings.push(no_folder(folder.to_owned()));
+            return Ok(Vec::new());
+        }
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(Vec::new());
+        }
+        Err(error) => return Err(failed(error)),
+    }
+    let mut logs = Vec::new();
+    for entry in std::fs::read_dir(&absolute).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let name = entry.file_name();
+        let Some(log) = name.to_str().and_then(LogId::parse) else {
+            continue;
+        };
+        match entry.file_type().map_err(failed)?.is_dir() {
+            true => logs.push(log),
+            false => findings.push(no_folder(folder.join(log.to_string()))),
+        }
+    }
+    logs.sort();
+    Ok(logs)
+}
+
+fn no_folder(path: Utf8PathBuf) -> Finding {
+    Finding::new(Code::Log, "is in the place of a log, but is no folder").file(path)
+}
+
+fn missing(checkpoint: &Utf8Path, index: u64, id: &ReceiptId) -> Finding {
+    let message = format!("lists a receipt, entry {index}, that is not here: a run's file was removed or changed");
+    let finding = Finding::new(Code::Log, message).file(checkpoint).receipt(id);
+    finding.help("put the files of runs back as they were committed (`git checkout -- runs/`)")
+}
+
+fn foreign(file: &Utf8Path) -> Finding {
+    let message = "is by a key that is not trusted, as are all checkpoints of that log; nothing asked for rests on it";
+    Finding::new(Code::WarnForeign, message).file(file)
+}
