@@ -231,7 +231,11 @@ fn a_receipt_is_shown_in_words_and_its_payload_exactly() {
         .lines()
         .find_map(|line| line.strip_prefix("receipt    sha256:"))
         .expect("a stage's");
-    space.madmall(["show", &stage[..12]]).success().says("command    cp ");
+    space
+        .madmall(["show", &stage[..12]])
+        .success()
+        .says("command    c")
+        .says("subject    out/");
     space.madmall(["show", &format!("sha256:{}", "0".repeat(64))]).code(6);
     space.madmall(["show", "in"]).code(2);
 }
