@@ -259,6 +259,8 @@ impl<'a> Session<'a> {
         atomic::remove_folder(&self.store.scratch_folder())?;
         let stages = schedule(&self, selected, observer);
         self.settle();
+        // What stages left there may be all that fills the disk, and the receipts need a place on it.
+        let removed = atomic::remove_folder(&self.store.scratch_folder());
         let something_ran = stages
             .iter()
             .any(|stage| matches!(stage.report.outcome, StageOutcome::Ran { .. } | StageOutcome::Failed(_)));
@@ -267,7 +269,7 @@ impl<'a> Session<'a> {
             true => Some(self.publish(&stages, started)?),
             false => None,
         };
-        atomic::remove_folder(&self.store.scratch_folder())?;
+        removed?;
         self.hashes
             .with_cache(|cache| cache.save(&self.store.stat_cache_file()))?;
         if receipts.is_none() {

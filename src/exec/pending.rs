@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::io::{self, Seek as _, Write as _};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -23,6 +23,8 @@ pub struct Pending {
     path: Utf8PathBuf,
     file: Option<File>,
     lines: Vec<Vec<u8>>,
+    /// How long the file is when all that was added is whole.
+    length: u64,
 }
 
 impl Pending {
@@ -33,6 +35,7 @@ impl Pending {
             path: store.pending_folder().join(format!("{run}.jsonl")),
             file: None,
             lines: Vec::new(),
+            length: 0,
         }
     }
 
@@ -57,7 +60,13 @@ impl Pending {
             }
         };
         let line = line_of(envelope);
-        file.write_all(&line).and_then(|()| file.sync_data()).map_err(failed)?;
+        if let Err(source) = file.write_all(&line).and_then(|()| file.sync_data()) {
+            // A part of the line (the disk may be full) would spoil the one that comes after it.
+            let _ = file.set_len(self.length);
+            let _ = file.seek(io::SeekFrom::Start(self.length));
+            return Err(failed(source));
+        }
+        self.length += line.len() as u64;
         self.lines.push(line);
         Ok(())
     }
@@ -106,6 +115,10 @@ pub fn recover(store: &Store, runs: &Utf8Path, key: &SigningKey) -> Result<Vec<S
             if let Some(bytes) = interrupted_run(&bytes, run, key) {
                 publish(runs, &published, &bytes)?;
                 recovered.push(run.to_owned());
+            } else if bytes.contains(&b'\n') {
+                // Whole lines that cannot be published are no reason to throw them away.
+                atomic::rename(&path, &path.with_extension("damaged"))?;
+                continue;
             }
         }
         remove(&path)?;
@@ -149,8 +162,11 @@ fn interrupted_run(bytes: &[u8], run: &str, key: &SigningKey) -> Option<Vec<u8>>
     let mut lines = Vec::new();
     let mut statements = Vec::new();
     for line in whole.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-        let envelope = Envelope::parse(line).ok()?;
-        let statement = Statement::parse(envelope.payload()).ok()?;
+        // A line that a crash has torn takes none of the others with it.
+        let Ok(envelope) = Envelope::parse(line) else { continue };
+        let Ok(statement) = Statement::parse(envelope.payload()) else {
+            continue;
+        };
         statements.push((envelope.receipt_id(), statement));
         lines.extend(line_of(&envelope));
     }
@@ -201,12 +217,25 @@ fn interrupted_run(bytes: &[u8], run: &str, key: &SigningKey) -> Option<Vec<u8>>
     Some(lines)
 }
 
-/// What the stages say of the commit, for the files that define the run.
+/// What the stages say of the commit, for the files that define the run: a file that no stage found in that commit counts
+/// as differing (another one may have been checked out while the run went on).
 fn merged_made(statements: &[(ReceiptId, Statement)], definitions: &BTreeMap<String, Resource>) -> Made {
-    let mut made = statements.first().map_or_else(
-        || Made::without_commit(Repository::None),
-        |(_, s)| s.internal().made.clone(),
-    );
-    made.differs.retain(|path| definitions.contains_key(path));
+    let Some((_, first)) = statements.first() else {
+        return Made::without_commit(Repository::None);
+    };
+    let mut made = first.internal().made.clone();
+    if made.commit.is_none() {
+        return made;
+    }
+    let is_found = |definition: &Resource| {
+        statements.iter().any(|(_, statement)| {
+            let other = &statement.internal().made;
+            other.commit == made.commit
+                && statement.dependencies().contains(definition)
+                && !other.differs.contains(&definition.name)
+        })
+    };
+    let differs = definitions.values().filter(|definition| !is_found(definition));
+    made.differs = differs.map(|definition| definition.name.clone()).collect();
     made
 }

@@ -6,6 +6,7 @@
 )]
 
 mod folders;
+mod hostile;
 mod programs;
 mod space;
 mod tamper;
