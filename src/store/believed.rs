@@ -208,9 +208,11 @@ pub fn run_files(runs: &Utf8Path) -> Result<Vec<String>, StoreError> {
     };
     let mut names = Vec::new();
     for entry in entries {
-        let name = entry.map_err(failed)?.file_name().to_owned();
-        if name.ends_with(RUN_FILE_SUFFIX) {
-            names.push(name);
+        let entry = entry.map_err(failed)?;
+        // A pipe of that name would be waited for without an end, a link could lead anywhere: `verify` says what they are.
+        let is_file = entry.file_type().map_err(failed)?.is_file();
+        if is_file && entry.file_name().ends_with(RUN_FILE_SUFFIX) {
+            names.push(entry.file_name().to_owned());
         }
     }
     names.sort();

@@ -52,6 +52,71 @@ fn what_a_killed_run_leaves_is_tied_to_the_commit_by_all_its_definitions() {
     assert!(files_below(&space.path(".madmall/pending")).is_empty());
 }
 
+/// A workspace whose two stages have run.
+fn finished() -> Space {
+    let space = Space::with(
+        "stages:
+  a: {run: 'tr a-z A-Z < ${inputs.i} > ${outputs.o}', inputs: {i: in}, outputs: {o: out/a}}
+  b: {run: 'cat ${inputs.i} ${inputs.i} > ${outputs.o}', inputs: {i: a}, outputs: {o: out/b}}",
+    );
+    space.write("in", "some bytes\n");
+    space.run(&[]).success();
+    space
+}
+
+/// Runs the real binary, which must end by itself.
+#[track_caller]
+fn ends(space: &Space, arguments: &[&str]) -> crate::space::Ran {
+    let mut child = space
+        .command(arguments)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary runs");
+    let began = Instant::now();
+    while child.try_wait().expect("it can be asked").is_none() {
+        if began.elapsed() > Duration::from_secs(20) {
+            child.kill().expect("killed");
+            panic!("{arguments:?} does not end");
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    crate::space::Ran::of(&child.wait_with_output().expect("its output"))
+}
+
+#[cfg(unix)]
+fn pipe(space: &Space, path: &str) {
+    let made = std::process::Command::new("mkfifo").arg(space.path(path)).status();
+    assert!(made.expect("mkfifo runs").success());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_pipe_is_never_waited_for() {
+    let space = finished();
+    pipe(&space, "runs/x.intoto.jsonl");
+    ends(&space, &["run", "pipeline.yaml"]).success();
+    ends(&space, &["plan", "pipeline.yaml"]).success();
+    ends(&space, &["verify"]).code(4).says("is no regular file");
+    space.remove("runs/x.intoto.jsonl");
+    space.remove("out/a");
+    pipe(&space, "out/a");
+    ends(&space, &["verify"]).code(4).says("E-FILE").says("out/a");
+    ends(&space, &["verify", "out/a"]).code(4).says("E-FILE");
+    ends(&space, &["run", "pipeline.yaml"])
+        .code(2)
+        .says("`out/a` is no file");
+}
+
+#[test]
+fn a_huge_file_of_receipts_is_not_read() {
+    let space = finished();
+    let file = std::fs::File::create(space.path("runs/x.intoto.jsonl")).expect("made");
+    file.set_len(1 << 40).expect("it has holes");
+    ends(&space, &["run", "pipeline.yaml"]).success();
+    ends(&space, &["verify"]).code(4).says("is longer than");
+}
+
 /// A run whose receipts cannot be published: its last stage puts a file in the place of their folder.
 fn unpublished() -> Space {
     let mut space = Space::with(
