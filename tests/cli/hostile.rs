@@ -117,6 +117,17 @@ fn a_huge_file_of_receipts_is_not_read() {
     ends(&space, &["verify"]).code(4).says("is longer than");
 }
 
+#[test]
+fn a_file_in_the_place_of_the_store_is_said_and_kept() {
+    let space = finished();
+    std::fs::remove_dir_all(space.path(".madmall")).expect("removed");
+    space.write(".madmall", "mine\n");
+    space.run(&[]).code(7).says("move it away");
+    assert_eq!(space.read(".madmall"), "mine\n");
+    space.remove(".madmall");
+    space.run(&[]).success();
+}
+
 /// A run whose receipts cannot be published: its last stage puts a file in the place of their folder.
 fn unpublished() -> Space {
     let mut space = Space::with(
