@@ -13,6 +13,7 @@ use std::io;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
+use super::stat_cache::Hashed;
 use super::{StoreError, atomic};
 use crate::digest::{Digest, Digests};
 use crate::receipt::check::file_digests;
@@ -59,6 +60,14 @@ pub struct ClaimedOutput {
     pub digests: Digests,
     /// Whether it may be executed.
     pub executable: bool,
+}
+
+impl ClaimedOutput {
+    /// Whether a file is this output: its bytes, and whether it may be executed, for the next stage sees both.
+    #[must_use]
+    pub fn is_held_by(&self, found: &Hashed) -> bool {
+        found.digests == self.digests && found.stamp.is_executable() == self.executable
+    }
 }
 
 /// The index of receipts.

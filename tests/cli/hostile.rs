@@ -156,6 +156,31 @@ fn a_file_that_a_folder_gains_while_a_stage_reads_it_makes_the_stage_fail() {
     assert_eq!(space.read("out"), "1\n2\n");
 }
 
+#[cfg(unix)]
+#[test]
+fn whether_an_output_may_be_executed_is_restored() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let space = Space::with(
+        "stages:
+  a: {run: 'printf \"echo hi\" > ${outputs.o}; chmod +x ${outputs.o}', outputs: {o: out/tool}}
+  b: {run: 'echo b >> $TRACE; ${inputs.i} > ${outputs.o}', env: [TRACE], inputs: {i: a}, outputs: {o: out/b}}",
+    );
+    let mode = || {
+        std::fs::metadata(space.path("out/tool"))
+            .expect("there")
+            .permissions()
+            .mode()
+            & 0o100
+    };
+    space.run(&[]).success();
+    assert_eq!((mode(), space.trace().as_str()), (0o100, "b\n"));
+    std::fs::set_permissions(space.path("out/tool"), std::fs::Permissions::from_mode(0o644)).expect("own file");
+    space.madmall(["plan", "pipeline.yaml", "--check"]).code(3);
+    space.run(&[]).success().says("restored");
+    assert_eq!((mode(), space.trace().as_str()), (0o100, ""));
+    space.run(&[]).success().says("2 up to date").says_not("restored");
+}
+
 /// A run whose receipts cannot be published: its last stage puts a file in the place of their folder.
 fn unpublished() -> Space {
     let mut space = Space::with(
