@@ -233,3 +233,19 @@ fn a_torn_line_takes_no_other_receipt_with_it() {
     assert!(kept.ends_with(".damaged"), "{kept}");
     assert_eq!(space.read(&kept), "nothing that can be read\n");
 }
+
+#[test]
+fn a_policy_that_cannot_be_used_is_named() {
+    let space = finished();
+    space.write("../config/policy.json", "garbage");
+    space
+        .madmall(["verify"])
+        .code(2)
+        .says("policy.json` names nobody to trust")
+        .says("not JSON");
+    space.write("../key", "garbage");
+    space
+        .madmall(["verify", "--trust", "../key"])
+        .code(2)
+        .says("`../key` names nobody to trust");
+}
