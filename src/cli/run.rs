@@ -16,8 +16,8 @@ use crate::exec::{CacheMode, OnFailure, Record, Run, RunOptions, Session, Sessio
 use crate::exit_code::ExitCode;
 use crate::plan::Plan;
 use crate::receipt::key::SigningKey;
-use crate::store::Store;
 use crate::store::lock::WorkspaceLock;
+use crate::store::{Store, atomic};
 
 /// Arguments of `run`.
 #[derive(clap::Args)]
@@ -80,6 +80,7 @@ pub(super) fn run(
     let Some(_lock) = take_lock(&store, &opened, &interrupts, &mut *observer)? else {
         return Ok(interrupts.exit_code());
     };
+    atomic::remove_folder(&store.scratch_folder()).map_err(|error| environment(&error))?;
     for run in recover(&store, &runs_folder(&opened.workspace), &key).map_err(|error| environment(&error))? {
         observer.event(Event::Note(Note::Recovered { run }));
     }

@@ -162,7 +162,7 @@ fn not_in_place(session: &Session<'_>, claim: &Claim) -> Result<Vec<Utf8PathBuf>
         if session
             .hashes
             .file(&path)
-            .is_ok_and(|hashed| hashed.digests == output.digests)
+            .is_ok_and(|hashed| output.is_held_by(&hashed))
         {
             continue;
         }

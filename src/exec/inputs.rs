@@ -8,10 +8,11 @@ use camino::{Utf8Path, Utf8PathBuf};
 use rayon::prelude::*;
 
 use crate::listing::{ListedFile, ListingDigests, ListingError, listing_digests};
-use crate::plan::InputSource;
 use crate::plan::action::ResolvedInput;
+use crate::plan::{InputSource, is_pattern};
 use crate::receipt::statement::{MAX_MEMBERS, ReceiptId, Resource, Role};
 use crate::store::stat_cache::{Hashed, Stamp, StatCache, hash_stamped};
+use crate::tree::Tree as _;
 use crate::workspace::Workspace;
 
 /// Why an input could not be hashed. Exit code 7, but for a file that is gone.
@@ -126,15 +127,40 @@ impl<'a> FileHashes<'a> {
         })
     }
 
-    /// The first file of `inputs` that no longer holds what it held, if any.
+    /// The first file of `inputs` that no longer holds what it held, if any; or a folder that has other files than it had.
     #[must_use]
     pub fn first_changed<'b>(&self, inputs: &'b [InputState]) -> Option<&'b Utf8Path> {
-        inputs.iter().flat_map(InputState::files).find_map(|file| {
+        let file_changed = |file: &&FileState| {
             let absolute = self.workspace.absolute(&file.path);
             let same = Stamp::of(&absolute).is_ok_and(|stamp| stamp == file.hashed.stamp)
-                || hash_stamped(&absolute).is_ok_and(|now| now.digests == file.hashed.digests);
-            (!same).then_some(file.path.as_path())
+                || hash_stamped(&absolute).is_ok_and(|now| {
+                    now.digests == file.hashed.digests && now.stamp.is_executable() == file.hashed.stamp.is_executable()
+                });
+            !same
+        };
+        inputs.iter().find_map(|input| {
+            let file = input.files().iter().find(file_changed).map(|file| file.path.as_path());
+            file.or_else(|| self.has_other_files(input).then_some(input.path.as_path()))
         })
+    }
+
+    /// Whether the folder `input` has files that it had not, which a program may have read.
+    fn has_other_files(&self, input: &InputState) -> bool {
+        let Content::Several { files, .. } = &input.content else {
+            return false;
+        };
+        // A pattern's files are brought in one by one: no other is seen.
+        if is_pattern(input.path.as_str()) {
+            return false;
+        }
+        match self.workspace.files_below(&input.path) {
+            Ok(found) => {
+                let is_private = |path: &Utf8Path| path.iter().any(|name| name.eq_ignore_ascii_case(".git"));
+                let now = found.iter().map(|(path, _)| path).filter(|path| !is_private(path));
+                !now.eq(files.iter().map(|file| &file.path))
+            }
+            Err(_) => true,
+        }
     }
 }
 

@@ -271,6 +271,8 @@ impl<'a> Session<'a> {
         atomic::remove_folder(&self.store.scratch_folder())?;
         let stages = schedule(&self, selected, observer);
         self.settle();
+        // What stages left there may be all that fills the disk, and the receipts need a place on it.
+        let removed = atomic::remove_folder(&self.store.scratch_folder());
         self.unsynced.commit()?;
         let something_ran = stages
             .iter()
@@ -281,7 +283,7 @@ impl<'a> Session<'a> {
             false => None,
         };
         self.log(receipts.is_some(), observer)?;
-        atomic::remove_folder(&self.store.scratch_folder())?;
+        removed?;
         self.hashes
             .with_cache(|cache| cache.save(&self.store.stat_cache_file()))?;
         if receipts.is_none() {

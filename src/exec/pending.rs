@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::io::{self, Seek as _, Write as _};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -27,6 +27,8 @@ pub struct Pending {
     path: Utf8PathBuf,
     file: Option<File>,
     lines: Vec<Vec<u8>>,
+    /// How long the file is when all that was added is whole.
+    length: u64,
 }
 
 impl Pending {
@@ -37,6 +39,7 @@ impl Pending {
             path: store.pending_folder().join(format!("{run}.jsonl")),
             file: None,
             lines: Vec::new(),
+            length: 0,
         }
     }
 
@@ -62,7 +65,13 @@ impl Pending {
             }
         };
         let line = line_of(envelope);
-        file.write_all(&line).map_err(failed)?;
+        if let Err(source) = file.write_all(&line) {
+            // A part of the line (the disk may be full) would spoil the one that comes after it.
+            let _ = file.set_len(self.length);
+            let _ = file.seek(io::SeekFrom::Start(self.length));
+            return Err(failed(source));
+        }
+        self.length += line.len() as u64;
         self.lines.push(line);
         Ok(())
     }
@@ -126,6 +135,10 @@ pub fn recover(store: &Store, runs: &Utf8Path, key: &SigningKey) -> Result<Vec<S
             if let Some(bytes) = interrupted_run(&bytes, run, &store.cas(), key) {
                 publish(runs, &published, &bytes)?;
                 recovered.push(run.to_owned());
+            } else if bytes.contains(&b'\n') {
+                // Whole lines that cannot be published are no reason to throw them away.
+                atomic::rename(&path, &path.with_extension("damaged"))?;
+                continue;
             }
         }
         remove(&path)?;
@@ -170,8 +183,11 @@ fn interrupted_run(bytes: &[u8], run: &str, cas: &Cas, key: &SigningKey) -> Opti
     let mut statements = Vec::new();
     let mut dropped = BTreeSet::new();
     for line in whole.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-        let envelope = Envelope::parse(line).ok()?;
-        let statement = Statement::parse(envelope.payload()).ok()?;
+        // A line that a crash has torn takes none of the others with it.
+        let Ok(envelope) = Envelope::parse(line) else { continue };
+        let Ok(statement) = Statement::parse(envelope.payload()) else {
+            continue;
+        };
         if !is_founded(&statement, &dropped, cas) {
             dropped.insert(envelope.receipt_id().to_string());
             continue;
@@ -240,12 +256,25 @@ fn is_founded(statement: &Statement, dropped: &BTreeSet<String>, cas: &Cas) -> b
     statement.subject.iter().all(is_stored) && !statement.dependencies().iter().any(rests_on_dropped)
 }
 
-/// What the stages say of the commit, for the files that define the run.
+/// What the stages say of the commit, for the files that define the run: a file that no stage found in that commit counts
+/// as differing (another one may have been checked out while the run went on).
 fn merged_made(statements: &[(ReceiptId, Statement)], definitions: &BTreeMap<String, Resource>) -> Made {
-    let mut made = statements.first().map_or_else(
-        || Made::without_commit(Repository::None),
-        |(_, s)| s.internal().made.clone(),
-    );
-    made.differs.retain(|path| definitions.contains_key(path));
+    let Some((_, first)) = statements.first() else {
+        return Made::without_commit(Repository::None);
+    };
+    let mut made = first.internal().made.clone();
+    if made.commit.is_none() {
+        return made;
+    }
+    let is_found = |definition: &Resource| {
+        statements.iter().any(|(_, statement)| {
+            let other = &statement.internal().made;
+            other.commit == made.commit
+                && statement.dependencies().contains(definition)
+                && !other.differs.contains(&definition.name)
+        })
+    };
+    let differs = definitions.values().filter(|definition| !is_found(definition));
+    made.differs = differs.map(|definition| definition.name.clone()).collect();
     made
 }

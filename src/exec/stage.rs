@@ -177,7 +177,7 @@ impl<'a> Attempt<'a> {
         for output in &claim.outputs {
             let path = Utf8Path::new(&output.path);
             match self.session.hashes.file(path) {
-                Ok(hashed) if hashed.digests == output.digests => {}
+                Ok(hashed) if output.is_held_by(&hashed) => {}
                 _ if cas.contains(output.digests.blake3) => absent.push(output),
                 _ => return Ok(Placed::Missing(path.to_owned())),
             }
@@ -356,7 +356,7 @@ impl<'a> Attempt<'a> {
         let mut changed = false;
         for output in &outputs {
             let in_place = session.hashes.file(Utf8Path::new(&output.path));
-            if !in_place.is_ok_and(|hashed| hashed.digests == output.digests) {
+            if !in_place.is_ok_and(|hashed| output.is_held_by(&hashed)) {
                 changed = true;
                 self.place(output)?;
             }

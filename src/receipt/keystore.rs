@@ -91,6 +91,15 @@ pub enum KeyError {
         /// Its permission bits.
         mode: u32,
     },
+    /// The variable is no PEM text and names no file. What it holds is not shown: it may be a key in another form.
+    #[error("`MADMALL_SIGNING_KEY` is neither a key in PEM form nor the path of a file with one")]
+    NoSuchKey,
+    /// Something that is no file has the name of the key.
+    #[error("`{path}` is not a file: move it away, or set `MADMALL_CONFIG_DIR` to another folder")]
+    NoFile {
+        /// What is there.
+        path: Utf8PathBuf,
+    },
     /// What is there is no key.
     #[error("`{place}` holds no key to sign with")]
     Unreadable {
@@ -136,7 +145,12 @@ pub fn load(sources: KeySources<'_>) -> Result<Option<LoadedKey>, KeyError> {
                 place: "MADMALL_SIGNING_KEY".to_owned(),
                 source,
             })?,
-            false => read_key(Utf8Path::new(value.trim())).map_err(KeyError::of_variable)?,
+            false => read_key(Utf8Path::new(value.trim())).map_err(|error| match error {
+                KeyError::File { source, .. } if source.kind() != io::ErrorKind::PermissionDenied => {
+                    KeyError::NoSuchKey
+                }
+                other => other.of_variable(),
+            })?,
         };
         return Ok(Some(LoadedKey { key, origin }));
     }
@@ -213,10 +227,17 @@ fn publish_new(folder: &Utf8Path, name: &str, bytes: &[u8]) -> Result<bool, KeyE
 
 fn read_key(path: &Utf8Path) -> Result<SigningKey, KeyError> {
     let failed = |source| failed("read", path, source);
+    // A pipe would be waited for without an end.
+    if !std::fs::metadata(path).map_err(failed)?.is_file() {
+        let path = path.to_owned();
+        return Err(KeyError::NoFile { path });
+    }
     let file = File::open(path).map_err(failed)?;
     check_mode(path, &file)?;
-    let mut text = Zeroizing::new(String::new());
-    file.take(MAX_KEY_FILE).read_to_string(&mut text).map_err(failed)?;
+    let mut bytes = Zeroizing::new(Vec::new());
+    file.take(MAX_KEY_FILE).read_to_end(&mut bytes).map_err(failed)?;
+    // What is no text is no PEM either, and is said to be that.
+    let mut text = Zeroizing::new(String::from_utf8_lossy(&bytes).into_owned());
     let key = SigningKey::from_pem(&text).map_err(|source| KeyError::Unreadable {
         place: path.to_string(),
         source,
@@ -301,6 +322,41 @@ mod tests {
         std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o640)).expect("own file");
         let error = load(sources(&path)).expect_err("must be refused");
         assert!(error.to_string().contains("chmod 600"), "{error}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_no_key_is_said_to_be_that_and_never_shown_or_waited_for() {
+        let (_temp, path) = folder();
+        load_or_make(sources(&path)).expect("a key");
+        let key = path.join(KEY_FILE);
+        let write = |bytes: &[u8]| {
+            let mut file = File::options().write(true).truncate(true).open(&key).expect("own file");
+            file.write_all(bytes).expect("written");
+        };
+        for bytes in [&b""[..], b"garbage", b"\xff\xfe"] {
+            write(bytes);
+            let error = load(sources(&path)).expect_err("no key");
+            assert!(matches!(error, KeyError::Unreadable { .. }), "{error}");
+        }
+        std::fs::remove_file(&key).expect("own file");
+        let made = std::process::Command::new("mkfifo")
+            .args(["-m", "600"])
+            .arg(&key)
+            .status();
+        assert!(made.expect("mkfifo runs").success());
+        let error = load(sources(&path)).expect_err("a pipe");
+        assert!(matches!(error, KeyError::NoFile { .. }), "{error}");
+        // A key that lost its PEM header is taken for a path: it must not get into a log.
+        for secret in ["MC4CAQAwBQYDK2VwBCIEIAcHBwcHBwcHBwcHBwcHBwc", &"s".repeat(5000)] {
+            let by_text = KeySources {
+                signing_key: Some(secret),
+                config_dir: None,
+            };
+            let error = load(by_text).expect_err("no key");
+            let shown = format!("{error} {error:?}");
+            assert!(!shown.contains(secret) && shown.contains("NoSuchKey"), "{shown}");
+        }
     }
 
     #[test]

@@ -52,6 +52,14 @@ pub enum TrustError {
         /// Why.
         source: io::Error,
     },
+    /// What is in the file.
+    #[error("`{path}` names nobody to trust")]
+    Content {
+        /// The file.
+        path: Utf8PathBuf,
+        /// Why.
+        source: Box<TrustError>,
+    },
     /// No JSON.
     #[error("the policy is not JSON: {0}")]
     Json(JsonError),
@@ -61,6 +69,15 @@ pub enum TrustError {
     /// No key.
     #[error(transparent)]
     Key(#[from] ParseKeyError),
+}
+
+impl TrustError {
+    fn content(path: &Utf8Path, error: Self) -> Self {
+        Self::Content {
+            path: path.to_owned(),
+            source: Box::new(error),
+        }
+    }
 }
 
 impl Policy {
@@ -185,7 +202,8 @@ impl Trust {
             Err(source) if source.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(TrustError::Read { path, source }),
         };
-        let keys = Policy::parse(&bytes)?.trusted_keys()?;
+        let keys = Policy::parse(&bytes).and_then(|policy| policy.trusted_keys());
+        let keys = keys.map_err(|error| TrustError::content(&path, error))?;
         let root = TrustRoot::OwnPolicy;
         Ok(Some(Self { keys, root }))
     }
@@ -203,14 +221,20 @@ impl Trust {
             let keys = one_key(argument)?;
             return Ok(Self { keys, root });
         }
-        let path = Utf8PathBuf::from(argument);
-        let bytes = read_bounded(&path).map_err(|source| TrustError::Read { path, source })?;
+        let path = Utf8Path::new(argument);
+        let bytes = read_bounded(path).map_err(|source| TrustError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
         let keys = if bytes.trim_ascii_start().starts_with(b"{") {
-            Policy::parse(&bytes)?.trusted_keys()?
+            Policy::parse(&bytes).and_then(|policy| policy.trusted_keys())
         } else {
-            let text = std::str::from_utf8(&bytes).map_err(|_| ParseKeyError::UnknownForm)?;
-            one_key(text)?
+            match std::str::from_utf8(&bytes) {
+                Ok(text) => one_key(text),
+                Err(_) => Err(ParseKeyError::UnknownForm.into()),
+            }
         };
+        let keys = keys.map_err(|error| TrustError::content(path, error))?;
         Ok(Self { keys, root })
     }
 

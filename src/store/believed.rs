@@ -13,6 +13,7 @@ use std::io;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
+use super::stat_cache::Hashed;
 use super::{StoreError, atomic};
 use crate::digest::{Digest, Digests};
 use crate::receipt::check::file_digests;
@@ -59,6 +60,14 @@ pub struct ClaimedOutput {
     pub digests: Digests,
     /// Whether it may be executed.
     pub executable: bool,
+}
+
+impl ClaimedOutput {
+    /// Whether a file is this output: its bytes, and whether it may be executed, for the next stage sees both.
+    #[must_use]
+    pub fn is_held_by(&self, found: &Hashed) -> bool {
+        found.digests == self.digests && found.stamp.is_executable() == self.executable
+    }
 }
 
 /// The index of receipts.
@@ -208,9 +217,11 @@ pub fn run_files(runs: &Utf8Path) -> Result<Vec<String>, StoreError> {
     };
     let mut names = Vec::new();
     for entry in entries {
-        let name = entry.map_err(failed)?.file_name().to_owned();
-        if name.ends_with(RUN_FILE_SUFFIX) {
-            names.push(name);
+        let entry = entry.map_err(failed)?;
+        // A pipe of that name would be waited for without an end, a link could lead anywhere: `verify` says what they are.
+        let is_file = entry.file_type().map_err(failed)?.is_file();
+        if is_file && entry.file_name().ends_with(RUN_FILE_SUFFIX) {
+            names.push(entry.file_name().to_owned());
         }
     }
     names.sort();

@@ -78,8 +78,8 @@ impl Cas {
         let temporary = tempfile::Builder::new()
             .prefix(atomic::TEMPORARY)
             .make_in(folder, |path| reflink_copy::reflink_or_copy(&from, path).map(drop))
-            // Which of the two files it was, the error does not say.
             .map_err(|source| match File::open(&from) {
+                // The object is there: what fails is the place that it goes to (no right to write, a full disk).
                 Ok(_) => failed(source),
                 Err(source) => StoreError::Read {
                     path: from.clone(),
@@ -142,6 +142,23 @@ mod tests {
         atomic::write(&root.join("a/b"), b"edited").expect("written");
         cas.place(digest, &root.join("a/c"), false).expect("placed again");
         assert_eq!(fs::read(root.join("a/c")).expect("read"), b"bytes");
+    }
+
+    #[test]
+    fn an_error_names_the_side_that_fails() {
+        let (_guard, root, cas) = store();
+        let digest = Digest::of(b"bytes");
+        let absent = cas.place(digest, &root.join("out"), false).expect_err("no object");
+        assert!(matches!(absent, StoreError::Read { .. }), "{absent}");
+        atomic::write(&cas.path(digest), b"bytes").expect("written");
+        // No file system takes so long a name.
+        let to = root.join("x".repeat(300)).join("out");
+        let refused = cas.place(digest, &to, false).expect_err("no place");
+        assert!(matches!(refused, StoreError::Write { .. }), "{refused}");
+        let folder = root.join("out");
+        std::fs::create_dir(&folder).expect("made");
+        let refused = cas.place(digest, &folder, false).expect_err("a folder is there");
+        assert!(matches!(refused, StoreError::Write { path, .. } if path == folder));
     }
 
     #[test]

@@ -75,6 +75,14 @@ impl Store {
     ///
     /// [`StoreError::Write`] if that fails.
     pub fn create(&self) -> Result<(), StoreError> {
+        if self.root.symlink_metadata().is_ok() && !self.root.is_dir() {
+            let source = io::Error::new(
+                io::ErrorKind::NotADirectory,
+                "something that is no folder has this name; move it away, and the folder is made",
+            );
+            let path = self.root.clone();
+            return Err(StoreError::Write { path, source });
+        }
         let ignore = self.root.join(".gitignore");
         if !ignore.exists() {
             atomic::write(&ignore, b"*\n")?;

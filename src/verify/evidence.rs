@@ -111,8 +111,15 @@ fn list(workspace: &Workspace) -> Result<(Vec<Utf8PathBuf>, Vec<Finding>), Verif
 
 fn read_file(workspace: &Workspace, path: Utf8PathBuf, trusted: &[TrustedKey]) -> FileEvidence {
     let mut bytes = Vec::new();
-    let read = std::fs::File::open(workspace.absolute(&path))
-        .and_then(|file| file.take(MAX_RUN_FILE + 1).read_to_end(&mut bytes));
+    let read = std::fs::File::open(workspace.absolute(&path)).and_then(|file| {
+        // A file can be far longer than what it takes on disk: its length is asked for before its bytes.
+        let length = file.metadata()?.len();
+        if length > MAX_RUN_FILE {
+            return Ok(length);
+        }
+        let read = file.take(MAX_RUN_FILE + 1).read_to_end(&mut bytes)?;
+        Ok(read as u64)
+    });
     match read {
         Err(error) => {
             let finding = Finding::new(Code::Read, format!("cannot be read: {error}")).file(path);
@@ -122,7 +129,7 @@ fn read_file(workspace: &Workspace, path: Utf8PathBuf, trusted: &[TrustedKey]) -
                 ..FileEvidence::default()
             };
         }
-        Ok(size) if size as u64 > MAX_RUN_FILE => {
+        Ok(size) if size > MAX_RUN_FILE => {
             let finding = Finding::new(Code::Json, format!("is longer than {MAX_RUN_FILE} bytes")).file(path);
             let findings = vec![finding];
             return FileEvidence {

@@ -41,6 +41,12 @@ impl Question<'_> {
         for (path, claims) in &self.claims {
             match places.get(path) {
                 None | Some(Place::Absent) => self.absent(path, claims, evidence, &mut answer),
+                // Nobody says that a file should be there, so nothing was changed.
+                Some(Place::Refused(why)) if claims.is_empty() => {
+                    let finding = Finding::new(Code::Absent, format!("{why}; no receipt is about it")).file(path);
+                    let help = "name a file, a receipt or a run; without a name all outputs are verified";
+                    answer.findings.push(finding.help(help));
+                }
                 Some(Place::Refused(why)) => {
                     let finding = Finding::new(Code::File, *why).file(path);
                     answer

@@ -8,6 +8,7 @@
 mod baseline;
 mod compat;
 mod folders;
+mod hostile;
 mod log;
 mod programs;
 mod space;

@@ -8,7 +8,7 @@ use crate::space::{Ran, Space};
 #[test]
 fn a_program_sees_its_inputs_and_nothing_else_of_the_workspace() {
     let space = Space::with(
-        "stages: {a: {run: 'find . -type f -o -type l | sort > ${outputs.o}', inputs: {i: data/in, d: tree}, outputs: {o: out/list}}}",
+        "stages: {a: {run: ': > ${outputs.o}; find . -type f -o -type l | sort > ${outputs.o}', inputs: {i: data/in, d: tree}, outputs: {o: out/list}}}",
     );
     space.write("data/in", "1");
     space.write("data/secret", "2");

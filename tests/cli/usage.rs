@@ -220,14 +220,14 @@ fn a_pipeline_that_is_not_there_is_said_in_two_lines() {
 }
 
 #[test]
-fn a_folder_for_keys_must_be_absolute_and_a_key_that_is_not_there_is_named() {
+fn a_folder_for_keys_must_be_absolute_and_a_key_that_is_not_there_is_said() {
     let mut space = Space::with(COPY);
     space.write("in", "1");
     space.set("MADMALL_SIGNING_KEY", "no-key.pem");
     space
         .run(&[])
         .code(7)
-        .says("cannot read the signing key `no-key.pem` that MADMALL_SIGNING_KEY names");
+        .says("`MADMALL_SIGNING_KEY` is neither a key in PEM form nor the path of a file with one");
     space.unset("MADMALL_SIGNING_KEY");
     space.set("MADMALL_CONFIG_DIR", "keys");
     space

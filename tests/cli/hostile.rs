@@ -1,0 +1,251 @@
+//! Files, folders and repositories as nobody would wish them.
+
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use crate::space::{Space, files_below};
+
+/// Waits until something is so.
+#[track_caller]
+fn wait_for(what: &str, is_so: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !is_so() {
+        assert!(began.elapsed() < Duration::from_secs(20), "{what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn what_a_killed_run_leaves_is_tied_to_the_commit_by_all_its_definitions() {
+    let space = Space::with(
+        "stages:
+  one: {run: 'echo 1 > ${outputs.o}', outputs: {o: out/one}}
+  two: {uses: stages/two.yaml, inputs: {i: one}, outputs: {o: out/two}}
+  three: {run: 'sleep 30; cp ${inputs.i} ${outputs.o}', inputs: {i: two}, outputs: {o: out/three}}",
+    );
+    let definition = "version: 1\nname: two\nrun: 'cp ${inputs.i} ${outputs.o}'\ninputs: {i: {}}\noutputs: {o: {}}\n";
+    space.write("stages/two.yaml", definition);
+    space.git(&["init", "-q"]);
+    space.git(&["add", "."]);
+    space.git(&["commit", "-q", "-m", "x"]);
+    space.write("stages/two.yaml", format!("{definition}# not committed\n"));
+    let mut child = space
+        .command(["run", "pipeline.yaml"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the binary runs");
+    wait_for("two stages are done", || space.exists("out/two"));
+    child.kill().expect("killed");
+    child.wait().expect("it ended");
+
+    space
+        .run(&["two"])
+        .success()
+        .says("the stages that it finished are kept");
+    let run = space.receipt_files().remove(0);
+    space
+        .madmall(["verify", &format!("runs/{run}")])
+        .says_not("E-COMMIT")
+        .success()
+        .says("W-UNCOMMITTED");
+    assert!(files_below(&space.path(".madmall/pending")).is_empty());
+}
+
+/// A workspace whose two stages have run.
+fn finished() -> Space {
+    let space = Space::with(
+        "stages:
+  a: {run: 'tr a-z A-Z < ${inputs.i} > ${outputs.o}', inputs: {i: in}, outputs: {o: out/a}}
+  b: {run: 'cat ${inputs.i} ${inputs.i} > ${outputs.o}', inputs: {i: a}, outputs: {o: out/b}}",
+    );
+    space.write("in", "some bytes\n");
+    space.run(&[]).success();
+    space
+}
+
+/// Runs the real binary, which must end by itself.
+#[track_caller]
+fn ends(space: &Space, arguments: &[&str]) -> crate::space::Ran {
+    let mut child = space
+        .command(arguments)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary runs");
+    let began = Instant::now();
+    while child.try_wait().expect("it can be asked").is_none() {
+        if began.elapsed() > Duration::from_secs(20) {
+            child.kill().expect("killed");
+            panic!("{arguments:?} does not end");
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    crate::space::Ran::of(&child.wait_with_output().expect("its output"))
+}
+
+#[cfg(unix)]
+fn pipe(space: &Space, path: &str) {
+    let made = std::process::Command::new("mkfifo").arg(space.path(path)).status();
+    assert!(made.expect("mkfifo runs").success());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_pipe_is_never_waited_for() {
+    let space = finished();
+    pipe(&space, "runs/x.intoto.jsonl");
+    ends(&space, &["run", "pipeline.yaml"]).success();
+    ends(&space, &["plan", "pipeline.yaml"]).success();
+    ends(&space, &["verify"]).code(4).says("is no regular file");
+    space.remove("runs/x.intoto.jsonl");
+    space.remove("out/a");
+    pipe(&space, "out/a");
+    ends(&space, &["verify"]).code(4).says("E-FILE").says("out/a");
+    ends(&space, &["verify", "out/a"]).code(4).says("E-FILE");
+    ends(&space, &["run", "pipeline.yaml"])
+        .code(2)
+        .says("`out/a` is no file");
+}
+
+#[test]
+fn a_huge_file_of_receipts_is_not_read() {
+    let space = finished();
+    let file = std::fs::File::create(space.path("runs/x.intoto.jsonl")).expect("made");
+    file.set_len(1 << 40).expect("it has holes");
+    ends(&space, &["run", "pipeline.yaml"]).success();
+    ends(&space, &["verify"]).code(4).says("is longer than");
+}
+
+#[test]
+fn a_file_in_the_place_of_the_store_is_said_and_kept() {
+    let space = finished();
+    std::fs::remove_dir_all(space.path(".madmall")).expect("removed");
+    space.write(".madmall", "mine\n");
+    space.run(&[]).code(7).says("move it away");
+    assert_eq!(space.read(".madmall"), "mine\n");
+    space.remove(".madmall");
+    space.run(&[]).success();
+}
+
+#[test]
+fn a_file_that_a_folder_gains_while_a_stage_reads_it_makes_the_stage_fail() {
+    let space = Space::with(
+        "stages:
+  a: {run: 'until test -e ${inputs.i}/2; do sleep 0.01; done; cat ${inputs.i}/* > ${outputs.o}', inputs: {i: d}, outputs: {o: out}}",
+    );
+    space.write("d/1", "1\n");
+    let mut child = space
+        .command(["run", "pipeline.yaml"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary runs");
+    wait_for("the stage has begun", || {
+        files_below(&space.path(".madmall/output"))
+            .iter()
+            .any(|log| log.ends_with("a.log"))
+    });
+    std::thread::sleep(Duration::from_millis(200));
+    assert!(child.try_wait().expect("it can be asked").is_none());
+    space.write("d/2", "2\n");
+    let ran = crate::space::Ran::of(&child.wait_with_output().expect("it ends"));
+    ran.code(1).says("its input `d` changed while it ran");
+    assert!(!space.exists("out"));
+    space.run(&[]).success();
+    assert_eq!(space.read("out"), "1\n2\n");
+}
+
+#[cfg(unix)]
+#[test]
+fn whether_an_output_may_be_executed_is_restored() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let space = Space::with(
+        "stages:
+  a: {run: 'printf \"echo hi\" > ${outputs.o}; chmod +x ${outputs.o}', outputs: {o: out/tool}}
+  b: {run: 'echo b >> $TRACE; ${inputs.i} > ${outputs.o}', env: [TRACE], inputs: {i: a}, outputs: {o: out/b}}",
+    );
+    let mode = || {
+        std::fs::metadata(space.path("out/tool"))
+            .expect("there")
+            .permissions()
+            .mode()
+            & 0o100
+    };
+    space.run(&[]).success();
+    assert_eq!((mode(), space.trace().as_str()), (0o100, "b\n"));
+    std::fs::set_permissions(space.path("out/tool"), std::fs::Permissions::from_mode(0o644)).expect("own file");
+    space.madmall(["plan", "pipeline.yaml", "--check"]).code(3);
+    space.run(&[]).success().says("restored");
+    assert_eq!((mode(), space.trace().as_str()), (0o100, ""));
+    space.run(&[]).success().says("2 up to date").says_not("restored");
+}
+
+/// A run whose receipts cannot be published: its last stage puts a file in the place of their folder.
+fn unpublished() -> Space {
+    let mut space = Space::with(
+        "stages:
+  a: {run: 'echo a >> $TRACE; echo a > ${outputs.o}', env: [TRACE], outputs: {o: out/a}}
+  b: {run: 'echo b >> $TRACE; cp ${inputs.i} ${outputs.o}; test -e \"$RUNS\" || : > \"$RUNS\"', env: [TRACE, RUNS], inputs: {i: a}, outputs: {o: out/b}}",
+    );
+    let runs = space.path("runs").into_string();
+    space.set("RUNS", &runs);
+    space.run(&[]).code(7).says("runs");
+    assert_eq!(space.trace(), "a\nb\n");
+    assert!(
+        files_below(&space.path(".madmall/scratch")).is_empty(),
+        "nothing of ours fills the disk"
+    );
+    space.remove("runs");
+    space
+}
+
+fn pending(space: &Space) -> String {
+    let files = files_below(&space.path(".madmall/pending"));
+    assert_eq!(files.len(), 1, "{files:?}");
+    format!(".madmall/pending/{}", files[0])
+}
+
+#[test]
+fn receipts_that_could_not_be_published_are_published_by_the_next_run() {
+    let space = unpublished();
+    space.run(&[]).success().says("2 up to date");
+    assert_eq!(space.trace(), "");
+    space.madmall(["verify"]).success();
+}
+
+#[test]
+fn a_torn_line_takes_no_other_receipt_with_it() {
+    let space = unpublished();
+    let file = pending(&space);
+    let text = space.read(&file);
+    let lines: Vec<&str> = text.lines().collect();
+    space.write(&file, format!("{}\n{}\n{}\n", lines[0], &lines[1][..100], lines[1]));
+    space.run(&[]).success().says("2 up to date");
+    space.madmall(["verify"]).success();
+
+    let space = unpublished();
+    let file = pending(&space);
+    space.write(&file, "nothing that can be read\n");
+    space.write("runs/.gitattributes", "* -text\n");
+    space.run(&[]).success();
+    let kept = pending(&space);
+    assert!(kept.ends_with(".damaged"), "{kept}");
+    assert_eq!(space.read(&kept), "nothing that can be read\n");
+}
+
+#[test]
+fn a_policy_that_cannot_be_used_is_named() {
+    let space = finished();
+    space.write("../config/policy.json", "garbage");
+    space
+        .madmall(["verify"])
+        .code(2)
+        .says("policy.json` names nobody to trust")
+        .says("not JSON");
+    space.write("../key", "garbage");
+    space
+        .madmall(["verify", "--trust", "../key"])
+        .code(2)
+        .says("`../key` names nobody to trust");
+}
