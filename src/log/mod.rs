@@ -8,7 +8,7 @@
 //! .madmall/log/               the copy that is appended to; see `working.rs`
 //! ```
 //!
-//! A log belongs to one clone, not to a branch. [`catch_up`] appends what is missing, at the end of a run; [`read`] checks a log
+//! A log belongs to one clone, not to a branch. [`catch_up`] appends what is missing, at the end of a run; [`read()`] checks a log
 //! from its files alone. The formats are explained in `docs/formats/log.md`.
 
 use camino::Utf8PathBuf;
