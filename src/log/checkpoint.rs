@@ -303,11 +303,15 @@ mod tests {
             }
             let signed = checkpoint(size).sign(&key());
             let mut bytes = signed.to_bytes();
-            prop_assert_eq!(SignedCheckpoint::parse(&bytes), Ok(signed));
+            prop_assert_eq!(SignedCheckpoint::parse(&bytes), Ok(signed.clone()));
             let at = at.index(bytes.len());
             bytes[at] ^= flip;
             if let Ok(read) = SignedCheckpoint::parse(&bytes) {
-                prop_assert!(matches!(read.signed_by(&key().public()), Signed::Wrongly | Signed::InAnothersName));
+                let found = read.signed_by(&key().public());
+                // One character of the base64 holds bits of the hint and of the signature: it can spoil both at once, and
+                // then nothing is left that names the key.
+                let both_spoilt = read.hint != signed.hint && read.signature != signed.signature;
+                prop_assert!(found != Signed::Yes && (found != Signed::No || both_spoilt));
                 prop_assert_eq!(read.to_bytes(), bytes);
             }
         }
