@@ -2,6 +2,8 @@
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use crate::digest::Digests;
+
 /// What stands at a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EntryKind {
@@ -80,4 +82,53 @@ pub trait Tree {
     ///
     /// [`TreeError`] if a folder cannot be read or a name is not UTF-8.
     fn files_below(&self, folder: &Utf8Path) -> Result<Vec<(Utf8PathBuf, EntryKind)>, TreeError>;
+}
+
+/// What is verified: a folder on disk, or a bundle. Everything that is read in order to verify is read through this, so that what
+/// holds for one holds for the other. Nothing is ever written.
+///
+/// One implementation so far: [`crate::workspace::Workspace`].
+pub trait Site: Tree + Sync {
+    /// Both digests of the file at `path`, from all of its bytes; no cache is asked.
+    ///
+    /// # Errors
+    ///
+    /// [`TreeError`] if it cannot be read.
+    fn digests(&self, path: &Utf8Path) -> Result<Digests, TreeError>;
+
+    /// What lies below `folder`, at most `depth` folders deep and at most `most` entries, whatever it is and in no certain
+    /// order; no link is followed. Empty if there is no such folder.
+    ///
+    /// # Errors
+    ///
+    /// [`TreeError`] if it cannot be listed.
+    fn entries(&self, folder: &Utf8Path, depth: usize, most: usize) -> Result<Vec<Entry>, TreeError>;
+
+    /// The folder on disk, in which a git repository may be looked for; none of a bundle.
+    fn folder(&self) -> Option<&Utf8Path>;
+
+    /// The same as a tree.
+    fn as_tree(&self) -> &dyn Tree;
+}
+
+/// One name in a folder of a [`Site`].
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Entry {
+    /// Relative to the site; what is not UTF-8 in it is replaced.
+    pub path: Utf8PathBuf,
+    /// What it is itself, links not followed.
+    pub kind: EntryType,
+    /// Whether its path is spelled as it is here.
+    pub is_utf8: bool,
+}
+
+/// What an [`Entry`] is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum EntryType {
+    /// A regular file.
+    File,
+    /// A folder.
+    Folder,
+    /// A link, a socket, a device, a pipe.
+    Other,
 }

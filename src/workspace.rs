@@ -2,7 +2,8 @@
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::tree::{EntryKind, Tree, TreeError};
+use crate::digest::{self, Digests};
+use crate::tree::{Entry, EntryKind, EntryType, Site, Tree, TreeError};
 
 /// A working folder.
 #[derive(Clone, Debug)]
@@ -60,6 +61,13 @@ impl Tree for Workspace {
     fn read(&self, path: &Utf8Path, limit: u64) -> Result<Vec<u8>, TreeError> {
         use std::io::Read as _;
         let file = std::fs::File::open(self.absolute(path)).map_err(|error| unreadable(path, error))?;
+        // A file can be far longer than what it takes on disk: its length is asked for before its bytes.
+        if file.metadata().is_ok_and(|found| found.len() > limit) {
+            return Err(TreeError::TooLarge {
+                path: path.to_owned(),
+                limit,
+            });
+        }
         let mut bytes = Vec::new();
         file.take(limit + 1)
             .read_to_end(&mut bytes)
@@ -112,6 +120,51 @@ impl Tree for Workspace {
         }
         files.sort_by(|(a, _), (b, _)| a.as_str().as_bytes().cmp(b.as_str().as_bytes()));
         Ok(files)
+    }
+}
+
+impl Site for Workspace {
+    fn digests(&self, path: &Utf8Path) -> Result<Digests, TreeError> {
+        let hashed = digest::hash_file(&self.absolute(path));
+        hashed
+            .map(|(digests, _)| digests)
+            .map_err(|error| unreadable(path, error))
+    }
+
+    fn entries(&self, folder: &Utf8Path, depth: usize, most: usize) -> Result<Vec<Entry>, TreeError> {
+        let top = self.absolute(folder);
+        match top.symlink_metadata() {
+            Ok(found) if found.is_dir() => {}
+            Ok(_) => return Ok(Vec::new()),
+            Err(error) if is_absence(&error) => return Ok(Vec::new()),
+            Err(error) => return Err(unreadable(folder, error)),
+        }
+        let walk = walkdir::WalkDir::new(&top).min_depth(1).max_depth(depth);
+        let mut entries = Vec::new();
+        for entry in walk.into_iter().take(most) {
+            let entry = entry.map_err(|error| unreadable(folder, error.into()))?;
+            let path = entry.path().strip_prefix(&self.root).unwrap_or(entry.path());
+            let lossy = || Utf8PathBuf::from(path.to_string_lossy().into_owned());
+            let kind = entry.file_type();
+            entries.push(Entry {
+                path: Utf8Path::from_path(path).map_or_else(lossy, Utf8Path::to_owned),
+                kind: match (kind.is_file(), kind.is_dir()) {
+                    (true, _) => EntryType::File,
+                    (_, true) => EntryType::Folder,
+                    _ => EntryType::Other,
+                },
+                is_utf8: path.to_str().is_some(),
+            });
+        }
+        Ok(entries)
+    }
+
+    fn folder(&self) -> Option<&Utf8Path> {
+        Some(&self.root)
+    }
+
+    fn as_tree(&self) -> &dyn Tree {
+        self
     }
 }
 

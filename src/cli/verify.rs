@@ -50,7 +50,7 @@ pub(super) fn verify(
     };
     let trust = trusted(arguments.trust.as_deref(), surroundings)?;
     let request = Request {
-        workspace: &workspace,
+        site: &workspace,
         what,
         trust: trust.as_ref(),
         at: arguments.at.as_deref(),

@@ -5,8 +5,6 @@
 //! that tree gives. So whichever file was changed is the one that is named.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
-use std::io::{self, Read as _};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -16,11 +14,14 @@ use super::tree::{Levels, TILE_HEIGHT, TILE_WIDTH, leaf_hash};
 use crate::digest::Sha256;
 use crate::receipt::key::PublicKey;
 use crate::receipt::statement::ReceiptId;
+use crate::tree::{EntryType, Site, TreeError};
 
 /// The longest log that is read.
 pub const MAX_ENTRIES: u64 = 1 << 22;
-/// The most files that a log's folder may have.
+/// The most files and folders that a log's folder may have.
 const MAX_FILES: usize = 1 << 22;
+/// No name of a log's file has more parts.
+const MAX_DEPTH: usize = 12;
 
 /// Something wrong with a file of a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,13 +45,14 @@ pub struct Reading {
     pub faults: Vec<Fault>,
 }
 
-/// Reads the log `id` in `folder`. Nothing is written, and no link is followed.
+/// Reads the log `id` in `folder` of `site`. Nothing is written, and no link is followed.
 ///
 /// # Errors
 ///
-/// If the folder cannot be listed, or a file in it not be read.
-pub fn read(folder: &Utf8Path, id: &LogId, trusted: &[PublicKey]) -> io::Result<Reading> {
+/// [`TreeError`] if the folder cannot be listed, or a file in it not be read.
+pub fn read(site: &dyn Site, folder: &Utf8Path, id: &LogId, trusted: &[PublicKey]) -> Result<Reading, TreeError> {
     let mut reader = Reader {
+        site,
         folder,
         files: BTreeSet::new(),
         faults: Vec::new(),
@@ -86,6 +88,7 @@ type Checkpoints = BTreeMap<u64, (Checkpoint, Option<usize>)>;
 type Tree = (Levels, Vec<(u64, ReceiptId)>);
 
 struct Reader<'a> {
+    site: &'a dyn Site,
     folder: &'a Utf8Path,
     files: BTreeSet<FileName>,
     faults: Vec<Fault>,
@@ -99,48 +102,41 @@ impl Reader<'_> {
         });
     }
 
-    fn list(&mut self) -> io::Result<()> {
-        // A name with a dot before it is what a crashed writer or a file manager left.
-        let is_ours =
-            |entry: &walkdir::DirEntry| entry.depth() == 0 || !entry.file_name().as_encoded_bytes().starts_with(b".");
-        let walk = walkdir::WalkDir::new(self.folder).min_depth(1).max_depth(12);
-        for entry in walk.into_iter().filter_entry(is_ours).take(MAX_FILES) {
-            let entry = entry.map_err(io::Error::from)?;
-            let path = Utf8Path::from_path(entry.path()).and_then(|path| path.strip_prefix(self.folder).ok());
-            let Some(path) = path else {
-                let lossy = entry.file_name().to_string_lossy().into_owned();
-                self.fault(lossy, "has a name that is not UTF-8");
-                continue;
-            };
-            let kind = entry.file_type();
-            if kind.is_dir() {
+    fn list(&mut self) -> Result<(), TreeError> {
+        for entry in self.site.entries(self.folder, MAX_DEPTH, MAX_FILES)? {
+            let path = entry.path.strip_prefix(self.folder).unwrap_or(&entry.path);
+            // A name with a dot before it is what a crashed writer or a file manager left.
+            if path.components().any(|name| name.as_str().starts_with('.')) || entry.kind == EntryType::Folder {
                 continue;
             }
-            match FileName::parse(path).filter(|_| kind.is_file()) {
-                Some(name) => {
+            if !entry.is_utf8 {
+                self.fault(path, "has a name that is not UTF-8");
+                continue;
+            }
+            match (entry.kind, FileName::parse(path)) {
+                (EntryType::File, Some(name)) => {
                     self.files.insert(name);
                 }
-                None if kind.is_file() => self.fault(path, "is no file of a log"),
-                None => self.fault(path, "is no regular file"),
+                (EntryType::File, None) => self.fault(path, "is no file of a log"),
+                _ => self.fault(path, "is no regular file"),
             }
         }
         Ok(())
     }
 
     /// At most `limit` bytes; more are a fault.
-    fn bytes(&mut self, name: FileName, limit: u64) -> io::Result<Option<Vec<u8>>> {
-        let path = self.folder.join(name.path());
-        // A folder on the way may have become a link since it was listed; nothing outside is then said to be wrong here.
-        let mut bytes = Vec::new();
-        File::open(&path)?.take(limit + 1).read_to_end(&mut bytes)?;
-        if bytes.len() as u64 > limit {
-            self.fault(name.path(), format!("is longer than {limit} bytes"));
-            return Ok(None);
+    fn bytes(&mut self, name: FileName, limit: u64) -> Result<Option<Vec<u8>>, TreeError> {
+        match self.site.read(&self.folder.join(name.path()), limit) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(TreeError::TooLarge { .. }) => {
+                self.fault(name.path(), format!("is longer than {limit} bytes"));
+                Ok(None)
+            }
+            Err(error) => Err(error),
         }
-        Ok(Some(bytes))
     }
 
-    fn checkpoints(&mut self, id: &LogId, trusted: &[PublicKey]) -> io::Result<(Checkpoints, Vec<Utf8PathBuf>)> {
+    fn checkpoints(&mut self, id: &LogId, trusted: &[PublicKey]) -> Result<(Checkpoints, Vec<Utf8PathBuf>), TreeError> {
         let mut checkpoints = Checkpoints::new();
         let mut foreign = Vec::new();
         for name in self.files.clone() {
@@ -176,7 +172,7 @@ impl Reader<'_> {
     }
 
     /// The tree that `largest` is about, if it can be made again; and the receipts in it, as far as they are whole.
-    fn tree(&mut self, largest: &Checkpoint) -> io::Result<Option<Tree>> {
+    fn tree(&mut self, largest: &Checkpoint) -> Result<Option<Tree>, TreeError> {
         let head = &largest.head;
         if head.size > MAX_ENTRIES {
             let message = format!("is about more than {MAX_ENTRIES} entries, which this version does not read");
@@ -253,13 +249,13 @@ impl Reader<'_> {
     }
 
     /// The file's bytes, if it has the length that its name says; that it has not is found when it is compared.
-    fn read_whole(&self, name: FileName) -> io::Result<Option<Vec<u8>>> {
-        let mut bytes = Vec::new();
+    fn read_whole(&self, name: FileName) -> Result<Option<Vec<u8>>, TreeError> {
         let length = length_of(name);
-        File::open(self.folder.join(name.path()))?
-            .take(length as u64 + 1)
-            .read_to_end(&mut bytes)?;
-        Ok((bytes.len() == length).then_some(bytes))
+        match self.site.read(&self.folder.join(name.path()), length as u64) {
+            Ok(bytes) => Ok((bytes.len() == length).then_some(bytes)),
+            Err(TreeError::TooLarge { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Every tile and bundle of a log of that size has to be here, as narrow as it was or wider.
@@ -297,7 +293,7 @@ impl Reader<'_> {
 
     /// Every tile and bundle has to be what the tree gives. What lies beyond the tree (an append that was cut short) is
     /// only measured.
-    fn compare_tiles(&mut self, levels: &Levels) -> io::Result<()> {
+    fn compare_tiles(&mut self, levels: &Levels) -> Result<(), TreeError> {
         for name in self.files.clone() {
             let (level, index) = match name {
                 FileName::Checkpoint { .. } => continue,

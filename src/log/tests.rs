@@ -6,8 +6,9 @@ use super::append::{Begin, catch_up};
 use super::read::{Reading, read};
 use super::{LOGS, LogId};
 use crate::digest::Sha256;
-use crate::receipt::key::SigningKey;
+use crate::receipt::key::{PublicKey, SigningKey};
 use crate::store::{Store, atomic};
+use crate::workspace::Workspace;
 
 struct World {
     _folder: tempfile::TempDir,
@@ -61,7 +62,13 @@ impl World {
     }
 
     fn read(&self, log: &LogId) -> Reading {
-        read(&self.folder(log), log, &[self.key.public()]).expect("read")
+        self.read_with(log, &self.key.public())
+    }
+
+    fn read_with(&self, log: &LogId, trusted: &PublicKey) -> Reading {
+        let root = self.root.canonicalize_utf8().expect("it exists");
+        let folder = Utf8Path::new("runs").join(LOGS).join(log.to_string());
+        read(&Workspace::at(root), &folder, log, &[*trusted]).expect("read")
     }
 
     /// The one log must be whole and of that size.
@@ -357,7 +364,7 @@ fn a_file_of_another_key_is_not_appended_and_a_key_that_is_not_trusted_counts_fo
     world.is_whole(1);
     let log = world.logs().remove(0);
     let other = SigningKey::from_seed(&[5; 32]).public();
-    let reading = read(&world.folder(&log), &log, &[other]).expect("read");
+    let reading = world.read_with(&log, &other);
     assert!(reading.head.is_none() && reading.faults.is_empty() && reading.foreign.len() == 1);
 }
 

@@ -1,7 +1,6 @@
 //! Every receipt under `runs/`, read strictly and its signature checked.
 
 use std::collections::{BTreeMap, HashMap};
-use std::io::Read as _;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use rayon::prelude::{IntoParallelIterator as _, IntoParallelRefIterator as _, ParallelIterator as _};
@@ -15,7 +14,7 @@ use crate::receipt::key::KeyId;
 use crate::receipt::run_file::{self, MAX_RUN_FILE, RUN_FILE_SUFFIX, Receipt};
 use crate::receipt::statement::{ReceiptId, Role, Statement};
 use crate::receipt::trust::TrustedKey;
-use crate::workspace::Workspace;
+use crate::tree::{EntryKind, EntryType, Site, TreeError};
 
 /// The folder of receipts, relative to the workspace.
 pub(super) const RUNS: &str = "runs";
@@ -50,12 +49,12 @@ struct FileEvidence {
 }
 
 /// Reads everything under `runs/`.
-pub(super) fn gather(workspace: &Workspace, trusted: &[TrustedKey]) -> Result<(Evidence, Vec<Finding>), VerifyError> {
-    let (files, mut findings) = list(workspace)?;
+pub(super) fn gather(site: &dyn Site, trusted: &[TrustedKey]) -> Result<(Evidence, Vec<Finding>), VerifyError> {
+    let (files, mut findings) = list(site)?;
     // `collect` keeps the order of the names: nothing depends on which thread was first.
     let read: Vec<FileEvidence> = files
         .into_par_iter()
-        .map(|file| read_file(workspace, file, trusted))
+        .map(|file| read_file(site, file, trusted))
         .collect();
     let mut evidence = Evidence::default();
     for file in read {
@@ -76,70 +75,54 @@ pub(super) fn gather(workspace: &Workspace, trusted: &[TrustedKey]) -> Result<(E
     Ok((evidence, findings))
 }
 
+/// The most names that the folder of receipts may hold.
+const MAX_NAMES: usize = 1 << 22;
+
 /// The names of run files, sorted. Folders and other names are none of ours.
-fn list(workspace: &Workspace) -> Result<(Vec<Utf8PathBuf>, Vec<Finding>), VerifyError> {
-    let folder = workspace.absolute(RUNS.into());
-    let failed = |source| VerifyError::Read {
-        path: RUNS.into(),
-        source,
-    };
+fn list(site: &dyn Site) -> Result<(Vec<Utf8PathBuf>, Vec<Finding>), VerifyError> {
     let mut files = Vec::new();
     let mut findings = Vec::new();
-    let entries = match std::fs::read_dir(&folder) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok((files, findings)),
-        Err(error) => return Err(failed(error)),
-    };
-    for entry in entries {
-        let entry = entry.map_err(failed)?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if !name.ends_with(RUN_FILE_SUFFIX) {
+    if site.kind(RUNS.into()).map_err(|source| failed(RUNS, source))? == Some(EntryKind::BadLink) {
+        let message = "is a symbolic link that leads out of the workspace, or nowhere: no receipt is read";
+        findings.push(Finding::new(Code::File, message).file(RUNS));
+        return Ok((files, findings));
+    }
+    let entries = site.entries(RUNS.into(), 1, MAX_NAMES);
+    for entry in entries.map_err(|source| failed(RUNS, source))? {
+        if !entry.path.as_str().ends_with(RUN_FILE_SUFFIX) {
             continue;
         }
-        let path = Utf8Path::new(RUNS).join(&name);
-        let is_file = entry.file_type().map_err(failed)?.is_file();
-        if is_file && entry.file_name().to_str().is_some() {
-            files.push(path);
+        if entry.kind == EntryType::File && entry.is_utf8 {
+            files.push(entry.path);
         } else {
-            findings
-                .push(Finding::new(Code::Json, "is named like the file of a run, but is no regular file").file(path));
+            let message = "is named like the file of a run, but is no regular file";
+            findings.push(Finding::new(Code::Json, message).file(entry.path));
         }
     }
     files.sort_unstable();
     Ok((files, findings))
 }
 
-fn read_file(workspace: &Workspace, path: Utf8PathBuf, trusted: &[TrustedKey]) -> FileEvidence {
-    let mut bytes = Vec::new();
-    let read = std::fs::File::open(workspace.absolute(&path)).and_then(|file| {
-        // A file can be far longer than what it takes on disk: its length is asked for before its bytes.
-        let length = file.metadata()?.len();
-        if length > MAX_RUN_FILE {
-            return Ok(length);
-        }
-        let read = file.take(MAX_RUN_FILE + 1).read_to_end(&mut bytes)?;
-        Ok(read as u64)
-    });
-    match read {
-        Err(error) => {
-            let finding = Finding::new(Code::Read, format!("cannot be read: {error}")).file(path);
-            let findings = vec![finding];
-            return FileEvidence {
-                findings,
-                ..FileEvidence::default()
-            };
-        }
-        Ok(size) if size > MAX_RUN_FILE => {
-            let finding = Finding::new(Code::Json, format!("is longer than {MAX_RUN_FILE} bytes")).file(path);
-            let findings = vec![finding];
-            return FileEvidence {
-                findings,
-                ..FileEvidence::default()
-            };
-        }
-        Ok(_) => {}
+pub(super) fn failed(path: impl AsRef<Utf8Path>, source: TreeError) -> VerifyError {
+    VerifyError::Read {
+        path: path.as_ref().to_owned(),
+        source,
     }
-    read_lines(&path, &bytes, trusted)
+}
+
+fn read_file(site: &dyn Site, path: Utf8PathBuf, trusted: &[TrustedKey]) -> FileEvidence {
+    let finding = match site.read(&path, MAX_RUN_FILE) {
+        Ok(bytes) => return read_lines(&path, &bytes, trusted),
+        Err(TreeError::TooLarge { limit, .. }) => {
+            Finding::new(Code::Json, format!("is longer than {limit} bytes")).file(path)
+        }
+        Err(TreeError::Read { source, .. }) => Finding::new(Code::Read, format!("cannot be read: {source}")).file(path),
+        Err(error) => Finding::new(Code::Read, error.to_string()).file(path),
+    };
+    FileEvidence {
+        findings: vec![finding],
+        ..FileEvidence::default()
+    }
 }
 
 fn read_lines(path: &Utf8Path, bytes: &[u8], trusted: &[TrustedKey]) -> FileEvidence {

@@ -1,12 +1,11 @@
 //! The logs under `runs/log`: whether each is one history, and has the receipts that the answer rests on.
 
 use std::collections::HashSet;
-use std::io;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::VerifyError;
-use super::evidence::{Evidence, RUNS};
+use super::evidence::{Evidence, RUNS, failed};
 use super::report::{Code, Finding, State};
 use crate::log::name::FileName;
 use crate::log::read::was_absent;
@@ -14,7 +13,7 @@ use crate::log::{LOGS, LogId, read};
 use crate::receipt::key::PublicKey;
 use crate::receipt::statement::ReceiptId;
 use crate::receipt::trust::TrustedKey;
-use crate::workspace::Workspace;
+use crate::tree::{EntryKind, EntryType, Site};
 
 /// What the logs say.
 pub(super) struct History {
@@ -28,7 +27,7 @@ const RESTORE: &str = "put the file back as it was committed (`git checkout -- r
 
 /// Checks every log.
 pub(super) fn check(
-    workspace: &Workspace,
+    site: &dyn Site,
     trusted: &[TrustedKey],
     evidence: &Evidence,
     basis: &[usize],
@@ -38,13 +37,9 @@ pub(super) fn check(
     let mut findings = Vec::new();
     let mut logged: HashSet<ReceiptId> = HashSet::new();
     let mut has_log = false;
-    for log in list(workspace, &folder, &mut findings)? {
+    for log in list(site, &folder, &mut findings)? {
         let place = folder.join(log.to_string());
-        let failed = |source| VerifyError::Read {
-            path: place.clone(),
-            source,
-        };
-        let reading = read(&workspace.absolute(&place), &log, &keys).map_err(failed)?;
+        let reading = read(site, &place, &log, &keys).map_err(|source| failed(&place, source))?;
         for fault in reading.faults {
             let finding = Finding::new(Code::Log, fault.message).file(place.join(fault.file));
             findings.push(finding.help(RESTORE));
@@ -110,34 +105,36 @@ pub(super) fn check(
     })
 }
 
+/// The most names that the folder of logs may hold.
+const MAX_LOGS: usize = 10_000;
+
 /// The names of logs, sorted. Other names are none of ours.
-fn list(workspace: &Workspace, folder: &Utf8Path, findings: &mut Vec<Finding>) -> Result<Vec<LogId>, VerifyError> {
-    let failed = |source| VerifyError::Read {
-        path: folder.to_owned(),
-        source,
-    };
-    let absolute = workspace.absolute(folder);
-    match absolute.symlink_metadata() {
-        Ok(found) if found.is_dir() => {}
-        Ok(_) => {
-            findings.push(no_folder(folder.to_owned()));
-            return Ok(Vec::new());
-        }
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-            return Ok(Vec::new());
-        }
-        Err(error) => return Err(failed(error)),
-    }
+fn list(site: &dyn Site, folder: &Utf8Path, findings: &mut Vec<Finding>) -> Result<Vec<LogId>, VerifyError> {
     let mut logs = Vec::new();
-    for entry in std::fs::read_dir(&absolute).map_err(failed)? {
-        let entry = entry.map_err(failed)?;
-        let name = entry.file_name();
-        let Some(log) = name.to_str().and_then(LogId::parse) else {
+    match site.kind(folder).map_err(|source| failed(folder, source))? {
+        Some(EntryKind::Folder) => {}
+        // That `runs` itself leads elsewhere is said where receipts are listed.
+        Some(EntryKind::BadLink)
+            if site
+                .kind(RUNS.into())
+                .is_ok_and(|kind| kind == Some(EntryKind::BadLink)) =>
+        {
+            return Ok(logs);
+        }
+        Some(_) => {
+            findings.push(no_folder(folder.to_owned()));
+            return Ok(logs);
+        }
+        None => return Ok(logs),
+    }
+    let entries = site.entries(folder, 1, MAX_LOGS);
+    for entry in entries.map_err(|source| failed(folder, source))? {
+        let Some(log) = entry.path.file_name().and_then(LogId::parse) else {
             continue;
         };
-        match entry.file_type().map_err(failed)?.is_dir() {
-            true => logs.push(log),
-            false => findings.push(no_folder(folder.join(log.to_string()))),
+        match entry.kind {
+            EntryType::Folder => logs.push(log),
+            EntryType::File | EntryType::Other => findings.push(no_folder(entry.path)),
         }
     }
     logs.sort();

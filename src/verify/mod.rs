@@ -32,8 +32,7 @@ use crate::exit_code::ExitCode;
 use crate::git;
 use crate::plan::Plan;
 use crate::receipt::trust::{Trust, TrustRoot, TrustedKey};
-use crate::tree::Tree;
-use crate::workspace::Workspace;
+use crate::tree::{Site, Tree, TreeError};
 use commits::Commits;
 use evidence::Evidence;
 use report::{Assurance, Code, Finding, Report, Severity, State};
@@ -48,8 +47,8 @@ pub type Resolve<'a> = dyn Fn(&dyn Tree, &Utf8Path) -> Result<Plan, String> + 'a
 
 /// What is to be verified, and on whose word.
 pub struct Request<'a> {
-    /// The workspace.
-    pub workspace: &'a Workspace,
+    /// Where receipts and files lie: a folder, or a bundle.
+    pub site: &'a dyn Site,
     /// What the question is about.
     pub what: What,
     /// Whom to believe; with nobody, nothing can be concluded.
@@ -66,12 +65,12 @@ pub struct Request<'a> {
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyError {
     /// The folder of receipts cannot be read.
-    #[error("cannot read `{path}`")]
+    #[error("cannot verify what lies in `{path}`")]
     Read {
         /// Relative to the workspace.
         path: Utf8PathBuf,
         /// Why.
-        source: std::io::Error,
+        source: TreeError,
     },
     /// What was asked for is not one thing.
     #[error("{0}")]
@@ -101,7 +100,7 @@ pub fn verify(request: &Request<'_>) -> Result<Report, VerifyError> {
         Some(TrustRoot::Given { .. }) => Severity::Failure,
         _ => Severity::Inconclusive,
     };
-    let (evidence, mut findings) = evidence::gather(request.workspace, trusted)?;
+    let (evidence, mut findings) = evidence::gather(request.site, trusted)?;
     findings.extend(chain::check(&evidence, key_severity));
     if trusted.is_empty() {
         findings.push(nobody_is_trusted());
@@ -109,7 +108,7 @@ pub fn verify(request: &Request<'_>) -> Result<Report, VerifyError> {
     let posed = question::pose(request, &evidence, key_severity)?;
     findings.extend(posed.findings);
     let paths: BTreeSet<Utf8PathBuf> = posed.question.claims.keys().cloned().collect();
-    let places = places::look(request.workspace, paths.into_iter().collect());
+    let places = places::look(request.site, paths.into_iter().collect());
     let answer = posed.question.answer(&evidence, &places);
     let basis = basis(&evidence, &posed.question, &answer);
     // That the log of a failed stage is unchanged does not answer a question about everything.
@@ -120,7 +119,7 @@ pub fn verify(request: &Request<'_>) -> Result<Report, VerifyError> {
     }
     let ties = tie_to_commits(request, &evidence, &basis, &answer);
     findings.extend(ties.findings);
-    let history = history::check(request.workspace, trusted, &evidence, &basis)?;
+    let history = history::check(request.site, trusted, &evidence, &basis)?;
     findings.extend(history.findings);
     findings.extend(foreign(&evidence, &answer));
     findings.extend(answer.findings.iter().cloned());
@@ -155,10 +154,10 @@ fn basis(evidence: &Evidence, question: &Question<'_>, answer: &Answer) -> Vec<u
 
 /// Compares with the commits that the receipts name, then with the one asked for or else with the working tree.
 fn tie_to_commits(request: &Request<'_>, evidence: &Evidence, basis: &[usize], answer: &Answer) -> Commits {
-    let repository = git::open(request.workspace.root());
+    let repository = request.site.folder().map(git::open).transpose();
     let repository = match &repository {
-        Ok(Some(repository)) => Ok(repository),
-        Ok(None) => Err("there is no git repository here".to_owned()),
+        Ok(Some(Some(repository))) => Ok(repository),
+        Ok(Some(None) | None) => Err("there is no git repository here".to_owned()),
         Err(error) => Err(error.to_string()),
     };
     let named = repository.as_ref().map(|r| *r).map_err(String::as_str);

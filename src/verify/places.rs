@@ -1,13 +1,12 @@
-//! The files in place: each is opened only if it is a regular file inside the workspace, and hashed once.
+//! The files in place: each is opened only if it is a regular file inside the site, and hashed once.
 
 use std::collections::BTreeMap;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use rayon::prelude::{IntoParallelIterator as _, ParallelIterator as _};
 
-use crate::digest::{self, Digests};
-use crate::tree::{EntryKind, Tree as _};
-use crate::workspace::Workspace;
+use crate::digest::Digests;
+use crate::tree::{EntryKind, Site, TreeError};
 
 /// What stands at a path.
 #[derive(Clone, Debug)]
@@ -21,22 +20,23 @@ pub(super) enum Place {
 }
 
 /// Looks at each of `paths` once, in parallel.
-pub(super) fn look(workspace: &Workspace, paths: Vec<Utf8PathBuf>) -> BTreeMap<Utf8PathBuf, Place> {
+pub(super) fn look(site: &dyn Site, paths: Vec<Utf8PathBuf>) -> BTreeMap<Utf8PathBuf, Place> {
     paths
         .into_par_iter()
         .map(|path| {
-            let place = look_at(workspace, &path);
+            let place = look_at(site, &path);
             (path, place)
         })
         .collect()
 }
 
 /// Looks at one path.
-pub(super) fn look_at(workspace: &Workspace, path: &Utf8Path) -> Place {
-    match workspace.kind(path) {
+pub(super) fn look_at(site: &dyn Site, path: &Utf8Path) -> Place {
+    match site.kind(path) {
         Ok(None) => Place::Absent,
-        Ok(Some(EntryKind::File { .. })) => match digest::hash_file(&workspace.absolute(path)) {
-            Ok((digests, _)) => Place::File(digests),
+        Ok(Some(EntryKind::File { .. })) => match site.digests(path) {
+            Ok(digests) => Place::File(digests),
+            Err(TreeError::Read { source, .. }) => Place::Unreadable(source.to_string()),
             Err(error) => Place::Unreadable(error.to_string()),
         },
         Ok(Some(EntryKind::Folder)) => Place::Refused("is a folder, not a file"),

@@ -12,6 +12,7 @@ use super::{Request, VerifyError};
 use crate::receipt::check::is_run_id;
 use crate::receipt::run_file::RUN_FILE_SUFFIX;
 use crate::receipt::statement::Role;
+use crate::tree::Site;
 use crate::workspace::Workspace;
 
 /// The fewest digits by which a receipt can be named.
@@ -122,7 +123,7 @@ pub(super) fn pose<'a>(
             named = Some(path.as_path());
             let list = match all.get(path.as_path()) {
                 Some(list) => list.clone(),
-                None => by_content(request.workspace, path, &all, &mut findings),
+                None => by_content(request.site, path, &all, &mut findings),
             };
             claims.insert(path.clone(), list);
         }
@@ -157,12 +158,12 @@ pub(super) fn pose<'a>(
 
 /// A file that no receipt names may still be a copy of one that a receipt names.
 fn by_content(
-    workspace: &Workspace,
+    site: &dyn Site,
     path: &Utf8Path,
     all: &BTreeMap<&Utf8Path, Vec<Claim>>,
     findings: &mut Vec<Finding>,
 ) -> Vec<Claim> {
-    let Place::File(found) = places::look_at(workspace, path) else {
+    let Place::File(found) = places::look_at(site, path) else {
         return Vec::new();
     };
     let claims = all.values().flatten().filter(|claim| claim.digests == found);

@@ -51,6 +51,7 @@ impl Report {
         let (tone, verdict) = match self.exit_code() {
             ExitCode::Success => (Tone::Good, "verified"),
             ExitCode::Inconclusive => (Tone::Caution, "inconclusive"),
+            ExitCode::NotReproduced => (Tone::Bad, "NOT REPRODUCED"),
             _ => (Tone::Bad, "FAILED"),
         };
         let receipts = self.receipts;
@@ -127,7 +128,7 @@ fn render_artifact(lines: &mut Vec<Line>, artifact: &Artifact) {
 
 fn render_finding(lines: &mut Vec<Line>, finding: &Finding) {
     let (tone, word) = match finding.severity {
-        Severity::Failure => (Tone::Bad, "error"),
+        Severity::Failure | Severity::NotReproduced => (Tone::Bad, "error"),
         Severity::Inconclusive => (Tone::Caution, "open"),
         Severity::Warning => (Tone::Caution, "warning"),
     };

@@ -29,6 +29,16 @@ pub enum Code {
     Uncommitted,
     /// A log of receipts contradicts itself or what is here.
     Log,
+    /// The history does not extend what was seen of it before.
+    Pin,
+    /// Consent does not cover what was used.
+    Consent,
+    /// An archive is not a bundle as it is written.
+    Bundle,
+    /// Running it again gave something else.
+    Rerun,
+    /// It could not be run again.
+    NoRerun,
     /// What was asked for, or anything to compare, is missing.
     Absent,
     /// A file or repository could not be read.
@@ -47,6 +57,8 @@ pub enum Code {
     WarnUnlogged,
     /// A log lists receipts that were not here either when its checkpoint was made.
     WarnElsewhere,
+    /// Running it again gave something else, within the tolerance that the pipeline declares.
+    WarnTolerance,
 }
 
 impl Code {
@@ -64,6 +76,11 @@ impl Code {
             Self::Pipeline => "E-PIPELINE",
             Self::Uncommitted => "E-UNCOMMITTED",
             Self::Log => "E-LOG",
+            Self::Pin => "E-PIN",
+            Self::Consent => "E-CONSENT",
+            Self::Bundle => "E-BUNDLE",
+            Self::Rerun => "E-RERUN",
+            Self::NoRerun => "E-NORERUN",
             Self::Absent => "E-ABSENT",
             Self::Read => "E-READ",
             Self::WarnUncommitted => "W-UNCOMMITTED",
@@ -73,11 +90,12 @@ impl Code {
             Self::WarnForeign => "W-FOREIGN",
             Self::WarnUnlogged => "W-UNLOGGED",
             Self::WarnElsewhere => "W-ELSEWHERE",
+            Self::WarnTolerance => "W-TOLERANCE",
         }
     }
 
     /// Every code, for the page that explains them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 25] = [
         Self::Json,
         Self::Signature,
         Self::Key,
@@ -88,6 +106,11 @@ impl Code {
         Self::Pipeline,
         Self::Uncommitted,
         Self::Log,
+        Self::Pin,
+        Self::Consent,
+        Self::Bundle,
+        Self::Rerun,
+        Self::NoRerun,
         Self::Absent,
         Self::Read,
         Self::WarnUncommitted,
@@ -97,20 +120,23 @@ impl Code {
         Self::WarnForeign,
         Self::WarnUnlogged,
         Self::WarnElsewhere,
+        Self::WarnTolerance,
     ];
 
     /// How bad it is, unless the finding says otherwise ([`Code::Key`]).
     #[must_use]
     pub const fn severity(self) -> Severity {
         match self {
-            Self::Absent | Self::Read | Self::Key => Severity::Inconclusive,
+            Self::Rerun => Severity::NotReproduced,
+            Self::Absent | Self::Read | Self::Key | Self::NoRerun => Severity::Inconclusive,
             Self::WarnUncommitted
             | Self::WarnCommitGone
             | Self::WarnStale
             | Self::WarnOlder
             | Self::WarnForeign
             | Self::WarnUnlogged
-            | Self::WarnElsewhere => Severity::Warning,
+            | Self::WarnElsewhere
+            | Self::WarnTolerance => Severity::Warning,
             _ => Severity::Failure,
         }
     }
@@ -128,6 +154,8 @@ impl Serialize for Code {
 pub enum Severity {
     /// Something was changed: code 4.
     Failure,
+    /// Running it again gave something else: code 5.
+    NotReproduced,
     /// It cannot be told: code 6.
     Inconclusive,
     /// Worth knowing.
@@ -328,11 +356,12 @@ pub struct Report {
 }
 
 impl Report {
-    /// 4 if anything was changed, else 6 if something cannot be told, else 0.
+    /// 4 if anything was changed, else 5 if it was not reproduced, else 6 if something cannot be told, else 0.
     #[must_use]
     pub fn exit_code(&self) -> ExitCode {
         match self.findings.iter().map(|finding| finding.severity).min() {
             Some(Severity::Failure) => ExitCode::VerificationFailed,
+            Some(Severity::NotReproduced) => ExitCode::NotReproduced,
             Some(Severity::Inconclusive) => ExitCode::Inconclusive,
             Some(Severity::Warning) | None => ExitCode::Success,
         }

@@ -180,13 +180,13 @@ impl Pipelines<'_> {
 
     /// The same comparison with the files as they are now: only a warning.
     pub(super) fn check_working_tree(&self) -> Vec<Finding> {
-        let workspace = self.request.workspace;
+        let site = self.request.site;
         let places = RefCell::new(BTreeMap::new());
         let hash = |path: &Utf8Path| -> Result<Digests, String> {
             let mut places = places.borrow_mut();
             let place = places
                 .entry(path.to_owned())
-                .or_insert_with(|| places::look_at(workspace, path));
+                .or_insert_with(|| places::look_at(site, path));
             match place {
                 Place::File(digests) => Ok(*digests),
                 Place::Absent => Err(format!("`{path}` is not here")),
@@ -201,7 +201,7 @@ impl Pipelines<'_> {
                 .help("`madmall plan` says what would run now, and why")
         };
         for file in self.pipeline_files(self.basis.iter().copied()) {
-            let plan = match (self.request.resolve)(workspace, &file) {
+            let plan = match (self.request.resolve)(site.as_tree(), &file) {
                 Ok(plan) => plan,
                 Err(why) => {
                     // Its first mistake is enough here: who wants them all asks `check`.
@@ -216,9 +216,9 @@ impl Pipelines<'_> {
             // Hashed in parallel beforehand, and each file once.
             let unknown = |path: &Utf8PathBuf| !places.borrow().contains_key(path);
             let sources = self.sources(&plan).into_iter().filter(unknown).collect();
-            places.borrow_mut().extend(places::look(workspace, sources));
+            places.borrow_mut().extend(places::look(site, sources));
             let files = Files {
-                tree: workspace,
+                tree: site.as_tree(),
                 hash: &hash,
             };
             for (stage, reason) in self.compare(&plan, files).faults {

@@ -318,7 +318,7 @@ impl World {
         require_clean: bool,
     ) -> Report {
         let request = Request {
-            workspace: &self.workspace,
+            site: &self.workspace,
             what,
             trust,
             at,
