@@ -43,6 +43,22 @@ pub struct Reading {
     pub foreign: Vec<Utf8PathBuf>,
     /// Everything that is wrong.
     pub faults: Vec<Fault>,
+    levels: Option<Levels>,
+}
+
+impl Reading {
+    /// The root of the log when it had `size` entries; none if it has fewer, or its files do not give the root that the head
+    /// has signed.
+    #[must_use]
+    pub fn root_at(&self, size: u64) -> Option<Sha256> {
+        self.levels.as_ref()?.root_at(usize::try_from(size).ok()?)
+    }
+
+    /// The hashes that the head's root was made of; none if its files do not give that root.
+    #[must_use]
+    pub fn levels(&self) -> Option<&Levels> {
+        self.levels.as_ref()
+    }
 }
 
 /// Reads the log `id` in `folder` of `site`. Nothing is written, and no link is followed.
@@ -64,6 +80,7 @@ pub fn read(site: &dyn Site, folder: &Utf8Path, id: &LogId, trusted: &[PublicKey
         entries: Vec::new(),
         foreign,
         faults: Vec::new(),
+        levels: None,
     };
     let largest = checkpoints
         .iter()
@@ -74,6 +91,7 @@ pub fn read(site: &dyn Site, folder: &Utf8Path, id: &LogId, trusted: &[PublicKey
             reader.compare_checkpoints(&checkpoints, &levels);
             reader.compare_tiles(&levels)?;
             reading.entries = entries;
+            reading.levels = Some(levels);
         }
         reading.head = Some((largest.clone(), signer));
     }

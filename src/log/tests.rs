@@ -118,6 +118,13 @@ fn a_log_around_the_width_of_a_tile_reads_back_at_every_size() {
     }
     assert_eq!(world.append(), super::Appended::default());
     let log = world.logs().remove(0);
+    let reading = world.read(&log);
+    for size in [1, 3, 254, 255, 256, 257, 512, 513, 813] {
+        let bytes = std::fs::read(world.folder(&log).join(format!("checkpoint-{size}"))).expect("read");
+        let signed = super::checkpoint::SignedCheckpoint::parse(&bytes).expect("a checkpoint");
+        assert_eq!(reading.root_at(size), Some(signed.checkpoint.head.root), "{size}");
+    }
+    assert_eq!((reading.root_at(814), reading.root_at(u64::MAX)), (None, None));
     for file in [
         "tile/entries/002",
         "tile/0/001",
