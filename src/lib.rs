@@ -18,6 +18,7 @@
 //! | [`receipt`] | statements, envelopes, keys, whom to trust |
 //! | [`log`] | the append-only history of receipts: tiles, checkpoints, the copy that is appended to |
 //! | [`verify`] | receipts and files checked again from nothing; knows nothing of `exec` and trusts no cache |
+//! | [`fsck`] | the store, every object hashed again |
 //! | [`stages`], [`model`], [`consent`] | the built-in stages and what they speak of |
 //! | [`compat`] | the replaced package's commands |
 //! | [`workspace`], [`git`], [`tree`] | files, as they are on disk or as a commit has them |
@@ -47,6 +48,7 @@ pub mod diagnostic;
 pub mod digest;
 pub mod exec;
 pub mod exit_code;
+pub mod fsck;
 pub mod git;
 pub mod json;
 pub mod listing;

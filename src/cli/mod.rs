@@ -9,6 +9,8 @@ use crate::exit_code::ExitCode;
 
 mod check;
 mod compat;
+mod explain;
+mod fsck;
 mod key;
 mod log;
 mod opened;
@@ -19,7 +21,6 @@ mod runs;
 mod show;
 mod terminal;
 mod verify;
-
 mod why;
 
 use opened::Surroundings;
@@ -53,6 +54,10 @@ enum Command {
     Check(check::CheckArguments),
     /// Check receipts, the files they speak of and the chain between them
     Verify(verify::VerifyArguments),
+    /// Check the store: whether every object is what its name says
+    Fsck(fsck::FsckArguments),
+    /// Say what a code means and what to do
+    Explain(explain::ExplainArguments),
     /// List the runs whose receipts are here, newest first
     Log(log::LogArguments),
     /// Show what a receipt says
@@ -105,6 +110,8 @@ fn dispatch(command: Command, surroundings: &Surroundings, terminal: &mut Termin
         Command::Why(arguments) => why::why(&arguments, surroundings, terminal),
         Command::Check(arguments) => check::check(&arguments, surroundings, terminal),
         Command::Verify(arguments) => verify::verify(&arguments, surroundings, terminal),
+        Command::Fsck(arguments) => fsck::fsck(&arguments, surroundings, terminal),
+        Command::Explain(arguments) => explain::explain(&arguments, terminal),
         Command::Log(arguments) => log::log(&arguments, surroundings, terminal),
         Command::Show(arguments) => show::show(&arguments, surroundings, terminal),
         Command::Key(arguments) => key::key(&arguments, surroundings, terminal),

@@ -9,7 +9,7 @@ use crate::exit_code::ExitCode;
 use crate::plan::{Plan, resolve};
 use crate::receipt::trust::Trust;
 use crate::tree::Tree;
-use crate::verify::{Request, Tone, VerifyError, What};
+use crate::verify::{Format, Line, Request, Tone, VerifyError, What};
 use crate::workspace::Workspace;
 
 /// Arguments of `verify`.
@@ -30,6 +30,18 @@ pub(super) struct VerifyArguments {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+    /// Print what a CI server shows: commands of a GitHub Actions runner, or JUnit XML
+    #[arg(long, value_name = "FORMAT", conflicts_with = "json")]
+    format: Option<FormatArgument>,
+}
+
+/// A form for CI servers.
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum FormatArgument {
+    /// Commands of a GitHub Actions runner
+    Github,
+    /// JUnit XML
+    Junit,
 }
 
 /// Verifies.
@@ -58,11 +70,18 @@ pub(super) fn verify(
         resolve: &resolve_in_words,
     };
     let report = crate::verify::verify(&request).map_err(failed)?;
-    if arguments.json {
-        terminal.result(report.to_json());
-        return Ok(report.exit_code());
+    match (arguments.json, arguments.format) {
+        (true, _) => terminal.result(report.to_json()),
+        (false, Some(FormatArgument::Github)) => terminal.result(report.render_as(Format::Github)),
+        (false, Some(FormatArgument::Junit)) => terminal.result(report.render_as(Format::Junit)),
+        (false, None) => show_lines(&report.lines(), terminal),
     }
-    for line in report.lines() {
+    Ok(report.exit_code())
+}
+
+/// Prints lines, coloured by what they say.
+pub(super) fn show_lines(lines: &[Line], terminal: &mut Terminal) {
+    for line in lines {
         let text = shown(&line.text);
         match line.tone {
             Tone::Good => terminal.result(format_args!("{GOOD}{text}{GOOD:#}")),
@@ -72,7 +91,6 @@ pub(super) fn verify(
             Tone::Plain => terminal.result(text),
         }
     }
-    Ok(report.exit_code())
 }
 
 /// The workspace around the working folder. If there is none, that of the file that is asked about: an auditor need not

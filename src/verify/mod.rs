@@ -40,7 +40,7 @@ use source::Pipelines;
 use subjects::{Answer, Question};
 
 pub use question::What;
-pub use render::{Line, Tone};
+pub use render::{Format, Line, Tone, finding_lines};
 
 /// How a pipeline file of a tree is resolved; the error is for the reader.
 pub type Resolve<'a> = dyn Fn(&dyn Tree, &Utf8Path) -> Result<Plan, String> + 'a;

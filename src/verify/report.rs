@@ -39,6 +39,8 @@ pub enum Code {
     Rerun,
     /// It could not be run again.
     NoRerun,
+    /// An object of the store is not what its name says.
+    Object,
     /// What was asked for, or anything to compare, is missing.
     Absent,
     /// A file or repository could not be read.
@@ -59,6 +61,10 @@ pub enum Code {
     WarnElsewhere,
     /// Running it again gave something else, within the tolerance that the pipeline declares.
     WarnTolerance,
+    /// A file in place may be executed, and was not so when it was made; or the other way round.
+    WarnMode,
+    /// Something lies in the store that is no part of it.
+    WarnStray,
 }
 
 impl Code {
@@ -81,6 +87,7 @@ impl Code {
             Self::Bundle => "E-BUNDLE",
             Self::Rerun => "E-RERUN",
             Self::NoRerun => "E-NORERUN",
+            Self::Object => "E-OBJECT",
             Self::Absent => "E-ABSENT",
             Self::Read => "E-READ",
             Self::WarnUncommitted => "W-UNCOMMITTED",
@@ -91,11 +98,13 @@ impl Code {
             Self::WarnUnlogged => "W-UNLOGGED",
             Self::WarnElsewhere => "W-ELSEWHERE",
             Self::WarnTolerance => "W-TOLERANCE",
+            Self::WarnMode => "W-MODE",
+            Self::WarnStray => "W-STRAY",
         }
     }
 
     /// Every code, for the page that explains them.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 28] = [
         Self::Json,
         Self::Signature,
         Self::Key,
@@ -111,6 +120,7 @@ impl Code {
         Self::Bundle,
         Self::Rerun,
         Self::NoRerun,
+        Self::Object,
         Self::Absent,
         Self::Read,
         Self::WarnUncommitted,
@@ -121,6 +131,8 @@ impl Code {
         Self::WarnUnlogged,
         Self::WarnElsewhere,
         Self::WarnTolerance,
+        Self::WarnMode,
+        Self::WarnStray,
     ];
 
     /// How bad it is, unless the finding says otherwise ([`Code::Key`]).
@@ -136,7 +148,9 @@ impl Code {
             | Self::WarnForeign
             | Self::WarnUnlogged
             | Self::WarnElsewhere
-            | Self::WarnTolerance => Severity::Warning,
+            | Self::WarnTolerance
+            | Self::WarnMode
+            | Self::WarnStray => Severity::Warning,
             _ => Severity::Failure,
         }
     }
@@ -192,7 +206,20 @@ pub struct Finding {
 }
 
 impl Finding {
-    pub(super) fn new(code: Code, message: impl Into<String>) -> Self {
+    /// What a finding has beside its message, each with its title, in the order in which they are read.
+    pub(super) fn details(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let details = [
+            ("expected", &self.expected),
+            ("found", &self.found),
+            ("receipt", &self.receipt),
+            ("help", &self.help),
+        ];
+        details
+            .into_iter()
+            .filter_map(|(title, value)| Some((title, value.as_deref()?)))
+    }
+
+    pub(crate) fn new(code: Code, message: impl Into<String>) -> Self {
         Self {
             code,
             severity: code.severity(),
@@ -206,33 +233,33 @@ impl Finding {
         }
     }
 
-    pub(super) fn file(mut self, file: impl AsRef<Utf8Path>) -> Self {
+    pub(crate) fn file(mut self, file: impl AsRef<Utf8Path>) -> Self {
         self.file = Some(file.as_ref().to_string());
         self
     }
 
-    pub(super) fn line(mut self, line: usize) -> Self {
+    pub(crate) fn line(mut self, line: usize) -> Self {
         self.line = Some(line);
         self
     }
 
-    pub(super) fn receipt(mut self, receipt: &ReceiptId) -> Self {
+    pub(crate) fn receipt(mut self, receipt: &ReceiptId) -> Self {
         self.receipt = Some(receipt.to_string());
         self
     }
 
-    pub(super) fn differs(mut self, expected: impl Into<String>, found: impl Into<String>) -> Self {
+    pub(crate) fn differs(mut self, expected: impl Into<String>, found: impl Into<String>) -> Self {
         self.expected = Some(expected.into());
         self.found = Some(found.into());
         self
     }
 
-    pub(super) fn help(mut self, help: impl Into<String>) -> Self {
+    pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
     }
 
-    pub(super) fn severity(mut self, severity: Severity) -> Self {
+    pub(crate) fn severity(mut self, severity: Severity) -> Self {
         self.severity = severity;
         self
     }

@@ -11,6 +11,7 @@ mod folders;
 mod hostile;
 mod log;
 mod programs;
+mod report;
 mod space;
 mod tamper;
 mod up_to_date;

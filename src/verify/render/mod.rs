@@ -1,9 +1,21 @@
 //! A report in words: the verdict first, then what was found, then what was not checked.
 
+mod github;
+mod junit;
+
 use std::fmt::Write as _;
 
 use super::report::{Artifact, Finding, Report, Severity, State};
 use crate::exit_code::ExitCode;
+
+/// A form in which programs of others take a report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Commands of a GitHub Actions runner.
+    Github,
+    /// JUnit XML.
+    Junit,
+}
 
 /// The most raw inputs that are named for one artifact; `--json` names all.
 const MAX_SOURCES: usize = 6;
@@ -43,23 +55,25 @@ impl Report {
         })
     }
 
+    /// The report in a form that CI servers show.
+    #[must_use]
+    pub fn render_as(&self, format: Format) -> String {
+        match format {
+            Format::Github => github::lines(self).join("\n"),
+            Format::Junit => junit::document(self),
+        }
+    }
+
     /// The report line by line.
     #[must_use]
     pub fn lines(&self) -> Vec<Line> {
         let mut lines = Vec::new();
-        let trust = self.trust.as_deref().unwrap_or("nobody");
-        let (tone, verdict) = match self.exit_code() {
-            ExitCode::Success => (Tone::Good, "verified"),
-            ExitCode::Inconclusive => (Tone::Caution, "inconclusive"),
-            ExitCode::NotReproduced => (Tone::Bad, "NOT REPRODUCED"),
-            _ => (Tone::Bad, "FAILED"),
+        let tone = match self.exit_code() {
+            ExitCode::Success => Tone::Good,
+            ExitCode::Inconclusive => Tone::Caution,
+            _ => Tone::Bad,
         };
-        let receipts = self.receipts;
-        push(
-            &mut lines,
-            tone,
-            format!("{verdict}: {receipts} receipts read; trusted: {trust}"),
-        );
+        push(&mut lines, tone, verdict(self));
         for artifact in &self.artifacts {
             render_artifact(&mut lines, artifact);
         }
@@ -86,6 +100,18 @@ impl Report {
         }
         lines
     }
+}
+
+/// The first line: the verdict, and on whose word.
+fn verdict(report: &Report) -> String {
+    let verdict = match report.exit_code() {
+        ExitCode::Success => "verified",
+        ExitCode::Inconclusive => "inconclusive",
+        ExitCode::NotReproduced => "NOT REPRODUCED",
+        _ => "FAILED",
+    };
+    let trust = report.trust.as_deref().unwrap_or("nobody");
+    format!("{verdict}: {} receipts read; trusted: {trust}", report.receipts)
 }
 
 fn render_artifact(lines: &mut Vec<Line>, artifact: &Artifact) {
@@ -126,6 +152,14 @@ fn render_artifact(lines: &mut Vec<Line>, artifact: &Artifact) {
     }
 }
 
+/// A finding line by line.
+#[must_use]
+pub fn finding_lines(finding: &Finding) -> Vec<Line> {
+    let mut lines = Vec::new();
+    render_finding(&mut lines, finding);
+    lines
+}
+
 fn render_finding(lines: &mut Vec<Line>, finding: &Finding) {
     let (tone, word) = match finding.severity {
         Severity::Failure | Severity::NotReproduced => (Tone::Bad, "error"),
@@ -142,15 +176,8 @@ fn render_finding(lines: &mut Vec<Line>, finding: &Finding) {
     }
     text.push_str(&escape(&finding.message));
     push(lines, tone, text);
-    for (title, value) in [
-        ("expected", &finding.expected),
-        ("found   ", &finding.found),
-        ("receipt ", &finding.receipt),
-        ("help    ", &finding.help),
-    ] {
-        if let Some(value) = value {
-            push(lines, Tone::Plain, format!("  {title} {}", escape(value)));
-        }
+    for (title, value) in finding.details() {
+        push(lines, Tone::Plain, format!("  {title:<8} {}", escape(value)));
     }
 }
 
