@@ -1,11 +1,13 @@
 //! The JSON Schemas that editors use accept what the parser accepts, as far as shapes go.
 
 use madmall::diagnostic::Source;
+use madmall::receipt::policy::Policy;
 use madmall::spec::{Node, NodeKind, Scalar, check, parse, scalar};
 use serde_json::{Map, Value, json};
 
 const PIPELINE: &str = include_str!("../schemas/pipeline.schema.json");
 const STAGE: &str = include_str!("../schemas/stage.schema.json");
+const POLICY: &str = include_str!("../schemas/policy.schema.json");
 
 fn schema(text: &str) -> Value {
     serde_json::from_str(text).expect("a schema is JSON")
@@ -274,4 +276,88 @@ fn the_schemas_have_the_fields_that_the_parser_knows() {
     assert_eq!(words(&pipeline, "/properties/purpose/enum"), json!(check::PURPOSES));
     let types: Vec<&str> = madmall::spec::ParamType::ALL.iter().map(|(name, _)| *name).collect();
     assert_eq!(words(&stage, "/$defs/param/properties/type/enum"), json!(types));
+}
+
+/// The example of `docs/formats/policy.md`.
+fn example() -> Value {
+    let page = include_str!("../docs/formats/policy.md");
+    let (_, rest) = page.split_once("```json\n").expect("an example");
+    let (example, _) = rest.split_once("```").expect("its end");
+    serde_json::from_str(example).expect("JSON")
+}
+
+#[test]
+fn reader_and_schema_agree_about_policies() {
+    let validator = jsonschema::draft202012::options()
+        .should_validate_formats(true)
+        .build(&schema(POLICY))
+        .expect("a schema");
+    let verdicts = |policy: &Value| {
+        let read = Policy::parse(policy.to_string().as_bytes());
+        (read.is_ok(), validator.is_valid(policy))
+    };
+    let full = {
+        let mut policy = example();
+        policy["logs"] = json!([{"origin": "madmall/0202020202020202", "keyid": policy["keys"][0]["keyid"]}]);
+        policy
+    };
+    assert_eq!(verdicts(&example()), (true, true));
+    assert_eq!(verdicts(&full), (true, true));
+    let time = "2026-01-01T00:00:00Z";
+    let changes: &[(bool, &str, Value)] = &[
+        (true, "/keys/1/until/logs", json!([])),
+        (true, "/keys/1/builders", json!(["https://ci.example.org/runner"])),
+        (false, "/version", json!(2)),
+        (false, "/version", json!("1")),
+        (false, "/keys", json!({})),
+        (false, "/logs", json!([])),
+        (false, "/logs", Value::Null),
+        (false, "/logs/0", json!({"origin": "madmall/0202020202020202"})),
+        (false, "/logs/0/origin", json!("madmall/02")),
+        (false, "/keys/0/keyid", json!("74C1")),
+        (false, "/keys/0/public", json!(5)),
+        (false, "/keys/0/name", json!("")),
+        (false, "/keys/0", json!({"name": "x"})),
+        (false, "/keys/0", json!("x")),
+        (false, "/keys/1/builders", json!([])),
+        (false, "/keys/1/builders", json!(["local"])),
+        (false, "/keys/1/builders", json!(["urn:a b"])),
+        (false, "/keys/1/pipelines", json!("baseline")),
+        (false, "/keys/1/pipelines", json!(["Baseline"])),
+        (false, "/keys/1/pipelines", json!(["a", "a"])),
+        (false, "/keys/1/stages", json!([])),
+        (false, "/keys/1/stages", json!([1])),
+        (false, "/keys/1/stages", Value::Null),
+        (false, "/keys/1/from", json!("2026-01-01")),
+        (false, "/keys/1/from", json!("2026-13-01T00:00:00Z")),
+        (false, "/keys/1/from", json!("2026-01-01T00:00:00+00:00")),
+        (false, "/keys/1/from", json!(1)),
+        (false, "/keys/1/until", json!(time)),
+        (false, "/keys/1/until", json!({ "time": time })),
+        (false, "/keys/1/until/time", json!("soon")),
+        (false, "/keys/1/until/logs", json!({})),
+        (false, "/keys/1/until/logs/0/root", json!("ab")),
+        (false, "/keys/1/until/logs/0/size", json!(0)),
+        (false, "/keys/1/until/logs/0/size", json!(-1)),
+        (false, "/keys/1/until/logs/0/size", json!(1.5)),
+        (false, "/keys/1/until/logs/0/origin", json!("madmall/01010101010101010")),
+    ];
+    for (good, place, value) in changes {
+        let mut policy = full.clone();
+        *policy.pointer_mut(place).expect(place) = value.clone();
+        assert_eq!(
+            verdicts(&policy),
+            (*good, *good),
+            "(reader, schema) of {place} = {value}"
+        );
+    }
+    for place in ["", "/logs/0", "/keys/0", "/keys/1/until", "/keys/1/until/logs/0"] {
+        let mut policy = full.clone();
+        policy.pointer_mut(place).expect(place)["extra"] = json!(1);
+        assert_eq!(
+            verdicts(&policy),
+            (false, false),
+            "(reader, schema) of a field too many in `{place}`"
+        );
+    }
 }

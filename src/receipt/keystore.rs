@@ -13,7 +13,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use zeroize::{Zeroize as _, Zeroizing};
 
 use super::key::{ParseKeyError, SigningKey};
-use super::trust::Policy;
+use super::policy::Policy;
 
 /// The name of the key's file in the configuration folder.
 pub const KEY_FILE: &str = "signing-key.pem";

@@ -1,45 +1,24 @@
 //! Whom a verifier believes: a policy that lies outside the repository, or the key that the caller names.
 //!
-//! ```json
-//! {"version":1,"keys":[{"keyid":"<64 hex>","public":"<64 hex>","name":"own key"}]}
-//! ```
-//!
-//! A field that this version does not know is refused, so that a limit a later version knows is never ignored.
+//! What a policy looks like is in [`super::policy`]. A key counts only within its limits: [`TrustedKey::refuses`] says which of
+//! them a statement is beyond, and [`TrustedKey::end`] which history a key that has ended is believed for.
 
 use std::io;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use serde::{Deserialize, Serialize};
+use jiff::Timestamp;
 
 use super::key::{KeyId, ParseKeyError, PublicKey};
+use super::policy::{Policy, rfc3339};
+use super::statement::Statement;
 use crate::digest::Sha256;
-use crate::json::{self, JsonError, Limits};
+use crate::json::JsonError;
+use crate::log::LogId;
+use crate::log::checkpoint::Head;
 
 /// The name of the user's own key in the user's own policy.
 pub const OWN_KEY: &str = "own key";
 const MAX_TRUST_FILE: u64 = 1 << 20;
-
-/// A policy as it is written.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Policy {
-    /// 1.
-    pub version: u32,
-    /// The keys that are believed.
-    pub keys: Vec<PolicyKey>,
-}
-
-/// A key that is believed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PolicyKey {
-    /// What it is called; must be that of `public`.
-    pub keyid: String,
-    /// 64 hexadecimal digits.
-    pub public: String,
-    /// Whose it is, for people.
-    pub name: String,
-}
 
 /// Why a text names nobody to believe.
 #[derive(Debug, thiserror::Error)]
@@ -80,69 +59,7 @@ impl TrustError {
     }
 }
 
-impl Policy {
-    /// That of a user who believes only what they signed.
-    #[must_use]
-    pub fn own(key: &PublicKey) -> Self {
-        Self {
-            version: 1,
-            keys: vec![PolicyKey {
-                keyid: key.keyid().to_string(),
-                public: key.to_hex(),
-                name: OWN_KEY.to_owned(),
-            }],
-        }
-    }
-
-    /// Reads a policy, strictly.
-    ///
-    /// # Errors
-    ///
-    /// [`TrustError`] for an unknown version or field, a key twice, a keyid that is not its key's.
-    pub fn parse(bytes: &[u8]) -> Result<Self, TrustError> {
-        let limits = Limits {
-            bytes: 1 << 20,
-            depth: 8,
-        };
-        let value = json::parse_strict(bytes, limits).map_err(TrustError::Json)?;
-        let policy: Self = serde_json::from_value(value).map_err(|error| TrustError::Shape(error.to_string()))?;
-        if policy.version != 1 {
-            let version = policy.version;
-            return Err(TrustError::Shape(format!("version {version} is not known, only 1")));
-        }
-        policy.trusted_keys()?;
-        Ok(policy)
-    }
-
-    /// The text of its file.
-    #[must_use]
-    pub fn to_json(&self) -> String {
-        serde_json::to_string_pretty(self).expect("texts and a number have a spelling") + "\n"
-    }
-
-    fn trusted_keys(&self) -> Result<Vec<TrustedKey>, TrustError> {
-        let mut keys: Vec<TrustedKey> = Vec::new();
-        for entry in &self.keys {
-            let bytes = Sha256::from_hex(&entry.public).map_err(|_| ParseKeyError::UnknownForm)?;
-            let key = PublicKey::from_bytes(bytes.as_bytes())?;
-            if key.keyid().to_string() != entry.keyid {
-                let name = &entry.name;
-                return Err(TrustError::Shape(format!(
-                    "the keyid of `{name}` is not that of its public key"
-                )));
-            }
-            if keys.iter().any(|known| known.key == key) {
-                let name = &entry.name;
-                return Err(TrustError::Shape(format!("the key of `{name}` stands twice")));
-            }
-            let (keyid, name) = (key.keyid(), entry.name.clone());
-            keys.push(TrustedKey { key, keyid, name });
-        }
-        Ok(keys)
-    }
-}
-
-/// A key that is believed.
+/// A key that is believed, within limits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrustedKey {
     /// The key.
@@ -151,6 +68,109 @@ pub struct TrustedKey {
     pub keyid: KeyId,
     /// Whose it is, for people.
     pub name: String,
+    /// What it may sign.
+    pub limits: KeyLimits,
+}
+
+/// What a key may sign. Each limit that is absent lets everything through.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeyLimits {
+    /// As which builders (`builder.id`).
+    pub builders: Option<Vec<String>>,
+    /// For which pipelines, by name.
+    pub pipelines: Option<Vec<String>>,
+    /// For which stages, by name. The receipt of a run needs none.
+    pub stages: Option<Vec<String>>,
+    /// What was finished before is not believed.
+    pub from: Option<Timestamp>,
+    /// Its end.
+    pub until: Option<KeyEnd>,
+}
+
+/// The end of a key. A receipt's own clock proves nothing, so an end is a place in logs, too: what is in none of them does not
+/// count, whatever time it says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyEnd {
+    /// What was finished then or later is not believed.
+    pub time: Timestamp,
+    /// Where the logs by this key were. Only receipts in one of them, before its size, are believed; with none, no receipt is.
+    pub logs: Vec<Head>,
+}
+
+/// A log that counts, and whose it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrustedLog {
+    /// Which.
+    pub log: LogId,
+    /// Who signs its checkpoints.
+    pub keyid: KeyId,
+}
+
+impl TrustedKey {
+    /// A key without limits.
+    #[must_use]
+    pub fn unlimited(key: &PublicKey, name: &str) -> Self {
+        Self {
+            key: *key,
+            keyid: key.keyid(),
+            name: name.to_owned(),
+            limits: KeyLimits::default(),
+        }
+    }
+
+    /// Which limit a statement that this key signed is beyond, for people; `None` if it is within all of them.
+    ///
+    /// The clock is the statement's own. For a key that has an end ([`TrustedKey::end`]) that is not enough: the receipt must
+    /// also be in a log that was pinned.
+    #[must_use]
+    pub fn refuses(&self, statement: &Statement) -> Option<String> {
+        let limits = &self.limits;
+        let external = statement.external();
+        let builder = &statement.predicate.run_details.builder.id;
+        let stage = external.stage.as_ref().map(|stage| stage.name.as_str());
+        let beyond = [
+            ("as builder", limits.builders.as_deref(), Some(builder.as_str())),
+            ("for pipeline", limits.pipelines.as_deref(), Some(&*external.pipeline)),
+            ("for stage", limits.stages.as_deref(), stage),
+        ];
+        let beyond = beyond.into_iter().find_map(|(what, allowed, found)| {
+            let (allowed, found) = (allowed?, found?);
+            let is_allowed = allowed.iter().any(|name| name == found);
+            let allowed: Vec<String> = allowed.iter().map(|name| format!("`{name}`")).collect();
+            let allowed = allowed.join(", ");
+            (!is_allowed).then(|| {
+                format!(
+                    "the policy lets `{}` sign {what} {allowed} only, not `{found}`",
+                    self.name
+                )
+            })
+        });
+        beyond.or_else(|| self.refuses_time(&statement.metadata().finished_on))
+    }
+
+    fn refuses_time(&self, finished_on: &str) -> Option<String> {
+        let name = &self.name;
+        let Ok(finished) = finished_on.parse::<Timestamp>() else {
+            return Some(format!("`{finished_on}` is no time"));
+        };
+        if let Some(from) = self.limits.from.filter(|from| finished < *from) {
+            let from = rfc3339(from);
+            return Some(format!(
+                "the policy trusts `{name}` from {from} on, and this was finished at {finished_on}"
+            ));
+        }
+        let end = self.limits.until.as_ref().filter(|end| finished >= end.time)?;
+        let time = rfc3339(end.time);
+        Some(format!(
+            "the policy trusts `{name}` until {time}, and this was finished at {finished_on}"
+        ))
+    }
+
+    /// The key's end, if it has one.
+    #[must_use]
+    pub fn end(&self) -> Option<&KeyEnd> {
+        self.limits.until.as_ref()
+    }
 }
 
 /// Where trust came from. The verdict names it.
@@ -172,6 +192,8 @@ pub enum TrustRoot {
 pub struct Trust {
     /// The keys; not many.
     pub keys: Vec<TrustedKey>,
+    /// The logs that count; `None` for all that are signed by one of the keys.
+    pub logs: Option<Vec<TrustedLog>>,
     /// Where they came from.
     pub root: TrustRoot,
 }
@@ -180,14 +202,23 @@ impl Trust {
     /// The one key that the caller signs with.
     #[must_use]
     pub fn own_key(key: &PublicKey) -> Self {
-        Self {
-            keys: vec![TrustedKey {
-                key: *key,
-                keyid: key.keyid(),
-                name: OWN_KEY.to_owned(),
-            }],
-            root: TrustRoot::OwnKey,
-        }
+        Self::of_key(TrustedKey::unlimited(key, OWN_KEY), TrustRoot::OwnKey)
+    }
+
+    fn of_key(key: TrustedKey, root: TrustRoot) -> Self {
+        let (keys, logs) = (vec![key], None);
+        Self { keys, logs, root }
+    }
+
+    /// What a policy says.
+    ///
+    /// # Errors
+    ///
+    /// [`TrustError`] if it cannot be used.
+    pub fn of_policy(policy: &Policy, root: TrustRoot) -> Result<Self, TrustError> {
+        let keys = policy.trusted_keys()?;
+        let logs = policy.trusted_logs(&keys)?;
+        Ok(Self { keys, logs, root })
     }
 
     /// The policy in the user's configuration folder, or `None` if there is none.
@@ -202,10 +233,8 @@ impl Trust {
             Err(source) if source.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(TrustError::Read { path, source }),
         };
-        let keys = Policy::parse(&bytes).and_then(|policy| policy.trusted_keys());
-        let keys = keys.map_err(|error| TrustError::content(&path, error))?;
-        let root = TrustRoot::OwnPolicy;
-        Ok(Some(Self { keys, root }))
+        let trust = Policy::parse(&bytes).and_then(|policy| Self::of_policy(&policy, TrustRoot::OwnPolicy));
+        trust.map(Some).map_err(|error| TrustError::content(&path, error))
     }
 
     /// What `--trust` names: 64 hexadecimal digits, or a file with a public key (PEM, SSH line, hexadecimal) or a policy.
@@ -218,24 +247,22 @@ impl Trust {
             argument: argument.to_owned(),
         };
         if Sha256::from_hex(argument).is_ok() {
-            let keys = one_key(argument)?;
-            return Ok(Self { keys, root });
+            return Ok(Self::of_key(one_key(argument)?, root));
         }
         let path = Utf8Path::new(argument);
         let bytes = read_bounded(path).map_err(|source| TrustError::Read {
             path: path.to_owned(),
             source,
         })?;
-        let keys = if bytes.trim_ascii_start().starts_with(b"{") {
-            Policy::parse(&bytes).and_then(|policy| policy.trusted_keys())
+        let trust = if bytes.trim_ascii_start().starts_with(b"{") {
+            Policy::parse(&bytes).and_then(|policy| Self::of_policy(&policy, root))
         } else {
             match std::str::from_utf8(&bytes) {
-                Ok(text) => one_key(text),
+                Ok(text) => one_key(text).map(|key| Self::of_key(key, root)),
                 Err(_) => Err(ParseKeyError::UnknownForm.into()),
             }
         };
-        let keys = keys.map_err(|error| TrustError::content(path, error))?;
-        Ok(Self { keys, root })
+        trust.map_err(|error| TrustError::content(path, error))
     }
 
     /// Whom the verdict rests on, for people.
@@ -251,11 +278,8 @@ impl Trust {
     }
 }
 
-fn one_key(text: &str) -> Result<Vec<TrustedKey>, TrustError> {
-    let key = PublicKey::parse(text)?;
-    let keyid = key.keyid();
-    let name = "the key given".to_owned();
-    Ok(vec![TrustedKey { key, keyid, name }])
+fn one_key(text: &str) -> Result<TrustedKey, TrustError> {
+    Ok(TrustedKey::unlimited(&PublicKey::parse(text)?, "the key given"))
 }
 
 fn read_bounded(path: &Utf8Path) -> io::Result<Vec<u8>> {
@@ -272,43 +296,24 @@ mod tests {
     use super::*;
     use crate::receipt::key::SigningKey;
 
-    fn policy() -> Policy {
-        Policy::own(&SigningKey::from_seed(&[1; 32]).public())
+    fn key() -> PublicKey {
+        SigningKey::from_seed(&[1; 32]).public()
     }
 
     #[test]
-    fn a_policy_reads_back_and_is_described_as_ones_own_key() {
-        let read = Policy::parse(policy().to_json().as_bytes()).expect("its own spelling");
-        assert_eq!(read, policy());
-        let keys = read.trusted_keys().expect("keys");
-        let root = TrustRoot::OwnPolicy;
-        assert_eq!(Trust { keys, root }.describe(), "your own key only");
-    }
-
-    #[test]
-    fn a_policy_that_says_more_than_this_version_knows_is_refused() {
-        let text = policy().to_json();
-        for (from, to) in [
-            ("\"version\": 1", "\"version\": 2"),
-            ("\"version\": 1", "\"version\": 1, \"logs\": []"),
-            ("\"name\"", "\"from\": \"2026-01-01\", \"name\""),
-            ("\"version\": 1", "\"version\": 1, \"version\": 1"),
-            ("\"keyid\": \"", "\"keyid\": \"0"),
-        ] {
-            let text = text.replace(from, to);
-            assert!(Policy::parse(text.as_bytes()).is_err(), "{text}");
-        }
-        let mut twice = policy();
-        twice.keys.push(twice.keys[0].clone());
-        assert!(Policy::parse(twice.to_json().as_bytes()).is_err());
+    fn a_policy_of_ones_own_key_is_described_as_that() {
+        let policy = Policy::own(&key());
+        let trust = Trust::of_policy(&policy, TrustRoot::OwnPolicy).expect("keys");
+        assert_eq!(trust.describe(), "your own key only");
+        assert_eq!(trust.logs, None);
     }
 
     #[test]
     fn what_trust_names_may_be_a_key_or_a_file_with_one_or_a_policy() {
-        let key = SigningKey::from_seed(&[1; 32]).public();
+        let key = key();
         let temp = tempfile::tempdir().expect("a temporary folder");
         let folder = Utf8Path::from_path(temp.path()).expect("UTF-8");
-        let texts = [key.to_hex() + "\n", key.to_pem(), policy().to_json()];
+        let texts = [key.to_hex() + "\n", key.to_pem(), Policy::own(&key).to_json()];
         for (index, text) in texts.iter().enumerate() {
             let path = folder.join(index.to_string());
             io::Write::write_all(&mut std::fs::File::create(&path).expect("a file"), text.as_bytes()).expect("written");
@@ -320,10 +325,118 @@ mod tests {
         assert_eq!(Trust::own_policy(folder).expect("no error"), None);
     }
 
-    proptest::proptest! {
-        #[test]
-        fn any_bytes_are_a_policy_or_refused_without_panic(bytes: Vec<u8>) {
-            let _ = Policy::parse(&bytes);
+    /// A receipt of stage `train`, and that of its run, from the frozen files: pipeline `baseline`.
+    fn statements() -> (Statement, Statement) {
+        let lines = include_bytes!("../../tests/golden/receipt-v1/2026-11-23T091500Z-baseline-3f9a2c.intoto.jsonl");
+        let read = |line: &[u8]| {
+            let envelope = crate::receipt::envelope::Envelope::parse(line).expect("an envelope");
+            envelope.statement().expect("a statement")
+        };
+        let statements: Vec<Statement> = lines.trim_ascii_end().split(|b| *b == b'\n').map(read).collect();
+        let stage = statements
+            .iter()
+            .find(|s| s.stage().is_some())
+            .expect("a stage's")
+            .clone();
+        let run = statements
+            .into_iter()
+            .rfind(|s| s.stage().is_none())
+            .expect("the run's");
+        (stage, run)
+    }
+
+    fn limited(limits: KeyLimits) -> TrustedKey {
+        TrustedKey {
+            limits,
+            ..TrustedKey::unlimited(&key(), "CI")
         }
+    }
+
+    fn names(names: &[&str]) -> Option<Vec<String>> {
+        Some(names.iter().map(|&name| name.to_owned()).collect())
+    }
+
+    #[test]
+    fn without_limits_nothing_is_refused() {
+        let (stage, run) = statements();
+        let key = limited(KeyLimits::default());
+        assert_eq!((key.refuses(&stage), key.refuses(&run), key.end()), (None, None, None));
+    }
+
+    #[test]
+    fn a_key_signs_only_as_the_builders_that_it_may() {
+        let (stage, run) = statements();
+        let builders = |list: &[&str]| {
+            limited(KeyLimits {
+                builders: names(list),
+                ..KeyLimits::default()
+            })
+        };
+        let allowed = builders(&["urn:other", "urn:madmall:builder:local"]);
+        assert_eq!((allowed.refuses(&stage), allowed.refuses(&run)), (None, None));
+        let why = "the policy lets `CI` sign as builder `urn:other` only, not `urn:madmall:builder:local`";
+        assert_eq!(builders(&["urn:other"]).refuses(&stage).as_deref(), Some(why));
+        assert_eq!(builders(&["urn:other"]).refuses(&run).as_deref(), Some(why));
+        assert!(
+            builders(&["urn:madmall:builder"]).refuses(&stage).is_some(),
+            "no prefixes"
+        );
+    }
+
+    #[test]
+    fn a_key_signs_only_for_the_pipelines_that_it_may() {
+        let (stage, run) = statements();
+        let pipelines = |list: &[&str]| {
+            limited(KeyLimits {
+                pipelines: names(list),
+                ..KeyLimits::default()
+            })
+        };
+        assert_eq!(pipelines(&["baseline"]).refuses(&stage), None);
+        let why = "the policy lets `CI` sign for pipeline `a`, `b` only, not `baseline`";
+        assert_eq!(pipelines(&["a", "b"]).refuses(&stage).as_deref(), Some(why));
+        assert_eq!(pipelines(&["a", "b"]).refuses(&run).as_deref(), Some(why));
+    }
+
+    #[test]
+    fn a_key_signs_only_for_the_stages_that_it_may_and_a_run_needs_none() {
+        let (stage, run) = statements();
+        let name = stage.stage().expect("a stage's").0.name.clone();
+        let stages = |list: &[&str]| {
+            limited(KeyLimits {
+                stages: names(list),
+                ..KeyLimits::default()
+            })
+        };
+        assert_eq!(stages(&[&name]).refuses(&stage), None);
+        let why = format!("the policy lets `CI` sign for stage `other` only, not `{name}`");
+        assert_eq!(stages(&["other"]).refuses(&stage), Some(why));
+        assert_eq!(stages(&["other"]).refuses(&run), None);
+    }
+
+    #[test]
+    fn a_key_signs_from_its_beginning_and_before_its_end() {
+        let (stage, _) = statements();
+        let finished: Timestamp = stage.metadata().finished_on.parse().expect("a time");
+        let second = jiff::SignedDuration::from_secs(1);
+        let from = |time| {
+            limited(KeyLimits {
+                from: Some(time),
+                ..KeyLimits::default()
+            })
+        };
+        let until = |time| {
+            limited(KeyLimits {
+                until: Some(KeyEnd { time, logs: Vec::new() }),
+                ..KeyLimits::default()
+            })
+        };
+        assert_eq!(from(finished).refuses(&stage), None);
+        let why = from(finished + second).refuses(&stage).expect("too early");
+        assert!(why.contains("from ") && why.contains("finished at "), "{why}");
+        assert_eq!(until(finished + second).refuses(&stage), None);
+        let why = until(finished).refuses(&stage).expect("too late");
+        assert!(why.contains("until ") && why.contains("finished at "), "{why}");
+        assert_eq!(until(finished).end().map(|end| end.time), Some(finished));
     }
 }
