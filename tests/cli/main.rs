@@ -13,6 +13,7 @@ mod log;
 mod programs;
 mod report;
 mod space;
+mod strace;
 mod tamper;
 mod up_to_date;
 mod usage;
