@@ -8,5 +8,6 @@
 mod commit;
 mod envelope;
 mod frozen;
+mod logs;
 mod verify;
 mod world;
