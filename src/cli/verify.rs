@@ -1,26 +1,32 @@
 //! `madmall verify`: which commit, inputs and consents a result came from, and whether anybody has touched any of it.
 
+use std::io::Read as _;
+
 use camino::Utf8Path;
 
 use super::opened::{Surroundings, find_workspace};
 use super::terminal::{BOLD, ERROR, Failure, GOOD, Terminal, WARNING, shown, with_causes};
 use crate::diagnostic;
 use crate::exit_code::ExitCode;
+use crate::log::checkpoint::MAX_CHECKPOINT;
 use crate::plan::{Plan, resolve};
 use crate::receipt::trust::Trust;
 use crate::tree::Tree;
-use crate::verify::{Format, Line, Request, Tone, VerifyError, What};
+use crate::verify::{Format, Line, Pin, Request, Tone, VerifyError, What};
 use crate::workspace::Workspace;
 
 /// Arguments of `verify`.
 #[derive(clap::Args)]
 pub(super) struct VerifyArguments {
-    /// An artifact, a receipt (sha256:…), or a run; without it, every output in place
+    /// An artifact, a receipt (sha256:…), a run, or the folder of another project; without it, every output in place
     #[arg(value_name = "WHAT")]
     what: Option<String>,
     /// Believe this key, instead of your own policy: a file (PEM, SSH public key, policy) or 64 hexadecimal digits
     #[arg(long, value_name = "KEY")]
     trust: Option<String>,
+    /// Demand that the history extends this checkpoint, which you kept when you saw it before (may be given several times)
+    #[arg(long, value_name = "CHECKPOINT")]
+    pin: Vec<String>,
     /// Demand what the pipeline gives as this commit has it
     #[arg(long, value_name = "COMMIT")]
     at: Option<String>,
@@ -50,18 +56,25 @@ pub(super) fn verify(
     surroundings: &Surroundings,
     terminal: &mut Terminal,
 ) -> Result<ExitCode, Failure> {
-    let workspace = workspace_of(arguments, surroundings)?;
+    let copied = copied_project(arguments, surroundings);
+    let is_copied = copied.is_some();
+    let workspace = match copied {
+        Some(workspace) => workspace,
+        None => workspace_of(arguments, surroundings)?,
+    };
     let folder = surroundings
         .folder
         .canonicalize_utf8()
         .unwrap_or_else(|_| surroundings.folder.clone());
     let failed = |error: VerifyError| Failure::new(error.exit_code(), with_causes(&error), None);
     let what = match &arguments.what {
-        Some(text) => What::parse(text, &workspace, &folder).map_err(failed)?,
-        None => What::Everything,
+        Some(text) if !is_copied => What::parse(text, &workspace, &folder).map_err(failed)?,
+        _ => What::Everything,
     };
     let trust = trusted(arguments.trust.as_deref(), surroundings)?;
+    let pins = pins(arguments, surroundings)?;
     let request = Request {
+        pins: &pins,
         site: &workspace,
         what,
         trust: trust.as_ref(),
@@ -91,6 +104,39 @@ pub(super) fn show_lines(lines: &[Line], terminal: &mut Terminal) {
             Tone::Plain => terminal.result(text),
         }
     }
+}
+
+/// Reads the checkpoints that the caller kept.
+fn pins(arguments: &VerifyArguments, surroundings: &Surroundings) -> Result<Vec<Pin>, Failure> {
+    let read = |name: &String| {
+        let path = surroundings.folder.join(name);
+        let cannot = |error: &dyn std::error::Error| {
+            let message = format!("cannot use the checkpoint `{name}`: {}", with_causes(error));
+            let help = "give the file `checkpoint-<size>` of a log, as you copied it when you saw it";
+            Failure::new(ExitCode::Refused, shown(&message), Some(help))
+        };
+        let mut bytes = Vec::new();
+        // A pipe would be waited for without an end.
+        if path.metadata().is_ok_and(|found| !found.is_file()) {
+            return Err(cannot(&std::io::Error::other("it is no file")));
+        }
+        let file = std::fs::File::open(&path).map_err(|error| cannot(&error))?;
+        file.take(MAX_CHECKPOINT)
+            .read_to_end(&mut bytes)
+            .map_err(|error| cannot(&error))?;
+        Pin::parse(name, &bytes).map_err(|error| cannot(&error))
+    };
+    arguments.pin.iter().map(read).collect()
+}
+
+/// The folder that is asked about, if it has receipts of its own: a project, or what was copied of one.
+fn copied_project(arguments: &VerifyArguments, surroundings: &Surroundings) -> Option<Workspace> {
+    let folder = surroundings
+        .folder
+        .join(arguments.what.as_deref()?)
+        .canonicalize_utf8()
+        .ok()?;
+    folder.join("runs").is_dir().then(|| Workspace::at(folder))
 }
 
 /// The workspace around the working folder. If there is none, that of the file that is asked about: an auditor need not

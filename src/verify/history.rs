@@ -2,18 +2,14 @@
 
 use std::collections::HashSet;
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8Path;
 
-use super::VerifyError;
-use super::evidence::{Evidence, RUNS, failed};
+use super::evidence::Evidence;
+use super::logs::{Logs, place};
 use super::report::{Code, Finding, State};
 use crate::log::name::FileName;
 use crate::log::read::was_absent;
-use crate::log::{LOGS, LogId, read};
-use crate::receipt::key::PublicKey;
 use crate::receipt::statement::ReceiptId;
-use crate::receipt::trust::TrustedKey;
-use crate::tree::{EntryKind, EntryType, Site};
 
 /// What the logs say.
 pub(super) struct History {
@@ -26,25 +22,17 @@ pub(super) struct History {
 const RESTORE: &str = "put the file back as it was committed (`git checkout -- runs/`), and ask who changed it";
 
 /// Checks every log.
-pub(super) fn check(
-    site: &dyn Site,
-    trusted: &[TrustedKey],
-    evidence: &Evidence,
-    basis: &[usize],
-) -> Result<History, VerifyError> {
-    let folder = Utf8Path::new(RUNS).join(LOGS);
-    let keys: Vec<PublicKey> = trusted.iter().map(|key| key.key).collect();
+pub(super) fn check(logs: &Logs, evidence: &Evidence, basis: &[usize]) -> History {
     let mut findings = Vec::new();
     let mut logged: HashSet<ReceiptId> = HashSet::new();
     let mut has_log = false;
-    for log in list(site, &folder, &mut findings)? {
-        let place = folder.join(log.to_string());
-        let reading = read(site, &place, &log, &keys).map_err(|source| failed(&place, source))?;
-        for fault in reading.faults {
-            let finding = Finding::new(Code::Log, fault.message).file(place.join(fault.file));
+    for (log, reading) in logs.iter() {
+        let place = place(log);
+        for fault in &reading.faults {
+            let finding = Finding::new(Code::Log, &fault.message).file(place.join(&fault.file));
             findings.push(finding.help(RESTORE));
         }
-        let Some((checkpoint, _)) = reading.head else {
+        let Some((checkpoint, _)) = &reading.head else {
             findings.extend(reading.foreign.first().map(|file| foreign(&place.join(file))));
             continue;
         };
@@ -54,15 +42,15 @@ pub(super) fn check(
         };
         let file = place.join(name.path());
         let mut elsewhere = 0;
-        for (index, id) in reading.entries {
-            logged.insert(id);
-            if evidence.by_id.contains_key(&id) {
+        for (index, id) in &reading.entries {
+            logged.insert(*id);
+            if evidence.by_id.contains_key(id) {
                 continue;
             }
-            if was_absent(&checkpoint.absent, index) {
+            if was_absent(&checkpoint.absent, *index) {
                 elsewhere += 1;
             } else {
-                findings.push(missing(&file, index, &id));
+                findings.push(missing(&file, *index, id));
             }
         }
         if elsewhere > 0 {
@@ -98,51 +86,11 @@ pub(super) fn check(
             State::NotChecked
         }
     };
-    Ok(History {
+    History {
         findings,
         state,
         not_checked,
-    })
-}
-
-/// The most names that the folder of logs may hold.
-const MAX_LOGS: usize = 10_000;
-
-/// The names of logs, sorted. Other names are none of ours.
-fn list(site: &dyn Site, folder: &Utf8Path, findings: &mut Vec<Finding>) -> Result<Vec<LogId>, VerifyError> {
-    let mut logs = Vec::new();
-    match site.kind(folder).map_err(|source| failed(folder, source))? {
-        Some(EntryKind::Folder) => {}
-        // That `runs` itself leads elsewhere is said where receipts are listed.
-        Some(EntryKind::BadLink)
-            if site
-                .kind(RUNS.into())
-                .is_ok_and(|kind| kind == Some(EntryKind::BadLink)) =>
-        {
-            return Ok(logs);
-        }
-        Some(_) => {
-            findings.push(no_folder(folder.to_owned()));
-            return Ok(logs);
-        }
-        None => return Ok(logs),
     }
-    let entries = site.entries(folder, 1, MAX_LOGS);
-    for entry in entries.map_err(|source| failed(folder, source))? {
-        let Some(log) = entry.path.file_name().and_then(LogId::parse) else {
-            continue;
-        };
-        match entry.kind {
-            EntryType::Folder => logs.push(log),
-            EntryType::File | EntryType::Other => findings.push(no_folder(entry.path)),
-        }
-    }
-    logs.sort();
-    Ok(logs)
-}
-
-fn no_folder(path: Utf8PathBuf) -> Finding {
-    Finding::new(Code::Log, "is in the place of a log, but is no folder").file(path)
 }
 
 fn missing(checkpoint: &Utf8Path, index: u64, id: &ReceiptId) -> Finding {

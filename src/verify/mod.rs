@@ -6,17 +6,21 @@
 //! ```text
 //! runs/ ─ evidence ─▶ receipts ─ chain ─▶ links     strict parse, then signature, then links
 //!                        │
-//!                        ├─ history  ─▶ logs under runs/log, from their files alone
+//!                        ├─ history  ─▶ logs under runs/log, from their files alone; then `pins`, what was seen of them
 //!                        ├─ subjects ─▶ files in place, by all their digests
 //!                        ├─ commits  ─▶ files of the commits that the receipts name
+//!                        ├─ consent  ─▶ who has read raw events, and for what purpose
 //!                        └─ conform  ─▶ stages of the commit asked for (`--at`), or of the working tree (a warning)
 //! ```
 
 mod chain;
 mod commits;
 mod conform;
+mod consent;
 mod evidence;
 mod history;
+mod logs;
+mod pins;
 mod places;
 mod question;
 mod render;
@@ -35,10 +39,12 @@ use crate::receipt::trust::{Trust, TrustRoot, TrustedKey};
 use crate::tree::{Site, Tree, TreeError};
 use commits::Commits;
 use evidence::Evidence;
+use logs::Logs;
 use report::{Assurance, Code, Finding, Report, Severity, State};
 use source::Pipelines;
 use subjects::{Answer, Question};
 
+pub use pins::Pin;
 pub use question::What;
 pub use render::{Format, Line, Tone, finding_lines};
 
@@ -55,6 +61,8 @@ pub struct Request<'a> {
     pub trust: Option<&'a Trust>,
     /// The commit whose pipeline must give what is here.
     pub at: Option<&'a str>,
+    /// Where logs were seen before: they must have been extended since.
+    pub pins: &'a [Pin],
     /// Whether results from uncommitted files fail.
     pub require_clean: bool,
     /// How to resolve a pipeline file.
@@ -119,12 +127,18 @@ pub fn verify(request: &Request<'_>) -> Result<Report, VerifyError> {
     }
     let ties = tie_to_commits(request, &evidence, &basis, &answer);
     findings.extend(ties.findings);
-    let history = history::check(request.site, trusted, &evidence, &basis)?;
+    let (logs, misplaced) = Logs::gather(request.site, trusted)?;
+    let history = history::check(&logs, &evidence, &basis);
+    findings.extend(misplaced);
     findings.extend(history.findings);
+    let pinned = pins::check(request.pins, &logs, &evidence, &basis);
+    findings.extend(pinned.findings);
+    findings.extend(consent::check(&evidence, &basis));
     findings.extend(foreign(&evidence, &answer));
     findings.extend(answer.findings.iter().cloned());
     let assurance = Assurance {
         log: history.state,
+        pin: pinned.state,
         ..assure(&findings, &basis, &answer, ties.state)
     };
     findings.sort_by(|a, b| finding_order(a).cmp(&finding_order(b)));
@@ -132,6 +146,7 @@ pub fn verify(request: &Request<'_>) -> Result<Report, VerifyError> {
     let mut not_checked = answer.not_checked.clone();
     not_checked.extend(ties.not_checked);
     not_checked.extend(history.not_checked);
+    not_checked.extend(pinned.not_checked);
     not_checked.extend(NOT_YET.iter().map(|&text| text.to_owned()));
     Ok(Report {
         version: 1,
@@ -182,8 +197,8 @@ fn tie_to_commits(request: &Request<'_>, evidence: &Evidence, basis: &[usize], a
 
 /// What this version does not look at, whatever is asked.
 const NOT_YET: [&str; 3] = [
-    "pin, witness: the log was compared with nothing that was seen before, here or by others",
-    "consent: that the stages enforced it is their receipts' word",
+    "witness: nobody else says what they saw of the history",
+    "consent: that ingest enforced it is its receipt's word",
     "rerun: nothing was run again",
 ];
 
@@ -212,6 +227,7 @@ fn assure(findings: &[Finding], basis: &[usize], answer: &Answer, commit: State)
         signature: state(&[Code::Signature, Code::Json, Code::Key], !basis.is_empty()),
         subject: state(&[Code::Digest, Code::File], !answer.makers.is_empty()),
         chain: state(&[Code::Chain], !basis.is_empty()),
+        consent: state(&[Code::Consent], false),
         commit: match failed(&[Code::Commit, Code::Pipeline, Code::Uncommitted]) {
             true => State::Failed,
             false => commit,

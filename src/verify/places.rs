@@ -16,7 +16,10 @@ pub(super) enum Place {
     Refused(&'static str),
     /// Could not be read; why.
     Unreadable(String),
-    File(Digests),
+    File {
+        digests: Digests,
+        executable: bool,
+    },
 }
 
 /// Looks at each of `paths` once, in parallel.
@@ -34,8 +37,8 @@ pub(super) fn look(site: &dyn Site, paths: Vec<Utf8PathBuf>) -> BTreeMap<Utf8Pat
 pub(super) fn look_at(site: &dyn Site, path: &Utf8Path) -> Place {
     match site.kind(path) {
         Ok(None) => Place::Absent,
-        Ok(Some(EntryKind::File { .. })) => match site.digests(path) {
-            Ok(digests) => Place::File(digests),
+        Ok(Some(EntryKind::File { executable })) => match site.digests(path) {
+            Ok(digests) => Place::File { digests, executable },
             Err(TreeError::Read { source, .. }) => Place::Unreadable(source.to_string()),
             Err(error) => Place::Unreadable(error.to_string()),
         },

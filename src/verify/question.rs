@@ -163,7 +163,7 @@ fn by_content(
     all: &BTreeMap<&Utf8Path, Vec<Claim>>,
     findings: &mut Vec<Finding>,
 ) -> Vec<Claim> {
-    let Place::File(found) = places::look_at(site, path) else {
+    let Place::File { digests: found, .. } = places::look_at(site, path) else {
         return Vec::new();
     };
     let claims = all.values().flatten().filter(|claim| claim.digests == found);

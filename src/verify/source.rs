@@ -188,7 +188,7 @@ impl Pipelines<'_> {
                 .entry(path.to_owned())
                 .or_insert_with(|| places::look_at(site, path));
             match place {
-                Place::File(digests) => Ok(*digests),
+                Place::File { digests, .. } => Ok(*digests),
                 Place::Absent => Err(format!("`{path}` is not here")),
                 Place::Refused(why) => Err(format!("`{path}` {why}")),
                 Place::Unreadable(why) => Err(format!("`{path}` cannot be read: {why}")),

@@ -57,7 +57,10 @@ impl Question<'_> {
                     let finding = Finding::new(Code::Read, format!("cannot be read: {why}"));
                     answer.findings.push(finding.file(path));
                 }
-                Some(Place::File(found)) => self.compare(path, *found, claims, evidence, &mut answer),
+                Some(Place::File { digests, executable }) => {
+                    self.compare(path, *digests, claims, evidence, &mut answer);
+                    answer.findings.extend(other_mode(path, *executable, evidence, &answer));
+                }
             }
         }
         answer
@@ -129,6 +132,23 @@ impl Question<'_> {
             .help("if you know whose key that is, name it with `--trust`, or run the pipeline yourself");
         answer.findings.push(finding);
     }
+}
+
+/// Whether the file may be executed is no part of its bytes, but the next stage sees it.
+fn other_mode(path: &Utf8Path, found: bool, evidence: &Evidence, answer: &Answer) -> Option<Finding> {
+    let (maker, _) = answer.makers.get(path)?;
+    let receipt = &evidence.receipts[*maker];
+    // A copy under another name is a file of its own.
+    let subject = receipt.statement.subject_named(path.as_str())?;
+    let Role::Output { executable, .. } = subject.role() else {
+        return None;
+    };
+    let mode = |executable: bool| if executable { "executable" } else { "not executable" };
+    let message = "is as its receipt says, but for who may execute it";
+    (found != *executable).then(|| {
+        let finding = Finding::new(Code::WarnMode, message).file(path).receipt(&receipt.id);
+        finding.differs(mode(*executable), mode(found))
+    })
 }
 
 fn older(path: &Utf8Path, maker: &Claim, latest: &Claim, evidence: &Evidence) -> Finding {

@@ -10,6 +10,7 @@ mod compat;
 mod folders;
 mod hostile;
 mod log;
+mod pins;
 mod programs;
 mod report;
 mod space;

@@ -322,6 +322,7 @@ impl World {
             what,
             trust,
             at,
+            pins: &[],
             require_clean,
             resolve: &resolve,
         };

@@ -1,0 +1,122 @@
+//! Every log under `runs/log`, read from its files alone.
+
+use std::collections::BTreeMap;
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::VerifyError;
+use super::evidence::{RUNS, failed};
+use super::report::{Code, Finding};
+use crate::digest::Sha256;
+use crate::log::checkpoint::Head;
+use crate::log::read::Reading;
+use crate::log::{LOGS, LogId, read};
+use crate::receipt::key::PublicKey;
+use crate::receipt::trust::TrustedKey;
+use crate::tree::{EntryKind, EntryType, Site};
+
+/// The most names that the folder of logs may hold.
+const MAX_LOGS: usize = 10_000;
+
+/// What lies under `runs/log`.
+pub(super) struct Logs {
+    readings: BTreeMap<LogId, Reading>,
+}
+
+impl Logs {
+    /// Reads them all. What is in the place of a log and is none is a finding; what is wrong in a log stands in its reading.
+    pub(super) fn gather(site: &dyn Site, trusted: &[TrustedKey]) -> Result<(Self, Vec<Finding>), VerifyError> {
+        let keys: Vec<PublicKey> = trusted.iter().map(|key| key.key).collect();
+        let mut findings = Vec::new();
+        let mut readings = BTreeMap::new();
+        for log in list(site, &mut findings)? {
+            let place = place(&log);
+            let reading = read(site, &place, &log, &keys).map_err(|source| failed(&place, source))?;
+            readings.insert(log, reading);
+        }
+        Ok((Self { readings }, findings))
+    }
+
+    /// Each log with what its files say.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&LogId, &Reading)> {
+        self.readings.iter()
+    }
+
+    /// How what is here compares with where a log was.
+    pub(super) fn compare(&self, head: &Head) -> Extends {
+        let Some(reading) = self.readings.get(&head.log) else {
+            return Extends::Gone;
+        };
+        let Some((checkpoint, _)) = &reading.head else {
+            return Extends::Unsigned;
+        };
+        match reading.root_at(head.size) {
+            Some(root) if root == head.root => Extends::Yes,
+            Some(root) => Extends::Forked { root },
+            None if checkpoint.head.size < head.size => Extends::Shorter {
+                size: checkpoint.head.size,
+            },
+            None => Extends::Damaged,
+        }
+    }
+}
+
+/// Whether the log that is here extends what was seen of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Extends {
+    /// It does.
+    Yes,
+    /// There is no such log.
+    Gone,
+    /// None of its checkpoints is by a trusted key.
+    Unsigned,
+    /// It ends before.
+    Shorter { size: u64 },
+    /// It has other entries.
+    Forked { root: Sha256 },
+    /// Its files do not give the root that is signed; that is a finding of its own.
+    Damaged,
+}
+
+/// Where a log lies.
+pub(super) fn place(log: &LogId) -> Utf8PathBuf {
+    Utf8Path::new(RUNS).join(LOGS).join(log.to_string())
+}
+
+/// The names of logs, sorted. Other names are none of ours.
+fn list(site: &dyn Site, findings: &mut Vec<Finding>) -> Result<Vec<LogId>, VerifyError> {
+    let folder = &Utf8Path::new(RUNS).join(LOGS);
+    let mut logs = Vec::new();
+    match site.kind(folder).map_err(|source| failed(folder, source))? {
+        Some(EntryKind::Folder) => {}
+        // That `runs` itself leads elsewhere is said where receipts are listed.
+        Some(EntryKind::BadLink)
+            if site
+                .kind(RUNS.into())
+                .is_ok_and(|kind| kind == Some(EntryKind::BadLink)) =>
+        {
+            return Ok(logs);
+        }
+        Some(_) => {
+            findings.push(no_folder(folder.to_owned()));
+            return Ok(logs);
+        }
+        None => return Ok(logs),
+    }
+    let entries = site.entries(folder, 1, MAX_LOGS);
+    for entry in entries.map_err(|source| failed(folder, source))? {
+        let Some(log) = entry.path.file_name().and_then(LogId::parse) else {
+            continue;
+        };
+        match entry.kind {
+            EntryType::Folder => logs.push(log),
+            EntryType::File | EntryType::Other => findings.push(no_folder(entry.path)),
+        }
+    }
+    logs.sort();
+    Ok(logs)
+}
+
+fn no_folder(path: Utf8PathBuf) -> Finding {
+    Finding::new(Code::Log, "is in the place of a log, but is no folder").file(path)
+}
