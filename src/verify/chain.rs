@@ -101,8 +101,7 @@ impl<'a> Links<'a> {
             let message = format!("rests, for `{what}`, on a receipt by a key that is not trusted");
             let finding = Finding::new(Code::Key, message).severity(self.key_severity);
             let finding = finding.file(&maker.file).line(maker.line).receipt(&self.receipt.id);
-            self.findings
-                .push(finding.differs("a trusted key", format!("key {}", maker.keyid)));
+            self.findings.push(finding.differs("a trusted key", maker.stranger()));
             return None;
         }
         Some(maker)

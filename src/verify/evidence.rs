@@ -27,10 +27,22 @@ pub(super) struct Known {
     pub(super) keyid: KeyId,
     /// Which of the trusted keys signed it; none if it is by somebody else.
     pub(super) signer: Option<usize>,
+    /// If a trusted key signed it and may not, why: it then counts as by somebody else.
+    pub(super) limit: Option<String>,
     pub(super) statement: Statement,
 }
 
-/// All receipts that could be read.
+impl Known {
+    /// Who signed a receipt that is not trusted, for people.
+    pub(super) fn stranger(&self) -> String {
+        match &self.limit {
+            Some(limit) => format!("key {}: {limit}", self.keyid),
+            None => format!("key {}", self.keyid),
+        }
+    }
+}
+
+/// All receipts that could be read. Links can be followed after [`Evidence::index`].
 #[derive(Default)]
 pub(super) struct Evidence {
     /// By file, then line.
@@ -60,17 +72,6 @@ pub(super) fn gather(site: &dyn Site, trusted: &[TrustedKey]) -> Result<(Evidenc
     for file in read {
         findings.extend(file.findings);
         evidence.receipts.extend(file.receipts);
-    }
-    for (index, receipt) in evidence.receipts.iter().enumerate() {
-        let entry = evidence.by_id.entry(receipt.id).or_insert(index);
-        if evidence.receipts[*entry].signer.is_none() && receipt.signer.is_some() {
-            *entry = index;
-        }
-        if receipt.statement.stage().is_none() {
-            evidence
-                .runs
-                .insert(receipt.statement.metadata().invocation_id.clone(), index);
-        }
     }
     Ok((evidence, findings))
 }
@@ -185,6 +186,7 @@ fn read_line(path: &Utf8Path, line: usize, bytes: &[u8], trusted: &[TrustedKey])
         id: receipt.id,
         keyid: receipt.envelope.keyid(),
         signer,
+        limit: None,
         statement: receipt.statement,
     })
 }
@@ -216,6 +218,20 @@ pub(super) struct Claim {
 }
 
 impl Evidence {
+    /// Finds the places of receipts and runs, once it is known who is trusted.
+    pub(super) fn index(&mut self) {
+        for (index, receipt) in self.receipts.iter().enumerate() {
+            let entry = self.by_id.entry(receipt.id).or_insert(index);
+            if self.receipts[*entry].signer.is_none() && receipt.signer.is_some() {
+                *entry = index;
+            }
+            if receipt.statement.stage().is_none() {
+                let run = receipt.statement.metadata().invocation_id.clone();
+                self.runs.insert(run, index);
+            }
+        }
+    }
+
     /// What the receipts of stages claim about files, by path; for each path the latest last.
     pub(super) fn claims(&self) -> BTreeMap<&Utf8Path, Vec<Claim>> {
         let mut claims: BTreeMap<&Utf8Path, Vec<Claim>> = BTreeMap::new();

@@ -12,7 +12,8 @@ use crate::log::checkpoint::Head;
 use crate::log::read::Reading;
 use crate::log::{LOGS, LogId, read};
 use crate::receipt::key::PublicKey;
-use crate::receipt::trust::TrustedKey;
+use crate::receipt::statement::ReceiptId;
+use crate::receipt::trust::{Trust, TrustedKey};
 use crate::tree::{EntryKind, EntryType, Site};
 
 /// The most names that the folder of logs may hold.
@@ -25,16 +26,21 @@ pub(super) struct Logs {
 
 impl Logs {
     /// Reads them all. What is in the place of a log and is none is a finding; what is wrong in a log stands in its reading.
-    pub(super) fn gather(site: &dyn Site, trusted: &[TrustedKey]) -> Result<(Self, Vec<Finding>), VerifyError> {
-        let keys: Vec<PublicKey> = trusted.iter().map(|key| key.key).collect();
+    pub(super) fn gather(site: &dyn Site, trust: Option<&Trust>) -> Result<(Self, Vec<Finding>), VerifyError> {
         let mut findings = Vec::new();
         let mut readings = BTreeMap::new();
         for log in list(site, &mut findings)? {
             let place = place(&log);
+            let keys = keys_of(&log, trust);
             let reading = read(site, &place, &log, &keys).map_err(|source| failed(&place, source))?;
             readings.insert(log, reading);
         }
         Ok((Self { readings }, findings))
+    }
+
+    /// The receipts in a log, each with its index.
+    pub(super) fn entries(&self, log: &LogId) -> &[(u64, ReceiptId)] {
+        self.readings.get(log).map_or(&[], |reading| &reading.entries)
     }
 
     /// Each log with what its files say.
@@ -59,6 +65,18 @@ impl Logs {
             None => Extends::Damaged,
         }
     }
+}
+
+/// Who may sign the checkpoints of a log: every key that is trusted, unless the policy says which logs count and whose they are.
+fn keys_of(log: &LogId, trust: Option<&Trust>) -> Vec<PublicKey> {
+    let Some(trust) = trust else { return Vec::new() };
+    let may_sign = |key: &&TrustedKey| {
+        trust
+            .logs
+            .as_ref()
+            .is_none_or(|logs| logs.iter().any(|known| known.log == *log && known.keyid == key.keyid))
+    };
+    trust.keys.iter().filter(may_sign).map(|key| key.key).collect()
 }
 
 /// Whether the log that is here extends what was seen of it.

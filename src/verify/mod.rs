@@ -4,7 +4,7 @@
 //! execution. It trusts no cache, opens nothing for writing and no socket, and reports everything that it finds.
 //!
 //! ```text
-//! runs/ ─ evidence ─▶ receipts ─ chain ─▶ links     strict parse, then signature, then links
+//! runs/ ─ evidence ─▶ receipts ─ authority ─ chain ─▶ links     strict parse, signature, what the key may sign, links
 //!                        │
 //!                        ├─ history  ─▶ logs under runs/log, from their files alone; then `pins`, what was seen of them
 //!                        ├─ subjects ─▶ files in place, by all their digests
@@ -13,6 +13,7 @@
 //!                        └─ conform  ─▶ stages of the commit asked for (`--at`), or of the working tree (a warning)
 //! ```
 
+mod authority;
 mod chain;
 mod commits;
 mod conform;
@@ -108,7 +109,10 @@ pub fn verify(request: &Request<'_>) -> Result<Report, VerifyError> {
         Some(TrustRoot::Given { .. }) => Severity::Failure,
         _ => Severity::Inconclusive,
     };
-    let (evidence, mut findings) = evidence::gather(request.site, trusted)?;
+    let (mut evidence, mut findings) = evidence::gather(request.site, trusted)?;
+    let (logs, misplaced) = Logs::gather(request.site, request.trust)?;
+    authority::apply(&mut evidence, trusted, &logs);
+    evidence.index();
     findings.extend(chain::check(&evidence, key_severity));
     if trusted.is_empty() {
         findings.push(nobody_is_trusted());
@@ -127,7 +131,6 @@ pub fn verify(request: &Request<'_>) -> Result<Report, VerifyError> {
     }
     let ties = tie_to_commits(request, &evidence, &basis, &answer);
     findings.extend(ties.findings);
-    let (logs, misplaced) = Logs::gather(request.site, trusted)?;
     let history = history::check(&logs, &evidence, &basis);
     findings.extend(misplaced);
     findings.extend(history.findings);
@@ -256,19 +259,22 @@ fn nothing_compared(request: &Request<'_>, evidence: &Evidence) -> Finding {
     Finding::new(Code::Absent, message)
 }
 
-/// One finding for each unknown key on whose receipts nothing asked for rests.
+/// One finding for each unknown key on whose receipts nothing asked for rests, and for each that signed what it may not.
 fn foreign(evidence: &Evidence, answer: &Answer) -> Vec<Finding> {
     let mut by_key: BTreeMap<_, Vec<usize>> = BTreeMap::new();
     for (index, receipt) in evidence.receipts.iter().enumerate() {
         if receipt.signer.is_none() && !answer.blamed.contains(&index) {
-            by_key.entry(receipt.keyid).or_default().push(index);
+            by_key
+                .entry((receipt.keyid, receipt.limit.is_some()))
+                .or_default()
+                .push(index);
         }
     }
-    let describe = |(keyid, indexes): (_, Vec<usize>)| {
+    let describe = |((keyid, _), indexes): ((_, bool), Vec<usize>)| {
         let first = &evidence.receipts[indexes[0]];
         let count = indexes.len();
-        let message =
-            format!("{count} receipts are by key {keyid}, which is not trusted; nothing asked for rests on them");
+        let why = first.limit.as_deref().unwrap_or("which is not trusted");
+        let message = format!("{count} receipts are by key {keyid}, {why}; nothing asked for rests on them");
         Finding::new(Code::WarnForeign, message).file(&first.file)
     };
     by_key.into_iter().map(describe).collect()

@@ -142,7 +142,7 @@ pub(super) fn pose<'a>(
                 .file(&receipt.file)
                 .line(receipt.line)
                 .receipt(&receipt.id);
-            findings.push(finding.differs("a trusted key", format!("key {}", receipt.keyid)));
+            findings.push(finding.differs("a trusted key", receipt.stranger()));
         }
     }
     let trusts_nobody = request.trust.is_none_or(|trust| trust.keys.is_empty());

@@ -1,6 +1,7 @@
 //! Do the files in place have the bytes that receipts claim?
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -111,7 +112,9 @@ impl Question<'_> {
         }
         let claim = trusted.iter().rfind(|claim| is_chosen(claim));
         if let Some(claim) = claim.or(trusted.last()) {
-            answer.findings.push(changed(path, claim, found, evidence));
+            let stranger = claims.iter().rfind(|claim| matching(&claim));
+            answer.blamed.extend(stranger.iter().map(|claim| claim.receipt));
+            answer.findings.push(changed(path, claim, found, stranger, evidence));
         }
     }
 
@@ -128,7 +131,7 @@ impl Question<'_> {
             .severity(self.key_severity)
             .file(path)
             .receipt(&receipt.id)
-            .differs("a trusted key", format!("key {}", receipt.keyid))
+            .differs("a trusted key", receipt.stranger())
             .help("if you know whose key that is, name it with `--trust`, or run the pipeline yourself");
         answer.findings.push(finding);
     }
@@ -163,9 +166,17 @@ fn older(path: &Utf8Path, maker: &Claim, latest: &Claim, evidence: &Evidence) ->
         .differs(latest.digests.sha256.to_string(), maker.digests.sha256.to_string())
 }
 
-fn changed(path: &Utf8Path, claim: &Claim, found: Digests, evidence: &Evidence) -> Finding {
+fn changed(path: &Utf8Path, claim: &Claim, found: Digests, stranger: Option<&Claim>, evidence: &Evidence) -> Finding {
     let receipt = &evidence.receipts[claim.receipt];
-    let message = "was changed: no trusted receipt claims the bytes that are here";
+    let mut message = "was changed: no trusted receipt claims the bytes that are here".to_owned();
+    if let Some(stranger) = stranger {
+        let stranger = &evidence.receipts[stranger.receipt];
+        let _ = write!(
+            message,
+            " (one that is not trusted claims these bytes, by {})",
+            stranger.stranger()
+        );
+    }
     // Both digests must fit; name the one that does not.
     let (expected, found) = if claim.digests.sha256 == found.sha256 {
         (claim.digests.blake3.to_string(), found.blake3.to_string())

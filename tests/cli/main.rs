@@ -5,6 +5,7 @@
     reason = "tests write files and read the environment as they please"
 )]
 
+mod authority;
 mod baseline;
 mod compat;
 mod folders;
