@@ -23,7 +23,7 @@ const OUTPUTS: [&str; 6] = [
 ];
 
 /// The shipped pipeline, its stages, schemas and data, in a folder of their own; nothing has run.
-fn baseline() -> Space {
+pub(crate) fn baseline() -> Space {
     let space = Space::empty();
     space.write("madmall.yaml", "");
     let repository = Utf8Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -7,6 +7,7 @@
 
 mod authority;
 mod baseline;
+mod by_hand;
 mod compat;
 mod folders;
 mod hostile;
