@@ -24,6 +24,9 @@ const BEFORE_KEYID: &str = r#"","payloadType":"application/vnd.in-toto+json","si
 const BEFORE_SIG: &str = r#"","sig":""#;
 const AFTER_SIG: &str = r#""}]}"#;
 
+/// No line is longer: the largest payload in base64, and what stands around it.
+const MAX_LINE: usize = PAYLOAD_LIMITS.bytes.div_ceil(3) * 4 + 1024;
+
 /// A payload and its one signature.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Envelope {
@@ -84,6 +87,9 @@ impl Envelope {
     ///
     /// [`EnvelopeError`] for any bytes that [`Envelope::to_line`] would not have written.
     pub fn parse(line: &[u8]) -> Result<Self, EnvelopeError> {
+        if line.len() > MAX_LINE {
+            return Err(EnvelopeError::TooLarge);
+        }
         let mut rest = Template { line, at: 0 };
         rest.literal(BEFORE_PAYLOAD, "`{\"payload\":\"`")?;
         let payload = rest.base64("the payload in standard base64, padded")?;

@@ -11,8 +11,10 @@ use super::statement::{ReceiptId, Role, Statement, StatementError};
 
 /// How the name of a run's file ends.
 pub const RUN_FILE_SUFFIX: &str = ".intoto.jsonl";
-/// The largest run file that is read.
-pub const MAX_RUN_FILE: u64 = 1 << 30;
+/// The largest run file that is read: room for a run of some 60,000 stages.
+pub const MAX_RUN_FILE: u64 = 1 << 28;
+/// The most lines that a run file has; its own receipt could not name more.
+pub const MAX_LINES: usize = 1 << 18;
 
 /// One receipt of a run's file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,19 +94,26 @@ pub enum LinesError {
     /// A line with nothing in it.
     #[error("line {0} is empty")]
     EmptyLine(usize),
+    /// More lines than any run has receipts.
+    #[error("it has more than {MAX_LINES} lines")]
+    TooMany,
 }
 
 /// The lines of a run's file, without their line breaks.
 ///
 /// # Errors
 ///
-/// [`LinesError`] if there is none, one is empty, or the last does not end.
+/// [`LinesError`] if there is none, one is empty, the last does not end, or there are more than [`MAX_LINES`].
 pub fn split_lines(bytes: &[u8]) -> Result<Vec<&[u8]>, LinesError> {
     let Some((last, rest)) = bytes.split_last() else {
         return Err(LinesError::Empty);
     };
     if *last != b'\n' {
         return Err(LinesError::Cut);
+    }
+    // Counted first: a list of them is longer than the file if they are all empty.
+    if rest.iter().filter(|b| **b == b'\n').nth(MAX_LINES - 1).is_some() {
+        return Err(LinesError::TooMany);
     }
     let lines: Vec<&[u8]> = rest.split(|b| *b == b'\n').collect();
     match lines.iter().position(|line| line.is_empty()) {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use camino::{Utf8Path, Utf8PathBuf};
-use rayon::prelude::{IntoParallelIterator as _, IntoParallelRefIterator as _, ParallelIterator as _};
+use rayon::prelude::{IntoParallelRefIterator as _, ParallelIterator as _};
 
 use super::VerifyError;
 use super::report::{Code, Finding};
@@ -11,7 +11,7 @@ use crate::digest::Digests;
 use crate::receipt::check::file_digests;
 use crate::receipt::envelope::EnvelopeError;
 use crate::receipt::key::KeyId;
-use crate::receipt::run_file::{self, MAX_RUN_FILE, RUN_FILE_SUFFIX, Receipt};
+use crate::receipt::run_file::{self, LinesError, MAX_RUN_FILE, RUN_FILE_SUFFIX, Receipt};
 use crate::receipt::statement::{ReceiptId, Role, Statement};
 use crate::receipt::trust::TrustedKey;
 use crate::tree::{EntryKind, EntryType, Site, TreeError};
@@ -53,9 +53,17 @@ pub(super) struct Evidence {
     pub(super) runs: BTreeMap<String, usize>,
 }
 
+/// So many files are read before it is asked whether it was enough.
+const BATCH: usize = 64;
+/// What was read is kept, several times its own size: whatever lies in a folder, there is an end to it.
+const MAX_BYTES: u64 = 1 << 30;
+/// So many lines of a file are each said to be wrong; of the others, only how many they are.
+const MAX_FAULTS: usize = 100;
+
 /// What one file gave.
 #[derive(Default)]
 struct FileEvidence {
+    length: u64,
     receipts: Vec<Known>,
     findings: Vec<Finding>,
 }
@@ -63,15 +71,25 @@ struct FileEvidence {
 /// Reads everything under `runs/`.
 pub(super) fn gather(site: &dyn Site, trusted: &[TrustedKey]) -> Result<(Evidence, Vec<Finding>), VerifyError> {
     let (files, mut findings) = list(site)?;
-    // `collect` keeps the order of the names: nothing depends on which thread was first.
-    let read: Vec<FileEvidence> = files
-        .into_par_iter()
-        .map(|file| read_file(site, file, trusted))
-        .collect();
     let mut evidence = Evidence::default();
-    for file in read {
-        findings.extend(file.findings);
-        evidence.receipts.extend(file.receipts);
+    let mut bytes = 0;
+    for (number, batch) in files.chunks(BATCH).enumerate() {
+        if bytes > MAX_BYTES {
+            let unread = files.len() - number * BATCH;
+            let message = format!("has more receipts than are read at once; {unread} files were not looked at");
+            findings.push(Finding::new(Code::Read, message).file(RUNS));
+            break;
+        }
+        // `collect` keeps the order of the names: nothing depends on which thread was first.
+        let read: Vec<FileEvidence> = batch
+            .par_iter()
+            .map(|file| read_file(site, file.clone(), trusted))
+            .collect();
+        for file in read {
+            bytes += file.length;
+            findings.extend(file.findings);
+            evidence.receipts.extend(file.receipts);
+        }
     }
     Ok((evidence, findings))
 }
@@ -127,11 +145,16 @@ fn read_file(site: &dyn Site, path: Utf8PathBuf, trusted: &[TrustedKey]) -> File
 }
 
 fn read_lines(path: &Utf8Path, bytes: &[u8], trusted: &[TrustedKey]) -> FileEvidence {
-    let mut found = FileEvidence::default();
+    let mut found = FileEvidence {
+        length: bytes.len() as u64,
+        ..FileEvidence::default()
+    };
     if let Err(error) = run_file::split_lines(bytes) {
-        found
-            .findings
-            .push(Finding::new(Code::Json, error.to_string()).file(path).help(RESTORE));
+        let finding = Finding::new(Code::Json, error.to_string()).file(path);
+        found.findings.push(finding.help(RESTORE));
+        if error == LinesError::TooMany {
+            return found;
+        }
     }
     // Of a file that was cut, whole lines still count as evidence.
     let lines: Vec<(usize, &[u8])> = bytes
@@ -144,11 +167,17 @@ fn read_lines(path: &Utf8Path, bytes: &[u8], trusted: &[TrustedKey]) -> FileEvid
         .par_iter()
         .map(|(number, line)| read_line(path, *number, line, trusted))
         .collect();
+    let mut unlisted = 0;
     for line in read {
         match line {
             Ok(receipt) => found.receipts.push(receipt),
-            Err(finding) => found.findings.push(*finding),
+            Err(finding) if found.findings.len() < MAX_FAULTS => found.findings.push(*finding),
+            Err(_) => unlisted += 1,
         }
+    }
+    if unlisted > 0 {
+        let message = format!("has {unlisted} more lines that are wrong");
+        found.findings.push(Finding::new(Code::Json, message).file(path));
     }
     if found.findings.is_empty() {
         found.findings.extend(check_structure(path, &found.receipts));

@@ -385,6 +385,23 @@ fn control_characters_in_names_never_reach_the_terminal() {
 }
 
 #[test]
+fn a_hostile_folder_of_receipts_costs_bounded_work_and_is_said_to_be_one() {
+    let world = World::after_a_run();
+    world.write("runs/a.intoto.jsonl", "x\n".repeat(1000));
+    world.write("runs/b.intoto.jsonl", "\n".repeat(300_000));
+    let report = world.verify(What::Everything);
+    assert_eq!(codes(&report).1, 4);
+    let messages = |file: &'static str| -> Vec<&str> {
+        let findings = report.findings.iter().filter(|f| f.file.as_deref() == Some(file));
+        findings.map(|finding| finding.message.as_str()).collect()
+    };
+    let many = messages("runs/a.intoto.jsonl");
+    assert_eq!(many.len(), 101);
+    assert!(many.contains(&"has 900 more lines that are wrong"));
+    assert!(messages("runs/b.intoto.jsonl")[0].contains("more than 262144 lines"));
+}
+
+#[test]
 fn every_code_has_a_section_in_the_page_of_errors() {
     let page = include_str!("../../docs/errors.md");
     for code in Code::ALL {
