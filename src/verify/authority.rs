@@ -38,10 +38,7 @@ fn seen_before(end: &KeyEnd, logs: &Logs) -> HashSet<ReceiptId> {
 fn beyond_end(key: &TrustedKey, end: &KeyEnd, logs: &Logs, receipt: &Known) -> String {
     let name = &key.name;
     let lost = end.logs.iter().find(|head| logs.compare(head) != Extends::Yes);
-    let is_logged = logs
-        .iter()
-        .any(|(_, reading)| reading.entries.iter().any(|(_, id)| *id == receipt.id));
-    match (lost, is_logged) {
+    match (lost, logs.has(&receipt.id)) {
         // It cannot be told then: perhaps it was in that log.
         (Some(head), false) => format!(
             "the key of `{name}` has ended, and the log {} is not here as it was then",

@@ -1,7 +1,7 @@
 //! What receipts can show of consent: nobody but `ingest` has read raw or rejected events, and what was let in for one purpose
 //! is not used for another. That `ingest` itself did what it should is its receipt's word.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::evidence::{Evidence, Known};
 use super::report::{Code, Finding};
@@ -14,11 +14,16 @@ const EVENTS: &str = "events";
 /// Its output of what was rejected.
 const REJECTS: &str = "rejects";
 
+/// A pipeline that states no purpose.
+const NONE: &str = "none";
+
 /// Checks the receipts that the answer rests on.
 pub(super) fn check(evidence: &Evidence, basis: &[usize]) -> Vec<Finding> {
     let closed = closed_sources(evidence);
+    let purposes = purposes(evidence, basis);
     let mut findings = Vec::new();
-    for receipt in basis.iter().map(|index| &evidence.receipts[*index]) {
+    for index in basis {
+        let receipt = &evidence.receipts[*index];
         if receipt.statement.stage().is_none() || is_ingest(receipt) {
             continue;
         }
@@ -32,7 +37,11 @@ pub(super) fn check(evidence: &Evidence, basis: &[usize]) -> Vec<Finding> {
                 );
             }
         }
-        findings.extend(other_purpose(evidence, receipt));
+        findings.extend(
+            purposes
+                .get(index)
+                .and_then(|purposes| other_purpose(receipt, purposes)),
+        );
     }
     findings
 }
@@ -73,31 +82,51 @@ fn sources(receipt: &Known) -> impl Iterator<Item = &Resource> {
     receipt.statement.dependencies().iter().filter(is_source)
 }
 
-/// Each purpose of an ingest before `receipt` that is not its own.
-fn other_purpose(evidence: &Evidence, receipt: &Known) -> Option<Finding> {
-    let before = receipt
-        .statement
-        .dependencies()
-        .iter()
-        .filter_map(|dependency| match dependency.role() {
-            Role::Input { receipt: Some(id), .. } => evidence.named(id),
-            _ => None,
-        });
-    let own = receipt.statement.external().purpose.as_deref();
-    let others: BTreeSet<&str> = evidence
-        .with_ancestors(before)
-        .into_iter()
-        .map(|index| &evidence.receipts[index])
-        .filter(|known| is_ingest(known))
-        .map(|known| known.statement.external().purpose.as_deref().unwrap_or("none"))
-        .filter(|purpose| Some(*purpose) != own)
-        .collect();
-    let other = others.first()?;
+/// The purposes of the ingests that each receipt of `basis` rests on; `basis` holds all that its receipts rest on.
+fn purposes<'a>(evidence: &'a Evidence, basis: &[usize]) -> HashMap<usize, BTreeSet<&'a str>> {
+    let mut known: HashMap<usize, BTreeSet<&str>> = HashMap::new();
+    let mut waiting: Vec<usize> = basis.to_vec();
+    let mut entered = HashSet::new();
+    while let Some(index) = waiting.last().copied() {
+        // A receipt is left when all before it are known; entered twice, it would be part of a cycle, and SHA-256 has none.
+        let unknown: Vec<usize> = makers(evidence, index)
+            .filter(|maker| !known.contains_key(maker))
+            .collect();
+        if !known.contains_key(&index) && !unknown.is_empty() && entered.insert(index) {
+            waiting.extend(unknown);
+            continue;
+        }
+        waiting.pop();
+        let mut all: BTreeSet<&str> = BTreeSet::new();
+        for maker in makers(evidence, index) {
+            all.extend(known.get(&maker).into_iter().flatten());
+        }
+        let receipt = &evidence.receipts[index];
+        if is_ingest(receipt) {
+            all.insert(receipt.statement.external().purpose.as_deref().unwrap_or(NONE));
+        }
+        known.insert(index, all);
+    }
+    known
+}
+
+/// The receipts of the stages that made the inputs of a receipt.
+fn makers(evidence: &Evidence, index: usize) -> impl Iterator<Item = usize> {
+    let dependencies = evidence.receipts[index].statement.dependencies().iter();
+    dependencies.filter_map(|dependency| match dependency.role() {
+        Role::Input { receipt: Some(id), .. } => evidence.named(id),
+        _ => None,
+    })
+}
+
+fn other_purpose(receipt: &Known, purposes: &BTreeSet<&str>) -> Option<Finding> {
+    let own = receipt.statement.external().purpose.as_deref().unwrap_or(NONE);
+    let other = purposes.iter().find(|purpose| **purpose != own)?;
     let message = "rests on events that were let in for another purpose than the one that it states";
     let finding = Finding::new(Code::Consent, message)
         .file(&receipt.file)
         .line(receipt.line);
-    Some(finding.receipt(&receipt.id).differs(*other, own.unwrap_or("none")))
+    Some(finding.receipt(&receipt.id).differs(*other, own))
 }
 
 fn is_ingest(receipt: &Known) -> bool {

@@ -1,7 +1,5 @@
 //! The logs under `runs/log`: whether each is one history, and has the receipts that the answer rests on.
 
-use std::collections::HashSet;
-
 use camino::Utf8Path;
 
 use super::evidence::Evidence;
@@ -24,7 +22,6 @@ const RESTORE: &str = "put the file back as it was committed (`git checkout -- r
 /// Checks every log.
 pub(super) fn check(logs: &Logs, evidence: &Evidence, basis: &[usize]) -> History {
     let mut findings = Vec::new();
-    let mut logged: HashSet<ReceiptId> = HashSet::new();
     let mut has_log = false;
     for (log, reading) in logs.iter() {
         let place = place(log);
@@ -43,7 +40,6 @@ pub(super) fn check(logs: &Logs, evidence: &Evidence, basis: &[usize]) -> Histor
         let file = place.join(name.path());
         let mut elsewhere = 0;
         for (index, id) in &reading.entries {
-            logged.insert(*id);
             if evidence.by_id.contains_key(id) {
                 continue;
             }
@@ -61,9 +57,7 @@ pub(super) fn check(logs: &Logs, evidence: &Evidence, basis: &[usize]) -> Histor
             findings.push(Finding::new(Code::WarnElsewhere, message).file(&file));
         }
     }
-    let unlogged = basis
-        .iter()
-        .filter(|index| !logged.contains(&evidence.receipts[**index].id));
+    let unlogged = basis.iter().filter(|index| !logs.has(&evidence.receipts[**index].id));
     let unlogged: Vec<usize> = unlogged.copied().collect();
     let has_failed = findings.iter().any(|finding| finding.code == Code::Log);
     let mut not_checked = Vec::new();

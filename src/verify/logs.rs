@@ -1,6 +1,6 @@
 //! Every log under `runs/log`, read from its files alone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -22,6 +22,7 @@ const MAX_LOGS: usize = 10_000;
 /// What lies under `runs/log`.
 pub(super) struct Logs {
     readings: BTreeMap<LogId, Reading>,
+    logged: HashSet<ReceiptId>,
 }
 
 impl Logs {
@@ -35,12 +36,19 @@ impl Logs {
             let reading = read(site, &place, &log, &keys).map_err(|source| failed(&place, source))?;
             readings.insert(log, reading);
         }
-        Ok((Self { readings }, findings))
+        let entries = readings.values().flat_map(|reading: &Reading| &reading.entries);
+        let logged = entries.map(|(_, id)| *id).collect();
+        Ok((Self { readings, logged }, findings))
     }
 
     /// The receipts in a log, each with its index.
     pub(super) fn entries(&self, log: &LogId) -> &[(u64, ReceiptId)] {
         self.readings.get(log).map_or(&[], |reading| &reading.entries)
+    }
+
+    /// Whether a log with a checkpoint by a trusted key has the receipt.
+    pub(super) fn has(&self, id: &ReceiptId) -> bool {
+        self.logged.contains(id)
     }
 
     /// Each log with what its files say.

@@ -9,6 +9,7 @@ mod authority;
 mod baseline;
 mod by_hand;
 mod compat;
+mod consent;
 mod folders;
 mod hostile;
 mod log;
