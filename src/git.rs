@@ -155,6 +155,24 @@ impl Repository {
         self.inner.find_commit(oid).ok().map(|commit| CommitId(commit.id()))
     }
 
+    /// The commits that HEAD and all branches lead to, newest first, at most `most` of them.
+    ///
+    /// # Errors
+    ///
+    /// [`GitError::Object`] if the history cannot be read.
+    pub fn history(&self, most: usize) -> Result<Vec<CommitId>, GitError> {
+        let failed = |source| object("the history", source);
+        let mut walk = self.inner.revwalk().map_err(failed)?;
+        walk.set_sorting(git2::Sort::TIME).map_err(failed)?;
+        // A repository may have no commit, or no branch: then there is only less to walk.
+        let _ = walk.push_head();
+        for branch in ["refs/heads/*", "refs/remotes/*", "refs/tags/*"] {
+            let _ = walk.push_glob(branch);
+        }
+        // In a shallow clone the walk ends where the history does.
+        Ok(walk.map_while(Result::ok).take(most).map(CommitId).collect())
+    }
+
     /// The files of the workspace as `commit` has them.
     ///
     /// # Errors

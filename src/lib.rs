@@ -19,6 +19,7 @@
 //! | [`log`] | the append-only history of receipts: tiles, checkpoints, the copy that is appended to |
 //! | [`verify`] | receipts and files checked again from nothing; knows nothing of `exec` and trusts no cache |
 //! | [`fsck`] | the store, every object hashed again |
+//! | [`rerun`] | stages remade from their receipts in a clean checkout, and compared bit for bit |
 //! | [`stages`], [`model`], [`consent`] | the built-in stages and what they speak of |
 //! | [`compat`] | the replaced package's commands |
 //! | [`workspace`], [`git`], [`tree`] | files, as they are on disk or as a commit has them |
@@ -56,6 +57,7 @@ pub mod log;
 pub mod model;
 pub mod plan;
 pub mod receipt;
+pub mod rerun;
 pub mod spec;
 pub mod stages;
 pub mod store;

@@ -16,6 +16,7 @@ mod log;
 mod opened;
 mod plan;
 mod progress;
+mod rerun;
 mod run;
 mod runs;
 mod show;
@@ -58,6 +59,11 @@ enum Command {
     Fsck(fsck::FsckArguments),
     /// Say what a code means and what to do
     Explain(explain::ExplainArguments),
+    /// Make an old result again from its receipt, and compare it bit for bit
+    Rerun(rerun::RerunArguments),
+    /// What `rerun` and `verify --rerun` start for each stage
+    #[command(hide = true)]
+    RerunStage(rerun::StageArguments),
     /// List the runs whose receipts are here, newest first
     Log(log::LogArguments),
     /// Show what a receipt says
@@ -112,6 +118,8 @@ fn dispatch(command: Command, surroundings: &Surroundings, terminal: &mut Termin
         Command::Verify(arguments) => verify::verify(&arguments, surroundings, terminal),
         Command::Fsck(arguments) => fsck::fsck(&arguments, surroundings, terminal),
         Command::Explain(arguments) => explain::explain(&arguments, terminal),
+        Command::Rerun(arguments) => rerun::rerun(&arguments, surroundings, terminal),
+        Command::RerunStage(arguments) => rerun::stage(&arguments, surroundings, terminal),
         Command::Log(arguments) => log::log(&arguments, surroundings, terminal),
         Command::Show(arguments) => show::show(&arguments, surroundings, terminal),
         Command::Key(arguments) => key::key(&arguments, surroundings, terminal),

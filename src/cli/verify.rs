@@ -5,6 +5,7 @@ use std::io::Read as _;
 use camino::Utf8Path;
 
 use super::opened::{Surroundings, find_workspace};
+use super::rerun::Wanted;
 use super::terminal::{BOLD, ERROR, Failure, GOOD, Terminal, WARNING, shown, with_causes};
 use crate::diagnostic;
 use crate::exit_code::ExitCode;
@@ -33,6 +34,12 @@ pub(super) struct VerifyArguments {
     /// Fail if a result was made from uncommitted files
     #[arg(long)]
     require_clean: bool,
+    /// Then make what was asked about again, in a clean checkout, and compare bit for bit
+    #[arg(long)]
+    rerun: bool,
+    /// With `--rerun`: how many threads a built-in stage may use (default: another number than a run takes)
+    #[arg(short, long, value_name = "N", requires = "rerun", value_parser = clap::value_parser!(u16).range(1..))]
+    jobs: Option<u16>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -82,7 +89,16 @@ pub(super) fn verify(
         require_clean: arguments.require_clean,
         resolve: &resolve_in_words,
     };
-    let report = crate::verify::verify(&request).map_err(failed)?;
+    let (mut report, receipts) = crate::verify::examine(&request).map_err(failed)?;
+    if arguments.rerun {
+        let wanted = Wanted {
+            workspace: &workspace,
+            receipts: &receipts,
+            at: arguments.at.as_deref(),
+            jobs: arguments.jobs,
+        };
+        super::rerun::join(&mut report, &wanted, surroundings, terminal)?;
+    }
     match (arguments.json, arguments.format) {
         (true, _) => terminal.result(report.to_json()),
         (false, Some(FormatArgument::Github)) => terminal.result(report.render_as(Format::Github)),
@@ -171,7 +187,7 @@ pub(super) fn trusted(named: Option<&str>, surroundings: &Surroundings) -> Resul
     }
 }
 
-fn resolve_in_words(tree: &dyn Tree, file: &Utf8Path) -> Result<Plan, String> {
+pub(super) fn resolve_in_words(tree: &dyn Tree, file: &Utf8Path) -> Result<Plan, String> {
     match resolve(tree, file) {
         Ok(resolution) => Ok(resolution.plan),
         Err(faults) => Err(diagnostic::render(&faults.0, false).trim_end().to_owned()),

@@ -8,4 +8,4 @@ pub mod stale;
 pub use model::{
     Command, DefinitionFile, Input, InputSource, Number, Output, ParamValue, Plan, SandboxMode, Stage, StageId,
 };
-pub use resolve::{Resolution, is_pattern, resolve, resolve_with};
+pub use resolve::{Resolution, find_files, is_pattern, resolve, resolve_with};

@@ -36,6 +36,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use crate::exit_code::ExitCode;
 use crate::git;
 use crate::plan::Plan;
+use crate::receipt::statement::{ReceiptId, Statement};
 use crate::receipt::trust::{Trust, TrustRoot, TrustedKey};
 use crate::tree::{Site, Tree, TreeError};
 use commits::Commits;
@@ -104,6 +105,30 @@ impl VerifyError {
 /// [`VerifyError`] if the folder of receipts cannot be read, or what is asked for names several things. Everything else
 /// is a finding of the report.
 pub fn verify(request: &Request<'_>) -> Result<Report, VerifyError> {
+    examine(request).map(|(report, _)| report)
+}
+
+/// A receipt that an answer rests on.
+#[derive(Clone, Debug)]
+pub struct Rested {
+    /// Its id.
+    pub id: ReceiptId,
+    /// The file it stands in, relative to the site.
+    pub file: Utf8PathBuf,
+    /// Whether a trusted key signed it.
+    pub is_trusted: bool,
+    /// Whether it is what was asked about, or made what was; the others made the inputs of these.
+    pub is_asked: bool,
+    /// What it says.
+    pub statement: Statement,
+}
+
+/// Verifies what is asked, and gives the receipts that the answer rests on as well.
+///
+/// # Errors
+///
+/// As [`verify`].
+pub fn examine(request: &Request<'_>) -> Result<(Report, Vec<Rested>), VerifyError> {
     let trusted = request.trust.map_or(&[][..], |trust| &trust.keys);
     let key_severity = match request.trust.map(|trust| &trust.root) {
         Some(TrustRoot::Given { .. }) => Severity::Failure,
@@ -151,7 +176,7 @@ pub fn verify(request: &Request<'_>) -> Result<Report, VerifyError> {
     not_checked.extend(history.not_checked);
     not_checked.extend(pinned.not_checked);
     not_checked.extend(NOT_YET.iter().map(|&text| text.to_owned()));
-    Ok(Report {
+    let report = Report {
         version: 1,
         trust: request.trust.map(Trust::describe),
         receipts: evidence.receipts.len(),
@@ -159,7 +184,22 @@ pub fn verify(request: &Request<'_>) -> Result<Report, VerifyError> {
         findings,
         assurance,
         not_checked,
-    })
+        rerun: None,
+    };
+    Ok((report, rested(evidence, &basis, posed.question.chosen.as_ref())))
+}
+
+fn rested(evidence: Evidence, basis: &[usize], chosen: Option<&BTreeSet<usize>>) -> Vec<Rested> {
+    let in_basis = |(index, _): &(usize, _)| basis.binary_search(index).is_ok();
+    let receipts = evidence.receipts.into_iter().enumerate().filter(in_basis);
+    let rested = receipts.map(|(index, receipt)| Rested {
+        id: receipt.id,
+        file: receipt.file,
+        is_trusted: receipt.signer.is_some(),
+        is_asked: chosen.is_none_or(|chosen| chosen.contains(&index)),
+        statement: receipt.statement,
+    });
+    rested.collect()
 }
 
 /// The trusted receipts that the answer rests on: those that made what is here or were asked for, and all before them.

@@ -380,6 +380,61 @@ pub struct Report {
     pub assurance: Assurance,
     /// What was not checked, in words.
     pub not_checked: Vec<String>,
+    /// What running it again gave, a stage each in the order of the plan; none if that was not asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rerun: Option<Vec<RerunStage>>,
+}
+
+/// A stage that was to be run again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RerunStage {
+    /// Its name.
+    pub stage: String,
+    /// The receipt whose claim was to be tried.
+    pub receipt: String,
+    /// The commit whose files were used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub commit: Option<String>,
+    /// What came of it.
+    pub verdict: RerunVerdict,
+    /// Why it was not compared, or how it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The outputs that are not bit for bit as the receipt says.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub outputs: Vec<RerunOutput>,
+    /// What else was not as it was: tools, variables, versions.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub otherwise: Vec<String>,
+}
+
+/// What running a stage again gave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RerunVerdict {
+    /// The same bits.
+    Identical,
+    /// Other bits, but no number is further off than the pipeline allows.
+    WithinTolerance,
+    /// Something else.
+    Differs,
+    /// It could not be run, or what it gave could not be compared.
+    NotCompared,
+}
+
+/// An output that came out otherwise.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RerunOutput {
+    /// Its path.
+    pub path: String,
+    /// `sha256:…` as the receipt has it.
+    pub expected: String,
+    /// `sha256:…` of what came out now.
+    pub found: String,
+    /// The first place that differs, in words.
+    pub place: String,
 }
 
 impl Report {

@@ -16,6 +16,7 @@ mod log;
 mod pins;
 mod programs;
 mod report;
+mod rerun;
 mod space;
 mod strace;
 mod tamper;

@@ -6,6 +6,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use globset::{GlobBuilder, GlobMatcher};
 
 use super::paths;
+use crate::tree::{EntryKind, Tree};
 
 /// `{a,b}{c,d}` is four patterns; more than this are refused.
 const MOST_ALTERNATIVES: usize = 256;
@@ -64,6 +65,34 @@ impl Glob {
             .iter()
             .any(|alternative| finds(&alternative.names, &names))
     }
+}
+
+/// The files of `tree` that the folder or pattern `text` stands for, sorted, each with whether it may be executed; `None`
+/// if it is no pattern, or there is something that is no file. Whether a stage writes one of them is not asked.
+#[must_use]
+pub fn find_files(tree: &dyn Tree, text: &Utf8Path) -> Option<Vec<(Utf8PathBuf, bool)>> {
+    let glob = match is_pattern(text.as_str()) {
+        true => Some(Glob::parse(text.as_str()).ok()?),
+        false => None,
+    };
+    let mut bases: Vec<&Utf8Path> = glob.as_ref().map_or_else(|| vec![text], |glob| glob.bases().collect());
+    bases.sort_unstable();
+    bases.dedup();
+    let mut files = Vec::new();
+    for base in bases {
+        for (path, kind) in tree.files_below(base).ok()? {
+            if glob.as_ref().is_some_and(|glob| !glob.finds(&path)) {
+                continue;
+            }
+            let EntryKind::File { executable } = kind else {
+                return None;
+            };
+            files.push((path, executable));
+        }
+    }
+    files.sort_unstable_by(|(one, _), (other, _)| one.as_str().cmp(other.as_str()));
+    files.dedup();
+    Some(files)
 }
 
 impl Alternative {

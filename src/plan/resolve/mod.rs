@@ -23,7 +23,7 @@ use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-pub use self::glob::is_pattern;
+pub use self::glob::{find_files, is_pattern};
 use self::inputs::Found;
 use self::library::{Defined, DefinedCommand, Library};
 use self::outputs::Outputs;

@@ -120,6 +120,7 @@ mod tests {
                 ..Assurance::default()
             },
             not_checked: Vec::new(),
+            rerun: None,
         };
         let text = document(&report);
         assert!(

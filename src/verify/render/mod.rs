@@ -5,7 +5,7 @@ mod junit;
 
 use std::fmt::Write as _;
 
-use super::report::{Artifact, Finding, Report, Severity, State};
+use super::report::{Artifact, Finding, Report, RerunStage, RerunVerdict, Severity, State};
 use crate::exit_code::ExitCode;
 
 /// A form in which programs of others take a report.
@@ -76,6 +76,9 @@ impl Report {
         push(&mut lines, tone, verdict(self));
         for artifact in &self.artifacts {
             render_artifact(&mut lines, artifact);
+        }
+        if let Some(stages) = &self.rerun {
+            render_rerun(&mut lines, stages);
         }
         if !self.findings.is_empty() {
             push(&mut lines, Tone::Plain, String::new());
@@ -158,6 +161,22 @@ pub fn finding_lines(finding: &Finding) -> Vec<Line> {
     let mut lines = Vec::new();
     render_finding(&mut lines, finding);
     lines
+}
+
+/// One line for each verdict on stages that were run again.
+fn render_rerun(lines: &mut Vec<Line>, stages: &[RerunStage]) {
+    for (tone, title, verdict) in [
+        (Tone::Good, "identical", RerunVerdict::Identical),
+        (Tone::Caution, "within tolerance", RerunVerdict::WithinTolerance),
+        (Tone::Bad, "came out otherwise", RerunVerdict::Differs),
+        (Tone::Caution, "not compared", RerunVerdict::NotCompared),
+    ] {
+        let of_it = stages.iter().filter(|stage| stage.verdict == verdict);
+        let names: Vec<String> = of_it.map(|stage| escape(&stage.stage)).collect();
+        if !names.is_empty() {
+            push(lines, tone, format!("run again, {title}: {}", names.join(", ")));
+        }
+    }
 }
 
 fn render_finding(lines: &mut Vec<Line>, finding: &Finding) {

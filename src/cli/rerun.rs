@@ -1,0 +1,377 @@
+//! `verify --rerun` and `madmall rerun`: what receipts tell of is made again, and compared bit for bit.
+
+use camino::{Utf8Path, Utf8PathBuf};
+use serde_json::json;
+
+use super::opened::{Surroundings, find_workspace};
+use super::terminal::{ERROR, Failure, GOOD, Terminal, WARNING, shown, with_causes};
+use super::verify::{resolve_in_words, trusted};
+use crate::exec::interrupt::Interrupts;
+use crate::exit_code::ExitCode;
+use crate::rerun::{Origin, Request, RerunError, run_stage, temporary_folder};
+use crate::verify::report::{Code, Finding, Report, RerunStage, RerunVerdict, Severity, State};
+use crate::verify::{self, Rested, VerifyError, What};
+use crate::workspace::Workspace;
+
+/// Arguments of `rerun`.
+#[derive(clap::Args)]
+pub(super) struct RerunArguments {
+    /// A receipt (sha256:… or at least eight digits), a run's id, or a run's file
+    #[arg(value_name = "RECEIPT|RUN")]
+    what: String,
+    /// Where to put what comes out: a folder that is not there yet (default: one named after the receipt)
+    #[arg(short, long, value_name = "FOLDER")]
+    output: Option<Utf8PathBuf>,
+    /// Believe this key, instead of your own policy
+    #[arg(long, value_name = "KEY")]
+    trust: Option<String>,
+    /// How many threads a built-in stage may use (default: another number than a run takes)
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    jobs: Option<u16>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// Arguments of the hidden command that runs one stage.
+#[derive(clap::Args)]
+pub(super) struct StageArguments {
+    #[arg(long)]
+    root: Utf8PathBuf,
+    #[arg(long)]
+    payload: Utf8PathBuf,
+    #[arg(long)]
+    jobs: u16,
+}
+
+/// What `verify --rerun` is to make again.
+pub(super) struct Wanted<'a> {
+    /// Where.
+    pub(super) workspace: &'a Workspace,
+    /// What the answer rests on.
+    pub(super) receipts: &'a [Rested],
+    /// The commit that was asked for.
+    pub(super) at: Option<&'a str>,
+    /// How many threads.
+    pub(super) jobs: Option<u16>,
+}
+
+/// Runs one stage in this process, for the process that asked for it.
+pub(super) fn stage(
+    arguments: &StageArguments,
+    surroundings: &Surroundings,
+    terminal: &mut Terminal,
+) -> Result<ExitCode, Failure> {
+    let jobs = usize::from(arguments.jobs);
+    let ended = run_stage(&arguments.root, &arguments.payload, jobs, &surroundings.environment)
+        .map_err(|why| Failure::new(ExitCode::Environment, why, None))?;
+    terminal.result(serde_json::to_string(&ended).expect("texts have a spelling"));
+    Ok(ExitCode::Success)
+}
+
+/// Makes what the report rests on again, and adds what was found to it.
+pub(super) fn join(
+    report: &mut Report,
+    wanted: &Wanted<'_>,
+    surroundings: &Surroundings,
+    terminal: &mut Terminal,
+) -> Result<(), Failure> {
+    let again = Again {
+        workspace: wanted.workspace,
+        receipts: wanted.receipts,
+        origin: Origin::Commit,
+        at: wanted.at,
+        jobs: wanted.jobs,
+        outputs: None,
+    };
+    let stages = again.run(surroundings, terminal)?;
+    report.findings.extend(findings(&stages));
+    // Stages stay in the order of the plan: the first is the one to look at.
+    report.findings.sort_by_key(|finding| finding.severity);
+    report.assurance.rerun = state(&stages);
+    report.not_checked.retain(|note| !note.starts_with("rerun:"));
+    report.not_checked.push(NOT_VARIED.to_owned());
+    report.not_checked.extend(failed_before(wanted.receipts));
+    report.rerun = Some(stages);
+    Ok(())
+}
+
+const NOT_VARIED: &str = "rerun: the clock and the processor were not varied; path, umask, threads, locale, time zone and \
+                          the order of files were";
+
+/// Stages that failed the first time are not run again.
+fn failed_before(receipts: &[Rested]) -> Vec<String> {
+    let failed = receipts
+        .iter()
+        .filter(|rested| rested.is_asked && !rested.statement.is_stage_success());
+    let told = failed.filter_map(|rested| {
+        let (stage, _) = rested.statement.stage()?;
+        Some(format!(
+            "rerun: `{}` failed the first time, and was not run again",
+            stage.name
+        ))
+    });
+    told.collect()
+}
+
+fn state(stages: &[RerunStage]) -> State {
+    let any = |verdict| stages.iter().any(|stage| stage.verdict == verdict);
+    if any(RerunVerdict::Differs) {
+        State::Failed
+    } else if stages.is_empty() || any(RerunVerdict::NotCompared) || any(RerunVerdict::WithinTolerance) {
+        State::NotChecked
+    } else {
+        State::Held
+    }
+}
+
+/// What running the stages again gave, as findings, in their order.
+fn findings(stages: &[RerunStage]) -> Vec<Finding> {
+    if stages.is_empty() {
+        let message =
+            "nothing could be run again: no trusted receipt of a stage that succeeded is about what was asked";
+        return vec![Finding::new(Code::NoRerun, message)];
+    }
+    let mut findings = Vec::new();
+    let mut is_first = true;
+    for stage in stages {
+        let name = &stage.stage;
+        let finding = match stage.verdict {
+            RerunVerdict::Identical => continue,
+            RerunVerdict::NotCompared => {
+                let reason = stage.reason.as_deref().unwrap_or("nobody knows why");
+                Finding::new(Code::NoRerun, format!("stage `{name}` was not compared: {reason}"))
+            }
+            RerunVerdict::WithinTolerance => Finding::new(
+                Code::WarnTolerance,
+                format!("stage `{name}` was reproduced within tolerance; the bits are not the same"),
+            ),
+            RerunVerdict::Differs => differs(stage, std::mem::replace(&mut is_first, false)),
+        };
+        findings.push(Finding {
+            receipt: Some(stage.receipt.clone()),
+            ..finding
+        });
+    }
+    findings
+}
+
+fn differs(stage: &RerunStage, is_first: bool) -> Finding {
+    let name = &stage.stage;
+    let which = match is_first {
+        true => format!("stage `{name}` is the first that came out otherwise"),
+        false => format!("stage `{name}` came out otherwise too"),
+    };
+    let also = match stage.outputs.len() {
+        0 | 1 => String::new(),
+        count => format!(" (and {} more of its outputs)", count - 1),
+    };
+    let mut finding = match (stage.outputs.first(), &stage.reason) {
+        (Some(output), _) => Finding::new(Code::Rerun, format!("{which}: first at {}{also}", output.place))
+            .file(&output.path)
+            .differs(&output.expected, &output.found),
+        (None, reason) => {
+            let reason = reason.as_deref().unwrap_or_default();
+            Finding::new(Code::Rerun, format!("{which}: {reason}"))
+        }
+    };
+    if !stage.otherwise.is_empty() {
+        finding = finding.help(format!("what else is not as it was: {}", stage.otherwise.join("; ")));
+    }
+    finding
+}
+
+/// What is to be made again, with what.
+struct Again<'a> {
+    workspace: &'a Workspace,
+    receipts: &'a [Rested],
+    origin: Origin,
+    at: Option<&'a str>,
+    jobs: Option<u16>,
+    outputs: Option<&'a Utf8Path>,
+}
+
+impl Again<'_> {
+    fn run(&self, surroundings: &Surroundings, terminal: &mut Terminal) -> Result<Vec<RerunStage>, Failure> {
+        let broken = |why: String| Failure::new(ExitCode::Environment, why, None);
+        let interrupts = Interrupts::listen().map_err(|error| broken(with_causes(&error)))?;
+        let madmall = std::env::current_exe().map_err(|error| broken(format!("cannot find this program: {error}")))?;
+        let madmall = Utf8PathBuf::from_path_buf(madmall)
+            .map_err(|path| broken(format!("the path of this program is not UTF-8: {}", path.display())))?;
+        let request = Request {
+            workspace: self.workspace,
+            receipts: self.receipts,
+            origin: self.origin,
+            at: self.at,
+            temporary: &temporary_folder(surroundings.variable("TMPDIR")),
+            madmall: &madmall,
+            environment: &surroundings.environment,
+            jobs: self.jobs.map_or_else(other_jobs, usize::from),
+            interrupts: &interrupts,
+            outputs: self.outputs,
+        };
+        let mut tell = |stage: &str| terminal.say(format_args!("running `{}` again", shown(stage)));
+        crate::rerun::rerun(&request, &mut tell).map_err(|error| match error {
+            RerunError::Interrupted => Failure {
+                code: interrupts.exit_code(),
+                text: "interrupted; nothing is left of what was run again".to_owned(),
+            },
+            RerunError::Inside { .. } => {
+                let help = "set TMPDIR to a folder outside of it, for example `TMPDIR=/var/tmp`";
+                Failure::new(ExitCode::Refused, with_causes(&error), Some(help))
+            }
+            error => broken(with_causes(&error)),
+        })
+    }
+}
+
+/// Another number of threads than a run takes if it is not told: one, unless that is what a run takes.
+fn other_jobs() -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    if cores > 1 { 1 } else { 2 }
+}
+
+/// Makes an old result again.
+pub(super) fn rerun(
+    arguments: &RerunArguments,
+    surroundings: &Surroundings,
+    terminal: &mut Terminal,
+) -> Result<ExitCode, Failure> {
+    let (workspace, _) = find_workspace(&surroundings.folder, Utf8Path::new("."))?;
+    let here = surroundings
+        .folder
+        .canonicalize_utf8()
+        .unwrap_or_else(|_| surroundings.folder.clone());
+    let failed = |error: VerifyError| Failure::new(error.exit_code(), with_causes(&error), None);
+    let what = What::parse(&arguments.what, &workspace, &here).map_err(failed)?;
+    if let What::File(file) = &what {
+        let message = format!("`{file}` is no receipt and no run");
+        let help = "`madmall verify FILE` says what made a file; `madmall log` lists runs";
+        return Err(Failure::new(ExitCode::Refused, message, Some(help)));
+    }
+    let trust = trusted(arguments.trust.as_deref(), surroundings)?;
+    let request = verify::Request {
+        site: &workspace,
+        what,
+        trust: trust.as_ref(),
+        pins: &[],
+        at: None,
+        require_clean: false,
+        resolve: &resolve_in_words,
+    };
+    let (report, receipts) = verify::examine(&request).map_err(failed)?;
+    if !receipts.iter().any(|rested| rested.is_asked && rested.is_trusted) {
+        return Ok(not_to_be_had(&report, terminal));
+    }
+    let name = arguments.what.trim_start_matches("sha256:");
+    let name = Utf8Path::new(name).file_name().unwrap_or(name);
+    let name = name.split('.').next().unwrap_or(name);
+    let folder = here.join(
+        arguments
+            .output
+            .clone()
+            .unwrap_or_else(|| format!("rerun-{name}").into()),
+    );
+    make_folder(&folder)?;
+    let again = Again {
+        workspace: &workspace,
+        receipts: &receipts,
+        origin: Origin::Anywhere,
+        at: None,
+        jobs: arguments.jobs,
+        outputs: Some(&folder),
+    };
+    let stages = again.run(surroundings, terminal);
+    if !stages.as_ref().is_ok_and(|stages| stages.iter().any(is_made)) {
+        // Nothing whole is in it.
+        let _ = std::fs::remove_dir_all(&folder);
+    }
+    let stages = stages?;
+    let code = code(&stages);
+    match arguments.json {
+        true => terminal.result(json!({
+            "version": 1, "folder": folder, "stages": stages, "exitCode": code.number(),
+        })),
+        false => print(&stages, &folder, terminal),
+    }
+    Ok(code)
+}
+
+fn is_made(stage: &RerunStage) -> bool {
+    stage.verdict == RerunVerdict::Identical || !stage.outputs.is_empty()
+}
+
+fn make_folder(folder: &Utf8Path) -> Result<(), Failure> {
+    let parent = folder.parent().unwrap_or(folder);
+    let broken = |error: std::io::Error| {
+        Failure::new(
+            ExitCode::Environment,
+            format!("cannot make the folder `{folder}`: {error}"),
+            None,
+        )
+    };
+    std::fs::create_dir_all(parent).map_err(broken)?;
+    std::fs::create_dir(folder).map_err(|error| match error.kind() {
+        std::io::ErrorKind::AlreadyExists => Failure::new(
+            ExitCode::Refused,
+            format!("`{folder}` is there already, and nothing in it is written over"),
+            Some("name another folder with `-o`"),
+        ),
+        _ => broken(error),
+    })
+}
+
+/// Why the receipt cannot be had: it is not here, or by nobody who is trusted.
+fn not_to_be_had(report: &Report, terminal: &mut Terminal) -> ExitCode {
+    let codes = [Code::Absent, Code::Key, Code::Json, Code::Signature];
+    let findings = report.findings.iter();
+    for finding in findings.filter(|finding| codes.contains(&finding.code) && finding.severity != Severity::Warning) {
+        let text = shown(&finding.message);
+        terminal.say(format_args!("{ERROR}error[{}]{ERROR:#}: {text}", finding.code.as_str()));
+    }
+    ExitCode::Inconclusive
+}
+
+fn code(stages: &[RerunStage]) -> ExitCode {
+    match state(stages) {
+        State::Held => ExitCode::Success,
+        State::Failed => ExitCode::NotReproduced,
+        State::NotChecked if stages.iter().any(|stage| stage.verdict == RerunVerdict::NotCompared) => {
+            ExitCode::Inconclusive
+        }
+        State::NotChecked if stages.is_empty() => ExitCode::Inconclusive,
+        State::NotChecked => ExitCode::Success,
+    }
+}
+
+fn print(stages: &[RerunStage], folder: &Utf8Path, terminal: &mut Terminal) {
+    for stage in stages {
+        let name = shown(&stage.stage);
+        match stage.verdict {
+            RerunVerdict::Identical => terminal.result(format_args!("{GOOD}identical{GOOD:#}     {name}")),
+            RerunVerdict::WithinTolerance => {
+                terminal.result(format_args!("{WARNING}within tolerance{WARNING:#}  {name}"));
+            }
+            RerunVerdict::Differs => terminal.result(format_args!("{ERROR}differs{ERROR:#}       {name}")),
+            RerunVerdict::NotCompared => {
+                terminal.result(format_args!("{WARNING}not compared{WARNING:#}  {name}"));
+            }
+        }
+        if let Some(reason) = &stage.reason {
+            terminal.result(format_args!("  {}", shown(reason)));
+        }
+        for output in &stage.outputs {
+            let (path, place) = (shown(&output.path), shown(&output.place));
+            terminal.result(format_args!("  `{path}`: first at {place}"));
+        }
+        for other in &stage.otherwise {
+            terminal.result(format_args!("  not as it was: {}", shown(other)));
+        }
+    }
+    if stages.iter().any(is_made) {
+        terminal.result(format_args!("what came out is in {folder}"));
+    }
+    if stages.is_empty() {
+        terminal.say("nothing could be run again: the receipt is of no stage that succeeded");
+    }
+}

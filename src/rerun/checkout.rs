@@ -1,0 +1,263 @@
+//! The temporary folder in which stages are run again, and what is brought into it.
+//!
+//! ```text
+//! madmall-rerun-XXXXXX/      outside the workspace, removed at the end whatever happens
+//!   outputs/<BLAKE3>         what came out the same, for the stages after it
+//!   stage-<n>…/              the checkout of one stage: its inputs at their paths, and nothing else
+//!   home/                    HOME and TMPDIR of the process that runs it
+//! ```
+//!
+//! Files come, in this order, from the commit, from what was just made again, from the workspace, from its store. Each is
+//! checked against both digests of the receipt while it is copied.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::RerunError;
+use super::recipe::{Needed, Recipe, Unlisted};
+use crate::digest::{Digests, copy_hashed};
+use crate::git::CommitTree;
+use crate::listing::{ListedFile, ListingDigests, listing_digests};
+use crate::plan::find_files;
+use crate::store::{Store, atomic};
+use crate::tree::{EntryKind, Tree};
+use crate::workspace::Workspace;
+
+/// The largest file that is taken out of a commit: libgit2 reads it whole.
+const LARGEST_BLOB: u64 = 4 << 30;
+
+/// The temporary folder. It is removed when this is dropped.
+pub(super) struct Bench {
+    folder: Utf8PathBuf,
+}
+
+impl Bench {
+    /// Makes one in the folder `parent`, which must lie outside of the workspace.
+    pub(super) fn make(parent: &Utf8Path, workspace: &Workspace) -> Result<Self, RerunError> {
+        let unusable = |source| RerunError::Temporary {
+            path: parent.to_owned(),
+            source,
+        };
+        let parent = parent.canonicalize_utf8().map_err(unusable)?;
+        if parent.starts_with(workspace.root()) {
+            return Err(RerunError::Inside { path: parent });
+        }
+        let made = tempfile::Builder::new()
+            .prefix("madmall-rerun-")
+            .tempdir_in(&parent)
+            .map_err(unusable)?;
+        let folder = Utf8PathBuf::from_path_buf(made.keep())
+            .map_err(|_| unusable(io::Error::new(io::ErrorKind::InvalidData, "its path is not UTF-8")))?;
+        let bench = Self { folder };
+        for folder in [bench.outputs(), bench.home()] {
+            atomic::create_folder(&folder)?;
+        }
+        Ok(bench)
+    }
+
+    /// The folder.
+    pub(super) fn folder(&self) -> &Utf8Path {
+        &self.folder
+    }
+
+    /// `HOME` and `TMPDIR` of the process that runs a stage.
+    pub(super) fn home(&self) -> Utf8PathBuf {
+        self.folder.join("home")
+    }
+
+    /// What came out the same.
+    fn outputs(&self) -> Utf8PathBuf {
+        self.folder.join("outputs")
+    }
+
+    /// Where an output that came out the same is kept.
+    pub(super) fn output(&self, digests: Digests) -> Utf8PathBuf {
+        self.outputs().join(digests.blake3.to_hex())
+    }
+
+    /// The root for stage number `number`: its path has another length than that of `workspace`.
+    pub(super) fn root(&self, number: usize, workspace: &Workspace) -> Utf8PathBuf {
+        let root = self.folder.join(format!("stage-{number}"));
+        match root.as_str().len() == workspace.root().as_str().len() {
+            true => Utf8PathBuf::from(format!("{root}-again")),
+            false => root,
+        }
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        // Best effort: what a stage has made unremovable stays, in a folder that nobody relies on.
+        let _ = atomic::remove_folder(&self.folder);
+    }
+}
+
+/// Where bytes can come from.
+pub(super) struct Sources<'a, 'r> {
+    /// The commit; none if the workspace and the store must do.
+    pub(super) commit: Option<&'a CommitTree<'r>>,
+    /// What was just made again.
+    pub(super) bench: &'a Bench,
+    /// The workspace and its store.
+    pub(super) workspace: &'a Workspace,
+}
+
+/// Why a file could not be brought in.
+pub(super) enum BringError {
+    /// Nobody has it; the text says so.
+    Missing(String),
+    /// The checkout cannot be written.
+    Failed(RerunError),
+}
+
+impl Sources<'_, '_> {
+    /// Whether the file may be executed where the receipt does not tell: as the commit has it, else the workspace.
+    pub(super) fn is_executable(&self, path: &Utf8Path) -> bool {
+        let kind = self.commit.and_then(|commit| commit.kind(path).ok().flatten());
+        let kind = kind.or_else(|| self.workspace.kind(path).ok().flatten());
+        kind == Some(EntryKind::File { executable: true })
+    }
+
+    /// Finds the files of the inputs that the receipt of `recipe` does not list. The text says which could not be.
+    pub(super) fn list(&self, recipe: &mut Recipe) -> Result<(), String> {
+        for unlisted in recipe.unlisted.clone() {
+            let files = self.files_of(&unlisted).ok_or_else(|| {
+                format!(
+                    "its input `{}` is of so many files that its receipt does not list them, and they are not here as they were",
+                    unlisted.path
+                )
+            })?;
+            let paths: Vec<Utf8PathBuf> = files.iter().map(|file| file.path.clone()).collect();
+            recipe.list(&unlisted.input, &paths);
+            recipe.needed.extend(files.into_iter().map(|file| Needed {
+                path: file.path,
+                digests: file.digests,
+                executable: Some(file.executable),
+                made_by: None,
+            }));
+        }
+        Ok(())
+    }
+
+    fn files_of(&self, unlisted: &Unlisted) -> Option<Vec<ListedFile>> {
+        let in_commit = self.commit.and_then(|commit| {
+            let hash = |path: &Utf8Path| commit.file_digests(path).ok().flatten();
+            listed(commit, unlisted, &hash)
+        });
+        in_commit.or_else(|| {
+            let hash = |path: &Utf8Path| {
+                let hashed = crate::digest::hash_file(&self.workspace.absolute(path));
+                hashed.ok().map(|(digests, _)| digests)
+            };
+            listed(self.workspace, unlisted, &hash)
+        })
+    }
+
+    /// Writes all that `recipe` needs below `root`. Files are made in an order that is not the usual one, so that a
+    /// program that relies on the order in which a folder lists them gives itself away (where the file system keeps it).
+    pub(super) fn bring(&self, recipe: &Recipe, root: &Utf8Path) -> Result<(), BringError> {
+        let failed = |error: crate::store::StoreError| BringError::Failed(error.into());
+        atomic::create_folder(root).map_err(failed)?;
+        for file in recipe.needed.iter().rev() {
+            let to = root.join(&file.path);
+            atomic::create_folder(atomic::folder_of(&to)).map_err(failed)?;
+            self.bring_file(file, &to)?;
+        }
+        Ok(())
+    }
+
+    fn bring_file(&self, file: &Needed, to: &Utf8Path) -> Result<(), BringError> {
+        let executable = file.executable == Some(true);
+        if let Some(commit) = self.commit
+            && commit.file_digests(&file.path).ok().flatten() == Some(file.digests)
+            && let Ok(bytes) = commit.read(&file.path, LARGEST_BLOB)
+        {
+            return write(to, file.digests, executable, &mut &bytes[..])
+                .map_err(BringError::Failed)
+                .and_then(|is_it| match is_it {
+                    true => Ok(()),
+                    false => Err(BringError::Missing(missing(file))),
+                });
+        }
+        let Some(from) = self.find(&file.path, file.digests) else {
+            return Err(BringError::Missing(missing(file)));
+        };
+        let mut from = File::open(&from).map_err(|_| BringError::Missing(missing(file)))?;
+        match write(to, file.digests, executable, &mut from).map_err(BringError::Failed)? {
+            true => Ok(()),
+            // It changed since it was found.
+            false => Err(BringError::Missing(missing(file))),
+        }
+    }
+
+    /// Where on disk the bytes of `path` with these digests lie: among what was made again, in the workspace, or in its
+    /// store. Nothing there is changed.
+    pub(super) fn find(&self, path: &Utf8Path, digests: Digests) -> Option<Utf8PathBuf> {
+        let is_it = |path: &Utf8PathBuf| {
+            let is_file = path.symlink_metadata().is_ok_and(|found| found.is_file());
+            is_file && crate::digest::hash_file(path).is_ok_and(|(found, _)| found == digests)
+        };
+        let in_workspace = || {
+            let kind = self.workspace.kind(path).ok().flatten();
+            let is_file = matches!(kind, Some(EntryKind::File { .. }));
+            let real = self.workspace.absolute(path).canonicalize_utf8().ok();
+            real.filter(|real| is_file && is_it(real))
+        };
+        let stored = || Store::of(self.workspace.root()).cas().path(digests.blake3);
+        Some(self.bench.output(digests))
+            .filter(is_it)
+            .or_else(in_workspace)
+            .or_else(|| Some(stored()).filter(is_it))
+    }
+}
+
+fn missing(file: &Needed) -> String {
+    let hex = &file.digests.sha256.to_hex()[..12];
+    format!(
+        "`{}` (sha256:{hex}…) is neither in the commit nor in the workspace nor in its store",
+        file.path
+    )
+}
+
+/// The files that `tree` has for the input, if they are those of its listing.
+fn listed(
+    tree: &dyn Tree,
+    unlisted: &Unlisted,
+    hash: &dyn Fn(&Utf8Path) -> Option<Digests>,
+) -> Option<Vec<ListedFile>> {
+    let mut files = Vec::new();
+    for (path, executable) in find_files(tree, &unlisted.path)? {
+        let digests = hash(&path)?;
+        files.push(ListedFile {
+            path,
+            executable,
+            digests,
+        });
+    }
+    let found: ListingDigests = listing_digests(&files).ok()?;
+    (found == unlisted.listing).then_some(files)
+}
+
+/// Copies what `from` gives to the new file `to`; whether it has these digests.
+fn write(to: &Utf8Path, digests: Digests, executable: bool, from: &mut dyn io::Read) -> Result<bool, RerunError> {
+    let failed = |source| RerunError::Write {
+        path: to.to_owned(),
+        source,
+    };
+    let mut file = File::create_new(to).map_err(failed)?;
+    let (found, _) = copy_hashed(from, &mut file).map_err(failed)?;
+    atomic::set_published_mode(&file, executable).map_err(failed)?;
+    Ok(found == digests)
+}
+
+/// The folder for temporary files, as the environment names it.
+#[must_use]
+pub fn temporary_folder(named: Option<&str>) -> Utf8PathBuf {
+    match named {
+        Some(folder) if Path::new(folder).is_absolute() => Utf8PathBuf::from(folder),
+        _ => Utf8PathBuf::from("/tmp"),
+    }
+}

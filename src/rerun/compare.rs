@@ -1,0 +1,214 @@
+//! What a stage gave now, and what its receipt says that it gave: bit for bit.
+
+use std::fs;
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::checkout::Sources;
+use super::child::{Ended, receipts_of};
+use super::{RerunError, place};
+use crate::receipt::check::file_digests;
+use crate::receipt::run_file::RunFile;
+use crate::receipt::statement::{Resource, Role, Statement};
+use crate::store::atomic;
+use crate::verify::report::{RerunOutput, RerunVerdict};
+
+/// What comparing gave.
+pub(super) struct Compared {
+    pub(super) verdict: RerunVerdict,
+    pub(super) reason: Option<String>,
+    pub(super) outputs: Vec<RerunOutput>,
+    pub(super) otherwise: Vec<String>,
+}
+
+/// A stage that was run again.
+pub(super) struct Trial<'a, 'r> {
+    /// Where.
+    pub(super) root: &'a Utf8Path,
+    /// What its receipt says.
+    pub(super) recorded: &'a Statement,
+    /// Where the recorded bytes may be.
+    pub(super) sources: &'a Sources<'a, 'r>,
+    /// Where its outputs are wanted.
+    pub(super) outputs: Option<&'a Utf8Path>,
+}
+
+impl Trial<'_, '_> {
+    /// Compares. The inner result is a sentence that says why that is not possible.
+    pub(super) fn compare(&self, ended: Ended) -> Result<Result<Compared, String>, RerunError> {
+        let run = match ended {
+            Ended::Ran { run } => run,
+            Ended::Failed(how) => {
+                return Ok(Ok(Compared {
+                    verdict: RerunVerdict::Differs,
+                    reason: Some(format!("it failed: {how}")),
+                    outputs: Vec::new(),
+                    otherwise: self.tools_gone(),
+                }));
+            }
+            Ended::Broken(why) => return Ok(Err(why)),
+            Ended::Interrupted => return Err(RerunError::Interrupted),
+        };
+        let path = receipts_of(self.root, &run);
+        let read = fs::read(&path).map_err(|error| error.to_string());
+        let receipts = read.and_then(|bytes| RunFile::parse(&bytes).map_err(|error| error.to_string()));
+        let receipts = match receipts {
+            Ok(receipts) => receipts,
+            Err(why) => return Ok(Err(format!("its new receipt cannot be read: {why}"))),
+        };
+        let now = &receipts.receipts()[0].statement;
+        if !is_same_work(self.recorded, now) {
+            return Ok(Err(
+                "it was not run as its receipt says: what it was given is not the same".to_owned(),
+            ));
+        }
+        self.compare_outputs(now).map(Ok)
+    }
+
+    fn compare_outputs(&self, now: &Statement) -> Result<Compared, RerunError> {
+        let mut outputs = Vec::new();
+        for recorded in &self.recorded.subject {
+            let made = self.root.join(&recorded.name);
+            if let Some(folder) = self.outputs {
+                hand_over(&made, &folder.join(&recorded.name))?;
+            }
+            let found = now.subject_named(&recorded.name);
+            if found.is_some_and(|found| found == recorded) {
+                self.keep(recorded, &made)?;
+                continue;
+            }
+            outputs.push(RerunOutput {
+                path: recorded.name.clone(),
+                expected: sha256_of(recorded),
+                found: found.map_or_else(|| "nothing".to_owned(), sha256_of),
+                place: self.place(recorded, found, &made),
+            });
+        }
+        let differs = !outputs.is_empty();
+        Ok(Compared {
+            verdict: match differs {
+                true => RerunVerdict::Differs,
+                false => RerunVerdict::Identical,
+            },
+            reason: None,
+            outputs,
+            otherwise: if differs {
+                otherwise(self.recorded, now)
+            } else {
+                Vec::new()
+            },
+        })
+    }
+
+    /// Keeps an output that came out the same, for the stages after it.
+    fn keep(&self, recorded: &Resource, made: &Utf8Path) -> Result<(), RerunError> {
+        let Some(digests) = file_digests(recorded) else {
+            return Ok(());
+        };
+        let to = self.sources.bench.output(digests);
+        fs::rename(made, &to).map_err(|source| RerunError::Write { path: to, source })
+    }
+
+    /// The first place in which the output differs, in words.
+    fn place(&self, recorded: &Resource, found: Option<&Resource>, made: &Utf8Path) -> String {
+        let (Some(digests), Some(found)) = (file_digests(recorded), found) else {
+            return "its name: it is not there".to_owned();
+        };
+        if found.digest == recorded.digest {
+            return "its executable bit".to_owned();
+        }
+        match self.sources.find(Utf8Path::new(&recorded.name), digests) {
+            Some(before) => place::first_difference(&before, made, Utf8Path::new(&recorded.name)),
+            None => "a place that cannot be named: the recorded bytes are not here".to_owned(),
+        }
+    }
+
+    /// What a stage that failed may miss.
+    fn tools_gone(&self) -> Vec<String> {
+        secrets(self.recorded)
+    }
+}
+
+/// Whether two receipts are of the same work: the parts that are a function of the inputs, but for what came out.
+fn is_same_work(recorded: &Statement, now: &Statement) -> bool {
+    let artifacts = |statement: &Statement| -> Vec<Resource> {
+        let dependencies = statement.dependencies().iter();
+        let artifacts = dependencies.filter_map(|dependency| {
+            let mut dependency = dependency.clone();
+            match &mut dependency.annotations.madmall {
+                // Which receipts were used may differ.
+                Role::Input { receipt, .. } => *receipt = None,
+                Role::Member { .. } | Role::Definition {} => {}
+                _ => return None,
+            }
+            Some(dependency)
+        });
+        let mut artifacts: Vec<Resource> = artifacts.collect();
+        artifacts.sort_by(crate::receipt::statement::dependency_order);
+        artifacts
+    };
+    let identity = |statement: &Statement| {
+        let stage = statement.internal().stage.as_ref();
+        stage.map(|stage| (stage.action.clone(), stage.definition.clone(), stage.system.clone()))
+    };
+    recorded.external() == now.external()
+        && identity(recorded) == identity(now)
+        && artifacts(recorded) == artifacts(now)
+}
+
+/// What else is not as it was, that may have to do with it.
+fn otherwise(recorded: &Statement, now: &Statement) -> Vec<String> {
+    let mut all = Vec::new();
+    let tool = |statement: &Statement, name: &str| {
+        let mut tools = statement
+            .dependencies()
+            .iter()
+            .filter(|d| matches!(d.role(), Role::Tool { .. }));
+        tools.find(|tool| tool.name == name).map(sha256_of)
+    };
+    let names = [recorded, now].into_iter().flat_map(|statement| {
+        let tools = statement
+            .dependencies()
+            .iter()
+            .filter(|d| matches!(d.role(), Role::Tool { .. }));
+        tools.map(|tool| tool.name.as_str())
+    });
+    let names: std::collections::BTreeSet<&str> = names.collect();
+    for name in names {
+        let (was, is) = (tool(recorded, name), tool(now, name));
+        if was != is {
+            let text = |digest: Option<String>| digest.unwrap_or_else(|| "none".to_owned());
+            all.push(format!("tool `{name}`: {} → {}", text(was), text(is)));
+        }
+    }
+    let version = |statement: &Statement| {
+        let version = &statement.predicate.run_details.builder.version;
+        version.get("madmall").cloned().unwrap_or_default()
+    };
+    let (was, is) = (version(recorded), version(now));
+    if was != is {
+        all.push(format!("madmall: {was} → {is}"));
+    }
+    all.extend(secrets(recorded));
+    all
+}
+
+/// Secrets are recorded nowhere, so nobody knows whether they are as they were.
+fn secrets(recorded: &Statement) -> Vec<String> {
+    let secrets = recorded.stage().map_or(&[][..], |(stage, _)| &stage.secrets);
+    let told = secrets.iter().map(|name| format!("secret `{name}`: may be another"));
+    told.collect()
+}
+
+/// Puts a copy of an output where it is wanted.
+fn hand_over(made: &Utf8Path, to: &Utf8Path) -> Result<(), RerunError> {
+    atomic::create_folder(atomic::folder_of(to))?;
+    let copied = reflink_copy::reflink_or_copy(made, to);
+    let path: Utf8PathBuf = to.to_owned();
+    copied.map(drop).map_err(|source| RerunError::Write { path, source })
+}
+
+fn sha256_of(resource: &Resource) -> String {
+    let hex = resource.digest.get("sha256").map_or("none", String::as_str);
+    format!("sha256:{hex}")
+}
