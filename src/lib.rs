@@ -17,6 +17,7 @@
 //! | [`store`] | bytes by digest, what receipts say by action, what files were when last hashed |
 //! | [`receipt`] | statements, envelopes, keys, whom to trust |
 //! | [`log`] | the append-only history of receipts: tiles, checkpoints, the copy that is appended to |
+//! | [`bundle`] | receipts and what they speak of in one archive, written and read |
 //! | [`verify`] | receipts and files checked again from nothing; knows nothing of `exec` and trusts no cache |
 //! | [`fsck`] | the store, every object hashed again |
 //! | [`rerun`] | stages remade from their receipts in a clean checkout, and compared bit for bit |
@@ -41,6 +42,7 @@
 //! - What lies under `runs/` never changes.
 //! - No clock, locale, map order, thread count or path reaches an output byte of a built-in stage.
 
+pub mod bundle;
 pub mod canonical;
 pub mod cli;
 pub mod compat;

@@ -87,7 +87,7 @@ pub trait Tree {
 /// What is verified: a folder on disk, or a bundle. Everything that is read in order to verify is read through this, so that what
 /// holds for one holds for the other. Nothing is ever written.
 ///
-/// One implementation so far: [`crate::workspace::Workspace`].
+/// Two implementations: [`crate::workspace::Workspace`] and [`crate::bundle::Bundle`].
 pub trait Site: Tree + Sync {
     /// Both digests of the file at `path`, from all of its bytes; no cache is asked.
     ///
@@ -106,6 +106,12 @@ pub trait Site: Tree + Sync {
 
     /// The folder on disk, in which a git repository may be looked for; none of a bundle.
     fn folder(&self) -> Option<&Utf8Path>;
+
+    /// Whether it holds a part of a project only: a receipt that a log lists may then be elsewhere, and what is here is here
+    /// because a receipt speaks of it.
+    fn is_excerpt(&self) -> bool {
+        false
+    }
 
     /// The same as a tree.
     fn as_tree(&self) -> &dyn Tree;

@@ -52,6 +52,45 @@ fn put(path: &Utf8Path, bytes: &[u8], sync: impl FnOnce(&File) -> io::Result<()>
     Ok(())
 }
 
+/// Whether a file that is there already may be replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Existing {
+    /// It is, as soon as the new one is whole.
+    Replace,
+    /// It stays, and the new one is not written.
+    Keep,
+}
+
+/// Writes to `path` what `fill` writes, whole or not at all: for what is too large to be held in memory.
+///
+/// # Errors
+///
+/// What `fill` gives; [`StoreError::Write`] if any other step fails. `path` is then as it was.
+pub fn write_with<T, E: From<StoreError>>(
+    path: &Utf8Path,
+    existing: Existing,
+    fill: impl FnOnce(&mut File) -> Result<T, E>,
+) -> Result<T, E> {
+    let folder = folder_of(path);
+    create_folder(folder)?;
+    let failed = |source| StoreError::Write {
+        path: path.to_owned(),
+        source,
+    };
+    let temporary = tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(folder);
+    let mut file = temporary.map_err(failed)?;
+    let filled = fill(file.as_file_mut())?;
+    set_published_mode(file.as_file(), false).map_err(failed)?;
+    file.as_file().sync_all().map_err(failed)?;
+    match existing {
+        Existing::Replace => file.persist(path),
+        Existing::Keep => file.persist_noclobber(path),
+    }
+    .map_err(|error| failed(error.error))?;
+    sync_folder(folder)?;
+    Ok(filled)
+}
+
 /// What the names of temporary files begin with, so that a crash's leavings can be told from anything else.
 pub const TEMPORARY: &str = ".madmall-tmp-";
 

@@ -73,7 +73,7 @@ pub(super) fn normalise(text: &str) -> Result<Utf8PathBuf, PathFault> {
 }
 
 /// The same text for two paths that some file system takes for one: case folded, in Unicode's composed form.
-pub(super) fn folded(path: &str) -> String {
+pub(crate) fn folded(path: &str) -> String {
     if path.is_ascii() {
         return path.to_ascii_lowercase();
     }

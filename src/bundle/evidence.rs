@@ -1,0 +1,202 @@
+//! Which receipts and which files of logs belong to a run.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::gather::GatherError;
+use super::manifest::LeftOut;
+use crate::log::name::{FileName, parse_bundle};
+use crate::log::{LOGS, LogId};
+use crate::receipt::run_file::{MAX_RUN_FILE, Receipt, RunFile};
+use crate::receipt::statement::{ReceiptId, Role, Statement};
+use crate::store::believed::run_files;
+use crate::tree::{EntryType, Site as _, Tree as _};
+use crate::workspace::Workspace;
+
+/// The folder of receipts, relative to the workspace.
+const RUNS: &str = "runs";
+/// The most files that the folder of logs may have.
+const MAX_FILES: usize = 1 << 22;
+/// No name of a log's file has more parts.
+const MAX_DEPTH: usize = 12;
+
+/// The receipts of a run, and of all runs that it rests on.
+pub(super) struct Runs {
+    /// Their files, relative to the workspace.
+    pub(super) files: Vec<Utf8PathBuf>,
+    /// Named, and not here.
+    pub(super) missing: BTreeSet<String>,
+    /// Those of the run asked for first, its own before all others; then by time, the newest first.
+    receipts: Vec<Receipt>,
+}
+
+impl Runs {
+    /// Follows the receipts of `run` back to raw inputs.
+    pub(super) fn of(run: &str, workspace: &Workspace) -> Result<Self, GatherError> {
+        let index = Index::read(workspace)?;
+        let own = index
+            .files
+            .iter()
+            .filter(|(_, file)| file.run == run)
+            .map(|(name, _)| name);
+        let mut waiting: Vec<&String> = own.collect();
+        let mut chosen: BTreeSet<&String> = waiting.iter().copied().collect();
+        let mut missing = BTreeSet::new();
+        while let Some(name) = waiting.pop() {
+            for id in &index.files[name].rests_on {
+                match index.by_id.get(id) {
+                    Some(names) => waiting.extend(names.iter().filter(|name| chosen.insert(name))),
+                    None => drop(missing.insert(id.to_string())),
+                }
+            }
+        }
+        let mut receipts = Vec::new();
+        for name in &chosen {
+            receipts.extend(read(workspace, name).unwrap_or_default());
+        }
+        receipts.sort_by_cached_key(|receipt| {
+            let metadata = receipt.statement.metadata();
+            let is_other = metadata.invocation_id != run;
+            (
+                !is_own(receipt, run),
+                is_other,
+                Reverse(metadata.finished_on.clone()),
+                receipt.id,
+            )
+        });
+        match receipts.first().is_some_and(|first| is_own(first, run)) {
+            true => Ok(Self {
+                files: chosen.into_iter().map(|name| Utf8Path::new(RUNS).join(name)).collect(),
+                missing,
+                receipts,
+            }),
+            false => Err(GatherError::NoRun(run.to_owned())),
+        }
+    }
+
+    /// All of them.
+    pub(super) fn receipts(&self) -> impl Iterator<Item = &Receipt> {
+        self.receipts.iter()
+    }
+
+    /// That of the run itself.
+    pub(super) fn own(&self) -> &Receipt {
+        &self.receipts[0]
+    }
+
+    pub(super) fn ids(&self) -> BTreeSet<ReceiptId> {
+        self.receipts.iter().map(|receipt| receipt.id).collect()
+    }
+}
+
+fn is_own(receipt: &Receipt, run: &str) -> bool {
+    receipt.statement.stage().is_none() && receipt.statement.metadata().invocation_id == run
+}
+
+/// What each run file has, without its receipts: there may be many.
+struct Index {
+    files: BTreeMap<String, Indexed>,
+    /// A receipt and its countersignatures are in several files.
+    by_id: HashMap<ReceiptId, Vec<String>>,
+}
+
+struct Indexed {
+    run: String,
+    rests_on: BTreeSet<ReceiptId>,
+}
+
+impl Index {
+    fn read(workspace: &Workspace) -> Result<Self, GatherError> {
+        let mut index = Self {
+            files: BTreeMap::new(),
+            by_id: HashMap::new(),
+        };
+        for name in run_files(&workspace.absolute(Utf8Path::new(RUNS)))? {
+            // What cannot be read is no receipt; `verify` says what is wrong with it.
+            let Some(receipts) = read(workspace, &name) else {
+                continue;
+            };
+            let Some(last) = receipts.last() else { continue };
+            for receipt in &receipts {
+                index.by_id.entry(receipt.id).or_default().push(name.clone());
+            }
+            let indexed = Indexed {
+                run: last.statement.metadata().invocation_id.clone(),
+                rests_on: receipts
+                    .iter()
+                    .flat_map(|receipt| rests_on(&receipt.statement))
+                    .collect(),
+            };
+            index.files.insert(name, indexed);
+        }
+        Ok(index)
+    }
+}
+
+fn read(workspace: &Workspace, name: &str) -> Option<Vec<Receipt>> {
+    let path = Utf8Path::new(RUNS).join(name);
+    let is_file = workspace
+        .absolute(&path)
+        .symlink_metadata()
+        .is_ok_and(|found| found.is_file());
+    let bytes = is_file.then(|| workspace.read(&path, MAX_RUN_FILE).ok())??;
+    Some(RunFile::parse(&bytes).ok()?.receipts().to_vec())
+}
+
+/// The receipts that a statement names.
+fn rests_on(statement: &Statement) -> impl Iterator<Item = ReceiptId> {
+    statement
+        .dependencies()
+        .iter()
+        .filter_map(|dependency| match dependency.role() {
+            Role::Input { receipt: Some(id), .. } => id.parse().ok(),
+            Role::Receipt { .. } => dependency.name.parse().ok(),
+            _ => None,
+        })
+}
+
+/// Every file of every log that has one of `ids`, relative to the workspace. Whether the log holds is for `verify` to say.
+pub(super) fn log_files(
+    workspace: &Workspace,
+    ids: &BTreeSet<ReceiptId>,
+    left_out: &mut BTreeSet<LeftOut>,
+) -> Result<Vec<Utf8PathBuf>, GatherError> {
+    let folder = Utf8Path::new(RUNS).join(LOGS);
+    let mut chosen = Vec::new();
+    for log in workspace.entries(&folder, 1, MAX_FILES)? {
+        let is_log = log.path.file_name().and_then(LogId::parse).is_some();
+        if !is_log || log.kind != EntryType::Folder {
+            continue;
+        }
+        let mut files = Vec::new();
+        let mut has_one = false;
+        for entry in workspace.entries(&log.path, MAX_DEPTH, MAX_FILES)? {
+            let inside = entry.path.strip_prefix(&log.path).unwrap_or(&entry.path);
+            // A name with a dot before it is what a crashed writer or a file manager left.
+            if inside.components().any(|name| name.as_str().starts_with('.')) {
+                continue;
+            }
+            match (entry.kind, FileName::parse(inside)) {
+                (EntryType::File, Some(name)) => {
+                    if let (FileName::Entries { .. }, false) = (name, has_one) {
+                        let bytes = workspace.read(&entry.path, 1 << 20)?;
+                        has_one = parse_bundle(&bytes).is_some_and(|listed| listed.iter().any(|id| ids.contains(id)));
+                    }
+                    files.push(entry.path);
+                }
+                (EntryType::Folder, _) => {}
+                _ => drop(left_out.insert(LeftOut {
+                    name: entry.path.to_string(),
+                    why: "it is no file of a log".to_owned(),
+                })),
+            }
+        }
+        if has_one {
+            chosen.append(&mut files);
+        }
+    }
+    chosen.sort();
+    Ok(chosen)
+}

@@ -1,0 +1,308 @@
+//! What goes into a bundle: the receipts of a run and of all that it rests on, their logs, and the files that they name.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::evidence::{Runs, log_files};
+use super::manifest::{Kind, LeftOut, Manifest, Member, VERSION, is_plain};
+use super::write::{Planned, Source};
+use super::{KEYS, WORKSPACE};
+use crate::digest::{Digests, hash_file};
+use crate::git::Repository;
+use crate::receipt::check::file_digests;
+use crate::receipt::key::PublicKey;
+use crate::receipt::run_file::Receipt;
+use crate::receipt::statement::{Resource, Role};
+use crate::store::StoreError;
+use crate::store::cas::Cas;
+use crate::tree::{EntryKind, Tree as _, TreeError};
+use crate::workspace::Workspace;
+
+/// A file that only git still has is taken if it has at most this many bytes: it goes through memory.
+const MAX_BLOB: u64 = 256 << 20;
+
+/// What a bundle is to hold beside receipts, logs, keys and definitions.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// All outputs of the run.
+    pub artifacts: bool,
+    /// These outputs, or logs of failed stages, by their paths.
+    pub named: Vec<Utf8PathBuf>,
+    /// The raw inputs.
+    pub inputs: bool,
+}
+
+/// Where things are looked for.
+pub struct Place<'a> {
+    /// Files as they are now.
+    pub workspace: &'a Workspace,
+    /// Bytes by digest.
+    pub cas: &'a Cas,
+    /// Files as commits have them.
+    pub repository: Option<&'a Repository>,
+    /// The public keys that are known.
+    pub keys: &'a [PublicKey],
+}
+
+/// Why there is nothing to write.
+#[derive(Debug, thiserror::Error)]
+pub enum GatherError {
+    /// The receipts could not be listed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A file of a log could not be read.
+    #[error(transparent)]
+    Tree(#[from] TreeError),
+    /// No receipts of that run are here.
+    #[error("no receipt of the run `{0}` can be read")]
+    NoRun(String),
+    /// An artifact that was asked for by name is nowhere.
+    #[error("`{path}` cannot be put in the bundle: {why}")]
+    Missing {
+        /// As it was asked for.
+        path: Utf8PathBuf,
+        /// Why.
+        why: String,
+    },
+}
+
+/// Finds everything that the bundle of `run` is to hold.
+///
+/// # Errors
+///
+/// [`GatherError`]. What cannot be had, and was not asked for by name, is left out, and the bundle says so.
+pub fn gather(run: &str, wanted: &Wanted, place: &Place<'_>) -> Result<Planned, GatherError> {
+    let runs = Runs::of(run, place.workspace)?;
+    let mut gathering = Gathering {
+        place,
+        members: BTreeMap::new(),
+        left_out: runs
+            .missing
+            .iter()
+            .map(|id| left_out(id, "this receipt is not here"))
+            .collect(),
+    };
+    for file in &runs.files {
+        gathering.file(file, Kind::Receipts)?;
+    }
+    for file in log_files(place.workspace, &runs.ids(), &mut gathering.left_out)? {
+        gathering.file(&file, Kind::Log)?;
+    }
+    gathering.keys(&runs);
+    gathering.definitions(&runs);
+    gathering.artifacts(&runs, wanted)?;
+    if wanted.inputs {
+        gathering.inputs(&runs);
+    }
+    Ok(gathering.plan(run))
+}
+
+struct Gathering<'a> {
+    place: &'a Place<'a>,
+    /// By their names in the archive.
+    members: BTreeMap<String, (Member, Source)>,
+    left_out: BTreeSet<LeftOut>,
+}
+
+fn left_out(name: impl Into<String>, why: impl Into<String>) -> LeftOut {
+    LeftOut {
+        name: name.into(),
+        why: why.into(),
+    }
+}
+
+impl Gathering<'_> {
+    fn add(&mut self, path: String, kind: Kind, executable: bool, (digests, size): (Digests, u64), source: Source) {
+        let member = Member {
+            blake3: digests.blake3,
+            executable,
+            kind,
+            path: path.clone().into(),
+            sha256: digests.sha256,
+            size,
+        };
+        self.members.insert(path, (member, source));
+    }
+
+    /// A file as it is in the workspace.
+    fn file(&mut self, path: &Utf8Path, kind: Kind) -> Result<(), GatherError> {
+        let absolute = self.place.workspace.absolute(path);
+        let hashed = hash_file(&absolute).map_err(|source| StoreError::Read {
+            path: absolute.clone(),
+            source,
+        })?;
+        self.add(
+            format!("{WORKSPACE}/{path}"),
+            kind,
+            false,
+            hashed,
+            Source::File(absolute),
+        );
+        Ok(())
+    }
+
+    /// The public keys of whoever signed, as far as they are known.
+    fn keys(&mut self, runs: &Runs) {
+        let signers: BTreeSet<_> = runs.receipts().map(|receipt| receipt.envelope.keyid()).collect();
+        for keyid in signers {
+            match self.place.keys.iter().find(|key| key.keyid() == keyid) {
+                Some(key) => {
+                    let pem = key.to_pem().into_bytes();
+                    let hashed = (Digests::of(&pem), pem.len() as u64);
+                    self.add(
+                        format!("{KEYS}/{keyid}.pem"),
+                        Kind::Key,
+                        false,
+                        hashed,
+                        Source::Bytes(pem),
+                    );
+                }
+                None => drop(self.left_out.insert(left_out(
+                    keyid.to_string(),
+                    "the public key of this signer is not known here",
+                ))),
+            }
+        }
+    }
+
+    fn definitions(&mut self, runs: &Runs) {
+        for receipt in runs.receipts() {
+            for resource in dependencies(receipt, |role| matches!(role, Role::Definition {})) {
+                self.optional(resource, Kind::Definition, receipt);
+            }
+        }
+    }
+
+    fn artifacts(&mut self, runs: &Runs, wanted: &Wanted) -> Result<(), GatherError> {
+        for path in &wanted.named {
+            let subjects = runs
+                .receipts()
+                .flat_map(|receipt| receipt.statement.subject.iter().map(move |subject| (receipt, subject)));
+            let missing = |why: String| GatherError::Missing {
+                path: path.clone(),
+                why,
+            };
+            // Of one path the run's own claim comes first.
+            let Some((receipt, subject)) = subjects.into_iter().find(|(_, subject)| subject.name == *path) else {
+                return Err(missing(
+                    "no receipt of the run, or that it rests on, names it as an output".to_owned(),
+                ));
+            };
+            self.resource(subject, Kind::Artifact, receipt).map_err(missing)?;
+        }
+        if wanted.artifacts {
+            let own = runs.own();
+            for subject in &own.statement.subject {
+                if matches!(subject.role(), Role::Output { .. }) {
+                    self.optional(subject, Kind::Artifact, own);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn inputs(&mut self, runs: &Runs) {
+        for receipt in runs.receipts() {
+            let is_raw = |role: &Role| matches!(role, Role::Input { receipt: None, .. } | Role::Member { .. });
+            let all: Vec<&Resource> = dependencies(receipt, is_raw).collect();
+            for resource in &all {
+                let is_listed = |other: &&Resource| match (resource.role(), other.role()) {
+                    (Role::Input { input, .. }, Role::Member { input: of, .. }) => input == of,
+                    _ => false,
+                };
+                if file_digests(resource).is_some() {
+                    self.optional(resource, Kind::Input, receipt);
+                } else if !all.iter().any(is_listed) {
+                    let why = "it is so many files that the receipt does not list them";
+                    self.left_out.insert(left_out(&resource.name, why));
+                }
+            }
+        }
+    }
+
+    /// What is left out if it cannot be had.
+    fn optional(&mut self, resource: &Resource, kind: Kind, receipt: &Receipt) {
+        if let Err(why) = self.resource(resource, kind, receipt) {
+            self.left_out.insert(left_out(&resource.name, why));
+        }
+    }
+
+    /// A file that a receipt names, with just the bytes that it names.
+    fn resource(&mut self, resource: &Resource, kind: Kind, receipt: &Receipt) -> Result<(), String> {
+        let Some(digests) = file_digests(resource) else {
+            return Err("it is no file".to_owned());
+        };
+        let name = format!("{WORKSPACE}/{}", resource.name);
+        if let Some((member, _)) = self.members.get(&name) {
+            return match member.digests() == digests {
+                true => Ok(()),
+                false => Err(format!(
+                    "run {} has it with other bytes ({})",
+                    receipt.statement.metadata().invocation_id,
+                    digests.sha256
+                )),
+            };
+        }
+        if !is_plain(&name) || resource.name.starts_with("runs/") {
+            return Err("a bundle can hold no file of that name".to_owned());
+        }
+        let executable = match resource.role() {
+            Role::Output { executable, .. } | Role::Member { executable, .. } => *executable,
+            _ => false,
+        };
+        let commit = receipt.statement.internal().made.commit.as_deref();
+        let (source, size) = self.find(Utf8Path::new(&resource.name), digests, commit)?;
+        self.add(name, kind, executable, (digests, size), source);
+        Ok(())
+    }
+
+    /// The bytes of these digests: from the workspace, else from the store, else from the commit.
+    fn find(&self, path: &Utf8Path, digests: Digests, commit: Option<&str>) -> Result<(Source, u64), String> {
+        let workspace = self.place.workspace;
+        let is_file = matches!(workspace.kind(path), Ok(Some(EntryKind::File { .. })));
+        let stored = self.place.cas.path(digests.blake3);
+        let places = [
+            is_file.then(|| workspace.absolute(path)),
+            stored.is_file().then_some(stored),
+        ];
+        for file in places.into_iter().flatten() {
+            if let Ok((found, size)) = hash_file(&file)
+                && found == digests
+            {
+                return Ok((Source::File(file), size));
+            }
+        }
+        let blob = commit.and_then(|commit| {
+            let repository = self.place.repository?;
+            let tree = repository.tree(repository.find_commit(commit)?).ok()?;
+            tree.read(path, MAX_BLOB).ok()
+        });
+        match blob.filter(|bytes| Digests::of(bytes) == digests) {
+            Some(bytes) => {
+                let size = bytes.len() as u64;
+                Ok((Source::Bytes(bytes), size))
+            }
+            None if is_file => {
+                Err("it was changed, and the bytes that the receipt names are not in the store".to_owned())
+            }
+            None => Err("it is not here, and not in the store".to_owned()),
+        }
+    }
+
+    fn plan(self, run: &str) -> Planned {
+        let (members, sources) = self.members.into_values().unzip();
+        let manifest = Manifest {
+            left_out: self.left_out.into_iter().collect(),
+            members,
+            run: run.to_owned(),
+            version: VERSION,
+        };
+        Planned { manifest, sources }
+    }
+}
+
+fn dependencies(receipt: &Receipt, is_meant: impl Fn(&Role) -> bool) -> impl Iterator<Item = &Resource> {
+    let dependencies = receipt.statement.dependencies().iter();
+    dependencies.filter(move |resource| is_meant(resource.role()))
+}
