@@ -7,6 +7,8 @@ use clap::{Parser, Subcommand};
 
 use crate::exit_code::ExitCode;
 
+mod bundle;
+mod bundled;
 mod check;
 mod compat;
 mod explain;
@@ -64,6 +66,8 @@ enum Command {
     /// What `rerun` and `verify --rerun` start for each stage
     #[command(hide = true)]
     RerunStage(rerun::StageArguments),
+    /// Put the receipts of a run, and what it takes to verify them, into one file for somebody else
+    Bundle(bundle::BundleArguments),
     /// List the runs whose receipts are here, newest first
     Log(log::LogArguments),
     /// Show what a receipt says
@@ -120,6 +124,7 @@ fn dispatch(command: Command, surroundings: &Surroundings, terminal: &mut Termin
         Command::Explain(arguments) => explain::explain(&arguments, terminal),
         Command::Rerun(arguments) => rerun::rerun(&arguments, surroundings, terminal),
         Command::RerunStage(arguments) => rerun::stage(&arguments, surroundings, terminal),
+        Command::Bundle(arguments) => bundle::bundle(&arguments, surroundings, terminal),
         Command::Log(arguments) => log::log(&arguments, surroundings, terminal),
         Command::Show(arguments) => show::show(&arguments, surroundings, terminal),
         Command::Key(arguments) => key::key(&arguments, surroundings, terminal),

@@ -4,6 +4,7 @@ use std::io::Read as _;
 
 use camino::Utf8Path;
 
+use super::bundled::{ByteSize, is_bundle, verify_bundle};
 use super::opened::{Surroundings, find_workspace};
 use super::rerun::Wanted;
 use super::terminal::{BOLD, ERROR, Failure, GOOD, Terminal, WARNING, shown, with_causes};
@@ -19,7 +20,7 @@ use crate::workspace::Workspace;
 /// Arguments of `verify`.
 #[derive(clap::Args)]
 pub(super) struct VerifyArguments {
-    /// An artifact, a receipt (sha256:…), a run, or the folder of another project; without it, every output in place
+    /// An artifact, a receipt (sha256:…), a run, a bundle, or the folder of another project; without it, every output in place
     #[arg(value_name = "WHAT")]
     what: Option<String>,
     /// Believe this key, instead of your own policy: a file (PEM, SSH public key, policy) or 64 hexadecimal digits
@@ -31,6 +32,9 @@ pub(super) struct VerifyArguments {
     /// Demand what the pipeline gives as this commit has it
     #[arg(long, value_name = "COMMIT")]
     at: Option<String>,
+    /// Of a bundle, unpack at most this many bytes (64GiB), however well they are compressed; nothing is written
+    #[arg(long, value_name = "SIZE")]
+    max_size: Option<ByteSize>,
     /// Fail if a result was made from uncommitted files
     #[arg(long)]
     require_clean: bool,
@@ -74,8 +78,12 @@ pub(super) fn verify(
         .canonicalize_utf8()
         .unwrap_or_else(|_| surroundings.folder.clone());
     let failed = |error: VerifyError| Failure::new(error.exit_code(), with_causes(&error), None);
+    let bundle = arguments
+        .what
+        .as_deref()
+        .filter(|what| is_bundle(&folder.join(what), &workspace));
     let what = match &arguments.what {
-        Some(text) if !is_copied => What::parse(text, &workspace, &folder).map_err(failed)?,
+        Some(text) if bundle.is_none() && !is_copied => What::parse(text, &workspace, &folder).map_err(failed)?,
         _ => What::Everything,
     };
     let trust = trusted(arguments.trust.as_deref(), surroundings)?;
@@ -89,7 +97,11 @@ pub(super) fn verify(
         require_clean: arguments.require_clean,
         resolve: &resolve_in_words,
     };
-    let (mut report, receipts) = crate::verify::examine(&request).map_err(failed)?;
+    let examined = match bundle {
+        Some(file) => verify_bundle(&folder, Utf8Path::new(file), request, arguments.max_size),
+        None => crate::verify::examine(&request),
+    };
+    let (mut report, receipts) = examined.map_err(failed)?;
     if arguments.rerun {
         let wanted = Wanted {
             workspace: &workspace,
@@ -160,15 +172,20 @@ fn copied_project(arguments: &VerifyArguments, surroundings: &Surroundings) -> O
 fn workspace_of(arguments: &VerifyArguments, surroundings: &Surroundings) -> Result<Workspace, Failure> {
     let folder = &surroundings.folder;
     let (here, _) = find_workspace(folder, Utf8Path::new("."))?;
-    let is_marked = ["madmall.yaml", ".git", "runs"]
-        .iter()
-        .any(|mark| here.root().join(mark).exists());
     match arguments.what.as_deref().map(Utf8Path::new) {
-        Some(what) if !is_marked && folder.join(what).exists() => {
+        Some(what) if !is_marked(&here) && folder.join(what).exists() => {
             Ok(find_workspace(folder, what).map_or(here, |(workspace, _)| workspace))
         }
         _ => Ok(here),
     }
+}
+
+/// Whether a folder is that of a project.
+pub(super) fn is_marked(workspace: &Workspace) -> bool {
+    let marks = ["madmall.yaml", ".git", "runs"];
+    marks
+        .iter()
+        .any(|mark| workspace.absolute(Utf8Path::new(mark)).exists())
 }
 
 /// Whom to believe: who is named, else the key that this caller signs with in its environment, else the user's policy.

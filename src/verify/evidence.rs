@@ -284,6 +284,12 @@ impl Evidence {
         claims
     }
 
+    /// All receipts by trusted keys.
+    pub(super) fn trusted(&self) -> Vec<usize> {
+        let all = 0..self.receipts.len();
+        all.filter(|index| self.receipts[*index].signer.is_some()).collect()
+    }
+
     /// Sorts receipts by when they say they were made.
     pub(super) fn age(&self, receipt: usize) -> (&str, &str, ReceiptId) {
         let receipt = &self.receipts[receipt];

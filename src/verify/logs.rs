@@ -23,6 +23,8 @@ const MAX_LOGS: usize = 10_000;
 pub(super) struct Logs {
     readings: BTreeMap<LogId, Reading>,
     logged: HashSet<ReceiptId>,
+    /// Whether they lie in a bundle, which leaves out the receipts of runs that it is not about.
+    pub(super) of_excerpt: bool,
 }
 
 impl Logs {
@@ -38,7 +40,12 @@ impl Logs {
         }
         let entries = readings.values().flat_map(|reading: &Reading| &reading.entries);
         let logged = entries.map(|(_, id)| *id).collect();
-        Ok((Self { readings, logged }, findings))
+        let logs = Self {
+            readings,
+            logged,
+            of_excerpt: site.is_excerpt(),
+        };
+        Ok((logs, findings))
     }
 
     /// The receipts in a log, each with its index.

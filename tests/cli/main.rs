@@ -7,6 +7,7 @@
 
 mod authority;
 mod baseline;
+mod bundle;
 mod by_hand;
 mod compat;
 mod consent;

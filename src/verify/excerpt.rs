@@ -1,0 +1,99 @@
+//! A bundle: what is in it is there because a receipt speaks of it, and has to be what that receipt says.
+
+use std::collections::BTreeMap;
+
+use camino::Utf8Path;
+
+use super::VerifyError;
+use super::evidence::{Evidence, failed};
+use super::report::{Assurance, Code, Finding, Report};
+use super::subjects::Question;
+use crate::bundle::BundleError;
+use crate::digest::Digests;
+use crate::receipt::check::file_digests;
+use crate::receipt::statement::ReceiptId;
+use crate::receipt::trust::Trust;
+use crate::tree::Site;
+
+/// Checks the inputs and definitions of a bundle; outputs are compared as those in a folder are. Nothing to do with a folder, where
+/// files may lie that no receipt speaks of.
+pub(super) fn check(
+    site: &dyn Site,
+    evidence: &Evidence,
+    question: &Question<'_>,
+) -> Result<Vec<Finding>, VerifyError> {
+    let mut findings = Vec::new();
+    if !site.is_excerpt() {
+        return Ok(findings);
+    }
+    let named = named(evidence);
+    for (path, _) in site.files_below("".into()).map_err(|source| failed("", source))? {
+        if question.claims.contains_key(&path) {
+            continue;
+        }
+        let found = site.digests(&path).map_err(|source| failed(&path, source))?;
+        let Some(claims) = named.get(path.as_path()) else {
+            let message = "is in the bundle, and no receipt in it names it";
+            findings.push(Finding::new(Code::Bundle, message).file(&path));
+            continue;
+        };
+        let is_trusted = |claim: &&Claim| claim.is_trusted;
+        if claims.iter().any(|claim| claim.digests == found && claim.is_trusted) {
+            continue;
+        }
+        // Where only others than those who are trusted name it, nothing that holds rests on it.
+        if let Some(claim) = claims.iter().find(is_trusted) {
+            let message = "was changed: no trusted receipt names the bytes that are in the bundle";
+            let finding = Finding::new(Code::Digest, message).file(&path).receipt(&claim.receipt);
+            findings.push(finding.differs(claim.digests.sha256.to_string(), found.sha256.to_string()));
+        }
+    }
+    Ok(findings)
+}
+
+/// That a receipt used a file with certain bytes.
+struct Claim {
+    receipt: ReceiptId,
+    digests: Digests,
+    is_trusted: bool,
+}
+
+/// What receipts used, by path.
+fn named(evidence: &Evidence) -> BTreeMap<&Utf8Path, Vec<Claim>> {
+    let mut named: BTreeMap<&Utf8Path, Vec<Claim>> = BTreeMap::new();
+    for receipt in &evidence.receipts {
+        for dependency in receipt.statement.dependencies() {
+            if let Some(digests) = file_digests(dependency) {
+                named.entry(Utf8Path::new(&dependency.name)).or_default().push(Claim {
+                    receipt: receipt.id,
+                    digests,
+                    is_trusted: receipt.signer.is_some(),
+                });
+            }
+        }
+    }
+    named
+}
+
+/// The report on a bundle that is not taken.
+#[must_use]
+pub fn refused_bundle(file: &Utf8Path, error: &BundleError, trust: Option<&Trust>) -> Report {
+    let code = match error {
+        BundleError::Read(_) => Code::Read,
+        _ => Code::Bundle,
+    };
+    let finding = Finding::new(code, error.to_string()).file(file);
+    Report {
+        version: 1,
+        trust: trust.map(Trust::describe),
+        receipts: 0,
+        artifacts: Vec::new(),
+        findings: vec![match error.help() {
+            Some(help) => finding.help(help),
+            None => finding,
+        }],
+        assurance: Assurance::default(),
+        rerun: None,
+        not_checked: vec!["nothing in the bundle was looked at".to_owned()],
+    }
+}

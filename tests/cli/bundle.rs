@@ -1,0 +1,468 @@
+//! Bundles: made in one clone, verified where nobody has ever seen the project.
+
+use std::collections::BTreeMap;
+use std::io::{Cursor, Read as _};
+use std::process::Command;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use madmall::bundle::manifest::Manifest;
+use madmall::digest::Digests;
+use serde_json::Value;
+
+use crate::space::{Ran, Space};
+
+const PIPELINE: &str = "stages:
+  a: {run: 'tr a-z A-Z < ${inputs.i} > ${outputs.o}', inputs: {i: in}, outputs: {o: out/a}}
+  b: {uses: stages/two.yaml, inputs: {i: a}, outputs: {o: out/b}}";
+const TWO: &str =
+    "version: 1\nname: two\nrun: 'cat ${inputs.i} ${inputs.i} > ${outputs.o}'\ninputs: {i: {}}\noutputs: {o: {}}\n";
+
+/// A clone in which a pipeline was committed and has run.
+fn finished() -> Space {
+    let space = Space::empty();
+    space.pipeline(PIPELINE);
+    space.write("stages/two.yaml", TWO);
+    space.write("in", "some bytes\n");
+    space.write(".gitignore", "out\n.madmall\n");
+    space.git(&["init", "-q"]);
+    space.git(&["add", "-A"]);
+    space.git(&["commit", "-q", "-m", "first"]);
+    space.run(&[]).success();
+    space
+}
+
+/// Where an auditor sits: no project, no git, no home, only the key that somebody told them.
+struct Auditor {
+    folder: tempfile::TempDir,
+    key: String,
+}
+
+impl Auditor {
+    fn trusting(space: &Space) -> Self {
+        Self {
+            folder: tempfile::tempdir().expect("a temporary folder"),
+            key: space.madmall(["key", "--pem"]).success().out,
+        }
+    }
+
+    fn path(&self, name: &str) -> Utf8PathBuf {
+        Utf8PathBuf::from_path_buf(self.folder.path().join(name)).expect("UTF-8")
+    }
+
+    fn verify(&self, bundle: &[u8], arguments: &[&str]) -> Ran {
+        std::fs::write(self.path("audit.tar.zst"), bundle).expect("written");
+        std::fs::write(self.path("key.pem"), &self.key).expect("written");
+        let output = Command::new(env!("CARGO_BIN_EXE_madmall"))
+            .args(["verify", "audit.tar.zst", "--trust", "key.pem"])
+            .args(arguments)
+            .current_dir(self.folder.path())
+            .env_clear()
+            .env("PATH", "/nonexistent")
+            .output()
+            .expect("the binary runs");
+        let count = std::fs::read_dir(self.folder.path()).expect("listed").count();
+        assert_eq!(count, 2, "verifying writes nothing");
+        Ran::of(&output)
+    }
+}
+
+/// Bundles `latest`.
+fn bundle(space: &Space, arguments: &[&str]) -> Vec<u8> {
+    let target = space.path("../audit.tar.zst");
+    space
+        .madmall(
+            ["bundle", "latest", "--force", "-o", target.as_str()]
+                .iter()
+                .chain(arguments),
+        )
+        .success();
+    std::fs::read(target).expect("it was written")
+}
+
+fn full(space: &Space) -> Vec<u8> {
+    bundle(space, &["--artifacts", "--inputs"])
+}
+
+/// The members of a bundle, as another implementation reads them.
+fn members(bundle: &[u8]) -> BTreeMap<String, Vec<u8>> {
+    let archive = zstd::decode_all(bundle).expect("a frame");
+    let mut archive = tar::Archive::new(Cursor::new(archive));
+    let entries = archive.entries().expect("an archive");
+    let read = |entry: std::io::Result<tar::Entry<'_, _>>| {
+        let mut entry = entry.expect("a member");
+        let mut bytes = Vec::new();
+        entry.read_to_end(&mut bytes).expect("readable");
+        (entry.path().expect("a name").to_str().expect("UTF-8").to_owned(), bytes)
+    };
+    entries.map(read).collect()
+}
+
+/// Where the bytes of each member begin in the archive.
+fn places(bundle: &[u8]) -> BTreeMap<String, u64> {
+    let archive = zstd::decode_all(bundle).expect("a frame");
+    let mut archive = tar::Archive::new(Cursor::new(archive));
+    let place = |entry: std::io::Result<tar::Entry<'_, _>>| {
+        let entry = entry.expect("a member");
+        let name = entry.path().expect("a name").to_str().expect("UTF-8").to_owned();
+        (name, entry.raw_file_position())
+    };
+    archive.entries().expect("an archive").map(place).collect()
+}
+
+/// A bundle of these members, its list made to fit: what somebody would make who knows the format and has no key.
+fn forged(members: &BTreeMap<String, Vec<u8>>) -> Vec<u8> {
+    let mut manifest = Manifest::parse(&members["bundle.json"]).expect("its list");
+    let known: BTreeMap<_, _> = manifest
+        .members
+        .iter()
+        .map(|member| (member.path.clone(), member.kind))
+        .collect();
+    let others = members.iter().filter(|(name, _)| *name != "bundle.json");
+    manifest.members = others
+        .clone()
+        .map(|(name, bytes)| {
+            let digests = Digests::of(bytes);
+            madmall::bundle::manifest::Member {
+                blake3: digests.blake3,
+                executable: false,
+                kind: known
+                    .get(Utf8Path::new(name))
+                    .copied()
+                    .unwrap_or(madmall::bundle::manifest::Kind::Input),
+                path: name.into(),
+                sha256: digests.sha256,
+                size: bytes.len() as u64,
+            }
+        })
+        .collect();
+    let planned = madmall::bundle::Planned {
+        manifest,
+        sources: others
+            .map(|(_, bytes)| madmall::bundle::Source::Bytes(bytes.clone()))
+            .collect(),
+    };
+    let mut bytes = Vec::new();
+    madmall::bundle::write(&planned, &mut bytes).expect("written");
+    bytes
+}
+
+fn report(ran: &Ran) -> Value {
+    serde_json::from_str(&ran.out).expect("one JSON object")
+}
+
+#[test]
+fn a_model_made_in_one_clone_is_verified_where_nobody_knows_the_project() {
+    let space = finished();
+    let auditor = Auditor::trusting(&space);
+    let full = full(&space);
+    auditor
+        .verify(&full, &[])
+        .success()
+        .says("out/b")
+        .says("no git repository")
+        .says_not("W-STALE");
+    let report = report(&auditor.verify(&full, &["--json"]).success());
+    for name in ["signature", "subject", "chain", "log"] {
+        assert_eq!(report["assurance"][name], "held", "{name}");
+    }
+    assert_eq!(report["assurance"]["commit"], "not-checked");
+    assert_eq!(report["findings"], Value::Array(Vec::new()));
+    assert_eq!(report["artifacts"][0]["path"], "out/b");
+    assert_eq!(report["artifacts"][0]["sources"][0]["path"], "in");
+}
+
+#[test]
+fn without_artifacts_receipts_and_logs_hold_and_nothing_more_is_said() {
+    let space = finished();
+    let ran = Auditor::trusting(&space)
+        .verify(&bundle(&space, &[]), &["--json"])
+        .code(6);
+    let report = report(&ran);
+    for (name, state) in [
+        ("signature", "held"),
+        ("chain", "held"),
+        ("log", "held"),
+        ("subject", "not-checked"),
+    ] {
+        assert_eq!(report["assurance"][name], state, "{name}");
+    }
+    assert_eq!(report["findings"][0]["code"], "E-ABSENT");
+}
+
+#[test]
+fn somebody_elses_bundle_proves_nothing_and_no_key_is_trusted_for_lying_in_it() {
+    let space = finished();
+    let stranger = Space::empty();
+    let full = full(&space);
+    assert!(members(&full).keys().any(|name| name.starts_with("keys/")));
+    Auditor::trusting(&stranger).verify(&full, &[]).code(4).says("E-KEY");
+}
+
+#[test]
+fn the_same_run_is_the_same_bytes_and_a_file_that_is_there_is_kept() {
+    let space = finished();
+    let first = full(&space);
+    assert_eq!(first, full(&space));
+    let run = space.receipt_files().remove(0);
+    let id = run.strip_suffix(".intoto.jsonl").expect("a run");
+    for name in [id, &format!("runs/{run}")] {
+        let ran = space
+            .command(["bundle", name, "-o", "-", "--artifacts", "--inputs"])
+            .output();
+        assert_eq!(ran.expect("the binary runs").stdout, first);
+    }
+    space.madmall(["bundle", id]).success();
+    let before = space.snapshot();
+    assert!(before.contains_key(&format!("{id}.tar.zst")));
+    space
+        .madmall(["bundle", id])
+        .code(2)
+        .says("is there already")
+        .says("--force");
+    space.is_as(&before);
+    space.madmall(["bundle", id, "--force"]).success();
+    space.is_as(&before);
+    for unknown in ["sha256:0000000000000000", "00000000", "in", "no-such-run"] {
+        let code = space.madmall(["bundle", unknown, "-o", "x"]).code;
+        assert!(matches!(code, Some(2 | 6)), "{unknown}: {code:?}");
+    }
+    space.is_as(&before);
+}
+
+#[test]
+fn every_member_that_somebody_changes_is_found_even_if_the_list_is_made_to_fit() {
+    let space = finished();
+    let auditor = Auditor::trusting(&space);
+    let full = full(&space);
+    let whole = members(&full);
+    auditor.verify(&forged(&whole), &[]).success();
+    let places = places(&full);
+    for name in whole.keys().filter(|name| *name != "bundle.json") {
+        let mut changed = whole.clone();
+        let bytes = changed.get_mut(name).expect("it is there");
+        let place = bytes.len() / 2;
+        bytes[place] ^= 1;
+        auditor.verify(&forged(&changed), &[]).code(4);
+        // With the list as it was, it is not even taken.
+        let mut archive = zstd::decode_all(&full[..]).expect("a frame");
+        let at = usize::try_from(places[name]).expect("in memory");
+        archive[at + place] ^= 1;
+        let packed = zstd::encode_all(&archive[..], 1).expect("packed");
+        auditor.verify(&packed, &[]).code(4).says("E-BUNDLE").says(name);
+    }
+    let mut more = whole.clone();
+    more.insert("workspace/extra".to_owned(), b"x".to_vec());
+    auditor
+        .verify(&forged(&more), &[])
+        .code(4)
+        .says("E-BUNDLE")
+        .says("no receipt in it names it");
+}
+
+#[test]
+fn what_is_taken_out_of_a_bundle_is_missed() {
+    let space = finished();
+    let auditor = Auditor::trusting(&space);
+    let whole = members(&full(&space));
+    for name in whole.keys().filter(|name| *name != "bundle.json") {
+        let mut less = whole.clone();
+        less.remove(name);
+        if name.ends_with(".intoto.jsonl") {
+            continue;
+        }
+        let ran = auditor.verify(&forged(&less), &["--json"]);
+        let report = report(&ran);
+        match name {
+            name if name.contains("/checkpoint-") => assert_eq!(report["assurance"]["log"], "not-checked"),
+            name if name.contains("/tile/") => assert_eq!(report["assurance"]["log"], "failed"),
+            _ => assert_eq!(ran.code, Some(0), "{name} was not needed"),
+        }
+    }
+}
+
+#[test]
+fn the_runs_that_a_run_rests_on_are_in_its_bundle_and_others_are_not() {
+    let space = finished();
+    space.write(
+        "unrelated.yaml",
+        "version: 1\nname: other\nstages: {z: {run: 'echo > ${outputs.o}', outputs: {o: z}}}\n",
+    );
+    space.madmall(["run", "unrelated.yaml"]).success();
+    space.write("stages/two.yaml", TWO.replace("cat ", "cat  "));
+    space.run(&[]).success().says("1 up to date");
+    let files = space.receipt_files();
+    assert_eq!(files.len(), 3);
+    let bundle = full(&space);
+    let whole = members(&bundle);
+    let has = |file: &String| whole.contains_key(&format!("workspace/runs/{file}"));
+    let has: Vec<bool> = ["-test-", "-other-"]
+        .iter()
+        .flat_map(|part| files.iter().filter(move |f| f.contains(part)))
+        .map(has)
+        .collect();
+    assert_eq!(has, [true, true, false]);
+    let auditor = Auditor::trusting(&space);
+    auditor
+        .verify(&bundle, &[])
+        .success()
+        .says("of runs that are not in the bundle");
+    // Without the run that made its input, the chain is broken.
+    let oldest = whole
+        .keys()
+        .find(|name| name.contains("-test-"))
+        .expect("the first run")
+        .clone();
+    let newest = whole
+        .keys()
+        .rfind(|name| name.contains("-test-"))
+        .expect("the last run");
+    assert_ne!(&oldest, newest);
+    let mut less = whole.clone();
+    less.remove(&oldest);
+    let chain = auditor.verify(&forged(&less), &[]);
+    assert_eq!(chain.code, Some(4), "{}", chain.out);
+}
+
+#[test]
+fn what_was_edited_since_comes_from_the_store_or_the_commit_and_else_is_left_out() {
+    let space = finished();
+    let first = full(&space);
+    space.write("out/b", "edited");
+    space.write("in", "edited\n");
+    space.write("stages/two.yaml", "edited");
+    space.remove("pipeline.yaml");
+    assert_eq!(full(&space), first, "the same bytes, from elsewhere");
+    std::fs::remove_dir_all(space.path(".madmall/cas")).expect("removed");
+    space
+        .madmall(["bundle", "latest", "--artifact", "out/b", "-o", "x.tar.zst"])
+        .code(6)
+        .says("out/b")
+        .says("nothing was written");
+    assert!(!space.exists("x.tar.zst"));
+    std::fs::remove_dir_all(space.path(".git")).expect("removed");
+    let ran = space
+        .madmall(["bundle", "latest", "--artifacts", "--inputs", "-o", "x.tar.zst"])
+        .success();
+    for name in ["`out/b`", "`in`", "`stages/two.yaml`", "`pipeline.yaml`"] {
+        ran.err
+            .lines()
+            .find(|line| line.contains(name) && line.contains("left out"))
+            .expect(name);
+    }
+    let auditor = Auditor::trusting(&space);
+    auditor
+        .verify(&std::fs::read(space.path("x.tar.zst")).expect("written"), &[])
+        .success()
+        .says("left out of the bundle");
+}
+
+#[test]
+fn only_what_is_named_is_put_in() {
+    let space = finished();
+    let whole = members(&bundle(&space, &["--artifact", "out/a"]));
+    let files: Vec<&String> = whole
+        .keys()
+        .filter(|name| name.starts_with("workspace/") && !name.contains("runs"))
+        .collect();
+    assert_eq!(
+        files,
+        [
+            "workspace/out/a",
+            "workspace/pipeline.yaml",
+            "workspace/stages/two.yaml"
+        ]
+    );
+    space
+        .madmall(["bundle", "latest", "--artifact", "in", "-o", "x"])
+        .code(6)
+        .says("names it as an output");
+}
+
+#[test]
+fn what_is_no_bundle_is_a_finding_also_for_other_programs() {
+    let space = finished();
+    let auditor = Auditor::trusting(&space);
+    let full = full(&space);
+    let mut first = full.clone();
+    first[0] ^= 1;
+    for (what, bytes) in [
+        ("cut off", &full[..full.len() - 1]),
+        ("empty", b""),
+        ("text", b"no bundle"),
+        ("another magic number", &first),
+        ("with something after it", &[&full[..], b"\n"].concat()),
+        ("another archive", &zstd::encode_all(&b"x"[..], 1).expect("packed")),
+    ] {
+        auditor.verify(bytes, &[]).code(4).says("error[E-BUNDLE]");
+        let report = report(&auditor.verify(bytes, &["--json"]).code(4));
+        assert_eq!(report["findings"][0]["code"], "E-BUNDLE", "{what}");
+        assert_eq!(report["findings"][0]["file"], "audit.tar.zst");
+    }
+    for length in (0..full.len()).step_by(1000) {
+        auditor.verify(&full[..length], &[]).code(4).says("E-BUNDLE");
+    }
+}
+
+#[test]
+fn in_a_project_a_compressed_output_is_asked_about_as_any_other() {
+    let space = Space::with(
+        "stages: {a: {run: 'printf \"\\050\\265\\057\\375x\" > ${outputs.o}', outputs: {o: out/data.tar.zst}}}",
+    );
+    space.run(&[]).success();
+    assert!(space.bytes("out/data.tar.zst").starts_with(&[0x28, 0xb5, 0x2f, 0xfd]));
+    space
+        .madmall(["verify", "out/data.tar.zst"])
+        .success()
+        .says_not("E-BUNDLE");
+}
+
+#[test]
+fn an_artifact_that_is_dense_beyond_reason_needs_the_auditors_word() {
+    let space = Space::with("stages: {a: {run: 'head -c 30000000 /dev/zero > ${outputs.o}', outputs: {o: zeros}}}");
+    space.run(&[]).success();
+    let target = space.path("../audit.tar.zst");
+    let ran = space
+        .madmall(["bundle", "latest", "--artifacts", "-o", target.as_str()])
+        .success();
+    ran.says("--max-size");
+    let auditor = Auditor::trusting(&space);
+    let bytes = std::fs::read(target).expect("written");
+    auditor.verify(&bytes, &[]).code(4).says("E-BUNDLE").says("--max-size");
+    auditor.verify(&bytes, &["--max-size", "64MiB"]).success();
+    auditor
+        .verify(&bytes, &["--max-size", "20MiB"])
+        .code(4)
+        .says("E-BUNDLE");
+    auditor.verify(&bytes, &["--max-size", "much"]).code(2);
+}
+
+#[test]
+fn the_systems_tar_lists_a_bundle_and_what_it_unpacks_is_a_workspace() {
+    let space = finished();
+    let full = full(&space);
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let archive = folder.path().join("a.tar");
+    std::fs::write(&archive, zstd::decode_all(&full[..]).expect("a frame")).expect("written");
+    let Ok(listed) = Command::new("tar").arg("-tf").arg(&archive).output() else {
+        return;
+    };
+    assert!(listed.status.success() && listed.stderr.is_empty(), "{listed:?}");
+    let names: Vec<String> = String::from_utf8(listed.stdout)
+        .expect("UTF-8")
+        .lines()
+        .map(str::to_owned)
+        .collect();
+    assert_eq!(names, members(&full).into_keys().collect::<Vec<_>>());
+    assert_eq!(names[0], "bundle.json");
+    let unpacked = Command::new("tar")
+        .arg("-xf")
+        .arg(&archive)
+        .current_dir(folder.path())
+        .status();
+    assert!(unpacked.expect("tar runs").success());
+    let verified = space
+        .command(["verify"])
+        .current_dir(folder.path().join("workspace"))
+        .output();
+    Ran::of(&verified.expect("the binary runs")).success().says("out/b");
+}
