@@ -10,8 +10,8 @@ use crate::git::{Used, UsedFile};
 use crate::plan::action::{Resolved, definition_digest, parameters, system};
 use crate::plan::{Command, DefinitionFile, InputSource, Plan, Stage};
 use crate::receipt::statement::{
-    BuildDefinition, Builder, ExternalParameters, Internal, InternalParameters, LOCAL_BUILDER, MAX_MEMBERS, Made,
-    Metadata, Outcome, Predicate, RUN_BUILD_TYPE, ReceiptId, Resource, Role, RunDetails, STAGE_BUILD_TYPE,
+    BuildDefinition, Builder, ExternalParameters, Internal, InternalParameters, LOCAL_BUILDER, LogHead, MAX_MEMBERS,
+    Made, Metadata, Outcome, Predicate, RUN_BUILD_TYPE, ReceiptId, Resource, Role, RunDetails, STAGE_BUILD_TYPE,
     StageInternal, StageParameters, Statement,
 };
 
@@ -35,6 +35,8 @@ pub struct StageRecord<'a> {
     pub subject: Vec<Resource>,
     /// The commit.
     pub made: Made,
+    /// Where the logs were when the run began.
+    pub logs: Vec<LogHead>,
     /// The run and when.
     pub times: Times<'a>,
 }
@@ -80,6 +82,7 @@ pub fn stage_statement(record: StageRecord<'_>) -> Statement {
         }),
         outcome: record.outcome,
         made: record.made,
+        logs: record.logs,
         dependencies,
         subject: record.subject,
         times: (
@@ -108,6 +111,8 @@ pub struct RunRecord<'a> {
     pub outcome: Outcome,
     /// The commit.
     pub made: Made,
+    /// Where the logs were when the run began.
+    pub logs: Vec<LogHead>,
     /// Run id, began, ended (RFC 3339).
     pub times: (String, String, String),
 }
@@ -136,6 +141,7 @@ pub fn run_statement(record: RunRecord<'_>) -> Statement {
         internal: None,
         outcome: record.outcome,
         made: record.made,
+        logs: record.logs,
         dependencies,
         subject,
         times: record.times,
@@ -220,6 +226,7 @@ struct Parts<'a> {
     internal: Option<StageInternal>,
     outcome: Outcome,
     made: Made,
+    logs: Vec<LogHead>,
     dependencies: Vec<Resource>,
     subject: Vec<Resource>,
     times: (String, String, String),
@@ -238,7 +245,7 @@ impl Parts<'_> {
             },
             internal_parameters: InternalParameters {
                 madmall: Internal {
-                    logs: Vec::new(),
+                    logs: self.logs,
                     made: self.made,
                     outcome: self.outcome,
                     stage: self.internal,

@@ -9,10 +9,10 @@ use camino::{Utf8Path, Utf8PathBuf};
 use jiff::Timestamp;
 
 use crate::git::{self, Used};
-use crate::log::{self, Begin, Begun, LogError};
+use crate::log::{self, Begun, LogError, News, Publication};
 use crate::plan::{Plan, StageId};
 use crate::receipt::key::SigningKey;
-use crate::receipt::statement::{Made, Outcome, Repository, StatementError};
+use crate::receipt::statement::{LogHead, Made, Outcome, Repository, StatementError};
 use crate::store::believed::Believed;
 use crate::store::durable::Unsynced;
 use crate::store::stat_cache::{StatCache, settling_time};
@@ -95,7 +95,10 @@ pub enum ExecError {
     Root(root::RootError),
     /// The history.
     #[error("the receipts are published, but cannot be appended to the log")]
-    Log(#[from] LogError),
+    Log(#[source] LogError),
+    /// The logs that receipts name.
+    #[error("cannot find out where the logs of receipts are")]
+    Heads(#[source] LogError),
     /// A statement that cannot be signed.
     #[error("cannot attest the stage")]
     Statement(#[from] StatementError),
@@ -168,6 +171,8 @@ pub struct Session<'a> {
     pub pending: Mutex<Pending>,
     /// The processes that run.
     pub groups: Groups,
+    /// Where the logs were when the run began; read when the first receipt is signed.
+    logs: Mutex<Option<Vec<LogHead>>>,
     /// Whether the user knows that receipts name no commit.
     told_no_commit: AtomicBool,
     /// What a group commit makes durable.
@@ -254,6 +259,7 @@ impl<'a> Session<'a> {
             options,
             interrupts,
             groups: Groups::default(),
+            logs: Mutex::default(),
             told_no_commit: AtomicBool::new(false),
             unsynced: Unsynced::default(),
             placed: Mutex::default(),
@@ -278,11 +284,15 @@ impl<'a> Session<'a> {
             .iter()
             .any(|stage| matches!(stage.report.outcome, StageOutcome::Ran { .. } | StageOutcome::Failed(_)));
         let anything = stages.iter().any(|stage| stage.given.is_some());
-        let receipts = match something_ran || (self.options.record == Record::Always && anything) {
+        let published = match something_ran || (self.options.record == Record::Always && anything) {
             true => Some(self.publish(&stages, started)?),
             false => None,
         };
-        self.log(receipts.is_some(), observer)?;
+        let (receipts, news) = match published {
+            Some((path, news)) => (Some(path), news),
+            None => (None, News::Nothing),
+        };
+        self.log(&news, observer)?;
         removed?;
         self.hashes
             .with_cache(|cache| cache.save(&self.store.stat_cache_file()))?;
@@ -298,7 +308,7 @@ impl<'a> Session<'a> {
     }
 
     /// Signs and publishes the run's receipts.
-    fn publish(&mut self, stages: &[Finished], started: Timestamp) -> Result<Utf8PathBuf, ExecError> {
+    fn publish(&mut self, stages: &[Finished], started: Timestamp) -> Result<(Utf8PathBuf, News), ExecError> {
         let made = self.made(
             &self.plan.definition_files.iter().map(used).collect::<Vec<_>>(),
             &|_| {},
@@ -319,28 +329,39 @@ impl<'a> Session<'a> {
             stages: receipts.collect(),
             outcome: outcome_of(stages),
             made,
+            logs: self.logs()?,
             times: (self.run_id.clone(), rfc3339(started), rfc3339((self.clock)())),
         });
         let envelope = crate::receipt::envelope::sign(&statement, self.key)?;
         let pending = Pending::of(self.store, &self.run_id);
         let pending = std::mem::replace(self.pending.get_mut().unwrap_or_else(PoisonError::into_inner), pending);
         let runs = runs_folder(self.workspace);
+        let publication = Publication::begin(&runs);
         let path = pending.publish(&runs, &self.run_id, &envelope)?;
-        Ok(path.strip_prefix(self.workspace.root()).unwrap_or(&path).to_owned())
+        let published = publication.end(&runs, path.file_name().unwrap_or_default());
+        let path = path.strip_prefix(self.workspace.root()).unwrap_or(&path).to_owned();
+        Ok((path, News::Run(published)))
     }
 
     /// Appends what was published to the history, by this run or by one that died. A run that published nothing begins none.
-    fn log(&self, has_published: bool, observer: &mut dyn Observer) -> Result<(), ExecError> {
-        let begin = match has_published {
-            true => Begin::IfNeeded,
-            false => Begin::Never,
-        };
-        let appended = log::catch_up(self.store, &runs_folder(self.workspace), self.key, begin)?;
+    fn log(&self, news: &News, observer: &mut dyn Observer) -> Result<(), ExecError> {
+        let appended = log::catch_up(self.store, &runs_folder(self.workspace), self.key, news);
+        let appended = appended.map_err(ExecError::Log)?;
         if let Some(Begun { log, why }) = appended.begun {
             let log = log.to_string();
             observer.event(Event::Note(Note::LogBegun { log, why }));
         }
         Ok(())
+    }
+
+    /// Where the logs were when the run began. Nobody appends meanwhile: the workspace's lock is held.
+    pub(crate) fn logs(&self) -> Result<Vec<LogHead>, ExecError> {
+        let mut known = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(logs) = &*known {
+            return Ok(logs.clone());
+        }
+        let logs = log::heads(self.store, &runs_folder(self.workspace)).map_err(ExecError::Heads)?;
+        Ok(known.insert(logs).clone())
     }
 
     /// How the files compare with the commit; tells why if there is none to compare with.

@@ -214,6 +214,7 @@ fn interrupted_run(bytes: &[u8], run: &str, cas: &Cas, key: &SigningKey) -> Opti
         .map(|resource| (resource.name.clone(), resource.clone()))
         .collect();
     let made = merged_made(&statements, &definitions);
+    let logs = first.internal().logs.clone();
     let stages = statements
         .into_iter()
         .filter_map(|(id, statement)| {
@@ -236,6 +237,7 @@ fn interrupted_run(bytes: &[u8], run: &str, cas: &Cas, key: &SigningKey) -> Opti
         stages,
         outcome: Outcome::Interrupted,
         made,
+        logs,
         times: (run.to_owned(), started, finished),
     });
     lines.extend(line_of(&sign(&statement, key).ok()?));

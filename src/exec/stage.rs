@@ -432,6 +432,7 @@ impl<'a> Attempt<'a> {
             outcome,
             subject,
             made,
+            logs: session.logs()?,
             times,
         });
         let envelope = sign(&statement, session.key)?;

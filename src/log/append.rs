@@ -12,25 +12,30 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::checkpoint::{Absent, Checkpoint, Head};
 use super::edge::Edge;
+use super::files::Files;
 use super::name::{FileName, LogId};
 use super::tree::{TILE_HEIGHT, TILE_WIDTH};
+use super::watch::{Published, mark};
 use super::working::{Found, LoggedRun, Working};
 use super::{LOGS, LogError};
 use crate::receipt::envelope::Envelope;
-use crate::receipt::key::SigningKey;
+use crate::receipt::key::{PublicKey, SigningKey};
 use crate::receipt::run_file::{MAX_RUN_FILE, split_lines};
 use crate::receipt::statement::ReceiptId;
 use crate::store::believed::run_files;
-use crate::store::durable::Unsynced;
-use crate::store::{Store, StoreError, atomic};
+use crate::store::stat_cache::Stamp;
+use crate::store::{Store, StoreError};
 
-/// Whether a log may be begun.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Begin {
-    /// If there is none that can be gone on with.
-    IfNeeded,
-    /// It may not: a run that does nothing writes nothing.
-    Never,
+/// What there is to append.
+#[derive(Debug)]
+pub enum News {
+    /// The run published nothing. What one that died published is appended, but no log is begun: a run that does nothing
+    /// writes nothing.
+    Nothing,
+    /// Something: the folder of runs is looked through.
+    Something,
+    /// One file. Nothing else is looked at if the folder was, before that, as the last append left it.
+    Run(Published),
 }
 
 /// A log that was begun although there was something before it.
@@ -49,6 +54,8 @@ pub struct Appended {
     pub receipts: u64,
     /// If a new log was begun although there was something before it.
     pub begun: Option<Begun>,
+    /// How many files were read, written, looked for or met in a list in order to do it.
+    pub files: u64,
 }
 
 /// Appends the receipts by `key` of every run in the folder `runs` that the log of this clone does not have. The workspace's
@@ -57,55 +64,85 @@ pub struct Appended {
 /// # Errors
 ///
 /// [`LogError`] if something cannot be read or written; the next append then does what is missing.
-pub fn catch_up(store: &Store, runs: &Utf8Path, key: &SigningKey, begin: Begin) -> Result<Appended, LogError> {
+pub fn catch_up(store: &Store, runs: &Utf8Path, key: &SigningKey, news: &News) -> Result<Appended, LogError> {
     let folder = store.log_folder();
-    let files = run_files(runs)?;
-    let (mut working, mut begun) = match Working::open(&folder)? {
-        Found::Here(working) if !was_rolled_back(&working, runs) => (working, None),
-        _ if begin == Begin::Never => return Ok(Appended::default()),
-        Found::Here(working) => new_log(
-            &folder,
-            "its working copy is older than the log",
-            Some(working.state.head()),
-        )?,
-        Found::Unusable(why, head) => new_log(&folder, why, head)?,
-        Found::Nothing => {
-            let (working, begun) = new_log(&folder, "its working copy is gone", None)?;
-            (working, begun.filter(|_| runs.join(LOGS).exists()))
-        }
+    let files = Files::default();
+    files.touch();
+    let (mut working, mut begun) = match (usable(Working::open(&folder)?, runs, &key.public(), &files), news) {
+        (Ok(working), News::Nothing) if is_settled(&working, runs) => return Ok(Appended::default()),
+        (Ok(working), _) => (working, None),
+        (Err(_), News::Nothing) => return Ok(Appended::default()),
+        (Err(old), _) => new_log(&folder, key, old)?,
     };
-    let before = working.state.edge.size();
-    let appended = match append(&mut working, runs, &files, key) {
-        Err(LogError::Changed { .. }) if begin == Begin::IfNeeded => {
+    let mut before = working.state.edge.size();
+    match (append(&mut working, runs, news, key, &files), news) {
+        (Err(LogError::Changed { .. }), News::Nothing) => return Ok(Appended::default()),
+        (Err(LogError::Changed { .. }), _) => {
+            let why = "its files are not as they were written";
             let head = Some(working.state.head());
-            (working, begun) = new_log(&folder, "its files are not as they were written", head)?;
-            append(&mut working, runs, &files, key)?;
-            working.state.edge.size()
+            (working, begun) = new_log(&folder, key, GivenUp { why, head })?;
+            before = 0;
+            append(&mut working, runs, &News::Something, key, &files)?;
         }
-        other => {
-            other?;
-            working.state.edge.size() - before
-        }
-    };
+        (other, _) => other?,
+    }
     Ok(Appended {
-        receipts: appended,
-        begun,
+        receipts: working.state.edge.size() - before,
+        begun: begun.filter(|begun| begun.why != FIRST || has_other_logs(runs, &begun.log)),
+        files: files.touched(),
     })
 }
 
-fn new_log(folder: &Utf8Path, why: &'static str, old: Option<Head>) -> Result<(Working, Option<Begun>), LogError> {
+/// Why the log before is not gone on with, and where it was.
+struct GivenUp {
+    why: &'static str,
+    head: Option<Head>,
+}
+
+/// Why a log is begun where there is no working copy; that is worth telling only where there are logs already.
+const FIRST: &str = "there is no working copy (`.madmall/log`) of it here";
+
+fn usable(found: Found, runs: &Utf8Path, key: &PublicKey, files: &Files) -> Result<Box<Working>, GivenUp> {
+    let (why, head) = match found {
+        Found::Here(working) if !working.is_of(key) => (
+            "it is signed by another key, and a log has one key",
+            Some(working.state.head()),
+        ),
+        Found::Here(working) if was_rolled_back(&working, runs, files) => {
+            ("its working copy is older than the log", Some(working.state.head()))
+        }
+        Found::Here(working) => return Ok(working),
+        Found::Unusable(why, head) => (why, head),
+        Found::Nothing => (FIRST, None),
+    };
+    Err(GivenUp { why, head })
+}
+
+/// Whether nothing waits to be appended, and the folder of runs is as the last append left it.
+fn is_settled(working: &Working, runs: &Utf8Path) -> bool {
+    working.state.next.is_empty() && working.state.seen.is_some() && working.state.seen == Stamp::of_folder(runs).ok()
+}
+
+fn has_other_logs(runs: &Utf8Path, own: &LogId) -> bool {
+    let names = runs.join(LOGS).read_dir_utf8().into_iter().flatten().flatten();
+    let mut logs = names.filter_map(|entry| LogId::parse(entry.file_name()));
+    logs.any(|log| log != *own)
+}
+
+fn new_log(folder: &Utf8Path, key: &SigningKey, old: GivenUp) -> Result<(Box<Working>, Option<Begun>), LogError> {
     let mut random = [0; 8];
     getrandom::fill(&mut random).map_err(LogError::Random)?;
     let log = LogId::of(random);
     // A log without an entry has no checkpoint that could be named.
-    let old = old.filter(|head| head.size > 0);
-    let working = Working::begin(folder, log.clone(), old)?;
-    Ok((working, Some(Begun { log, why })))
+    let head = old.head.filter(|head| head.size > 0);
+    let working = Working::begin(folder, log.clone(), &key.public(), head)?;
+    let why = old.why;
+    Ok((Box::new(working), Some(Begun { log, why })))
 }
 
 /// Whether the log's own files go further than the working copy and what it was about to append: then it was put back from an
 /// older copy, and to append would fork the log.
-fn was_rolled_back(working: &Working, runs: &Utf8Path) -> bool {
+fn was_rolled_back(working: &Working, runs: &Utf8Path, files: &Files) -> bool {
     let size = working.state.edge.size();
     let next: usize = working.state.next.iter().map(|run| run.ids.len()).sum();
     let reach = size + next as u64;
@@ -116,53 +153,154 @@ fn was_rolled_back(working: &Working, runs: &Utf8Path) -> bool {
         width: TILE_WIDTH,
     };
     let full = folder.join(full.path());
-    let widths = Utf8PathBuf::from(format!("{full}.p"));
-    let is_beyond = |name: &str| name.parse().is_ok_and(|width: u64| width > reach % TILE_WIDTH as u64);
-    let entries = widths.read_dir_utf8().into_iter().flatten().flatten();
-    full.exists()
-        || entries
-            .map(|entry| entry.file_name().to_owned())
-            .any(|name| is_beyond(&name))
+    if files.is_there(&full) {
+        return true;
+    }
+    let entries = Utf8PathBuf::from(format!("{full}.p")).read_dir_utf8();
+    entries.into_iter().flatten().flatten().any(|entry| {
+        files.touch();
+        let width: Result<u64, _> = entry.file_name().parse();
+        width.is_ok_and(|width| width > reach % TILE_WIDTH as u64)
+    })
 }
 
 fn log_folder(runs: &Utf8Path, log: &LogId) -> Utf8PathBuf {
     runs.join(LOGS).join(log.to_string())
 }
 
-fn append(working: &mut Working, runs: &Utf8Path, files: &[String], key: &SigningKey) -> Result<(), LogError> {
-    let mut next = std::mem::take(&mut working.state.next);
-    let known = working.runs.iter().map(|(file, _)| file.as_str());
-    let known: HashSet<&str> = known.chain(next.iter().map(|run| run.file.as_str())).collect();
-    let mut new = Vec::new();
-    for file in files.iter().filter(|file| !known.contains(file.as_str())) {
-        if let Some(ids) = own_receipts(&runs.join(file), key)? {
-            let file = file.clone();
-            new.push(LoggedRun { file, ids });
-        }
-    }
-    if next.is_empty() && new.is_empty() {
+/// What is to be appended, and what the checkpoint will say of the rest.
+pub(super) struct Scan {
+    /// These come next, in this order; those first that an append which was cut short began with.
+    pub(super) next: Vec<LoggedRun>,
+    pub(super) absent: Vec<Absent>,
+    /// The size since which full tiles may be missing in this working tree.
+    pub(super) since: u64,
+    /// The folder of runs when it was looked at, if every file in it was.
+    pub(super) looked_at: Option<Stamp>,
+}
+
+fn append(
+    working: &mut Working,
+    runs: &Utf8Path,
+    news: &News,
+    key: &SigningKey,
+    files: &Files,
+) -> Result<(), LogError> {
+    let scan = match one_run(working, runs, news, key, files)? {
+        Some(scan) => scan,
+        None => whole_folder(working, runs, key, files)?,
+    };
+    if scan.next.is_empty() {
         return Ok(());
     }
+    write(working, runs, scan, key, files)
+}
+
+/// Only the run that was just published is new, and all else is as the last append left it: the names in the folder of runs by
+/// its times, and the files of the log if they have the last checkpoint (another branch has not, or has all the rest too).
+fn one_run(
+    working: &Working,
+    runs: &Utf8Path,
+    news: &News,
+    key: &SigningKey,
+    files: &Files,
+) -> Result<Option<Scan>, LogError> {
+    let News::Run(published) = news else { return Ok(None) };
+    let state = &working.state;
+    let size = state.edge.size();
+    let is_as_left = state.next.is_empty() && state.seen.is_some() && state.seen == published.before;
+    let checkpoint = FileName::Checkpoint { size };
+    if !is_as_left || !files.is_there(&log_folder(runs, &state.log).join(checkpoint.path())) {
+        return Ok(None);
+    }
+    let file = published.file.clone();
+    let ids = own_receipts(&runs.join(&file), key, files)?;
+    Ok(ids.map(|ids| Scan {
+        next: vec![LoggedRun { file, ids }],
+        absent: state.absent.clone(),
+        since: size,
+        looked_at: published.after,
+    }))
+}
+
+/// Looks through the folder of runs.
+fn whole_folder(working: &Working, runs: &Utf8Path, key: &SigningKey, files: &Files) -> Result<Scan, LogError> {
+    let mut looked_at = Stamp::of_folder(runs).ok();
+    let here = run_files(runs)?;
+    here.iter().for_each(|_| files.touch());
+    let Some(logged) = working.runs(files)? else {
+        let path = working.kept().to_owned();
+        return Err(LogError::Changed { path });
+    };
+    let mut next = working.state.next.clone();
+    let known = logged.iter().map(|(file, _)| file.as_str());
+    let known: HashSet<&str> = known.chain(next.iter().map(|run| run.file.as_str())).collect();
+    let mut new = Vec::new();
+    for file in here.iter().filter(|file| !known.contains(file.as_str())) {
+        match own_receipts(&runs.join(file), key, files)? {
+            Some(ids) => new.push(LoggedRun {
+                file: file.clone(),
+                ids,
+            }),
+            // It is looked at again by the next append.
+            None => looked_at = None,
+        }
+    }
     next.extend(new);
-    let absent = absent(&working.runs, &next, files);
+    Ok(Scan {
+        absent: absent(&logged, &next, &here),
+        next,
+        since: 0,
+        looked_at,
+    })
+}
+
+/// Appends what comes next, and remembers that it is done.
+pub(super) fn write(
+    working: &mut Working,
+    runs: &Utf8Path,
+    scan: Scan,
+    key: &SigningKey,
+    files: &Files,
+) -> Result<(), LogError> {
+    let Scan {
+        next,
+        absent,
+        since,
+        looked_at,
+    } = scan;
+    let ids: Vec<ReceiptId> = next.iter().flat_map(|run| run.ids.iter().copied()).collect();
     working.state.next = next;
     let mut edge = working.state.edge.clone();
-    if working.state.next.iter().all(|run| run.ids.is_empty()) {
-        // Only runs by others: they are not looked at again.
-        return working.finish(edge);
+    // Runs by others alone give no entry: they are not looked at again.
+    if !ids.is_empty() {
+        working.state.seen = None;
+        working.save(files)?;
+        for (name, bytes) in ids.into_iter().flat_map(|id| edge.push(id)).collect::<Vec<_>>() {
+            files.write_once(&working.kept().join(name.path()), &bytes)?;
+        }
+        publish(working, &edge, runs, (since, &absent), key, files)?;
+        working.state.absent = absent;
     }
-    working.save()?;
+    working.state.seen = looked_at.and_then(|looked_at| mark(runs, &looked_at));
+    working.finish(edge, files)
+}
+
+/// Writes the tiles, then the checkpoint.
+fn publish(
+    working: &Working,
+    edge: &Edge,
+    runs: &Utf8Path,
+    (since, absent): (u64, &[Absent]),
+    key: &SigningKey,
+    files: &Files,
+) -> Result<(), LogError> {
     let folder = log_folder(runs, &working.state.log);
-    let unsynced = Unsynced::default();
-    let ids = working.state.next.iter().flat_map(|run| &run.ids);
-    for (name, bytes) in ids.flat_map(|id| edge.push(*id)).collect::<Vec<_>>() {
-        write_once(&working.kept().join(name.path()), &bytes, &unsynced)?;
-    }
-    restore(working.kept(), &edge, &folder, &unsynced)?;
+    files.restore(working.kept(), edge, &folder, since)?;
     for (name, bytes) in edge.partial() {
-        write_once(&folder.join(name.path()), &bytes, &unsynced)?;
+        files.write_once(&folder.join(name.path()), &bytes)?;
     }
-    unsynced.commit()?;
+    files.commit()?;
     let is_first = working.state.edge.size() == 0;
     let head = Head {
         log: working.state.log.clone(),
@@ -173,73 +311,9 @@ fn append(working: &mut Working, runs: &Utf8Path, files: &[String], key: &Signin
     let checkpoint = Checkpoint {
         head,
         continues: working.state.continues.clone().filter(|_| is_first),
-        absent,
+        absent: absent.to_vec(),
     };
-    publish(&folder.join(name.path()), checkpoint, key)?;
-    working.finish(edge)
-}
-
-/// A checkpoint that is there already is of an append that was cut short after it, and has the same root.
-fn publish(path: &Utf8Path, checkpoint: Checkpoint, key: &SigningKey) -> Result<(), LogError> {
-    if path.symlink_metadata().is_err() {
-        return Ok(atomic::write(path, &checkpoint.sign(key).to_bytes())?);
-    }
-    let bytes = read(path)?;
-    let published = super::checkpoint::SignedCheckpoint::parse(&bytes);
-    match published.is_ok_and(|published| published.checkpoint.head == checkpoint.head) {
-        true => Ok(()),
-        false => Err(LogError::Changed { path: path.to_owned() }),
-    }
-}
-
-/// Puts every full tile in place that this working tree does not have.
-fn restore(kept: &Utf8Path, edge: &Edge, folder: &Utf8Path, unsynced: &Unsynced) -> Result<(), LogError> {
-    let mut level = 0;
-    let mut full = edge.size() >> TILE_HEIGHT;
-    while full > 0 {
-        for index in 0..full {
-            let width = TILE_WIDTH;
-            let tile = FileName::Tile { level, index, width };
-            let entries = (level == 0).then_some(FileName::Entries { index, width });
-            for name in [tile].into_iter().chain(entries) {
-                let to = folder.join(name.path());
-                if to.symlink_metadata().is_err() {
-                    write_once(&to, &read(&kept.join(name.path()))?, unsynced)?;
-                }
-            }
-        }
-        level += 1;
-        full >>= TILE_HEIGHT;
-    }
-    Ok(())
-}
-
-/// Writes a file that never changes: one that is there already must have the same bytes. Durable after `unsynced` is.
-fn write_once(path: &Utf8Path, bytes: &[u8], unsynced: &Unsynced) -> Result<(), LogError> {
-    match path.symlink_metadata() {
-        Ok(found) if !found.is_file() || read(path)? != bytes => Err(LogError::Changed { path: path.to_owned() }),
-        // Whoever wrote it may have died before it was durable.
-        Ok(_) => {
-            unsynced.add(path.to_owned());
-            Ok(())
-        }
-        Err(_) => {
-            let folders = path.ancestors().skip(1).take_while(|folder| !folder.exists());
-            let new: Vec<Utf8PathBuf> = folders.map(Utf8Path::to_owned).collect();
-            atomic::write_unsynced(path, bytes, unsynced)?;
-            // A folder's name, too, may be lost after a crash although what is in it is safe.
-            new.into_iter().for_each(|folder| unsynced.add(folder));
-            Ok(())
-        }
-    }
-}
-
-fn read(path: &Utf8Path) -> Result<Vec<u8>, LogError> {
-    let bytes = fs::read(path).map_err(|source| StoreError::Read {
-        path: path.to_owned(),
-        source,
-    })?;
-    Ok(bytes)
+    files.publish(&folder.join(name.path()), checkpoint, key)
 }
 
 /// The entries whose run files are not in the folder of runs now: another branch is checked out, or they were removed.
@@ -263,7 +337,8 @@ fn absent(logged: &[(String, u64)], next: &[LoggedRun], files: &[String]) -> Vec
 
 /// The ids of the receipts in a run's file that `key` signed, in order; none if a line is no receipt (`verify` says what is
 /// wrong with it, and it is looked at again by the next append).
-fn own_receipts(path: &Utf8Path, key: &SigningKey) -> Result<Option<Vec<ReceiptId>>, LogError> {
+fn own_receipts(path: &Utf8Path, key: &SigningKey, files: &Files) -> Result<Option<Vec<ReceiptId>>, LogError> {
+    files.touch();
     let failed = |source: io::Error| StoreError::Read {
         path: path.to_owned(),
         source,

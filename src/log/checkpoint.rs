@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use super::name::LogId;
 use crate::digest::Sha256;
 use crate::receipt::key::{PublicKey, SigningKey};
+use crate::receipt::statement::LogHead;
 
 /// The largest checkpoint that is read.
 pub const MAX_CHECKPOINT: u64 = 1 << 20;
@@ -27,7 +28,7 @@ pub const MAX_CHECKPOINT: u64 = 1 << 20;
 const ED25519: u8 = 1;
 
 /// Where a log was.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Head {
     /// Which log.
     pub log: LogId,
@@ -35,6 +36,28 @@ pub struct Head {
     pub size: u64,
     /// The root over them.
     pub root: Sha256,
+}
+
+impl Head {
+    /// The head that a receipt names; none if it is not spelled as [`Head::to_named`] spells it.
+    #[must_use]
+    pub fn named(head: &LogHead) -> Option<Self> {
+        Some(Self {
+            log: LogId::of_origin(&head.origin)?,
+            size: head.size,
+            root: Sha256::from_hex(&head.root).ok()?,
+        })
+    }
+
+    /// As a receipt names it.
+    #[must_use]
+    pub fn to_named(&self) -> LogHead {
+        LogHead {
+            origin: self.log.origin(),
+            root: self.root.to_hex(),
+            size: self.size,
+        }
+    }
 }
 
 /// Entries whose receipts were not in the working tree when a checkpoint was made.
@@ -124,7 +147,7 @@ impl Checkpoint {
 }
 
 fn parse_head([origin, size, root]: [&str; 3]) -> Option<Head> {
-    let log = LogId::parse(origin.strip_prefix("madmall/")?)?;
+    let log = LogId::of_origin(origin)?;
     let root: [u8; 32] = STANDARD.decode(root).ok()?.try_into().ok()?;
     Some(Head {
         log,

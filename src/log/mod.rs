@@ -18,15 +18,20 @@ use crate::store::StoreError;
 mod append;
 pub mod checkpoint;
 mod edge;
+mod files;
+mod heads;
 pub mod name;
 mod place;
 pub mod read;
 pub mod tree;
+mod watch;
 mod working;
 
-pub use append::{Appended, Begin, Begun, catch_up};
+pub use append::{Appended, Begun, News, catch_up};
+pub use heads::heads;
 pub use name::LogId;
 pub use read::read;
+pub use watch::{Publication, Published};
 
 /// The folder of logs, in the folder of runs.
 pub const LOGS: &str = "log";

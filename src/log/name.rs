@@ -91,6 +91,12 @@ impl LogId {
         is_id.then(|| Self(text.to_owned()))
     }
 
+    /// Reads an origin as [`LogId::origin`] spells it; none for anything else.
+    #[must_use]
+    pub fn of_origin(origin: &str) -> Option<Self> {
+        Self::parse(origin.strip_prefix("madmall/")?)
+    }
+
     /// The name by which signatures and other logs know it, `madmall/<log id>`.
     #[must_use]
     pub fn origin(&self) -> String {

@@ -39,7 +39,7 @@ pub struct Reading {
     pub head: Option<(Checkpoint, usize)>,
     /// The receipts that it is about, each with its index, as far as their entries are whole.
     pub entries: Vec<(u64, ReceiptId)>,
-    /// The files of checkpoints by keys that are not trusted.
+    /// The files of checkpoints, if all of them are by keys that are not trusted.
     pub foreign: Vec<Utf8PathBuf>,
     /// Everything that is wrong.
     pub faults: Vec<Fault>,
@@ -74,7 +74,8 @@ pub fn read(site: &dyn Site, folder: &Utf8Path, id: &LogId, trusted: &[PublicKey
         faults: Vec::new(),
     };
     reader.list()?;
-    let (checkpoints, foreign) = reader.checkpoints(id, trusted)?;
+    let checkpoints = reader.checkpoints(id, trusted)?;
+    let (checkpoints, foreign) = reader.of_one_key(checkpoints);
     let mut reading = Reading {
         head: None,
         entries: Vec::new(),
@@ -154,9 +155,8 @@ impl Reader<'_> {
         }
     }
 
-    fn checkpoints(&mut self, id: &LogId, trusted: &[PublicKey]) -> Result<(Checkpoints, Vec<Utf8PathBuf>), TreeError> {
+    fn checkpoints(&mut self, id: &LogId, trusted: &[PublicKey]) -> Result<Checkpoints, TreeError> {
         let mut checkpoints = Checkpoints::new();
-        let mut foreign = Vec::new();
         for name in self.files.clone() {
             let FileName::Checkpoint { size } = name else { continue };
             let Some(bytes) = self.bytes(name, MAX_CHECKPOINT)? else {
@@ -176,17 +176,30 @@ impl Reader<'_> {
                 continue;
             }
             match signer(&signed, trusted) {
-                Ok(None) => {
-                    foreign.push(name.path());
-                    checkpoints.insert(size, (signed.checkpoint, None));
-                }
                 Ok(signer) => {
                     checkpoints.insert(size, (signed.checkpoint, signer));
                 }
                 Err(message) => self.fault(name.path(), message),
             }
         }
-        Ok((checkpoints, foreign))
+        Ok(checkpoints)
+    }
+
+    /// A log has one key, that of its first checkpoint which a trusted key signed; a checkpoint by any other is a fault. Gives
+    /// those by that key and, if there is none by a trusted key, the files of all.
+    fn of_one_key(&mut self, checkpoints: Checkpoints) -> (Checkpoints, Vec<Utf8PathBuf>) {
+        let file = |size: u64| FileName::Checkpoint { size }.path();
+        let Some(key) = checkpoints.values().find_map(|(_, signer)| *signer) else {
+            return (Checkpoints::new(), checkpoints.into_keys().map(file).collect());
+        };
+        let (own, others): (Checkpoints, Checkpoints) = checkpoints
+            .into_iter()
+            .partition(|(_, (_, signer))| *signer == Some(key));
+        for size in others.into_keys() {
+            let message = "is signed by another key than the log's first checkpoint: a log has one key";
+            self.fault(file(size), message);
+        }
+        (own, Vec::new())
     }
 
     /// The tree that `largest` is about, if it can be made again; and the receipts in it, as far as they are whole.

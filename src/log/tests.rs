@@ -2,11 +2,16 @@
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::append::{Begin, catch_up};
+use super::append::{News, Scan, catch_up, write};
+use super::checkpoint::{Absent, Checkpoint, SignedCheckpoint};
+use super::files::Files;
 use super::read::{Reading, read};
+use super::watch::Publication;
+use super::working::{Found, LoggedRun, Working};
 use super::{LOGS, LogId};
 use crate::digest::Sha256;
 use crate::receipt::key::{PublicKey, SigningKey};
+use crate::store::stat_cache::Stamp;
 use crate::store::{Store, atomic};
 use crate::workspace::Workspace;
 
@@ -44,8 +49,47 @@ impl World {
         path
     }
 
+    /// Publishes a run's file and appends it, as a run does.
+    fn run(&mut self, receipts: u32) -> super::Appended {
+        let publication = Publication::begin(&self.runs());
+        let path = self.publish(receipts);
+        let published = publication.end(&self.runs(), path.file_name().expect("a name"));
+        let store = Store::of(&self.root);
+        catch_up(&store, &self.runs(), &self.key, &News::Run(published)).expect("appended")
+    }
+
+    /// Appends so many entries of one run, whose file is not looked into.
+    fn fill(&mut self, count: u32) {
+        self.runs += 1;
+        let file = format!("{:06}.intoto.jsonl", self.runs);
+        atomic::write(&self.runs().join(&file), b"").expect("written");
+        let files = Files::default();
+        let folder = Store::of(&self.root).log_folder();
+        let mut working = match Working::open(&folder).expect("opened") {
+            Found::Here(working) => working,
+            _ => Box::new(Working::begin(&folder, LogId::of([7; 8]), &self.key.public(), None).expect("begun")),
+        };
+        let run = self.runs;
+        let ids = (0..count).map(|n| Sha256::of(format!("{run} {n}").as_bytes()));
+        let scan = Scan {
+            next: vec![LoggedRun {
+                file,
+                ids: ids.collect(),
+            }],
+            absent: Vec::new(),
+            since: working.state.edge.size(),
+            looked_at: Stamp::of_folder(&self.runs()).ok(),
+        };
+        write(&mut working, &self.runs(), scan, &self.key, &files).expect("written");
+    }
+
+    fn checkpoint(&self, log: &LogId, size: u64) -> Checkpoint {
+        let bytes = std::fs::read(self.folder(log).join(format!("checkpoint-{size}"))).expect("read");
+        SignedCheckpoint::parse(&bytes).expect("a checkpoint").checkpoint
+    }
+
     fn append(&self) -> super::Appended {
-        catch_up(&Store::of(&self.root), &self.runs(), &self.key, Begin::IfNeeded).expect("appended")
+        catch_up(&Store::of(&self.root), &self.runs(), &self.key, &News::Something).expect("appended")
     }
 
     fn logs(&self) -> Vec<LogId> {
@@ -96,6 +140,12 @@ fn line(key: &SigningKey, payload: &str) -> String {
     ) + "\n"
 }
 
+/// Writes to the file that is there, so that its folder does not change.
+fn overwrite(path: &Utf8Path, bytes: &[u8]) {
+    let mut file = std::fs::File::create(path).expect("opened");
+    std::io::Write::write_all(&mut file, bytes).expect("written");
+}
+
 fn files(folder: &Utf8Path) -> Vec<Utf8PathBuf> {
     let entries = walkdir::WalkDir::new(folder).sort_by_file_name();
     entries
@@ -116,13 +166,12 @@ fn a_log_around_the_width_of_a_tile_reads_back_at_every_size() {
         size += u64::from(receipts);
         world.is_whole(size);
     }
-    assert_eq!(world.append(), super::Appended::default());
+    assert_eq!(world.append().receipts, 0);
     let log = world.logs().remove(0);
     let reading = world.read(&log);
     for size in [1, 3, 254, 255, 256, 257, 512, 513, 813] {
-        let bytes = std::fs::read(world.folder(&log).join(format!("checkpoint-{size}"))).expect("read");
-        let signed = super::checkpoint::SignedCheckpoint::parse(&bytes).expect("a checkpoint");
-        assert_eq!(reading.root_at(size), Some(signed.checkpoint.head.root), "{size}");
+        let root = world.checkpoint(&log, size).head.root;
+        assert_eq!(reading.root_at(size), Some(root), "{size}");
     }
     assert_eq!((reading.root_at(814), reading.root_at(u64::MAX)), (None, None));
     for file in [
@@ -137,15 +186,189 @@ fn a_log_around_the_width_of_a_tile_reads_back_at_every_size() {
 }
 
 #[test]
-fn a_log_of_more_entries_than_two_levels_hold_reads_back() {
+fn logs_of_two_and_of_three_tile_levels_read_back() {
     let mut world = World::new();
-    world.publish(65_530);
-    world.append();
-    world.publish(20);
-    world.append();
-    world.is_whole(65_550);
+    world.fill(65_530);
+    for receipts in [5, 1, 1, 10] {
+        world.run(receipts);
+    }
+    world.is_whole(65_547);
     let log = world.logs().remove(0);
-    assert!(world.folder(&log).join("tile/2/000.p/1").exists());
+    let reading = world.read(&log);
+    for size in [65_530, 65_535, 65_536, 65_537, 65_547] {
+        let root = world.checkpoint(&log, size).head.root;
+        assert_eq!(reading.root_at(size), Some(root), "{size}");
+    }
+    world.fill(70_000 - 65_547);
+    world.is_whole(70_000);
+    for file in ["tile/2/000.p/1", "tile/1/000", "tile/1/001.p/17", "tile/0/273.p/112"] {
+        assert!(world.folder(&log).join(file).exists(), "{file}");
+    }
+}
+
+#[test]
+fn an_append_touches_as_many_files_in_a_long_log_as_in_a_short_one() {
+    let mut world = World::new();
+    world.fill(110);
+    // This one looks through the folder of runs, in which the folder of logs is new.
+    world.run(1);
+    let short = world.run(1).files;
+    world.fill(69_998 - 112);
+    world.run(1);
+    let long = world.run(1).files;
+    world.is_whole(70_000);
+    assert_eq!(
+        long,
+        short + 4,
+        "of the two tile levels above one tile each, which is there and is compared"
+    );
+    // Whoever looks through the folder of runs touches more.
+    world.publish(1);
+    assert!(world.append().files > long + 500);
+}
+
+#[test]
+fn what_happens_to_the_folder_of_runs_between_two_appends_is_noticed() {
+    let mut world = World::new();
+    for _ in 0..3 {
+        world.run(100);
+    }
+    let log = world.logs().remove(0);
+    let quick = world.run(1).files;
+    // One that was published and never appended, in the same tick of the clock in which the append before ended.
+    world.publish(2);
+    assert_eq!(world.run(1).receipts, 3);
+    world.is_whole(304);
+    // One that went away with another branch, and came back.
+    let gone = world.runs().join("000002.intoto.jsonl");
+    let bytes = std::fs::read(&gone).expect("read");
+    std::fs::remove_file(&gone).expect("removed");
+    world.run(1);
+    let missing = vec![Absent { first: 100, count: 100 }];
+    assert_eq!(world.checkpoint(&log, 305).absent, missing);
+    assert!(world.run(1).files < quick + 10, "it is remembered what is missing");
+    assert_eq!(world.checkpoint(&log, 306).absent, missing);
+    atomic::write(&gone, &bytes).expect("written");
+    world.run(1);
+    assert_eq!(world.checkpoint(&log, 307).absent, []);
+    // The files of the log, with a checkpoint that only the other branch has.
+    for name in ["checkpoint-307", "tile/0/000", "tile/entries/000"] {
+        std::fs::remove_file(world.folder(&log).join(name)).expect("removed");
+    }
+    world.run(1);
+    world.is_whole(308);
+    // A file that was changed where it lies is looked at until it is whole.
+    let torn = world.publish(1);
+    let bytes = std::fs::read(&torn).expect("read");
+    overwrite(&torn, b"x");
+    assert_eq!(world.run(1).receipts, 1);
+    overwrite(&torn, &bytes);
+    assert_eq!(world.run(1).receipts, 2);
+    world.is_whole(311);
+}
+
+#[test]
+fn a_change_of_the_folder_while_a_run_publishes_is_seen_by_the_next_append() {
+    let mut world = World::new();
+    world.run(1);
+    world.run(1);
+    // After the run's file was put in place, and before its append has ended.
+    let publication = Publication::begin(&world.runs());
+    let path = world.publish(1);
+    let published = publication.end(&world.runs(), path.file_name().expect("a name"));
+    std::thread::sleep(crate::store::stat_cache::settling_time());
+    world.publish(1);
+    let store = Store::of(&world.root);
+    let news = News::Run(published);
+    let appended = catch_up(&store, &world.runs(), &world.key, &news).expect("appended");
+    assert_eq!(appended.receipts, 1);
+    assert_eq!(world.run(1).receipts, 2, "the one that came meanwhile, too");
+    world.is_whole(5);
+}
+
+#[test]
+fn another_key_begins_a_log_of_its_own_that_names_the_old_one() {
+    let mut world = World::new();
+    world.run(3);
+    let first = world.logs().remove(0);
+    let old = std::mem::replace(&mut world.key, SigningKey::from_seed(&[4; 32]));
+    let news = News::Nothing;
+    let store = Store::of(&world.root);
+    let nothing = catch_up(&store, &world.runs(), &world.key, &news).expect("nothing to do");
+    assert_eq!(
+        (nothing.begun, world.logs().len()),
+        (None, 1),
+        "not for a run that did nothing"
+    );
+    let appended = world.run(2);
+    let begun = appended.begun.expect("a new log is told of");
+    assert_eq!(
+        (begun.why, appended.receipts),
+        ("it is signed by another key, and a log has one key", 2)
+    );
+    let continues = world.checkpoint(&begun.log, 2).continues.expect("the old head");
+    assert_eq!((continues.log, continues.size), (first.clone(), 3));
+    let folder = Utf8Path::new("runs").join(LOGS).join(begun.log.to_string());
+    let site = Workspace::at(world.root.canonicalize_utf8().expect("it exists"));
+    let both = [old.public(), world.key.public()];
+    let reading = read(&site, &folder, &begun.log, &both).expect("read");
+    assert_eq!(
+        (reading.faults, reading.head.map(|(_, signer)| signer)),
+        (vec![], Some(1))
+    );
+
+    // The other key signs a checkpoint in the old log: same root, and one that goes on.
+    let mut checkpoint = world.checkpoint(&first, 3);
+    checkpoint.head.size = 4;
+    let path = world.folder(&first).join("checkpoint-4");
+    for signer in [&world.key, &SigningKey::from_seed(&[5; 32])] {
+        atomic::write(&path, &checkpoint.clone().sign(signer).to_bytes()).expect("written");
+        let folder = Utf8Path::new("runs").join(LOGS).join(first.to_string());
+        let reading = read(&site, &folder, &first, &both).expect("read");
+        assert_eq!(reading.faults.len(), 1);
+        assert_eq!(reading.faults[0].file, "checkpoint-4");
+        assert!(reading.faults[0].message.contains("a log has one key"));
+        assert_eq!(reading.head.expect("a head").0.head.size, 3);
+    }
+}
+
+#[test]
+fn receipts_name_the_own_head_and_the_largest_of_every_other_log() {
+    let mut world = World::new();
+    let store = Store::of(&world.root);
+    let heads = |world: &World| super::heads(&store, &world.runs()).expect("read");
+    assert_eq!(heads(&world), []);
+    world.run(3);
+    let own = world.logs().remove(0);
+    assert_eq!(heads(&world), [world.checkpoint(&own, 3).head.to_named()]);
+    // Its files are another branch's now: the working copy knows.
+    let own_head = world.checkpoint(&own, 3).head;
+    std::fs::rename(world.folder(&own), world.root.join("elsewhere")).expect("moved");
+    assert_eq!(heads(&world), [own_head.to_named()]);
+    let others: Vec<Checkpoint> = (0..300_u64)
+        .map(|number| {
+            let mut checkpoint = Checkpoint {
+                head: own_head.clone(),
+                continues: None,
+                absent: Vec::new(),
+            };
+            checkpoint.head.log = LogId::of(number.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes());
+            checkpoint
+        })
+        .collect();
+    for other in &others {
+        let folder = world.folder(&other.head.log);
+        for (size, name) in [(1, "checkpoint-1"), (7, "checkpoint-7"), (8, "checkpoint-9")] {
+            let mut other = other.clone();
+            other.head.size = size;
+            atomic::write(&folder.join(name), &other.sign(&world.key).to_bytes()).expect("written");
+        }
+    }
+    let named = heads(&world);
+    assert_eq!(named.len(), crate::receipt::statement::MAX_LOG_HEADS);
+    assert!(named.windows(2).all(|pair| pair[0].origin < pair[1].origin));
+    assert!(named.contains(&own_head.to_named()));
+    assert_eq!(named.iter().filter(|head| head.size == 7).count(), named.len() - 1);
 }
 
 #[test]
@@ -193,14 +416,13 @@ fn an_append_that_was_cut_short_anywhere_is_done_by_the_next_one() {
             atomic::write(path, bytes).expect("written");
         }
         if kept > 0 {
-            let super::working::Found::Here(mut working) = super::working::Working::open(&store).expect("opened")
-            else {
+            let Found::Here(mut working) = Working::open(&store).expect("opened") else {
                 panic!("the working copy is here");
             };
             let ids = (0..5).map(|n| Sha256::of(format!("2 {n}").as_bytes())).collect();
             let file = "000002.intoto.jsonl".to_owned();
-            working.state.next = vec![super::working::LoggedRun { file, ids }];
-            working.save().expect("saved");
+            working.state.next = vec![LoggedRun { file, ids }];
+            working.save(&Files::default()).expect("saved");
         }
         for (place, path) in new.iter().enumerate() {
             match place < kept {
@@ -305,10 +527,7 @@ fn full_tiles_that_another_branch_has_are_put_in_place_again() {
     world.append();
     world.is_whole(302);
     let (checkpoint, _) = world.read(&log).head.expect("a head");
-    assert_eq!(
-        checkpoint.absent,
-        vec![super::checkpoint::Absent { first: 0, count: 300 }]
-    );
+    assert_eq!(checkpoint.absent, vec![Absent { first: 0, count: 300 }]);
 }
 
 #[test]
@@ -333,7 +552,7 @@ fn a_copied_damaged_or_older_working_copy_begins_a_log_that_names_the_old_one() 
                 std::fs::rename(&working, world.root.join("away")).expect("moved");
                 std::fs::rename(&copy, &working).expect("moved");
             }
-            "damaged" => atomic::write(&working.join("head"), b"madmall log v1\nx").expect("written"),
+            "damaged" => atomic::write(&working.join("head"), b"madmall log v2\nx").expect("written"),
             _ => {
                 atomic::write(&working.join("head"), &old).expect("written");
                 atomic::write(&working.join("runs"), &old_runs).expect("written");
@@ -345,11 +564,7 @@ fn a_copied_damaged_or_older_working_copy_begins_a_log_that_names_the_old_one() 
         assert_eq!(appended.receipts, 6, "{change}: the new log has everything");
         let second = world.read(&begun.log);
         assert_eq!(second.faults, vec![]);
-        let path = world.folder(&begun.log).join("checkpoint-6");
-        let bytes = std::fs::read(path).expect("read");
-        let checkpoint = super::checkpoint::SignedCheckpoint::parse(&bytes)
-            .expect("a checkpoint")
-            .checkpoint;
+        let checkpoint = world.checkpoint(&begun.log, 6);
         assert_eq!(
             checkpoint.continues.map(|head| head.log),
             (change != "damaged").then(|| first.clone()),

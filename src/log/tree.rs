@@ -72,7 +72,8 @@ pub fn edge_root(levels: &[&[Sha256]]) -> Sha256 {
     below.unwrap_or_else(empty_root)
 }
 
-/// Every hash of a tree that a tile has: the leaves, then at each level above the roots of the full tiles below.
+/// Every hash of a tree that is over a whole power of two of leaves: the leaves, then their pairs, then the pairs of those.
+/// All others (roots, parts of proofs) are made of a few of these.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Levels(Vec<Vec<Sha256>>);
 
@@ -81,8 +82,8 @@ impl Levels {
     #[must_use]
     pub fn of(leaves: Vec<Sha256>) -> Self {
         let mut levels = vec![leaves];
-        while let Some(last) = levels.last().filter(|last| last.len() >= TILE_WIDTH) {
-            let above = last.chunks_exact(TILE_WIDTH).map(tile_root).collect();
+        while let Some(last) = levels.last().filter(|last| last.len() > 1) {
+            let above = last.chunks_exact(2).map(pair).collect();
             levels.push(above);
         }
         Self(levels)
@@ -94,9 +95,10 @@ impl Levels {
         self.0.first().map_or(0, Vec::len)
     }
 
-    /// The hashes of a level that a tile begins with; fewer than [`TILE_WIDTH`] if the tree ends there.
+    /// The hashes of a tile level that a tile begins with; fewer than [`TILE_WIDTH`] if the tree ends there.
     #[must_use]
     pub fn tile(&self, level: usize, index: usize) -> &[Sha256] {
+        let level = level.saturating_mul(TILE_HEIGHT as usize);
         let hashes = self.0.get(level).map_or(&[][..], Vec::as_slice);
         let start = index.saturating_mul(TILE_WIDTH).min(hashes.len());
         let end = start.saturating_add(TILE_WIDTH).min(hashes.len());
@@ -105,17 +107,29 @@ impl Levels {
 
     /// The root of the tree when it had `size` leaves; none if it has fewer.
     #[must_use]
-    pub fn root_at<'a>(&'a self, size: usize) -> Option<Sha256> {
-        if size > self.size() {
+    pub fn root_at(&self, size: usize) -> Option<Sha256> {
+        match size {
+            0 => Some(empty_root()),
+            _ => self.subtree(0, size),
+        }
+    }
+
+    /// The hash over the leaves from `start` up to `end`: `MTH(D[start:end])` in RFC 6962, where `start` is a multiple of a
+    /// power of two that is at least their number. None if there are no such leaves.
+    pub(super) fn subtree(&self, start: usize, end: usize) -> Option<Sha256> {
+        if start >= end || end > self.size() {
             return None;
         }
-        let shifts = (0..).step_by(TILE_HEIGHT as usize);
-        let edge = |(hashes, shift): (&'a Vec<Sha256>, u32)| {
-            let whole = size.checked_shr(shift).unwrap_or(0);
-            &hashes[whole - whole % TILE_WIDTH..whole]
-        };
-        let edges: Vec<&[Sha256]> = self.0.iter().zip(shifts).map(edge).collect();
-        Some(edge_root(&edges))
+        // From the right, the whole subtrees of the binary digits of the width.
+        let mut below: Option<Sha256> = None;
+        let mut place = end;
+        while place > start {
+            let level = (place - start).trailing_zeros();
+            let peak = self.0.get(level as usize)?.get((place >> level) - 1)?;
+            below = Some(below.map_or(*peak, |right| node_hash(peak, &right)));
+            place -= 1 << level;
+        }
+        below
     }
 }
 

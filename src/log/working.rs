@@ -1,8 +1,9 @@
 //! The copy of the log that is appended to, `.madmall/log/`.
 //!
 //! ```text
-//! head      which log, where this folder is, the size, the hashes at the right edge, the append that is going on
-//! runs      for each run file that was looked at, in order: its name and how many entries it gave
+//! head      which log, whose, where this folder is, the size, the hashes at the right edge, the append that is going on
+//! runs      for each run file that was looked at, in order: its name and how many entries it gave; read only when the folder
+//!           of runs is not as the last append left it
 //! tile/     the full tiles, for a working tree that does not have them (another branch is checked out)
 //! ```
 //!
@@ -16,14 +17,17 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::LogError;
-use super::checkpoint::Head;
+use super::checkpoint::{Absent, Head};
 use super::edge::Edge;
+use super::files::Files;
 use super::name::LogId;
 use super::place::Place;
+use crate::receipt::key::PublicKey;
 use crate::receipt::statement::ReceiptId;
+use crate::store::stat_cache::Stamp;
 use crate::store::{StoreError, atomic};
 
-const HEADER: &[u8] = b"madmall log v1\n";
+const HEADER: &[u8] = b"madmall log v2\n";
 
 /// A run file that was looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +43,8 @@ pub(super) struct LoggedRun {
 pub(super) struct State {
     /// Which log.
     pub(super) log: LogId,
+    /// The public key of who signs its checkpoints: a log has one key.
+    key: [u8; 32],
     /// Where the working copy is.
     place: Place,
     /// The tree.
@@ -47,6 +53,10 @@ pub(super) struct State {
     pub(super) continues: Option<Head>,
     /// How many bytes of `runs` count.
     runs_length: u64,
+    /// What the last checkpoint says of entries whose run files were not there.
+    pub(super) absent: Vec<Absent>,
+    /// The folder of runs as the last append left it, if every file in it was looked at.
+    pub(super) seen: Option<Stamp>,
     /// The append that is going on: these come next, in this order.
     pub(super) next: Vec<LoggedRun>,
 }
@@ -56,15 +66,13 @@ pub(super) struct State {
 pub(super) struct Working {
     folder: Utf8PathBuf,
     pub(super) state: State,
-    /// Run files that were looked at, in order, and how many entries each gave.
-    pub(super) runs: Vec<(String, u64)>,
 }
 
 /// What is found when the working copy is opened.
 #[derive(Debug)]
 pub(super) enum Found {
     /// It is here and this is it.
-    Here(Working),
+    Here(Box<Working>),
     /// There is none.
     Nothing,
     /// It cannot be gone on with; why, and where it was, if that can be told.
@@ -72,6 +80,7 @@ pub(super) enum Found {
 }
 
 impl Working {
+    /// Reads the head; what it costs does not depend on how long the log is.
     pub(super) fn open(folder: &Utf8Path) -> Result<Found, LogError> {
         let failed = |source| StoreError::Read {
             path: folder.to_owned(),
@@ -89,18 +98,17 @@ impl Working {
         if place != state.place {
             return Ok(Found::Unusable("its working copy was copied or restored", head));
         }
-        let Some(runs) = read_runs(folder, &state)? else {
-            return Ok(Found::Unusable("its working copy was damaged", head));
-        };
-        Ok(Found::Here(Self {
-            folder: folder.to_owned(),
-            state,
-            runs,
-        }))
+        let folder = folder.to_owned();
+        Ok(Found::Here(Box::new(Self { folder, state })))
     }
 
     /// Begins a new log. What was kept of another is removed.
-    pub(super) fn begin(folder: &Utf8Path, log: LogId, continues: Option<Head>) -> Result<Self, LogError> {
+    pub(super) fn begin(
+        folder: &Utf8Path,
+        log: LogId,
+        key: &PublicKey,
+        continues: Option<Head>,
+    ) -> Result<Self, LogError> {
         atomic::remove_folder(&folder.to_owned())?;
         atomic::create_folder(folder)?;
         let found = fs::metadata(folder).map_err(|source| StoreError::Read {
@@ -109,17 +117,17 @@ impl Working {
         })?;
         let state = State {
             log,
+            key: *key.as_bytes(),
             place: Place::of(&found),
             edge: Edge::default(),
             continues,
             runs_length: 0,
+            absent: Vec::new(),
+            seen: None,
             next: Vec::new(),
         };
-        Ok(Self {
-            folder: folder.to_owned(),
-            state,
-            runs: Vec::new(),
-        })
+        let folder = folder.to_owned();
+        Ok(Self { folder, state })
     }
 
     /// Where the copy of a full tile or bundle is kept.
@@ -127,8 +135,25 @@ impl Working {
         &self.folder
     }
 
+    /// Whether it was begun with this key.
+    pub(super) fn is_of(&self, key: &PublicKey) -> bool {
+        self.state.key == *key.as_bytes()
+    }
+
+    /// Run files that were looked at, in order, and how many entries each gave; none if that was damaged.
+    pub(super) fn runs(&self, files: &Files) -> Result<Option<Vec<(String, u64)>>, LogError> {
+        let path = self.folder.join("runs");
+        let text = match self.state.runs_length {
+            0 => Vec::new(),
+            _ if !files.is_there(&path) => return Ok(None),
+            _ => files.read(&path)?,
+        };
+        Ok(parse_runs(&text, &self.state))
+    }
+
     /// Makes the state durable, with the append that is going on.
-    pub(super) fn save(&self) -> Result<(), LogError> {
+    pub(super) fn save(&self, files: &Files) -> Result<(), LogError> {
+        files.touch();
         let body = postcard::to_stdvec(&self.state).expect("plain data has an encoding");
         let sum = blake3::hash(&body);
         atomic::write(&self.folder.join("head"), &[HEADER, sum.as_bytes(), &body].concat())?;
@@ -136,7 +161,8 @@ impl Working {
     }
 
     /// Remembers that the append is done, after its checkpoint is durable.
-    pub(super) fn finish(&mut self, edge: Edge) -> Result<(), LogError> {
+    pub(super) fn finish(&mut self, edge: Edge, files: &Files) -> Result<(), LogError> {
+        files.touch();
         let path = self.folder.join("runs");
         let failed = |source| StoreError::Write {
             path: path.clone(),
@@ -160,9 +186,7 @@ impl Working {
         file.sync_all().map_err(failed)?;
         self.state.runs_length += lines.len() as u64;
         self.state.edge = edge;
-        self.runs
-            .extend(done.into_iter().map(|run| (run.file, run.ids.len() as u64)));
-        self.save()
+        self.save(files)
     }
 }
 
@@ -184,18 +208,9 @@ fn decode(bytes: &[u8]) -> Option<State> {
 }
 
 /// None if the file does not have what the state says.
-fn read_runs(folder: &Utf8Path, state: &State) -> Result<Option<Vec<(String, u64)>>, LogError> {
-    let path = folder.join("runs");
-    let text = match fs::read(&path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-        other => other.map_err(|source| StoreError::Read { path, source })?,
-    };
-    let counted = usize::try_from(state.runs_length)
-        .ok()
-        .and_then(|length| text.get(..length));
-    let Some(text) = counted.and_then(|text| std::str::from_utf8(text).ok()) else {
-        return Ok(None);
-    };
+fn parse_runs(text: &[u8], state: &State) -> Option<Vec<(String, u64)>> {
+    let counted = text.get(..usize::try_from(state.runs_length).ok()?)?;
+    let text = std::str::from_utf8(counted).ok()?;
     let line = |line: &str| {
         let (file, count) = line.rsplit_once(' ')?;
         Some((file.to_owned(), count.parse().ok()?))
@@ -205,5 +220,5 @@ fn read_runs(folder: &Utf8Path, state: &State) -> Result<Option<Vec<(String, u64
         let entries = runs.iter().try_fold(0_u64, |sum, (_, count)| sum.checked_add(*count));
         entries == Some(state.edge.size())
     };
-    Ok(runs.filter(is_whole))
+    runs.filter(is_whole)
 }

@@ -8,14 +8,17 @@ use std::collections::BTreeMap;
 use camino::Utf8PathBuf;
 
 use super::statement::{
-    BuildDefinition, CommandRecord, LOCAL_BUILDER, MAX_MEMBERS, Outcome, PREDICATE_TYPE, ParamRecord, RUN_BUILD_TYPE,
-    Repository, Resource, Role, RunDetails, STAGE_BUILD_TYPE, STATEMENT_TYPE, StageInternal, StageParameters,
-    Statement, dependency_order,
+    BuildDefinition, CommandRecord, LOCAL_BUILDER, LogHead, MAX_LOG_HEADS, MAX_MEMBERS, Outcome, PREDICATE_TYPE,
+    ParamRecord, RUN_BUILD_TYPE, Repository, Resource, Role, RunDetails, STAGE_BUILD_TYPE, STATEMENT_TYPE,
+    StageInternal, StageParameters, Statement, dependency_order,
 };
 use crate::digest::{Digest, Digests, Sha256};
 use crate::listing::{ListedFile, ListingDigests, listing_digests};
+use crate::log::checkpoint::Head;
 use crate::plan::Number;
 
+/// The largest integer that every reader of JSON takes as it is (RFC 8259, section 6).
+const MAX_INTEGER: u64 = (1 << 53) - 1;
 /// The longest name of a resource, in bytes.
 const MAX_NAME: usize = 4096;
 
@@ -47,10 +50,7 @@ pub(super) fn check(statement: &Statement) -> Checked {
     check_dependencies(definition)?;
     check_made(definition)?;
     check_details(&statement.predicate.run_details)?;
-    require(
-        statement.internal().logs.is_empty(),
-        "`logs` is not empty: this version knows no logs",
-    )?;
+    check_logs(&statement.internal().logs)?;
     match (definition.build_type.as_str(), statement.stage()) {
         (STAGE_BUILD_TYPE, Some((stage, internal))) => check_stage(statement, stage, internal),
         (RUN_BUILD_TYPE, None) => check_run(statement),
@@ -312,6 +312,22 @@ fn check_details(details: &RunDetails) -> Checked {
             respelled.as_ref() == Some(time),
             "a time is not RFC 3339, UTC, in whole seconds",
         )?;
+    }
+    Ok(())
+}
+
+fn check_logs(logs: &[LogHead]) -> Checked {
+    require(
+        logs.len() <= MAX_LOG_HEADS,
+        "`logs` names more heads than a receipt may",
+    )?;
+    require(
+        logs.windows(2).all(|pair| pair[0].origin < pair[1].origin),
+        "`logs` is not sorted by origin, or names a log twice",
+    )?;
+    for head in logs {
+        let is_spelled = (1..=MAX_INTEGER).contains(&head.size) && Head::named(head).is_some();
+        require(is_spelled, "`logs` has a head that is not spelled as heads are")?;
     }
     Ok(())
 }

@@ -157,8 +157,8 @@ pub struct InternalParameters {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Internal {
-    /// Heads of the logs that could be seen; none are named yet.
-    pub logs: Vec<String>,
+    /// Where the logs of receipts were when the run began, sorted by origin; at most [`MAX_LOG_HEADS`].
+    pub logs: Vec<LogHead>,
     /// The commit and how the files used compare with it.
     pub made: Made,
     /// How it ended.
@@ -166,6 +166,21 @@ pub struct Internal {
     /// The stage's part.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stage: Option<StageInternal>,
+}
+
+/// A receipt names the heads of at most this many logs.
+pub const MAX_LOG_HEADS: usize = 256;
+
+/// Where a log of receipts was. A log that is shorter later, or has another root at that size, was cut or forked.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogHead {
+    /// `madmall/<log id>`.
+    pub origin: String,
+    /// The root over its entries (RFC 6962), 64 hexadecimal digits.
+    pub root: String,
+    /// How many entries it had; at least one.
+    pub size: u64,
 }
 
 /// What madmall adds for a stage.

@@ -49,6 +49,20 @@ impl Stamp {
         Ok(Self::from_metadata(&found))
     }
 
+    /// What the file system says of the folder at `path`, links followed: another stamp means that a name in it was made,
+    /// renamed or removed.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the system gives; an error of kind `NotADirectory` if it is no folder.
+    pub fn of_folder(path: &Utf8Path) -> io::Result<Self> {
+        let found = fs::metadata(path)?;
+        match found.is_dir() {
+            true => Ok(Self::from_metadata(&found)),
+            false => Err(io::ErrorKind::NotADirectory.into()),
+        }
+    }
+
     #[cfg(unix)]
     fn from_metadata(found: &Metadata) -> Self {
         use std::os::unix::fs::MetadataExt as _;

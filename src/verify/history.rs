@@ -3,6 +3,7 @@
 use camino::Utf8Path;
 
 use super::evidence::Evidence;
+use super::heads;
 use super::logs::{Logs, place};
 use super::report::{Code, Finding, State};
 use crate::log::name::FileName;
@@ -62,6 +63,7 @@ pub(super) fn check(logs: &Logs, evidence: &Evidence, basis: &[usize]) -> Histor
             findings.push(Finding::new(Code::WarnElsewhere, message).file(&file));
         }
     }
+    findings.extend(heads::check(logs, evidence));
     let unlogged = basis.iter().filter(|index| !logs.has(&evidence.receipts[**index].id));
     let unlogged: Vec<usize> = unlogged.copied().collect();
     let has_failed = findings.iter().any(|finding| finding.code == Code::Log);

@@ -63,6 +63,13 @@ impl Logs {
         self.readings.iter()
     }
 
+    /// Whether it has checkpoints, none of them by a key that may sign it.
+    pub(super) fn is_foreign(&self, log: &LogId) -> bool {
+        self.readings
+            .get(log)
+            .is_some_and(|reading| !reading.foreign.is_empty())
+    }
+
     /// How what is here compares with where a log was.
     pub(super) fn compare(&self, head: &Head) -> Extends {
         let Some(reading) = self.readings.get(&head.log) else {

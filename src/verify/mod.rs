@@ -21,6 +21,7 @@ mod conform;
 mod consent;
 mod evidence;
 mod excerpt;
+mod heads;
 mod history;
 mod logs;
 mod pins;

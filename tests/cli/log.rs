@@ -149,6 +149,78 @@ fn what_was_published_but_not_appended_is_appended_by_the_next_run() {
 }
 
 #[test]
+fn receipts_name_the_logs_and_a_log_that_was_cut_or_forked_is_found() {
+    let space = finished();
+    let before = log_files(&space);
+    for text in ["2\n", "3\n"] {
+        space.write("in", text);
+        space.run(&[]).success();
+    }
+    let newest = space.receipt_files().pop().expect("three");
+    let run = newest.replace(".intoto.jsonl", "");
+    let payload: serde_json::Value =
+        serde_json::from_str(&space.madmall(["show", &run, "--json"]).success().out).expect("a statement");
+    let logs = &payload["predicate"]["buildDefinition"]["internalParameters"]["madmall"]["logs"];
+    assert_eq!(
+        (logs.as_array().map(Vec::len), logs[0]["size"].as_u64()),
+        (Some(1), Some(6)),
+        "{logs}"
+    );
+    assert_eq!(log_state(&space), "held");
+
+    // The end of the history is taken away, with the last but one run.
+    let whole = space.snapshot();
+    for file in log_files(&space).iter().filter(|file| !before.contains(file)) {
+        space.remove(file);
+    }
+    space.remove(&format!("runs/{}", space.receipt_files()[1]));
+    space
+        .madmall(["verify"])
+        .code(4)
+        .says("E-LOG")
+        .says("with 6 entries, and it has 3 here")
+        .says(&newest);
+    for file in before {
+        space.remove(&file);
+    }
+    // Without any of it that cannot be told from a log of another branch.
+    space
+        .madmall(["verify"])
+        .success()
+        .says("W-ELSEWHERE")
+        .says("had 6 entries then and is not here");
+    for (name, bytes) in &whole {
+        space.write(name, bytes);
+    }
+    space.madmall(["verify"]).success();
+}
+
+#[test]
+fn another_key_in_the_same_clone_goes_on_in_a_log_of_its_own_and_says_so() {
+    let mut space = finished();
+    let first = checkpoints(&space);
+    let config = space.root().join("../other");
+    space.set("MADMALL_CONFIG_DIR", config.as_str());
+    space
+        .run(&["--force"])
+        .success()
+        .says("began a new log")
+        .says("a log has one key");
+    assert_eq!(checkpoints(&space).len(), 2);
+    assert_eq!(log_state(&space), "held");
+    space.run(&["--force"]).success().says_not("new log");
+    let text: String = checkpoints(&space).iter().map(|name| space.read(name)).collect();
+    assert_eq!(text.matches("continues madmall/").count(), 1, "{text}");
+    // The key of the second log signs in the first: that is a finding for whoever trusts it.
+    let own = checkpoints(&space)
+        .into_iter()
+        .find(|name| !first.contains(name))
+        .expect("a second log");
+    space.write(&first[0].replace("checkpoint-3", "checkpoint-9"), space.bytes(&own));
+    space.madmall(["verify"]).code(4).says("E-LOG").says("checkpoint-9");
+}
+
+#[test]
 fn branches_with_runs_of_their_own_merge_without_conflict() {
     let space = Space::empty();
     space.pipeline(TWO);

@@ -3,7 +3,7 @@
 use madmall::digest::Digests;
 use madmall::receipt::envelope::{Envelope, EnvelopeError};
 use madmall::receipt::run_file::{RunFile, split_lines};
-use madmall::receipt::statement::{Made, Repository, Resource, Role, Statement};
+use madmall::receipt::statement::{LogHead, MAX_LOG_HEADS, Made, Repository, Resource, Role, Statement};
 use proptest::prelude::{ProptestConfig, any, prop_assert_eq, proptest};
 
 use super::world::{World, key, run_statement, signed};
@@ -123,6 +123,40 @@ fn a_statement_whose_parts_do_not_go_together_is_never_signed() {
         let mut changed = statement.clone();
         change(&mut changed);
         assert!(changed.to_payload().is_err(), "{what}");
+    }
+}
+
+#[test]
+fn heads_of_logs_are_in_one_order_and_one_spelling() {
+    let statement = run_file().receipts()[0].statement.clone();
+    let head = |number: usize| LogHead {
+        origin: format!("madmall/{number:016x}"),
+        root: "0".repeat(64),
+        size: 1,
+    };
+    let with = |logs: Vec<LogHead>| {
+        let mut changed = statement.clone();
+        changed.predicate.build_definition.internal_parameters.madmall.logs = logs;
+        changed.to_payload()
+    };
+    let most: Vec<LogHead> = (0..MAX_LOG_HEADS).map(head).collect();
+    let payload = with(most.clone()).expect("a statement");
+    assert_eq!(Statement::parse(&payload).expect("read").internal().logs, most);
+    type Change<'a> = &'a dyn Fn(&mut Vec<LogHead>);
+    let broken: [(&str, Change<'_>); 8] = [
+        ("one too many", &|logs| logs.push(head(MAX_LOG_HEADS))),
+        ("twice", &|logs| logs[1].origin = logs[0].origin.clone()),
+        ("out of order", &|logs| logs.swap(0, 1)),
+        ("empty", &|logs| logs[0].size = 0),
+        ("beyond what JSON holds", &|logs| logs[0].size = 1 << 53),
+        ("an upper-case root", &|logs| logs[0].root = "A".repeat(64)),
+        ("another origin", &|logs| logs[0].origin = "example.org/log".to_owned()),
+        ("a short id", &|logs| logs[0].origin = "madmall/0".to_owned()),
+    ];
+    for (what, change) in broken {
+        let mut logs = most.clone();
+        change(&mut logs);
+        assert!(with(logs).is_err(), "{what}");
     }
 }
 

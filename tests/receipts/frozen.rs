@@ -63,7 +63,14 @@ fn the_schema_takes_what_is_signed_and_nothing_else() {
     executable["subject"][0]["annotations"]["madmall"]["output"]["executable"] = json!(false);
     assert!(!validator.is_valid(&executable), "that it is none is not written");
     let definition = "/predicate/buildDefinition";
-    let changes: [(&str, Value); 12] = [
+    let logs = format!("{definition}/internalParameters/madmall/logs");
+    let head = |origin: &str, size: u64| json!([{ "origin": origin, "root": "0".repeat(64), "size": size }]);
+    let mut named = payloads(&frozen)[0].clone();
+    *named.pointer_mut(&logs).expect("a field") = head("madmall/0123456789abcdef", 1);
+    assert!(validator.is_valid(&named), "a head of a log");
+    let changes: [(&str, Value); 14] = [
+        (&logs, head("madmall/0123456789abcdef", 0)),
+        (&logs, head("madmall/x", 1)),
         ("/_type", json!("https://in-toto.io/Statement/v0.1")),
         ("/subject", json!([])),
         ("/subject/0/name", json!("../x")),

@@ -5,7 +5,7 @@
 
 use camino::{Utf8Path, Utf8PathBuf};
 use madmall::digest::{Digest, Digests};
-use madmall::log::{self, Begin, LOGS, LogId};
+use madmall::log::{self, LOGS, LogId, News};
 use madmall::receipt::envelope;
 use madmall::receipt::statement::{Made, Repository};
 use madmall::store::Store;
@@ -66,7 +66,7 @@ fn a_log_of_any_shape_is_read_back_whole() {
             world.write(&format!("runs/run-{written:06}.intoto.jsonl"), lines.concat());
             written = end;
         }
-        log::catch_up(&store, &runs, &key(1), Begin::IfNeeded).expect("appended");
+        log::catch_up(&store, &runs, &key(1), &News::Something).expect("appended");
         let folder = runs.join(LOGS);
         let logs: Vec<_> = folder.read_dir_utf8().expect("there is a log").flatten().collect();
         let [only] = &logs[..] else {
