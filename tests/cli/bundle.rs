@@ -466,3 +466,42 @@ fn the_systems_tar_lists_a_bundle_and_what_it_unpacks_is_a_workspace() {
         .output();
     Ran::of(&verified.expect("the binary runs")).success().says("out/b");
 }
+
+#[test]
+fn the_list_is_what_its_schema_says() {
+    let schema: Value = serde_json::from_str(include_str!("../../schemas/bundle.schema.json")).expect("JSON");
+    let validator = jsonschema::draft202012::new(&schema).expect("a schema");
+    let space = finished();
+    space.remove("in");
+    std::fs::remove_dir_all(space.path(".git")).expect("removed");
+    let list: Value = serde_json::from_slice(&members(&full(&space))["bundle.json"]).expect("JSON");
+    assert!(validator.is_valid(&list), "{list:#}");
+    assert_eq!(list["leftOut"][0]["name"], "in");
+    for (place, value) in [
+        ("/version", Value::from(2)),
+        ("/run", Value::from("../x")),
+        ("/members/0/path", Value::from("/etc/passwd")),
+        ("/members/0/kind", Value::from("link")),
+        ("/members/0/size", Value::from(-1)),
+        ("/members/0/sha256", Value::from("00")),
+        ("/leftOut/0/why", Value::Null),
+    ] {
+        let mut other = list.clone();
+        *other.pointer_mut(place).expect("it is there") = value;
+        assert!(!validator.is_valid(&other), "{place}");
+    }
+}
+
+#[test]
+fn a_bundle_of_the_first_version_verifies_for_ever() {
+    let folder = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/bundle-v1");
+    let auditor = Auditor {
+        folder: tempfile::tempdir().expect("a temporary folder"),
+        key: std::fs::read_to_string(folder.join("public-key.pem")).expect("it is committed"),
+    };
+    let bytes = std::fs::read(folder.join("audit.tar.zst")).expect("it is committed");
+    let report = report(&auditor.verify(&bytes, &["--json"]).success());
+    for name in ["signature", "subject", "chain", "log"] {
+        assert_eq!(report["assurance"][name], "held", "{name}");
+    }
+}

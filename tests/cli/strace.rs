@@ -128,6 +128,34 @@ fn verify_opens_no_socket_and_nothing_for_writing_and_reads_no_store() {
 
 #[test]
 #[expect(clippy::print_stderr, reason = "says that nothing was tested")]
+fn of_a_bundle_nothing_is_unpacked_to_disk() {
+    let space = finished();
+    space
+        .madmall(["bundle", "latest", "--artifacts", "--inputs", "-o", "audit.tar.zst"])
+        .success();
+    let Some((code, lines)) = trace(&space, &["verify", "audit.tar.zst"]) else {
+        eprintln!("skipped: `strace` is not here, or may not trace");
+        return;
+    };
+    assert_eq!(code, Some(0));
+    assert!(
+        lines
+            .iter()
+            .any(|line| line.contains("openat(") && line.contains("audit.tar.zst")),
+        "{lines:#?}"
+    );
+    let reads_project = lines
+        .iter()
+        .any(|line| line.contains("openat(") && line.contains("/runs"));
+    assert!(
+        !reads_project,
+        "what lies around the bundle is no part of it: {lines:#?}"
+    );
+    assert!(forbidden(&lines).is_empty(), "{:#?}", forbidden(&lines));
+}
+
+#[test]
+#[expect(clippy::print_stderr, reason = "says that nothing was tested")]
 fn what_a_run_writes_would_be_seen() {
     let space = finished();
     space.write("in", "2\n");
