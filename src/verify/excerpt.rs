@@ -27,8 +27,13 @@ pub(super) fn check(
         return Ok(findings);
     }
     let named = named(evidence);
+    let mut unlisted = 0;
     for (path, _) in site.files_below("".into()).map_err(|source| failed("", source))? {
         if question.claims.contains_key(&path) {
+            continue;
+        }
+        if findings.len() >= MAX_FAULTS {
+            unlisted += 1;
             continue;
         }
         let found = site.digests(&path).map_err(|source| failed(&path, source))?;
@@ -48,8 +53,15 @@ pub(super) fn check(
             findings.push(finding.differs(claim.digests.sha256.to_string(), found.sha256.to_string()));
         }
     }
+    if unlisted > 0 {
+        let message = format!("{unlisted} more files in the bundle were not compared with what receipts used");
+        findings.push(Finding::new(Code::Bundle, message));
+    }
     Ok(findings)
 }
+
+/// So many files are each said to be wrong; of the others, only how many they are.
+const MAX_FAULTS: usize = 100;
 
 /// That a receipt used a file with certain bytes.
 struct Claim {

@@ -257,6 +257,15 @@ fn every_member_that_somebody_changes_is_found_even_if_the_list_is_made_to_fit()
         .code(4)
         .says("E-BUNDLE")
         .says("no receipt in it names it");
+    more.extend((0..300).map(|number| (format!("workspace/extra-{number}"), Vec::new())));
+    let ran = auditor
+        .verify(&forged(&more), &[])
+        .code(4)
+        .says("more files in the bundle");
+    assert!(
+        ran.out.matches("E-BUNDLE").count() < 110,
+        "there is an end to what is said"
+    );
 }
 
 #[test]
