@@ -86,8 +86,17 @@ impl Runs {
         &self.receipts[0]
     }
 
-    pub(super) fn ids(&self) -> BTreeSet<ReceiptId> {
+    fn ids(&self) -> BTreeSet<ReceiptId> {
         self.receipts.iter().map(|receipt| receipt.id).collect()
+    }
+
+    /// The logs whose heads they name.
+    fn named_logs(&self) -> BTreeSet<LogId> {
+        let heads = self
+            .receipts
+            .iter()
+            .flat_map(|receipt| &receipt.statement.internal().logs);
+        heads.filter_map(|head| LogId::of_origin(&head.origin)).collect()
     }
 }
 
@@ -157,21 +166,25 @@ fn rests_on(statement: &Statement) -> impl Iterator<Item = ReceiptId> {
         })
 }
 
-/// Every file of every log that has one of `ids`, relative to the workspace. Whether the log holds is for `verify` to say.
+/// Every file of every log that has one of the receipts, or that one of them names, relative to the workspace. Whether the log
+/// holds is for `verify` to say.
 pub(super) fn log_files(
     workspace: &Workspace,
-    ids: &BTreeSet<ReceiptId>,
+    runs: &Runs,
     left_out: &mut BTreeSet<LeftOut>,
 ) -> Result<Vec<Utf8PathBuf>, GatherError> {
     let folder = Utf8Path::new(RUNS).join(LOGS);
+    let (ids, named) = (runs.ids(), runs.named_logs());
     let mut chosen = Vec::new();
     for log in workspace.entries(&folder, 1, MAX_FILES)? {
-        let is_log = log.path.file_name().and_then(LogId::parse).is_some();
-        if !is_log || log.kind != EntryType::Folder {
+        let Some(id) = log.path.file_name().and_then(LogId::parse) else {
+            continue;
+        };
+        if log.kind != EntryType::Folder {
             continue;
         }
         let mut files = Vec::new();
-        let mut has_one = false;
+        let mut has_one = named.contains(&id);
         for entry in workspace.entries(&log.path, MAX_DEPTH, MAX_FILES)? {
             let inside = entry.path.strip_prefix(&log.path).unwrap_or(&entry.path);
             // A name with a dot before it is what a crashed writer or a file manager left.

@@ -86,7 +86,7 @@ pub fn gather(run: &str, wanted: &Wanted, place: &Place<'_>) -> Result<Planned, 
     for file in &runs.files {
         gathering.file(file, Kind::Receipts)?;
     }
-    for file in log_files(place.workspace, &runs.ids(), &mut gathering.left_out)? {
+    for file in log_files(place.workspace, &runs, &mut gathering.left_out)? {
         gathering.file(&file, Kind::Log)?;
     }
     gathering.keys(&runs);

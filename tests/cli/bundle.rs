@@ -333,6 +333,37 @@ fn the_runs_that_a_run_rests_on_are_in_its_bundle_and_others_are_not() {
 }
 
 #[test]
+fn a_log_that_a_receipt_names_is_in_its_bundle_although_none_of_its_receipts_is() {
+    let space = finished();
+    std::fs::remove_dir_all(space.path(".madmall")).expect("removed");
+    space.write("in", "other bytes\n");
+    space.run(&[]).success().says("new log").says("2 ran");
+    space.write("in", "yet other bytes\n");
+    space.run(&[]).success().says("2 ran");
+    let bundle = full(&space);
+    let whole = members(&bundle);
+    let logs: std::collections::BTreeSet<&str> = whole
+        .keys()
+        .filter_map(|name| name.strip_prefix("workspace/runs/log/")?.split('/').next())
+        .collect();
+    assert_eq!(logs.len(), 2);
+    assert_eq!(whole.keys().filter(|name| name.ends_with(".jsonl")).count(), 1);
+    let auditor = Auditor::trusting(&space);
+    auditor.verify(&bundle, &[]).success().says_not("W-ELSEWHERE");
+    // Taken out of it, either is missed.
+    for log in logs {
+        let mut less = whole.clone();
+        less.retain(|name, _| !name.contains(log));
+        let report = report(&auditor.verify(&forged(&less), &["--json"]));
+        let findings = report["findings"].as_array().expect("a list");
+        assert!(
+            findings.iter().any(|finding| finding["code"] == "W-ELSEWHERE"),
+            "{report:#}"
+        );
+    }
+}
+
+#[test]
 fn what_was_edited_since_comes_from_the_store_or_the_commit_and_else_is_left_out() {
     let space = finished();
     let first = full(&space);
