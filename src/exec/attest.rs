@@ -88,7 +88,8 @@ pub fn stage_statement(record: StageRecord<'_>) -> Statement {
         times: (
             record.times.run.to_owned(),
             rfc3339(record.times.started),
-            rfc3339(record.times.finished),
+            // A clock may be set back while a stage runs.
+            rfc3339(record.times.finished.max(record.times.started)),
         ),
     };
     parts.into_statement()
@@ -120,6 +121,8 @@ pub struct RunRecord<'a> {
 /// The statement about a run.
 #[must_use]
 pub fn run_statement(record: RunRecord<'_>) -> Statement {
+    let (run, started, finished) = record.times;
+    let finished = finished.max(started.clone());
     let mut dependencies = record.definitions;
     dependencies.extend(record.made.commit.as_ref().map(Resource::commit));
     let mut subject = Vec::new();
@@ -144,7 +147,7 @@ pub fn run_statement(record: RunRecord<'_>) -> Statement {
         logs: record.logs,
         dependencies,
         subject,
-        times: record.times,
+        times: (run, started, finished),
     };
     parts.into_statement()
 }

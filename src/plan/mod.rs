@@ -10,3 +10,4 @@ pub use model::{
 };
 pub(crate) use resolve::folded;
 pub use resolve::{Resolution, find_files, is_pattern, resolve, resolve_with};
+pub(crate) use resolve::{folded, private_folder};

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use camino::Utf8PathBuf;
 
+use super::names::{check_outputs as check_output_names, check_path, clip, is_plain_name};
 use super::statement::{
     BuildDefinition, CommandRecord, LOCAL_BUILDER, LogHead, MAX_LOG_HEADS, MAX_MEMBERS, Outcome, PREDICATE_TYPE,
     ParamRecord, RUN_BUILD_TYPE, Repository, Resource, Role, RunDetails, STAGE_BUILD_TYPE, STATEMENT_TYPE,
@@ -19,8 +20,6 @@ use crate::plan::Number;
 
 /// The largest integer that every reader of JSON takes as it is (RFC 8259, section 6).
 const MAX_INTEGER: u64 = (1 << 53) - 1;
-/// The longest name of a resource, in bytes.
-const MAX_NAME: usize = 4096;
 
 /// What is wrong, in words.
 type Checked<T = ()> = Result<T, String>;
@@ -45,6 +44,7 @@ pub(super) fn check(statement: &Statement) -> Checked {
         check_path(&subject.name)?;
         check_file_digests(subject)?;
     }
+    check_output_names(&statement.subject)?;
     let definition = &statement.predicate.build_definition;
     check_path(&definition.external_parameters.pipeline_file)?;
     check_dependencies(definition)?;
@@ -166,6 +166,13 @@ fn check_dependencies(definition: &BuildDefinition) -> Checked {
     require(
         dependencies.windows(2).all(ascending),
         "`resolvedDependencies` is not in order",
+    )?;
+    // What is said to come from a pipeline can be compared with that of a commit.
+    let pipeline_file = &definition.external_parameters.pipeline_file;
+    let is_it = |d: &Resource| matches!(d.role(), Role::Definition {}) && d.name == *pipeline_file;
+    require(
+        dependencies.iter().any(is_it),
+        "`pipelineFile` is not among the definitions it depends on",
     )?;
     let mut inputs: BTreeMap<&str, &Resource> = BTreeMap::new();
     let mut members: BTreeMap<&str, Vec<ListedFile>> = BTreeMap::new();
@@ -313,7 +320,8 @@ fn check_details(details: &RunDetails) -> Checked {
             "a time is not RFC 3339, UTC, in whole seconds",
         )?;
     }
-    Ok(())
+    let times = &details.metadata;
+    require(times.started_on <= times.finished_on, "it ended before it began")
 }
 
 fn check_logs(logs: &[LogHead]) -> Checked {
@@ -378,22 +386,6 @@ pub fn tree_digests(resource: &Resource) -> Option<ListingDigests> {
     })
 }
 
-/// A path of a file, or a pattern, in the workspace: relative, in normal form, without control characters.
-fn check_path(path: &str) -> Checked {
-    let normal = path.split('/').all(|name| !matches!(name, "" | "." | ".."));
-    if normal && path.len() <= MAX_NAME && !path.contains(|c: char| c.is_control()) {
-        return Ok(());
-    }
-    Err(format!(
-        "`{}` is not a relative path in normal form",
-        clip(path).escape_debug()
-    ))
-}
-
-fn is_plain_name(name: &str) -> bool {
-    !name.is_empty() && name.len() <= MAX_NAME && !name.contains(|c: char| c == '/' || c == '\\' || c.is_control())
-}
-
 /// Whether `text` can be a run id, and so the name of a file: letters, digits, `-` and `_`, at most 200 of them.
 #[must_use]
 pub fn is_run_id(text: &str) -> bool {
@@ -407,8 +399,4 @@ fn is_commit_id(hex: &str) -> bool {
 
 fn require(holds: bool, otherwise: &str) -> Checked {
     if holds { Ok(()) } else { Err(otherwise.to_owned()) }
-}
-
-fn clip(text: &str) -> String {
-    text.chars().take(120).collect()
 }

@@ -4,6 +4,7 @@ pub mod check;
 pub mod envelope;
 pub mod key;
 pub mod keystore;
+mod names;
 pub mod policy;
 mod resource;
 pub mod run_file;

@@ -86,6 +86,8 @@ pub(crate) fn run_statement(receipts: &[Receipt], made: Made, run: &str, finishe
             }
             subjects.push(subject);
         }
+        let definitions = receipt.statement.dependencies().iter();
+        dependencies.extend(definitions.filter(|d| matches!(d.role(), Role::Definition {})).cloned());
     }
     let made = Made {
         differs: Vec::new(),

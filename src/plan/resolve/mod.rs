@@ -27,7 +27,7 @@ pub use self::glob::{find_files, is_pattern};
 use self::inputs::Found;
 use self::library::{Defined, DefinedCommand, Library};
 use self::outputs::Outputs;
-pub(crate) use self::paths::folded;
+pub(crate) use self::paths::{folded, private_folder};
 use self::stage::Draft;
 use self::values::PipelineParams;
 use super::{DefinitionFile, Input, InputSource, Output, Plan, Stage, StageId};

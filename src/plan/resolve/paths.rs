@@ -85,7 +85,7 @@ pub(crate) fn folded(path: &str) -> String {
 }
 
 /// The folder that a stage has no business in, if `path` lies in one: git's, madmall's own, or that of the receipts.
-pub(super) fn private_folder(path: &Utf8Path) -> Option<&'static str> {
+pub(crate) fn private_folder(path: &Utf8Path) -> Option<&'static str> {
     let mut names = path.as_str().split('/');
     if names.clone().any(|name| folded(name) == ".git") {
         return Some(".git");
