@@ -79,11 +79,32 @@ impl<'a> Links<'a> {
                 self.compare(subject, maker);
             }
         }
+        self.require_all_outputs(&makers);
         let run = self.receipt.statement.internal();
         let failed = |maker: &&&Known| !matches!(maker.statement.internal().outcome, Outcome::Succeeded);
         if run.outcome == Outcome::Succeeded && makers.values().any(|maker| failed(&maker)) {
             self.broken(
                 "the run is said to have succeeded, but a stage of it failed".to_owned(),
+                None,
+            );
+        }
+    }
+
+    /// A run names all that its stages made, and the logs of those that failed: nothing is left out.
+    fn require_all_outputs(&mut self, makers: &HashMap<&str, &Known>) {
+        let mut left_out: Vec<&str> = Vec::new();
+        for (stage, maker) in makers {
+            let is_named = |made: &&Resource| {
+                let named = self.receipt.statement.subject_named(&made.name).map(Resource::role);
+                matches!(named, Some(Role::Output { stage: Some(of), .. } | Role::Log { stage: of }) if of == stage)
+            };
+            let made = maker.statement.subject.iter();
+            left_out.extend(made.filter(|made| !is_named(made)).map(|made| made.name.as_str()));
+        }
+        left_out.sort_unstable();
+        for name in left_out {
+            self.broken(
+                format!("the run does not name `{name}`, which a stage of it made"),
                 None,
             );
         }
