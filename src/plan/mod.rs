@@ -8,6 +8,5 @@ pub mod stale;
 pub use model::{
     Command, DefinitionFile, Input, InputSource, Number, Output, ParamValue, Plan, SandboxMode, Stage, StageId,
 };
-pub(crate) use resolve::folded;
 pub use resolve::{Resolution, find_files, is_pattern, resolve, resolve_with};
 pub(crate) use resolve::{folded, private_folder};

@@ -101,9 +101,8 @@ const MAX_NAMES: usize = 1 << 22;
 fn list(site: &dyn Site) -> Result<(Vec<Utf8PathBuf>, Vec<Finding>), VerifyError> {
     let mut files = Vec::new();
     let mut findings = Vec::new();
-    if site.kind(RUNS.into()).map_err(|source| failed(RUNS, source))? == Some(EntryKind::BadLink) {
-        let message = "is a symbolic link that leads out of the workspace, or nowhere: no receipt is read";
-        findings.push(Finding::new(Code::File, message).file(RUNS));
+    if let Some(why) = no_folder(site, RUNS.into())? {
+        findings.push(Finding::new(Code::File, format!("{why}: no receipt is read")).file(RUNS));
         return Ok((files, findings));
     }
     let entries = site.entries(RUNS.into(), 1, MAX_NAMES);
@@ -120,6 +119,18 @@ fn list(site: &dyn Site) -> Result<(Vec<Utf8PathBuf>, Vec<Finding>), VerifyError
     }
     files.sort_unstable();
     Ok((files, findings))
+}
+
+/// Why `folder` is none that is read; nothing is also said of one that is not there.
+pub(super) fn no_folder(site: &dyn Site, folder: &Utf8Path) -> Result<Option<&'static str>, VerifyError> {
+    let kind = site.kind(folder).map_err(|source| failed(folder, source))?;
+    let real = site.real_path(folder).map_err(|source| failed(folder, source))?;
+    Ok(match kind {
+        None => None,
+        Some(EntryKind::Folder) if real.as_deref() == Some(folder) => None,
+        Some(EntryKind::Folder | EntryKind::BadLink) => Some("is a symbolic link, not a folder"),
+        Some(EntryKind::File { .. } | EntryKind::Other) => Some("is no folder"),
+    })
 }
 
 pub(super) fn failed(path: impl AsRef<Utf8Path>, source: TreeError) -> VerifyError {

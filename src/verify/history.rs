@@ -1,13 +1,16 @@
 //! The logs under `runs/log`: whether each is one history, and has the receipts that the answer rests on.
 
+use std::collections::HashSet;
+
 use camino::Utf8Path;
 
-use super::evidence::Evidence;
+use super::evidence::{Evidence, Known};
 use super::heads;
 use super::logs::{Logs, place};
 use super::report::{Code, Finding, State};
 use crate::log::name::FileName;
 use crate::log::read::was_absent;
+use crate::receipt::key::KeyId;
 use crate::receipt::statement::ReceiptId;
 
 /// What the logs say.
@@ -25,6 +28,7 @@ pub(super) fn check(logs: &Logs, evidence: &Evidence, basis: &[usize]) -> Histor
     let mut findings = Vec::new();
     let mut has_log = false;
     let mut not_checked = Vec::new();
+    let signed: HashSet<(ReceiptId, KeyId)> = evidence.receipts.iter().map(|known| (known.id, known.keyid)).collect();
     for (log, reading) in logs.iter() {
         let place = place(log);
         for fault in &reading.faults {
@@ -42,7 +46,9 @@ pub(super) fn check(logs: &Logs, evidence: &Evidence, basis: &[usize]) -> Histor
         let file = place.join(name.path());
         let mut elsewhere = 0;
         for (index, id) in &reading.entries {
-            if evidence.by_id.contains_key(id) {
+            if let Some(here) = evidence.by_id.get(id) {
+                let signer = logs.signer(log).filter(|signer| !signed.contains(&(*id, *signer)));
+                findings.extend(signer.map(|signer| signed_anew(&evidence.receipts[*here], &signer, &file)));
                 continue;
             }
             if logs.of_excerpt || was_absent(&checkpoint.absent, *index) {
@@ -97,6 +103,14 @@ fn missing(checkpoint: &Utf8Path, index: u64, id: &ReceiptId) -> Finding {
     let message = format!("lists a receipt, entry {index}, that is not here: a run's file was removed or changed");
     let finding = Finding::new(Code::Log, message).file(checkpoint).receipt(id);
     finding.help("put the files of runs back as they were committed (`git checkout -- runs/`)")
+}
+
+/// A log has the receipts of one key: another signature was put in its place, so that nothing rests on what it says.
+fn signed_anew(receipt: &Known, signer: &KeyId, checkpoint: &Utf8Path) -> Finding {
+    let message = format!("is not by the key of the log that lists it (`{checkpoint}`): its signature was taken away");
+    let finding = Finding::new(Code::Log, message).file(&receipt.file).line(receipt.line);
+    let finding = finding.receipt(&receipt.id).help(RESTORE);
+    finding.differs(format!("key {signer}"), format!("key {}", receipt.keyid))
 }
 
 fn foreign(file: &Utf8Path) -> Finding {

@@ -5,16 +5,16 @@ use std::collections::{BTreeMap, HashSet};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::VerifyError;
-use super::evidence::{RUNS, failed};
+use super::evidence::{RUNS, failed, no_folder};
 use super::report::{Code, Finding};
 use crate::digest::Sha256;
 use crate::log::checkpoint::Head;
 use crate::log::read::Reading;
 use crate::log::{LOGS, LogId, read};
-use crate::receipt::key::PublicKey;
+use crate::receipt::key::{KeyId, PublicKey};
 use crate::receipt::statement::ReceiptId;
 use crate::receipt::trust::{Trust, TrustedKey};
-use crate::tree::{EntryKind, EntryType, Site};
+use crate::tree::{EntryType, Site};
 
 /// The most names that the folder of logs may hold.
 const MAX_LOGS: usize = 10_000;
@@ -22,6 +22,8 @@ const MAX_LOGS: usize = 10_000;
 /// What lies under `runs/log`.
 pub(super) struct Logs {
     readings: BTreeMap<LogId, Reading>,
+    /// Whose key signed the checkpoint that counts.
+    signers: BTreeMap<LogId, KeyId>,
     logged: HashSet<ReceiptId>,
     /// Whether they lie in a bundle, which leaves out the receipts of runs that it is not about.
     pub(super) of_excerpt: bool,
@@ -32,20 +34,29 @@ impl Logs {
     pub(super) fn gather(site: &dyn Site, trust: Option<&Trust>) -> Result<(Self, Vec<Finding>), VerifyError> {
         let mut findings = Vec::new();
         let mut readings = BTreeMap::new();
+        let mut signers = BTreeMap::new();
         for log in list(site, &mut findings)? {
             let place = place(&log);
             let keys = keys_of(&log, trust);
             let reading = read(site, &place, &log, &keys).map_err(|source| failed(&place, source))?;
+            let signer = reading.head.as_ref().and_then(|(_, place)| keys.get(*place));
+            signers.extend(signer.map(|key| (log.clone(), key.keyid())));
             readings.insert(log, reading);
         }
         let entries = readings.values().flat_map(|reading: &Reading| &reading.entries);
         let logged = entries.map(|(_, id)| *id).collect();
         let logs = Self {
             readings,
+            signers,
             logged,
             of_excerpt: site.is_excerpt(),
         };
         Ok((logs, findings))
+    }
+
+    /// Whose log it is; nobody's whom the caller trusts, if none.
+    pub(super) fn signer(&self, log: &LogId) -> Option<KeyId> {
+        self.signers.get(log).copied()
     }
 
     /// The receipts in a log, each with its index.
@@ -127,21 +138,13 @@ pub(super) fn place(log: &LogId) -> Utf8PathBuf {
 fn list(site: &dyn Site, findings: &mut Vec<Finding>) -> Result<Vec<LogId>, VerifyError> {
     let folder = &Utf8Path::new(RUNS).join(LOGS);
     let mut logs = Vec::new();
-    match site.kind(folder).map_err(|source| failed(folder, source))? {
-        Some(EntryKind::Folder) => {}
-        // That `runs` itself leads elsewhere is said where receipts are listed.
-        Some(EntryKind::BadLink)
-            if site
-                .kind(RUNS.into())
-                .is_ok_and(|kind| kind == Some(EntryKind::BadLink)) =>
-        {
-            return Ok(logs);
-        }
-        Some(_) => {
-            findings.push(no_folder(folder.to_owned()));
-            return Ok(logs);
-        }
-        None => return Ok(logs),
+    // What is wrong with `runs` itself is said where receipts are listed.
+    if no_folder(site, RUNS.into())?.is_some() {
+        return Ok(logs);
+    }
+    if no_folder(site, folder)?.is_some() {
+        findings.push(misplaced(folder.to_owned()));
+        return Ok(logs);
     }
     let entries = site.entries(folder, 1, MAX_LOGS);
     for entry in entries.map_err(|source| failed(folder, source))? {
@@ -150,13 +153,13 @@ fn list(site: &dyn Site, findings: &mut Vec<Finding>) -> Result<Vec<LogId>, Veri
         };
         match entry.kind {
             EntryType::Folder => logs.push(log),
-            EntryType::File | EntryType::Other => findings.push(no_folder(entry.path)),
+            EntryType::File | EntryType::Other => findings.push(misplaced(entry.path)),
         }
     }
     logs.sort();
     Ok(logs)
 }
 
-fn no_folder(path: Utf8PathBuf) -> Finding {
+fn misplaced(path: Utf8PathBuf) -> Finding {
     Finding::new(Code::Log, "is in the place of a log, but is no folder").file(path)
 }
