@@ -159,7 +159,11 @@ pub fn examine(request: &Request<'_>) -> Result<(Report, Vec<Rested>), VerifyErr
     // That the log of a failed stage is unchanged does not answer a question about everything.
     let counts =
         |maker: usize| request.what != What::Everything || evidence.receipts[maker].statement.is_stage_success();
-    if !answer.makers.values().any(|(maker, _)| counts(*maker)) {
+    let was_refuted = answer
+        .findings
+        .iter()
+        .any(|finding| finding.severity == Severity::Failure);
+    if !was_refuted && !answer.makers.values().any(|(maker, _)| counts(*maker)) {
         findings.push(nothing_compared(request, &evidence));
     }
     let ties = tie_to_commits(request, &evidence, &basis, &answer);
