@@ -4,7 +4,6 @@
     clippy::disallowed_methods,
     reason = "tests write files and read the environment as they please"
 )]
-#![expect(dead_code, reason = "the helper is shared with other test binaries")]
 
 #[path = "cli/space.rs"]
 mod space;

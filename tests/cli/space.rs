@@ -1,5 +1,7 @@
 //! A fresh folder with a pipeline in it, and the real binary.
 
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
@@ -10,15 +12,28 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 /// A workspace of its own, with a key of its own.
 pub(crate) struct Space {
-    _folder: tempfile::TempDir,
+    folder: std::sync::Arc<tempfile::TempDir>,
     base: Utf8PathBuf,
+    workspace: String,
     environment: BTreeMap<String, String>,
 }
 
 impl Space {
     /// An empty workspace. Its path has a space in it, as users' paths have.
     pub(crate) fn empty() -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
+        Self::in_folder(tempfile::tempdir().expect("a temporary folder"))
+    }
+
+    /// An empty workspace in memory where there is such a folder, for what is made and thrown away many times.
+    pub(crate) fn in_memory() -> Self {
+        let memory = Utf8Path::new("/dev/shm");
+        match tempfile::tempdir_in(memory) {
+            Ok(folder) if memory.is_dir() => Self::in_folder(folder),
+            _ => Self::empty(),
+        }
+    }
+
+    fn in_folder(folder: tempfile::TempDir) -> Self {
         let base = Utf8PathBuf::from_path_buf(folder.path().canonicalize().expect("it exists")).expect("UTF-8");
         fs::create_dir_all(base.join("work space")).expect("made");
         let mut environment = BTreeMap::new();
@@ -36,8 +51,35 @@ impl Space {
             environment.insert(name.to_owned(), value.to_owned());
         }
         Self {
-            _folder: folder,
+            folder: std::sync::Arc::new(folder),
             base,
+            workspace: "work space".to_owned(),
+            environment,
+        }
+    }
+
+    /// The same again in a folder of its own, with all that lies beside it but what is named.
+    pub(crate) fn copied(&self, without: &[&str]) -> Self {
+        let copy = Self::in_memory();
+        let without: Vec<_> = without.iter().map(|name| self.base.join(name)).collect();
+        copy_folder(&self.base, &copy.base, &without);
+        let moved = |(name, value): (&String, &String)| {
+            let value = value.replace(self.base.as_str(), copy.base.as_str());
+            (name.clone(), value)
+        };
+        let environment = self.environment.iter().map(moved).collect();
+        Self { environment, ..copy }
+    }
+
+    /// Another workspace beside this one, with another configuration folder.
+    pub(crate) fn beside(&self, folder: &str, config: &str) -> Self {
+        let mut environment = self.environment.clone();
+        let config = self.base.join(config).into_string();
+        environment.insert("MADMALL_CONFIG_DIR".to_owned(), config);
+        Self {
+            folder: std::sync::Arc::clone(&self.folder),
+            base: self.base.clone(),
+            workspace: folder.to_owned(),
             environment,
         }
     }
@@ -57,7 +99,7 @@ impl Space {
 
     /// The workspace's folder.
     pub(crate) fn root(&self) -> Utf8PathBuf {
-        self.base.join("work space")
+        self.base.join(&self.workspace)
     }
 
     /// A path in the workspace.
@@ -183,6 +225,27 @@ impl Space {
             .filter(|name| before.get(*name) != now.get(*name))
             .collect();
         assert!(changed.is_empty(), "these changed: {changed:?}");
+    }
+}
+
+/// Copies whatever is below a folder, links as links.
+fn copy_folder(from: &Utf8Path, to: &Utf8Path, without: &[Utf8PathBuf]) {
+    fs::create_dir_all(to).expect("made");
+    for entry in from.read_dir_utf8().expect("a folder") {
+        let entry = entry.expect("an entry");
+        if without.iter().any(|path| path == entry.path()) {
+            continue;
+        }
+        let target = to.join(entry.file_name());
+        let kind = entry.file_type().expect("a kind");
+        if kind.is_dir() {
+            copy_folder(entry.path(), &target, without);
+        } else if kind.is_symlink() {
+            let link = entry.path().read_link_utf8().expect("a link");
+            std::os::unix::fs::symlink(link, target).expect("made");
+        } else {
+            fs::copy(entry.path(), target).expect("copied");
+        }
     }
 }
 

@@ -1,0 +1,313 @@
+//! Logs: entries, tiles and checkpoints removed, cut, swapped, forged and forked.
+
+use madmall::log::name::{bundle, entry};
+use madmall::log::tree::{Levels, leaf_hash};
+use madmall::receipt::statement::ReceiptId;
+
+use crate::forge::{Forger, id, payload};
+use crate::repo::{Repo, stranger};
+use crate::table::{Attack, attack, try_all};
+
+/// The one file of a log whose name `wanted` takes; the largest checkpoint, the widest tile.
+fn file_of(repo: &Repo, log: &str, wanted: &str) -> String {
+    let mut files = repo.log_files(log);
+    files.retain(|file| file.contains(wanted));
+    let number = |file: &String| {
+        file.rsplit(['-', '/'])
+            .next()
+            .and_then(|number| number.parse::<u64>().ok())
+    };
+    files.into_iter().max_by_key(number).expect("a file")
+}
+
+fn ids(repo: &Repo, files: &[&str]) -> Vec<ReceiptId> {
+    let lines = files.iter().flat_map(|file| repo.lines(file));
+    lines
+        .map(|line| format!("sha256:{}", id(&payload(&line))).parse().expect("an id"))
+        .collect()
+}
+
+/// Makes the log anew, with these entries and this key, as if it had always been so.
+fn remake(repo: &Repo, log: &str, ids: &[ReceiptId], key: &Forger) {
+    for file in repo.log_files(log) {
+        repo.remove(&file);
+    }
+    add(repo, log, ids, key);
+}
+
+/// Adds the files of a log with these entries.
+fn add(repo: &Repo, log: &str, ids: &[ReceiptId], key: &Forger) {
+    let log = repo.fill(log);
+    let name = log.rsplit('/').next().expect("a name");
+    let size = ids.len();
+    let leaves: Vec<_> = ids.iter().map(|id| leaf_hash(&entry(id))).collect();
+    let tile: Vec<u8> = leaves.iter().flat_map(|hash| *hash.as_bytes()).collect();
+    let root = Levels::of(leaves).root_at(size).expect("of all");
+    repo.write(&format!("{log}/tile/entries/000.p/{size}"), bundle(ids));
+    repo.write(&format!("{log}/tile/0/000.p/{size}"), tile);
+    let text = format!("madmall/{name}\n{size}\n{}\n", base64_of(root.as_bytes()));
+    repo.write(&format!("{log}/checkpoint-{size}"), key.checkpoint(&text));
+}
+
+fn base64_of(bytes: &[u8]) -> String {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD.encode(bytes)
+}
+
+/// Changes the text of the largest checkpoint, and signs it with the operator's key.
+fn checkpoint(name: &'static str, change: fn(&str) -> String) -> Attack {
+    let attack = attack(name, move |repo| {
+        let file = file_of(repo, "{log}", "/checkpoint-");
+        let text = repo.read(&file);
+        let (text, _) = text.split_once("\n\n").expect("a signature");
+        repo.write(&file, repo.own().checkpoint(&change(&format!("{text}\n"))));
+    });
+    attack.finds(&["E-LOG"])
+}
+
+/// Replaces text in the largest checkpoint, signature and all.
+fn spelled(name: &'static str, change: fn(&str) -> String) -> Attack {
+    let attack = attack(name, move |repo| {
+        let file = file_of(repo, "{log}", "/checkpoint-");
+        let text = repo.read(&file);
+        let other = change(&text);
+        assert_ne!(text, other);
+        repo.write(&file, other);
+    });
+    attack.finds(&["E-LOG"])
+}
+
+#[test]
+fn files_removed_and_cut() {
+    let at = |name, file: &'static str, change: fn(&Repo, &str)| {
+        attack(name, move |repo| change(repo, &file_of(repo, "{log}", file))).finds(&["E-LOG"])
+    };
+    try_all(vec![
+        at("the entries removed", "/tile/entries/", Repo::remove_file),
+        at("the hashes removed", "/tile/0/", Repo::remove_file),
+        attack("all tiles removed", |repo| {
+            let log = repo.path(&repo.fill("{log}/tile"));
+            std::fs::remove_dir_all(log).expect("removed");
+        })
+        .finds(&["E-LOG"])
+        .says("is missing"),
+        at("the entries emptied", "/tile/entries/", |repo, file| {
+            repo.write(file, "")
+        }),
+        at("a checkpoint emptied", "/checkpoint-", |repo, file| {
+            repo.write(file, "")
+        }),
+        at("the last entry cut off", "/tile/entries/", |repo, file| {
+            repo.edit(file, |bytes| bytes.truncate(bytes.len() - 93));
+        })
+        .says("has not the length"),
+        at("the last byte cut off", "/tile/0/", |repo, file| {
+            repo.edit(file, |bytes| bytes.truncate(bytes.len() - 1))
+        }),
+        at("an entry more than the name says", "/tile/entries/", |repo, file| {
+            repo.edit(file, |bytes| bytes.extend_from_within(..93));
+        })
+        .says("has not the length"),
+        at("two entries swapped", "/tile/entries/", |repo, file| {
+            repo.edit(file, |bytes| {
+                let first: Vec<u8> = bytes.drain(..93).collect();
+                bytes.splice(93..93, first);
+            });
+        })
+        .says("is not what the signed root gives"),
+        at("two hashes swapped", "/tile/0/", |repo, file| {
+            repo.edit(file, |bytes| {
+                let first: Vec<u8> = bytes.drain(..32).collect();
+                bytes.splice(32..32, first);
+            });
+        })
+        .says("is not what the signed root gives"),
+        at("entries and hashes swapped alike", "/tile/entries/", |repo, file| {
+            repo.edit(file, |bytes| bytes.rotate_left(93));
+            repo.edit(&file_of(repo, "{log}", "/tile/0/"), |bytes| bytes.rotate_left(32));
+        })
+        .says("neither the entries nor the hashes"),
+        at(
+            "an entry with another length before it",
+            "/tile/entries/",
+            |repo, file| {
+                repo.edit(file, |bytes| bytes[1] ^= 1);
+            },
+        ),
+        at("an entry in another spelling", "/tile/entries/", |repo, file| {
+            repo.edit(file, |bytes| bytes[2..93].make_ascii_uppercase());
+        }),
+        at("a checkpoint renamed to a larger size", "/checkpoint-", |repo, file| {
+            let (folder, _) = file.rsplit_once('/').expect("a folder");
+            let bytes = repo.bytes(file);
+            repo.remove(file);
+            repo.write(&format!("{folder}/checkpoint-999"), bytes);
+        }),
+        at("a name with a zero before it", "/checkpoint-", |repo, file| {
+            repo.write(&file.replace("checkpoint-", "checkpoint-0"), repo.bytes(file));
+        })
+        .says("is no file of a log"),
+        at("a file that is none of a log", "/checkpoint-", |repo, file| {
+            let (folder, _) = file.rsplit_once('/').expect("a folder");
+            repo.write(&format!("{folder}/notes"), "x");
+        })
+        .says("is no file of a log"),
+        at("a level that no log has", "/tile/0/", |repo, file| {
+            repo.write(&file.replace("/tile/0/", "/tile/9/"), repo.bytes(file));
+        }),
+        attack("the logs' folders exchanged", |repo| {
+            let [a, b] = ["{log}", "{their_log}"].map(|log| repo.path(&repo.fill(log)));
+            let aside = repo.path("aside");
+            std::fs::rename(&a, &aside).expect("moved");
+            std::fs::rename(&b, &a).expect("moved");
+            std::fs::rename(&aside, &b).expect("moved");
+        })
+        .finds(&["E-LOG"]),
+        attack("a log under another name", |repo| {
+            let log = repo.path(&repo.fill("{log}"));
+            std::fs::rename(&log, log.with_file_name("0123456789abcdef")).expect("moved");
+        })
+        .finds(&["E-LOG"])
+        .says("is the checkpoint of size"),
+        attack("a file in the place of a log", |repo| {
+            let log = repo.fill("{log}");
+            std::fs::remove_dir_all(repo.path(&log)).expect("removed");
+            repo.write(&log, "x");
+        })
+        .finds(&["E-LOG"])
+        .names("{log}")
+        .says("is no folder"),
+    ]);
+}
+
+#[test]
+fn checkpoints_forged_by_the_operator() {
+    try_all(vec![
+        checkpoint("another root", |text| replace_line(text, 2, &base64_of(&[7; 32])))
+            .says("neither the entries nor the hashes"),
+        checkpoint("a larger size", |text| replace_line(text, 1, "9999")).says("is the checkpoint of size 9999"),
+        checkpoint("another log's name", |text| {
+            replace_line(text, 0, "madmall/0123456789abcdef")
+        })
+        .says("of the log 0123456789abcdef"),
+        checkpoint("an unknown line", |text| format!("{text}witness x\n")).says("not in its one spelling"),
+        checkpoint("two lines of the same kind", |text| {
+            let line = format!("continues madmall/0123456789abcdef 1 {}\n", base64_of(&[7; 32]));
+            format!("{text}{line}{line}")
+        }),
+        checkpoint("a size with a zero before it", |text| {
+            let size = text.lines().nth(1).expect("a size").to_owned();
+            replace_line(text, 1, &format!("0{size}"))
+        })
+        .says("not in their one spelling"),
+        checkpoint("a size with a sign", |text| {
+            let size = text.lines().nth(1).expect("a size").to_owned();
+            replace_line(text, 1, &format!("+{size}"))
+        })
+        .says("not in their one spelling"),
+        checkpoint("a size beyond all numbers", |text| {
+            replace_line(text, 1, "99999999999999999999999999")
+        }),
+        checkpoint("a short root", |text| replace_line(text, 2, &base64_of(&[7; 31]))),
+        checkpoint("the name of another program", |text| {
+            text.replacen("madmall/", "other/", 1)
+        }),
+        spelled("a flipped signature", |text| {
+            let at = text.len() - 20;
+            let other = if &text[at..=at] == "A" { "B" } else { "A" };
+            format!("{}{other}{}", &text[..at], &text[at + 1..])
+        }),
+        spelled("a second signature", |text| {
+            let line = text.lines().last().expect("a signature");
+            format!("{text}{line}\n")
+        }),
+        spelled("no signature", |text| {
+            text.split_once("\n\n").expect("a signature").0.to_owned() + "\n\n"
+        }),
+        spelled("a hyphen for the dash", |text| text.replacen('—', "-", 1)),
+        spelled("line ends converted", |text| text.replace('\n', "\r\n")),
+        spelled("a line break at the end", |text| format!("{text}\n")),
+        spelled("a space at the end", |text| format!("{} \n", text.trim_end())),
+        attack("invalid UTF-8", |repo| {
+            let file = file_of(repo, "{log}", "/checkpoint-");
+            repo.edit(&file, |bytes| bytes.insert(3, 0xff));
+        })
+        .finds(&["E-LOG"])
+        .says("it is not UTF-8"),
+        attack("a checkpoint longer than may be", |repo| {
+            let file = file_of(repo, "{log}", "/checkpoint-");
+            repo.edit(&file, |bytes| bytes.extend(vec![b'x'; 2 << 20]));
+        })
+        .finds(&["E-LOG"])
+        .says("is longer than"),
+        attack("a checkpoint of four billion entries", |repo| {
+            let log = repo.fill("{log}");
+            let name = log.rsplit('/').next().expect("a name").to_owned();
+            let size = 1_u64 << 32;
+            let text = format!("madmall/{name}\n{size}\n{}\n", base64_of(&[7; 32]));
+            repo.write(&format!("{log}/checkpoint-{size}"), repo.own().checkpoint(&text));
+        })
+        .finds(&["E-LOG"])
+        .says("which this version does not read"),
+        attack("a checkpoint of four million entries", |repo| {
+            let log = repo.fill("{log}");
+            let name = log.rsplit('/').next().expect("a name").to_owned();
+            let size = 1_u64 << 22;
+            let text = format!("madmall/{name}\n{size}\n{}\n", base64_of(&[7; 32]));
+            repo.write(&format!("{log}/checkpoint-{size}"), repo.own().checkpoint(&text));
+        })
+        .finds(&["E-LOG"])
+        .says("is missing"),
+    ]);
+}
+
+fn replace_line(text: &str, line: usize, with: &str) -> String {
+    let mut lines: Vec<&str> = text.lines().collect();
+    lines[line] = with;
+    lines.join("\n") + "\n"
+}
+
+#[test]
+fn forks() {
+    try_all(vec![
+        attack("an older checkpoint of another history", |repo| {
+            let log = repo.fill("{log}");
+            let name = log.rsplit('/').next().expect("a name").to_owned();
+            let text = format!("madmall/{name}\n2\n{}\n", base64_of(&[7; 32]));
+            repo.write(&format!("{log}/checkpoint-2"), repo.own().checkpoint(&text));
+        })
+        .finds(&["E-LOG"])
+        .says("the history was forked"),
+        attack("a longer history that leaves a failure out", |repo| {
+            let ids = ids(repo, &["{first}", "{second}", "{second}", "{first}"]);
+            add(repo, "{log}", &ids, &repo.own());
+        })
+        .finds(&["E-LOG"]),
+        attack("a longer history by a stranger", |repo| {
+            let ids = ids(repo, &["{first}", "{second}", "{second}", "{first}"]);
+            add(repo, "{log}", &ids, &stranger());
+        })
+        .finds(&["E-LOG"]),
+        attack("a receipt left out of the entries", |repo| {
+            let mut ids = ids(repo, &["{first}", "{second}", "{failed}"]);
+            ids.remove(1);
+            let hidden = repo.lines("{failed}");
+            add(repo, "{log}", &ids, &repo.own());
+            drop(hidden);
+        })
+        .finds(&["E-LOG"]),
+        attack("a receipt that never was", |repo| {
+            let mut ids = ids(repo, &["{first}", "{second}", "{failed}"]);
+            ids.push(format!("sha256:{}", "7".repeat(64)).parse().expect("an id"));
+            remake(repo, "{log}", &ids, &repo.own());
+        })
+        .finds(&["E-LOG"])
+        .says("lists a receipt, entry"),
+        attack("another's receipts taken into one's own log", |repo| {
+            let ids = ids(repo, &["{first}", "{second}", "{failed}", "{theirs}"]);
+            remake(repo, "{log}", &ids, &repo.own());
+        })
+        .finds(&["E-LOG"])
+        .says("is not by the key"),
+    ]);
+}
