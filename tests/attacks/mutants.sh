@@ -34,7 +34,7 @@ export ATTACKS_FAIL_FAST=1
 for file in "${files[@]}"; do
     [ -f "$file" ] || continue
     # Only the attacks are asked: a mutant that only a unit test catches counts as missed.
-    nice -n 15 cargo mutants --in-place --jobs 1 --no-shuffle --timeout 240 --file "$file" \
+    nice -n 15 cargo mutants --in-place --no-shuffle --timeout 240 --file "$file" \
         --output "mutants/$(basename "$(dirname "$file")")-$(basename "$file" .rs)" \
         -- --test attacks || true
 done
