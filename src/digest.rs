@@ -4,6 +4,8 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::str::FromStr;
+use std::sync::{Arc, mpsc};
+use std::thread;
 
 use camino::Utf8Path;
 use serde::{Deserialize, Serialize};
@@ -11,6 +13,10 @@ use sha2::Digest as _;
 
 /// Read and write in steps of this many bytes: large enough for BLAKE3's widest kernels, small enough for the L2 cache.
 const CHUNK: usize = 256 * 1024;
+/// What is longer is hashed by two threads.
+const SHORT: u64 = 4 << 20;
+/// How many chunks may be between the two: the one that reads need not wait for the other.
+const BUFFERS: usize = 8;
 
 /// A BLAKE3 digest: of bytes (unkeyed), or of a structure in a domain of its own (see [`crate::canonical`]).
 ///
@@ -188,19 +194,79 @@ pub fn hash_file(path: &Utf8Path) -> io::Result<(Digests, u64)> {
 ///
 /// # Errors
 ///
-/// Whatever reading or writing gives.
+/// Whatever reading or writing gives, or starting a thread for what is long.
 pub fn copy_hashed(reader: &mut dyn Read, writer: &mut dyn Write) -> io::Result<(Digests, u64)> {
     let mut hasher = DigestsHasher::new();
     let mut buffer = vec![0; CHUNK];
-    loop {
-        let read = match reader.read(&mut buffer) {
-            Ok(0) => return Ok(hasher.finish()),
-            Ok(read) => read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(error),
-        };
+    while hasher.bytes < SHORT {
+        let read = read_some(reader, &mut buffer)?;
+        if read == 0 {
+            return Ok(hasher.finish());
+        }
         hasher.update(&buffer[..read]);
         writer.write_all(&buffer[..read])?;
+    }
+    copy_hashed_by_two(hasher, reader, writer)
+}
+
+/// The rest of what is long: SHA-256, which takes longest and has no parallel form, has a thread of its own, so that all else
+/// costs no time.
+fn copy_hashed_by_two(
+    hasher: DigestsHasher,
+    reader: &mut dyn Read,
+    writer: &mut dyn Write,
+) -> io::Result<(Digests, u64)> {
+    let DigestsHasher {
+        mut blake3,
+        mut sha256,
+        mut bytes,
+    } = hasher;
+    let (filled, to_hash) = mpsc::channel::<(Arc<Vec<u8>>, usize)>();
+    let (emptied, to_fill) = mpsc::channel();
+    for _ in 0..BUFFERS {
+        // It cannot fail: the other end is here.
+        let _ = emptied.send(Arc::new(vec![0; CHUNK]));
+    }
+    thread::scope(|scope| {
+        let other = thread::Builder::new().spawn_scoped(scope, move || {
+            for (buffer, length) in to_hash {
+                sha256.update(&buffer[..length]);
+                // Nobody wants it any more if reading failed.
+                let _ = emptied.send(buffer);
+            }
+            sha256.finalize()
+        })?;
+        for mut buffer in to_fill {
+            // The other thread gives a buffer back when it is done, and this one drops its own share below.
+            let room = Arc::get_mut(&mut buffer).expect("no other share is left");
+            let read = read_some(reader, room)?;
+            if read == 0 {
+                break;
+            }
+            if filled.send((Arc::clone(&buffer), read)).is_err() {
+                break;
+            }
+            blake3.update(&buffer[..read]);
+            writer.write_all(&buffer[..read])?;
+            bytes += read as u64;
+        }
+        drop(filled);
+        let sha256 = other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        let digests = Digests {
+            blake3: Digest(*blake3.finalize().as_bytes()),
+            sha256: Sha256(sha256.into()),
+        };
+        Ok((digests, bytes))
+    })
+}
+
+/// As many bytes as come at once; none at the end.
+fn read_some(reader: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match reader.read(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            other => return other,
+        }
     }
 }
 
@@ -261,9 +327,59 @@ mod tests {
 
     #[test]
     fn hashing_a_stream_equals_hashing_its_bytes() {
-        let bytes: Vec<u8> = (0..=255).cycle().take(3 * CHUNK + 17).collect();
-        let (digests, size) = hash_reader(&bytes[..]).expect("memory can be read");
-        assert_eq!(digests, Digests::of(&bytes));
-        assert_eq!(size, bytes.len() as u64);
+        let short = usize::try_from(SHORT).expect("small");
+        for length in [
+            0,
+            1,
+            CHUNK,
+            3 * CHUNK + 17,
+            short,
+            short + 1,
+            short + CHUNK * (BUFFERS + 3) + 17,
+        ] {
+            let bytes: Vec<u8> = (0..=250).cycle().take(length).collect();
+            let mut copy = Vec::new();
+            let (digests, size) = copy_hashed(&mut &bytes[..], &mut copy).expect("memory can be read");
+            assert_eq!(digests, Digests::of(&bytes), "{length}");
+            assert_eq!(size, length as u64);
+            assert!(copy == bytes, "{length}");
+            assert_eq!(hash_reader(&bytes[..]).expect("memory can be read"), (digests, size));
+        }
+    }
+
+    /// Gives so many bytes, then fails.
+    struct Failing(usize);
+
+    impl Read for Failing {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            match self.0 {
+                0 => Err(io::Error::other("the disk is gone")),
+                _ => {
+                    let read = buffer.len().min(self.0);
+                    self.0 -= read;
+                    Ok(read)
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_to_its_end_has_no_digest() {
+        let short = usize::try_from(SHORT).expect("small");
+        for length in [0, CHUNK, short + 1, 3 * short] {
+            let error = hash_reader(Failing(length)).expect_err("it fails");
+            assert_eq!(error.to_string(), "the disk is gone");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_written_has_no_digest() {
+        for length in [1, 3 * usize::try_from(SHORT).expect("small")] {
+            let mut full = &mut [0_u8; 0][..];
+            assert!(copy_hashed(&mut &vec![0; length][..], &mut full).is_err());
+        }
+        let mut almost = vec![0; usize::try_from(SHORT).expect("small") + 5 * CHUNK];
+        let longer = vec![0; almost.len() + 1];
+        assert!(copy_hashed(&mut &longer[..], &mut &mut almost[..]).is_err());
     }
 }
