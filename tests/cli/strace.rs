@@ -3,7 +3,7 @@
 
 use std::process::Command;
 
-use crate::space::Space;
+use crate::space::{Space, files_below};
 
 /// Calls that take a path or make a socket, and those that change a file which is open. A name that this system does not
 /// have is passed over (`?`).
@@ -100,6 +100,12 @@ fn finished() -> Space {
 fn verify_opens_no_socket_and_nothing_for_writing_and_reads_no_store() {
     let space = finished();
     let run = format!("runs/{}", space.receipt_files()[0]);
+    let logs = files_below(&space.path("runs/log"));
+    let pin = logs
+        .iter()
+        .find(|name| name.contains("/checkpoint-"))
+        .expect("a checkpoint");
+    let pin = format!("runs/log/{pin}");
     for arguments in [
         &["verify"][..],
         &["verify", "--json"],
@@ -107,6 +113,7 @@ fn verify_opens_no_socket_and_nothing_for_writing_and_reads_no_store() {
         &["verify", &run],
         &["verify", "--at", "HEAD"],
         &["verify", "--at", "HEAD", "--require-clean", "--json"],
+        &["verify", "--pin", &pin],
     ] {
         let Some((code, lines)) = trace(&space, arguments) else {
             eprintln!("skipped: `strace` is not here, or may not trace");
