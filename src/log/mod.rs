@@ -23,6 +23,7 @@ mod heads;
 pub mod name;
 mod place;
 pub mod read;
+mod signed_by;
 pub mod tree;
 mod watch;
 mod working;
@@ -31,6 +32,7 @@ pub use append::{Appended, Begun, News, catch_up};
 pub use heads::heads;
 pub use name::LogId;
 pub use read::read;
+pub use signed_by::signed_by;
 pub use watch::{Publication, Published};
 
 /// The folder of logs, in the folder of runs.

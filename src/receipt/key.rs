@@ -11,6 +11,7 @@ use ed25519_dalek::pkcs8::{
 };
 use zeroize::{Zeroize as _, Zeroizing};
 
+use super::ssh;
 use crate::digest::{Sha256, hex};
 
 /// What a key is called: the SHA-256 of `{"keytype":"ed25519","keyval":{"public":HEX},"scheme":"ed25519"}`, in 64
@@ -61,7 +62,26 @@ pub enum ParseKeyError {
     /// A secret where a public key was asked for.
     #[error("this is a private key: give the public one, and keep this to yourself")]
     Private,
+    /// A public key where a secret was asked for.
+    #[error("this is a public key, and cannot sign: name the private one (SSH keeps it beside this, without `.pub`)")]
+    Public,
+    /// Nobody is asked for a passphrase, so that a run can go on by itself.
+    #[error(
+        "this key is encrypted, and madmall asks for no passphrase: make one for it alone with `ssh-keygen -t ed25519 -N ''`"
+    )]
+    Encrypted,
+    /// A key that makes signatures of another kind.
+    #[error("this is {0}, and madmall signs with Ed25519 keys only: make one with `ssh-keygen -t ed25519 -N ''`")]
+    OtherKind(&'static str),
+    /// Whom to trust is said by the policy.
+    #[error(
+        "this is an SSH certificate: name the plain key; whose it is and what it may sign is for the policy to say"
+    )]
+    Certificate,
 }
+
+/// RFC 8709: what the bytes of a public key in SSH form begin with.
+const SSH_HEAD: &[u8] = b"\0\0\0\x0bssh-ed25519\0\0\0\x20";
 
 /// A key that signatures are checked with.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -100,6 +120,9 @@ impl PublicKey {
         if let Some(rest) = text.strip_prefix("ssh-ed25519 ") {
             return Self::parse_ssh(rest);
         }
+        if let Some(error) = ssh::other_public_key(text) {
+            return Err(error);
+        }
         let bytes = Sha256::from_hex(text).map_err(|_| ParseKeyError::UnknownForm)?;
         Self::from_bytes(bytes.as_bytes())
     }
@@ -111,8 +134,7 @@ impl PublicKey {
             return Err(malformed);
         }
         let blob = rest.split(' ').next().and_then(|text| STANDARD.decode(text).ok());
-        let head: &[u8] = b"\0\0\0\x0bssh-ed25519\0\0\0\x20";
-        let bytes: Option<[u8; 32]> = blob.as_deref().and_then(|b| b.strip_prefix(head)?.try_into().ok());
+        let bytes: Option<[u8; 32]> = blob.as_deref().and_then(|b| b.strip_prefix(SSH_HEAD)?.try_into().ok());
         Self::from_bytes(&bytes.ok_or(malformed)?)
     }
 
@@ -134,6 +156,13 @@ impl PublicKey {
         self.0
             .to_public_key_pem(LineEnding::LF)
             .expect("an Ed25519 key has a DER encoding of fixed size")
+    }
+
+    /// A line as OpenSSH has it in `*.pub`, without a line break.
+    #[must_use]
+    pub fn to_ssh(&self) -> String {
+        let blob = [SSH_HEAD, self.as_bytes()].concat();
+        format!("ssh-ed25519 {} madmall-{}", STANDARD.encode(blob), self.keyid().short())
     }
 
     /// What it is called.
@@ -177,6 +206,36 @@ impl SigningKey {
     #[must_use]
     pub fn from_seed(seed: &[u8; 32]) -> Self {
         Self(ed25519_dalek::SigningKey::from_bytes(seed))
+    }
+
+    /// Reads any of the forms in which people keep private keys that are not encrypted: PKCS#8 PEM, and that of OpenSSH. White
+    /// space around it does not matter.
+    ///
+    /// # Errors
+    ///
+    /// [`ParseKeyError`], which says what to do.
+    pub fn parse(text: &str) -> Result<Self, ParseKeyError> {
+        let text = text.trim();
+        if text.starts_with(ssh::BEGIN) {
+            return ssh::private_key(text);
+        }
+        let other = |label: &str| text.starts_with(&format!("-----BEGIN {label}-----"));
+        if other("ENCRYPTED PRIVATE KEY") {
+            return Err(ParseKeyError::Encrypted);
+        }
+        if other("RSA PRIVATE KEY") {
+            return Err(ParseKeyError::OtherKind("an RSA key"));
+        }
+        if other("EC PRIVATE KEY") {
+            return Err(ParseKeyError::OtherKind("an ECDSA key"));
+        }
+        if other("PUBLIC KEY") || text.starts_with("ssh-ed25519 ") {
+            return Err(ParseKeyError::Public);
+        }
+        match ssh::other_public_key(text) {
+            Some(error) => Err(error),
+            None => Self::from_pem(text),
+        }
     }
 
     /// Reads PKCS#8 PEM, as this program and `openssl genpkey -algorithm ed25519` write it.
@@ -258,7 +317,7 @@ mod tests {
         let mut blob = b"\0\0\0\x0bssh-ed25519\0\0\0\x20".to_vec();
         blob.extend_from_slice(Sha256::from_hex(PUBLIC).expect("hexadecimal").as_bytes());
         let ssh = format!("ssh-ed25519 {} someone\n", STANDARD.encode(blob));
-        for text in [public.to_hex(), public.to_pem(), ssh] {
+        for text in [public.to_hex(), public.to_pem(), ssh, public.to_ssh()] {
             assert_eq!(PublicKey::parse(&text), Ok(public), "{text}");
         }
     }
@@ -268,7 +327,7 @@ mod tests {
         assert_eq!(PublicKey::parse(&key().to_pem()), Err(ParseKeyError::Private));
         let zero_order = format!("01{}", "00".repeat(31));
         assert_eq!(PublicKey::parse(&zero_order), Err(ParseKeyError::Weak));
-        assert_eq!(PublicKey::parse("ssh-rsa AAAA"), Err(ParseKeyError::UnknownForm));
+        assert_eq!(PublicKey::parse("AAAA"), Err(ParseKeyError::UnknownForm));
     }
 
     #[test]
@@ -285,7 +344,8 @@ mod tests {
         fn any_text_is_read_or_refused_without_panic(text: String) {
             let _ = PublicKey::parse(&text);
             let _ = PublicKey::parse(&format!("ssh-ed25519 {text}"));
-            let _ = SigningKey::from_pem(&text);
+            let _ = SigningKey::parse(&text);
+            let _ = SigningKey::parse(&format!("-----BEGIN PRIVATE KEY-----\n{text}\n-----END PRIVATE KEY-----"));
         }
     }
 }

@@ -3,8 +3,10 @@
 //! ```text
 //! $MADMALL_CONFIG_DIR, else $XDG_CONFIG_HOME/madmall, else $HOME/.config/madmall     mode 0700
 //!   signing-key.pem      PKCS#8, mode 0600
-//!   policy.json          whom the user trusts: to begin with, this key alone (see `trust`)
+//!   policy.json          whom the user trusts: to begin with, this key alone (see `policy`)
 //! ```
+//!
+//! What else may lie there, and how the two are changed, is in [`super::keyring`].
 
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
@@ -13,10 +15,14 @@ use camino::{Utf8Path, Utf8PathBuf};
 use zeroize::{Zeroize as _, Zeroizing};
 
 use super::key::{ParseKeyError, SigningKey};
+use super::keyring::{Keyring, KeyringError};
 use super::policy::Policy;
+use super::trust::{Trust, TrustError};
 
 /// The name of the key's file in the configuration folder.
 pub const KEY_FILE: &str = "signing-key.pem";
+/// The name of the file of a key that is about to become the signing key.
+pub(super) const NEXT_KEY_FILE: &str = "next-key.pem";
 /// The name of the policy's file in the configuration folder.
 pub const POLICY_FILE: &str = "policy.json";
 /// A PEM of an Ed25519 key has 119 bytes.
@@ -25,7 +31,7 @@ const MAX_KEY_FILE: u64 = 64 * 1024;
 /// Where keys may come from. The values of environment variables are arguments, so that a test can choose them.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct KeySources<'a> {
-    /// `MADMALL_SIGNING_KEY`: PEM text, or the path of a file with it.
+    /// `MADMALL_SIGNING_KEY`: a private key's text (PKCS#8 PEM, or OpenSSH's form), or the path of a file with it.
     pub signing_key: Option<&'a str>,
     /// The configuration folder; see [`config_dir`].
     pub config_dir: Option<&'a Utf8Path>,
@@ -108,6 +114,12 @@ pub enum KeyError {
         /// Why.
         source: ParseKeyError,
     },
+    /// The policy, which says which of two keys signs.
+    #[error("cannot find out which key signs")]
+    Policy(#[from] Box<TrustError>),
+    /// The keys could not be changed.
+    #[error("cannot keep a signing key")]
+    Keyring(#[from] Box<KeyringError>),
     /// The system has no random bytes.
     #[error("cannot make a signing key: {0}")]
     Random(getrandom::Error),
@@ -141,7 +153,7 @@ pub fn load(sources: KeySources<'_>) -> Result<Option<LoadedKey>, KeyError> {
     if let Some(value) = sources.signing_key.filter(|value| !value.trim().is_empty()) {
         let origin = KeyOrigin::Environment;
         let key = match value.trim_start().starts_with("-----BEGIN") {
-            true => SigningKey::from_pem(value).map_err(|source| KeyError::Unreadable {
+            true => SigningKey::parse(value).map_err(|source| KeyError::Unreadable {
                 place: "MADMALL_SIGNING_KEY".to_owned(),
                 source,
             })?,
@@ -158,14 +170,52 @@ pub fn load(sources: KeySources<'_>) -> Result<Option<LoadedKey>, KeyError> {
         return Ok(None);
     };
     let path = folder.join(KEY_FILE);
-    match read_key(&path) {
-        Ok(key) => Ok(Some(LoadedKey {
-            key,
-            origin: KeyOrigin::Kept { path },
-        })),
-        Err(KeyError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
+    Ok(chosen(folder)?.map(|key| LoadedKey {
+        key,
+        origin: KeyOrigin::Kept { path },
+    }))
+}
+
+/// The key in `folder` that signs: that in the key's file, or the next one if the policy says so.
+pub(super) fn chosen(folder: &Utf8Path) -> Result<Option<SigningKey>, KeyError> {
+    // In this order: a next key that is gone when it is looked for has become the key that is read then.
+    let next = read_if_there(&folder.join(NEXT_KEY_FILE))?;
+    let current = read_if_there(&folder.join(KEY_FILE))?;
+    let Some(next) = next else { return Ok(current) };
+    let Some(policy) = read_policy(folder).map_err(Box::new)? else {
+        return Ok(current);
+    };
+    let trusts = |key: &SigningKey| {
+        policy
+            .entry(key.public().keyid())
+            .is_some_and(|entry| entry.until.is_none())
+    };
+    match trusts(&next) && !current.as_ref().is_some_and(trusts) {
+        true => Ok(Some(next)),
+        false => Ok(current),
     }
+}
+
+/// The key in a file, if there is one of that name.
+pub(super) fn read_if_there(path: &Utf8Path) -> Result<Option<SigningKey>, KeyError> {
+    match read_key(path) {
+        Err(KeyError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+        other => other.map(Some),
+    }
+}
+
+/// The policy in the configuration folder `folder`, if there is one.
+///
+/// # Errors
+///
+/// [`TrustError`] if it is there and cannot be used.
+pub fn read_policy(folder: &Utf8Path) -> Result<Option<Policy>, TrustError> {
+    let path = folder.join(POLICY_FILE);
+    let Some(bytes) = Trust::read_if_there(&path)? else {
+        return Ok(None);
+    };
+    let policy = Policy::parse(&bytes).map_err(|error| TrustError::content(&path, error));
+    policy.map(Some)
 }
 
 /// The key to sign with; if there is none, makes one in the configuration folder. Beside a key that is kept there stands
@@ -189,18 +239,27 @@ pub fn load_or_make(sources: KeySources<'_>) -> Result<LoadedKey, KeyError> {
 }
 
 fn make(folder: &Utf8Path) -> Result<LoadedKey, KeyError> {
-    make_folder(folder).map_err(|source| failed("make the folder", folder, source))?;
-    let key = SigningKey::generate().map_err(KeyError::Random)?;
     let path = folder.join(KEY_FILE);
-    let made = publish_new(folder, KEY_FILE, key.to_pem().as_bytes())?;
-    if made {
-        let origin = KeyOrigin::Made { path };
+    let keyring = Keyring::open(folder).map_err(of_keyring)?;
+    if let Some(key) = keyring.key().map_err(of_keyring)? {
+        // Another process was first: its key is the user's key.
+        let origin = KeyOrigin::Kept { path };
         return Ok(LoadedKey { key, origin });
     }
-    // Another process was first: its key is the user's key.
-    let key = read_key(&path)?;
-    let origin = KeyOrigin::Kept { path };
+    let key = SigningKey::generate().map_err(KeyError::Random)?;
+    let mut policy = keyring.policy().map_err(of_keyring)?;
+    let added = policy.add_own(&key.public()).map_err(KeyringError::from);
+    let made = added.and_then(|()| keyring.set_key(&key, None, &policy));
+    made.map_err(of_keyring)?;
+    let origin = KeyOrigin::Made { path };
     Ok(LoadedKey { key, origin })
+}
+
+fn of_keyring(error: KeyringError) -> KeyError {
+    match error {
+        KeyringError::Key(error) => error,
+        other => KeyError::Keyring(Box::new(other)),
+    }
 }
 
 /// Writes a file that others cannot read and that appears whole, unless one of that name is there already. Returns
@@ -225,7 +284,8 @@ fn publish_new(folder: &Utf8Path, name: &str, bytes: &[u8]) -> Result<bool, KeyE
     Ok(true)
 }
 
-fn read_key(path: &Utf8Path) -> Result<SigningKey, KeyError> {
+/// The key in a file that is there.
+pub(crate) fn read_key(path: &Utf8Path) -> Result<SigningKey, KeyError> {
     let failed = |source| failed("read", path, source);
     // A pipe would be waited for without an end.
     if !std::fs::metadata(path).map_err(failed)?.is_file() {
@@ -238,7 +298,7 @@ fn read_key(path: &Utf8Path) -> Result<SigningKey, KeyError> {
     file.take(MAX_KEY_FILE).read_to_end(&mut bytes).map_err(failed)?;
     // What is no text is no PEM either, and is said to be that.
     let mut text = Zeroizing::new(String::from_utf8_lossy(&bytes).into_owned());
-    let key = SigningKey::from_pem(&text).map_err(|source| KeyError::Unreadable {
+    let key = SigningKey::parse(&text).map_err(|source| KeyError::Unreadable {
         place: path.to_string(),
         source,
     });
@@ -246,19 +306,19 @@ fn read_key(path: &Utf8Path) -> Result<SigningKey, KeyError> {
     key
 }
 
-fn failed(verb: &'static str, path: &Utf8Path, source: io::Error) -> KeyError {
+pub(super) fn failed(verb: &'static str, path: &Utf8Path, source: io::Error) -> KeyError {
     let path = path.to_owned();
     KeyError::File { verb, path, source }
 }
 
 #[cfg(unix)]
-fn make_folder(folder: &Utf8Path) -> io::Result<()> {
+pub(super) fn make_folder(folder: &Utf8Path) -> io::Result<()> {
     use std::os::unix::fs::DirBuilderExt as _;
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
 #[cfg(not(unix))]
-fn make_folder(folder: &Utf8Path) -> io::Result<()> {
+pub(super) fn make_folder(folder: &Utf8Path) -> io::Result<()> {
     std::fs::create_dir_all(folder)
 }
 

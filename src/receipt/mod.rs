@@ -1,12 +1,15 @@
 //! Receipts: what a stage or a run claims about its outputs, signed.
 
+pub mod amend;
 pub mod check;
 pub mod envelope;
 pub mod key;
+pub mod keyring;
 pub mod keystore;
 mod names;
 pub mod policy;
 mod resource;
 pub mod run_file;
+mod ssh;
 pub mod statement;
 pub mod trust;

@@ -11,7 +11,8 @@ use jiff::Timestamp;
 use super::key::{KeyId, ParseKeyError, PublicKey};
 use super::policy::{Policy, rfc3339};
 use super::statement::Statement;
-use crate::digest::Sha256;
+use crate::canonical::CanonicalHasher;
+use crate::digest::{Digest, Sha256};
 use crate::json::JsonError;
 use crate::log::LogId;
 use crate::log::checkpoint::Head;
@@ -51,7 +52,7 @@ pub enum TrustError {
 }
 
 impl TrustError {
-    fn content(path: &Utf8Path, error: Self) -> Self {
+    pub(super) fn content(path: &Utf8Path, error: Self) -> Self {
         Self::Content {
             path: path.to_owned(),
             source: Box::new(error),
@@ -104,6 +105,27 @@ pub struct TrustedLog {
     pub log: LogId,
     /// Who signs its checkpoints.
     pub keyid: KeyId,
+}
+
+impl KeyLimits {
+    fn hash(&self, hasher: &mut CanonicalHasher) {
+        for list in [&self.builders, &self.pipelines, &self.stages] {
+            hasher.option(list.as_ref(), |h, list| {
+                h.list(list, |h, name| {
+                    h.str(name);
+                });
+            });
+        }
+        hasher.option(self.from, |h, from| {
+            h.str(&rfc3339(from));
+        });
+        hasher.option(self.until.as_ref(), |h, end| {
+            h.str(&rfc3339(end.time))
+                .list(&end.logs, |h, Head { log, size, root }| {
+                    h.str(&log.to_string()).u64(*size).bytes(root.as_bytes());
+                });
+        });
+    }
 }
 
 impl TrustedKey {
@@ -227,14 +249,22 @@ impl Trust {
     ///
     /// [`TrustError`] if it is there and cannot be used.
     pub fn own_policy(config_dir: &Utf8Path) -> Result<Option<Self>, TrustError> {
-        let path = config_dir.join(super::keystore::POLICY_FILE);
-        let bytes = match read_bounded(&path) {
-            Ok(bytes) => bytes,
-            Err(source) if source.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(TrustError::Read { path, source }),
-        };
-        let trust = Policy::parse(&bytes).and_then(|policy| Self::of_policy(&policy, TrustRoot::OwnPolicy));
-        trust.map(Some).map_err(|error| TrustError::content(&path, error))
+        let policy = super::keystore::read_policy(config_dir)?;
+        policy
+            .map(|policy| Self::of_policy(&policy, TrustRoot::OwnPolicy))
+            .transpose()
+    }
+
+    /// The bytes of a file that says whom to trust, if it is there.
+    pub(super) fn read_if_there(path: &Utf8Path) -> Result<Option<Vec<u8>>, TrustError> {
+        match read_bounded(path) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(source) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(TrustError::Read {
+                path: path.to_owned(),
+                source,
+            }),
+        }
     }
 
     /// What `--trust` names: 64 hexadecimal digits, or a file with a public key (PEM, SSH line, hexadecimal) or a policy.
@@ -263,6 +293,22 @@ impl Trust {
             }
         };
         trust.map_err(|error| TrustError::content(path, error))
+    }
+
+    /// The digest of whom is believed for what; where that was said, and what keys are called, is not in it.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        let mut hasher = CanonicalHasher::new("madmall trust v1");
+        hasher.list(&self.keys, |h, key| {
+            h.bytes(key.key.as_bytes());
+            key.limits.hash(h);
+        });
+        hasher.option(self.logs.as_ref(), |h, logs| {
+            h.list(logs, |h, TrustedLog { log, keyid }| {
+                h.str(&log.to_string()).str(&keyid.to_string());
+            });
+        });
+        hasher.finish()
     }
 
     /// Whom the verdict rests on, for people.
@@ -354,6 +400,67 @@ mod tests {
 
     fn names(names: &[&str]) -> Option<Vec<String>> {
         Some(names.iter().map(|&name| name.to_owned()).collect())
+    }
+
+    #[test]
+    fn the_digest_of_trust_changes_with_every_limit() {
+        let time = Timestamp::from_second(1_800_000_000).expect("a time");
+        let end = |logs: Vec<Head>| Some(KeyEnd { time, logs });
+        let head = Head {
+            log: LogId::of([1; 8]),
+            size: 3,
+            root: Sha256::of(b""),
+        };
+        let bigger = Head {
+            size: 4,
+            ..head.clone()
+        };
+        let none = KeyLimits::default;
+        let all = [
+            none(),
+            KeyLimits {
+                builders: names(&["a:b"]),
+                ..none()
+            },
+            KeyLimits {
+                pipelines: names(&["a:b"]),
+                ..none()
+            },
+            KeyLimits {
+                stages: names(&["a:b"]),
+                ..none()
+            },
+            KeyLimits {
+                stages: names(&["a", "b"]),
+                ..none()
+            },
+            KeyLimits {
+                from: Some(time),
+                ..none()
+            },
+            KeyLimits {
+                until: end(vec![]),
+                ..none()
+            },
+            KeyLimits {
+                until: end(vec![head.clone()]),
+                ..none()
+            },
+            KeyLimits {
+                until: end(vec![bigger]),
+                ..none()
+            },
+        ];
+        let digest = |limits: KeyLimits| Trust::of_key(limited(limits), TrustRoot::OwnPolicy).digest();
+        let digests: std::collections::HashSet<_> = all.iter().cloned().map(digest).collect();
+        assert_eq!(digests.len(), all.len());
+        let mut listed = Trust::own_key(&key());
+        let without = listed.digest();
+        let (log, keyid) = (head.log, key().keyid());
+        listed.logs = Some(vec![TrustedLog { log, keyid }]);
+        assert_ne!(listed.digest(), without);
+        let other = SigningKey::from_seed(&[2; 32]).public();
+        assert_ne!(Trust::own_key(&other).digest(), without);
     }
 
     #[test]
