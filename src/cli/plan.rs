@@ -90,6 +90,7 @@ pub(super) fn with_session<T>(
         None => SigningKey::generate()
             .map_err(|error| Failure::new(ExitCode::Environment, format!("cannot get random bytes: {error}"), None))?,
     };
+    let trust = super::runs::trust_of(&key, surroundings)?;
     let options = RunOptions {
         jobs: 1,
         on_failure: OnFailure::KeepGoing,
@@ -103,6 +104,7 @@ pub(super) fn with_session<T>(
         workspace: &opened.workspace,
         store: &store,
         key: &key,
+        trust: &trust,
         environment: &surroundings.environment,
         clock: &surroundings.clock,
         nonce: 0,

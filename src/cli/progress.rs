@@ -241,6 +241,15 @@ impl<'a> Lines<'a> {
                     "an earlier run ended halfway; the stages that it finished are kept: runs/{run}.intoto.jsonl"
                 ));
             }),
+            Note::NotBelieved { keyid } => self.print(|terminal| {
+                warn(
+                    terminal,
+                    format_args!(
+                        "your policy does not trust the key {keyid} that you sign with: what runs now will run again \
+                         (`madmall key list` shows the policy)"
+                    ),
+                );
+            }),
             Note::Displaced { path, to } => self.print(|terminal| {
                 warn(
                     terminal,

@@ -8,6 +8,7 @@ use super::PipelineArgument;
 use super::opened::{Opened, Surroundings, environment, open};
 use super::plan::{PlanArguments, plan};
 use super::progress::Lines;
+use super::runs;
 use super::terminal::{DIM, Failure, Terminal, with_causes};
 use crate::exec::event::{Event, FailureKind, Note, Observer, StageOutcome, StageReport};
 use crate::exec::interrupt::Interrupts;
@@ -16,6 +17,7 @@ use crate::exec::{CacheMode, OnFailure, Record, Run, RunOptions, Session, Sessio
 use crate::exit_code::ExitCode;
 use crate::plan::Plan;
 use crate::receipt::key::SigningKey;
+use crate::receipt::trust::Trust;
 use crate::store::lock::WorkspaceLock;
 use crate::store::{Store, atomic};
 
@@ -80,11 +82,23 @@ pub(super) fn run(
     let Some(_lock) = take_lock(&store, &opened, &interrupts, &mut *observer)? else {
         return Ok(interrupts.exit_code());
     };
+    // While this run waited for another, the key may have been replaced.
+    let key = surroundings.key_if_any()?.unwrap_or(key);
+    let trust = runs::trust_of(&key, surroundings)?;
+    if !trust
+        .keys
+        .iter()
+        .any(|known| known.key == key.public() && known.end().is_none())
+    {
+        observer.event(Event::Note(Note::NotBelieved {
+            keyid: key.public().keyid().short(),
+        }));
+    }
     atomic::remove_folder(&store.scratch_folder()).map_err(|error| environment(&error))?;
     for run in recover(&store, &runs_folder(&opened.workspace), &key).map_err(|error| environment(&error))? {
         observer.event(Event::Note(Note::Recovered { run }));
     }
-    let session = open_session(arguments, surroundings, &opened, &store, &key, &interrupts)?;
+    let session = open_session(arguments, surroundings, &opened, &store, (&key, &trust), &interrupts)?;
     let run = session
         .run(&selected, &mut *observer)
         .map_err(|error| environment(&error))?;
@@ -125,7 +139,7 @@ fn open_session<'a>(
     surroundings: &'a Surroundings,
     opened: &'a Opened,
     store: &'a Store,
-    key: &'a SigningKey,
+    (key, trust): (&'a SigningKey, &'a Trust),
     interrupts: &'a Interrupts,
 ) -> Result<Session<'a>, Failure> {
     let mut nonce = [0; 2];
@@ -155,6 +169,7 @@ fn open_session<'a>(
         workspace: &opened.workspace,
         store,
         key,
+        trust,
         environment: &surroundings.environment,
         clock: &surroundings.clock,
         nonce: u16::from_le_bytes(nonce),
@@ -307,6 +322,7 @@ fn note_object(note: &Note, plan: &Plan) -> Value {
         }
         Note::LogBegun { log, why } => json!({ "event": "logBegun", "log": log, "why": why }),
         Note::Interrupting => json!({ "event": "interrupting" }),
+        Note::NotBelieved { keyid } => json!({ "event": "notBelieved", "keyid": keyid }),
         Note::NoCommit { why } => json!({ "event": "noCommit", "why": why }),
     }
 }

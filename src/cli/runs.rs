@@ -6,6 +6,7 @@ use super::opened::Surroundings;
 use super::terminal::Failure;
 use crate::exec::runs_folder;
 use crate::receipt::envelope::{Envelope, EnvelopeError};
+use crate::receipt::key::SigningKey;
 use crate::receipt::run_file::{MAX_RUN_FILE, Receipt, RunFile};
 use crate::receipt::statement::{Made, Outcome};
 use crate::receipt::trust::Trust;
@@ -53,6 +54,11 @@ pub(super) fn signer(envelope: &Envelope, trust: Option<&Trust>) -> (String, boo
 /// Whom the user believes, if anybody.
 pub(super) fn trust(surroundings: &Surroundings) -> Result<Option<Trust>, Failure> {
     super::verify::trusted(None, surroundings)
+}
+
+/// Whose receipts a run that `key` signs believes: those that the user's own policy trusts, or if there is none, its own.
+pub(super) fn trust_of(key: &SigningKey, surroundings: &Surroundings) -> Result<Trust, Failure> {
+    Ok(trust(surroundings)?.unwrap_or_else(|| Trust::own_key(&key.public())))
 }
 
 /// An outcome in words.

@@ -54,6 +54,11 @@ pub enum Note {
         /// The run.
         run: String,
     },
+    /// The user's own policy does not trust the key that signs: what runs now is not believed by the next run.
+    NotBelieved {
+        /// The key, in short.
+        keyid: String,
+    },
     /// Bytes that no believed receipt claims were moved out of an output's place.
     Displaced {
         /// The output's path.

@@ -13,6 +13,7 @@ use crate::log::{self, Begun, LogError, News, Publication};
 use crate::plan::{Plan, StageId};
 use crate::receipt::key::SigningKey;
 use crate::receipt::statement::{LogHead, Made, Outcome, Repository, StatementError};
+use crate::receipt::trust::Trust;
 use crate::store::believed::Believed;
 use crate::store::durable::Unsynced;
 use crate::store::stat_cache::{StatCache, settling_time};
@@ -192,6 +193,8 @@ pub struct SessionInputs<'a> {
     pub store: &'a Store,
     /// Who signs.
     pub key: &'a SigningKey,
+    /// Whose receipts are believed.
+    pub trust: &'a Trust,
     /// The caller's environment.
     pub environment: &'a BTreeMap<String, String>,
     /// What time it is.
@@ -232,18 +235,14 @@ impl<'a> Session<'a> {
             workspace,
             store,
             key,
+            trust,
             environment,
             clock,
             nonce,
             options,
             interrupts,
         } = inputs;
-        let believed = Believed::open(
-            &store.believed_file(),
-            &runs_folder(workspace),
-            &key.public(),
-            &key.derive_seal_key(),
-        )?;
+        let believed = Believed::open(&store.believed_file(), workspace, trust, &key.derive_seal_key())?;
         let run_id = run_id(&plan.pipeline, clock(), nonce);
         Ok(Self {
             plan,

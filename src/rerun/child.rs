@@ -22,6 +22,7 @@ use crate::exec::{CacheMode, OnFailure, Record, RunOptions, Session, SessionInpu
 use crate::plan::{StageId, find_files};
 use crate::receipt::key::SigningKey;
 use crate::receipt::statement::Statement;
+use crate::receipt::trust::Trust;
 use crate::store::Store;
 use crate::workspace::Workspace;
 
@@ -203,11 +204,13 @@ pub fn run_stage(
     let store = Store::of(root);
     store.create().map_err(|error| text(&error))?;
     let key = SigningKey::generate().map_err(|error| text(&error))?;
+    let trust = Trust::own_key(&key.public());
     let session = Session::open(SessionInputs {
         plan: &recipe.plan,
         workspace: &workspace,
         store: &store,
         key: &key,
+        trust: &trust,
         environment,
         clock: &jiff::Timestamp::now,
         nonce: 0,

@@ -2,8 +2,8 @@
 //!
 //! Receipts are the only word on what an action gave; this is an index of them that can be made again from `runs/` at
 //! any time. It is sealed with a keyed BLAKE3 whose key derives from the signing key, so that nobody else can have
-//! written it; one that does not open is dropped, not repaired. A receipt signed by one's own key is believed; those of
-//! others are kept only to compare with.
+//! written it; one that does not open, or was made under another policy, is dropped, not repaired. A receipt is believed if the
+//! user's own policy trusts its key for it (by default one's own key alone); those of others are kept only to compare with.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -13,16 +13,20 @@ use std::io;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
+use super::ended::Ended;
 use super::stat_cache::Hashed;
 use super::{StoreError, atomic};
 use crate::digest::{Digest, Digests};
 use crate::receipt::check::file_digests;
 use crate::receipt::envelope::Envelope;
-use crate::receipt::key::PublicKey;
 use crate::receipt::run_file::{MAX_RUN_FILE, RUN_FILE_SUFFIX};
 use crate::receipt::statement::{Outcome, ReceiptId, Resource, Role, STAGE_BUILD_TYPE, Statement};
+use crate::receipt::trust::Trust;
+use crate::workspace::Workspace;
 
-const HEADER: &[u8] = b"madmall believed v1\n";
+/// The folder of receipts, relative to the workspace.
+const RUNS: &str = "runs";
+const HEADER: &[u8] = b"madmall believed v2\n";
 
 /// What one stage's receipt says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,7 +37,7 @@ pub struct Claim {
     pub run: String,
     /// Where it stands in the run's file, from 0.
     pub line: u32,
-    /// Whether it is believed: one's own key signed it.
+    /// Whether it is believed: a key signed it that is trusted for it.
     pub believed: bool,
     /// Who signed it (a hint, if it is not believed).
     pub keyid: String,
@@ -73,6 +77,8 @@ impl ClaimedOutput {
 /// The index of receipts.
 pub struct Believed {
     runs: Utf8PathBuf,
+    /// Of the policy that it was made under.
+    context: Digest,
     /// By the name of the run's file, and so by time.
     files: BTreeMap<String, Vec<Claim>>,
     by_action: HashMap<Digest, Vec<Claim>>,
@@ -81,26 +87,35 @@ pub struct Believed {
 }
 
 impl Believed {
-    /// Opens the index at `sealed` and brings it up to date with the receipts in the folder `runs`.
+    /// Opens the index at `sealed` and brings it up to date with the receipts in the folder of runs of `workspace`.
     ///
     /// # Errors
     ///
     /// [`StoreError::Read`] if `runs` is there and cannot be read.
-    pub fn open(sealed: &Utf8Path, runs: &Utf8Path, own: &PublicKey, seal_key: &[u8; 32]) -> Result<Self, StoreError> {
-        let mut files = load(sealed, seal_key).unwrap_or_default();
-        let names = run_files(runs)?;
+    pub fn open(
+        sealed: &Utf8Path,
+        workspace: &Workspace,
+        trust: &Trust,
+        seal_key: &[u8; 32],
+    ) -> Result<Self, StoreError> {
+        let runs = workspace.absolute(Utf8Path::new(RUNS));
+        let mut ended = Ended::of(workspace, trust);
+        let context = ended.context();
+        let mut files = load(sealed, seal_key, context).unwrap_or_default();
+        let names = run_files(&runs)?;
         let before = files.len();
         files.retain(|name, _| names.contains(name));
         let mut changed = files.len() != before;
         for name in names {
             if let Entry::Vacant(vacant) = files.entry(name) {
-                let claims = read_run_file(&runs.join(vacant.key()), vacant.key(), own)?;
+                let claims = read_run_file(&runs.join(vacant.key()), vacant.key(), trust, &mut ended)?;
                 vacant.insert(claims);
                 changed = true;
             }
         }
         let mut index = Self {
-            runs: runs.to_owned(),
+            runs,
+            context,
             files,
             by_action: HashMap::new(),
             claimed: HashSet::new(),
@@ -126,7 +141,7 @@ impl Believed {
         if !self.changed {
             return Ok(());
         }
-        let body = postcard::to_stdvec(&self.files).expect("plain data has an encoding");
+        let body = postcard::to_stdvec(&(self.context, &self.files)).expect("plain data has an encoding");
         let seal = blake3::keyed_hash(seal_key, &body);
         atomic::write(sealed, &[HEADER, seal.as_bytes(), &body].concat())?;
         self.changed = false;
@@ -192,13 +207,21 @@ impl Believed {
     }
 }
 
-/// Opens the sealed index, or gives `None` if it is absent, damaged, of another version or sealed by another key.
-fn load(sealed: &Utf8Path, seal_key: &[u8; 32]) -> Option<BTreeMap<String, Vec<Claim>>> {
+/// What the sealed index holds, by the name of the run's file.
+type Files = BTreeMap<String, Vec<Claim>>;
+
+/// Opens the sealed index, or gives `None` if it is absent, damaged, of another version, sealed by another key or made under
+/// another policy.
+fn load(sealed: &Utf8Path, seal_key: &[u8; 32], context: Digest) -> Option<Files> {
     let bytes = fs::read(sealed).ok()?;
     let (seal, body) = bytes.strip_prefix(HEADER)?.split_at_checked(32)?;
     let seal: [u8; 32] = seal.try_into().ok()?;
     // Comparing two `blake3::Hash` takes the same time wherever they differ.
-    (blake3::keyed_hash(seal_key, body) == blake3::Hash::from_bytes(seal)).then(|| postcard::from_bytes(body).ok())?
+    if blake3::keyed_hash(seal_key, body) != blake3::Hash::from_bytes(seal) {
+        return None;
+    }
+    let (made_under, files): (Digest, Files) = postcard::from_bytes(body).ok()?;
+    (made_under == context).then_some(files)
 }
 
 /// The names of the files in `runs` that hold receipts, sorted. None if there is no such folder.
@@ -228,9 +251,9 @@ pub fn run_files(runs: &Utf8Path) -> Result<Vec<String>, StoreError> {
     Ok(names)
 }
 
-/// What the receipts of stages in a run's file say. A line that is no receipt, and one whose signature by our own key
-/// does not hold, says nothing here; `verify` says what is wrong with it.
-fn read_run_file(path: &Utf8Path, name: &str, own: &PublicKey) -> Result<Vec<Claim>, StoreError> {
+/// What the receipts of stages in a run's file say. A line that is no receipt, and one whose signature by a trusted key does not
+/// hold, says nothing here; `verify` says what is wrong with it.
+fn read_run_file(path: &Utf8Path, name: &str, trust: &Trust, ended: &mut Ended<'_>) -> Result<Vec<Claim>, StoreError> {
     let failed = |source| StoreError::Read {
         path: path.to_owned(),
         source,
@@ -243,14 +266,14 @@ fn read_run_file(path: &Utf8Path, name: &str, own: &PublicKey) -> Result<Vec<Cla
     let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
     Ok((0..)
         .zip(lines)
-        .filter_map(|(number, line)| read_claim(line, run, number, own))
+        .filter_map(|(number, line)| read_claim(line, run, number, trust, ended))
         .collect())
 }
 
-fn read_claim(line: &[u8], run: &str, number: u32, own: &PublicKey) -> Option<Claim> {
+fn read_claim(line: &[u8], run: &str, number: u32, trust: &Trust, ended: &mut Ended<'_>) -> Option<Claim> {
     let envelope = Envelope::parse(line).ok()?;
-    let is_own = envelope.keyid() == own.keyid();
-    if is_own && envelope.verify_signature(own).is_err() {
+    let signer = trust.keys.iter().find(|key| key.keyid == envelope.keyid());
+    if signer.is_some_and(|signer| envelope.verify_signature(&signer.key).is_err()) {
         return None;
     }
     let statement = Statement::parse(envelope.payload()).ok()?;
@@ -259,13 +282,16 @@ fn read_claim(line: &[u8], run: &str, number: u32, own: &PublicKey) -> Option<Cl
     if build.build_type != STAGE_BUILD_TYPE || statement.predicate.run_details.metadata.invocation_id != run {
         return None;
     }
+    let believed = signer.is_some_and(|key| {
+        key.refuses(&statement).is_none() && (key.end().is_none() || ended.was_logged(key, envelope.receipt_id()))
+    });
     let mut outputs: Vec<_> = statement.subject.iter().filter_map(claimed_output).collect();
     outputs.sort_by(|a, b| a.name.cmp(&b.name));
     Some(Claim {
         id: envelope.receipt_id(),
         run: run.to_owned(),
         line: number,
-        believed: is_own,
+        believed,
         keyid: envelope.keyid().to_string(),
         pipeline: build.external_parameters.pipeline.clone(),
         stage: build.external_parameters.stage.as_ref()?.name.clone(),

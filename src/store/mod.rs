@@ -22,6 +22,7 @@ pub mod atomic;
 pub mod believed;
 pub mod cas;
 pub mod durable;
+mod ended;
 pub mod lock;
 pub mod stat_cache;
 

@@ -13,6 +13,7 @@ mod compat;
 mod consent;
 mod folders;
 mod hostile;
+mod keys;
 mod log;
 mod pins;
 mod programs;
