@@ -185,6 +185,10 @@ fn interrupted_run(bytes: &[u8], run: &str, cas: &Cas, key: &SigningKey) -> Opti
     for line in whole.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
         // A line that a crash has torn takes none of the others with it.
         let Ok(envelope) = Envelope::parse(line) else { continue };
+        // Whoever can write here is not therefore somebody whose receipts this key vouches for.
+        if envelope.verify_signature(&key.public()).is_err() {
+            continue;
+        }
         let Ok(statement) = Statement::parse(envelope.payload()) else {
             continue;
         };
