@@ -8,17 +8,21 @@ use crate::verify::report::Report;
 use crate::verify::{Request, Rested, VerifyError, refused_bundle};
 use crate::workspace::Workspace;
 
-/// Whether the file at `path` is to be read as a bundle. In a project something compressed may be what a stage made; elsewhere it
-/// can only be a bundle that somebody damaged.
+/// Whether the file at `path` is to be read as a bundle. In a project something compressed may be what a stage made; elsewhere,
+/// or beside the project, it can only be a bundle that somebody damaged.
 pub(super) fn is_bundle(path: &Utf8Path, workspace: &Workspace) -> bool {
     // A pipe is not waited for.
     if !path.metadata().is_ok_and(|found| found.is_file()) {
         return false;
     }
+    let is_outside = path
+        .canonicalize_utf8()
+        .is_ok_and(|real| !real.starts_with(workspace.root()));
+    let is_no_output = is_outside || !is_marked(workspace);
     match looks(path) {
         Ok(Looks::Bundle) => true,
-        Ok(Looks::Compressed) => !is_marked(workspace),
-        Ok(Looks::Other) => path.as_str().ends_with(".tar.zst") && !is_marked(workspace),
+        Ok(Looks::Compressed) => is_no_output,
+        Ok(Looks::Other) => path.as_str().ends_with(".tar.zst") && is_no_output,
         Err(_) => false,
     }
 }
