@@ -311,3 +311,132 @@ fn forks() {
         .says("is not by the key"),
     ]);
 }
+
+/// Where the operator's log was: kept by an auditor.
+fn keep(repo: &Repo) {
+    let file = file_of(repo, "{log}", "/checkpoint-");
+    repo.write("../pin", repo.bytes(&file));
+}
+
+/// The auditor kept a checkpoint; then something is done to the history.
+fn pinned(name: &'static str, change: fn(&Repo)) -> Attack {
+    let attack = attack(name, move |repo| {
+        keep(repo);
+        change(repo);
+    });
+    attack.ask(&["--pin", "../pin"])
+}
+
+#[test]
+fn what_an_auditor_saw_before() {
+    try_all(vec![
+        // The operator hides a failure, and all that names it: only who saw the history before can know.
+        pinned("the end of the history cut off, with all that names it", |repo| {
+            repo.remove(&repo.fill("{failed}"));
+            repo.remove(&repo.fill("{theirs}"));
+            std::fs::remove_dir_all(repo.path(&repo.fill("{their_log}"))).expect("removed");
+            repo.remove("out/theirs.txt");
+            let ids = ids(repo, &["{first}", "{second}"]);
+            remake(repo, "{log}", &ids, &repo.own());
+        })
+        .finds(&["E-PIN"])
+        .says("its end was cut off"),
+        pinned("another history of the same length", |repo| {
+            repo.remove(&repo.fill("{theirs}"));
+            std::fs::remove_dir_all(repo.path(&repo.fill("{their_log}"))).expect("removed");
+            repo.remove("out/theirs.txt");
+            let mut ids = ids(repo, &["{first}", "{second}", "{failed}"]);
+            // What the receipts themselves say of the log still holds: its first four entries.
+            let last = ids.len() - 1;
+            ids.swap(last, last - 1);
+            remake(repo, "{log}", &ids, &repo.own());
+        })
+        .finds(&["E-PIN"])
+        .says("the history was forked"),
+        pinned("the log removed", |repo| {
+            std::fs::remove_dir_all(repo.path(&repo.fill("{log}"))).expect("removed");
+        })
+        .finds(&["E-PIN", "W-ELSEWHERE"])
+        .says("is not here"),
+        pinned("the log signed anew by a stranger", |repo| {
+            let ids = ids(repo, &["{first}", "{second}", "{failed}"]);
+            remake(repo, "{log}", &ids, &stranger());
+        })
+        .finds(&["E-PIN"])
+        .says("by a trusted key"),
+        pinned("its files damaged", |repo| {
+            repo.remove(&file_of(repo, "{log}", "/tile/entries/"));
+            repo.edit(&file_of(repo, "{log}", "/tile/0/"), |bytes| bytes[0] ^= 1);
+        })
+        .finds(&["E-LOG", "E-PIN"]),
+        attack("a pin that is none", |repo| repo.write("../pin", "nonsense"))
+            .ask(&["--pin", "../pin"])
+            .ends(2),
+        attack("a pin that is not there", |_| {})
+            .ask(&["--pin", "../none"])
+            .ends(2),
+    ]);
+}
+
+#[test]
+fn what_receipts_say_of_logs() {
+    try_all(vec![
+        // Each receipt names where the logs were: whoever cuts one off has to change the others too.
+        attack("the end of the history cut off", |repo| {
+            repo.remove(&repo.fill("{failed}"));
+            let ids = ids(repo, &["{first}", "{second}"]);
+            remake(repo, "{log}", &ids, &repo.own());
+        })
+        .finds(&["E-LOG"])
+        .names("{theirs}")
+        .says("the end of its history is missing"),
+        attack("another history of the same length", |repo| {
+            let mut ids = ids(repo, &["{first}", "{second}", "{failed}"]);
+            ids.swap(0, 9);
+            remake(repo, "{log}", &ids, &repo.own());
+        })
+        .finds(&["E-LOG"])
+        .says("the history was forked"),
+        attack("a log signed by two keys", |repo| {
+            let ids = ids(repo, &["{first}", "{second}", "{failed}", "{theirs}"]);
+            add(repo, "{log}", &ids, &repo.theirs());
+        })
+        .finds(&["E-LOG"]),
+        attack("a log removed", |repo| {
+            std::fs::remove_dir_all(repo.path(&repo.fill("{their_log}"))).expect("removed");
+        })
+        .ends(0)
+        .finds(&["W-UNLOGGED"]),
+        attack("the operator's log removed", |repo| {
+            std::fs::remove_dir_all(repo.path(&repo.fill("{log}"))).expect("removed");
+        })
+        .ends(0)
+        .finds(&["W-ELSEWHERE", "W-UNLOGGED"]),
+        attack("heads of logs out of order", |repo| {
+            repo.forge(|s| {
+                let logs = &mut s["predicate"]["buildDefinition"]["internalParameters"]["madmall"]["logs"];
+                let head = |name: &str| serde_json::json!({"origin": format!("madmall/{name}"), "root": "0".repeat(64), "size": 1});
+                *logs = serde_json::json!([head("fedcba9876543210"), head("0123456789abcdef")]);
+            });
+        })
+        .finds(&["E-CHAIN", "E-JSON"])
+        .says("`logs` is not sorted"),
+        attack("a head of nothing", |repo| {
+            repo.forge(|s| {
+                let logs = &mut s["predicate"]["buildDefinition"]["internalParameters"]["madmall"]["logs"];
+                *logs = serde_json::json!([{"origin": "madmall/0123456789abcdef", "root": "0".repeat(64), "size": 0}]);
+            });
+        })
+        .finds(&["E-CHAIN", "E-JSON"])
+        .says("not spelled as heads are"),
+        attack("a head that the log never had", |repo| {
+            let name = repo.fill("{log}").rsplit('/').next().expect("a name").to_owned();
+            repo.forge(|s| {
+                let logs = &mut s["predicate"]["buildDefinition"]["internalParameters"]["madmall"]["logs"];
+                *logs = serde_json::json!([{"origin": format!("madmall/{name}"), "root": "0".repeat(64), "size": 3}]);
+            });
+        })
+        .finds(&["E-LOG"])
+        .says("the history was forked"),
+    ]);
+}

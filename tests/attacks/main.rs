@@ -8,12 +8,17 @@
     reason = "tests write files and read the environment as they please"
 )]
 
+mod archives;
 mod bits;
+mod caches;
+mod commits;
 mod files;
 #[path = "../common/forge.rs"]
 mod forge;
+mod harmless;
 mod history;
 mod json;
+mod keys;
 mod receipts;
 mod repo;
 mod rules;

@@ -4,7 +4,7 @@
 #   tests/attacks/mutants.sh [FILE…]     the files to mutate; without any, all of the verifier
 #
 # Works in a worktree of its own at HEAD (`$MUTANTS_FOLDER`, else beside the repository), which it leaves with the results in
-# `mutants.out/`. `docs/mutants.md` says what came of the last run.
+# `mutants/`. `docs/mutants.md` says what came of the last run.
 set -euo pipefail
 
 here=$(git rev-parse --show-toplevel)
@@ -33,8 +33,9 @@ export CARGO_PROFILE_DEV_OPT_LEVEL=0 CARGO_PROFILE_DEV_DEBUG=0 CARGO_PROFILE_TES
 export ATTACKS_FAIL_FAST=1
 for file in "${files[@]}"; do
     [ -f "$file" ] || continue
+    results="mutants/$(basename "$(dirname "$file")")-$(basename "$file" .rs)"
+    mkdir -p "$results"
     # Only the attacks are asked: a mutant that only a unit test catches counts as missed.
     nice -n 15 cargo mutants --in-place --no-shuffle --timeout 240 --file "$file" \
-        --output "mutants/$(basename "$(dirname "$file")")-$(basename "$file" .rs)" \
-        -- --test attacks || true
+        --output "$results" -- --test attacks || true
 done

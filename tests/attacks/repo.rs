@@ -180,7 +180,6 @@ impl Repo {
     }
 
     /// A copy that has the store as well.
-    #[allow(dead_code, reason = "attacks on the store are to come")]
     pub(crate) fn with_store() -> Self {
         let base = base();
         Self {
@@ -201,6 +200,7 @@ impl Repo {
             ("{theirs}", &names.theirs),
             ("{log}", &names.log),
             ("{their_log}", &names.their_log),
+            ("{base}", &self.space.base().to_string()),
         ] {
             text = text.replace(name, value);
         }

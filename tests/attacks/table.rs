@@ -11,6 +11,8 @@ pub(crate) struct Attack {
     name: &'static str,
     change: Box<dyn Fn(&Repo) + Send + Sync>,
     trust: Option<&'static str>,
+    config: &'static str,
+    within: Option<&'static str>,
     ask: Vec<String>,
     code: i32,
     finds: Vec<&'static str>,
@@ -23,7 +25,9 @@ pub(crate) fn attack(name: &'static str, change: impl Fn(&Repo) + Send + Sync + 
     Attack {
         name,
         change: Box::new(change),
-        trust: Some("../policy.json"),
+        trust: Some("{base}/policy.json"),
+        config: "config",
+        within: None,
         ask: Vec::new(),
         code: 4,
         finds: Vec::new(),
@@ -32,7 +36,31 @@ pub(crate) fn attack(name: &'static str, change: impl Fn(&Repo) + Send + Sync + 
     }
 }
 
+/// A change that harms nobody.
+pub(crate) fn harmless(name: &'static str, change: impl Fn(&Repo) + Send + Sync + 'static) -> Attack {
+    attack(name, change).ends(0)
+}
+
 impl Attack {
+    /// Only this is trusted, and not both clones' keys.
+    pub(crate) fn trusting(mut self, whom: &'static str) -> Self {
+        self.trust = Some(whom);
+        self
+    }
+
+    /// The policy in this configuration folder is asked. `config` is the operator's, which trusts the key of the first clone.
+    pub(crate) fn by_policy_in(mut self, config: &'static str) -> Self {
+        self.trust = None;
+        self.config = config;
+        self
+    }
+
+    /// It is asked in this folder, beside the workspace.
+    pub(crate) fn within(mut self, folder: &'static str) -> Self {
+        self.within = Some(folder);
+        self
+    }
+
     /// The arguments after `verify`.
     pub(crate) fn ask(mut self, arguments: &[&str]) -> Self {
         self.ask = arguments.iter().map(|argument| (*argument).to_owned()).collect();
@@ -68,10 +96,11 @@ impl Attack {
         let repo = Repo::new();
         (self.change)(&repo);
         let arguments = self.ask.iter().map(|argument| repo.fill(argument));
-        let trust = self.trust.map(|whom| ["--trust".to_owned(), whom.to_owned()]);
+        let trust = self.trust.map(|whom| ["--trust".to_owned(), repo.fill(whom)]);
         let verify = ["verify".to_owned(), "--json".to_owned()];
         let arguments = verify.into_iter().chain(trust.into_iter().flatten()).chain(arguments);
-        let verdict = Verdict::of(repo.madmall(arguments));
+        let place = repo.beside(self.within.unwrap_or("work space"), self.config);
+        let verdict = Verdict::of(place.madmall(arguments));
         let wrong = self.compare(&repo, &verdict)?;
         let Verdict { ran, .. } = verdict;
         Some(format!("{}: {wrong}\n{}{}", self.name, ran.out, ran.err))

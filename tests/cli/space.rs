@@ -102,6 +102,11 @@ impl Space {
         self.base.join(&self.workspace)
     }
 
+    /// The folder that holds the workspace and all beside it.
+    pub(crate) fn base(&self) -> &Utf8Path {
+        &self.base
+    }
+
     /// A path in the workspace.
     pub(crate) fn path(&self, path: &str) -> Utf8PathBuf {
         self.root().join(path)

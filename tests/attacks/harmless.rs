@@ -1,0 +1,180 @@
+//! Changes that harm nobody: whoever makes them must not be told that something is wrong.
+
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+use crate::repo::{Repo, stranger};
+use crate::space::files_below;
+use crate::table::{harmless, try_all};
+
+/// Sets the mode of every file and folder, where owners may read; what may be executed stays so.
+fn set_modes(repo: &Repo, others: u32) {
+    for file in files_below(&repo.root()) {
+        let path = repo.path(&file);
+        let mode = path.metadata().expect("there").permissions().mode() & 0o700;
+        let mode = std::fs::Permissions::from_mode(mode | (mode >> 3 & others) | (mode >> 6 & others));
+        std::fs::set_permissions(path, mode).expect("own file");
+    }
+}
+
+#[test]
+fn in_the_workspace() {
+    try_all(vec![
+        harmless("nothing", |_| {}),
+        harmless("nothing, by the operator's own policy", |_| {})
+            .ask(&["out/count.txt"])
+            .by_policy_in("config"),
+        harmless("nothing, and a file is asked for", |_| {}).ask(&["out/joined.txt"]),
+        harmless("nothing, and a run is asked for", |_| {}).ask(&["{second}"]),
+        harmless("nothing, and another's run is asked for", |_| {}).ask(&["{theirs}"]),
+        harmless("an unrelated file", |repo| repo.write("notes/todo.txt", "buy milk\n")),
+        harmless("an unrelated file beside outputs", |repo| {
+            repo.write("out/notes.txt", "x\n")
+        }),
+        harmless("unrelated files among receipts", |repo| {
+            repo.write("runs/README.md", "receipts\n");
+            repo.write("runs/.DS_Store", "x");
+            repo.write("runs/old/x.intoto.jsonl", "x");
+            repo.write("runs/log/README.md", "logs\n");
+        }),
+        harmless("the attributes for git removed", |repo| {
+            repo.remove("runs/.gitattributes")
+        }),
+        harmless("rubbish in the store", |repo| {
+            for file in [
+                "actions",
+                "believed",
+                "stat-cache",
+                "log/head",
+                "cas/00/00",
+                "lock",
+                "pending/x.jsonl",
+            ] {
+                repo.write(&format!(".madmall/{file}"), "rubbish");
+            }
+        }),
+        harmless("some outputs deleted", |repo| {
+            repo.remove("out/upper.txt");
+            repo.remove("out/joined.txt");
+        }),
+        harmless("all outputs of one clone deleted", |repo| {
+            for file in ["upper.txt", "joined.txt", "count.txt", "tool"] {
+                repo.remove(&format!("out/{file}"));
+            }
+        }),
+        harmless("every file touched", |repo| {
+            for file in files_below(&repo.root()) {
+                let path = repo.path(&file);
+                repo.write(&file, std::fs::read(path).expect("read"));
+            }
+        }),
+        harmless("a narrow umask", |repo| set_modes(repo, 0)),
+        harmless("a wide umask", |repo| set_modes(repo, 0o077)),
+        harmless("a copy of an output elsewhere", |repo| {
+            repo.write("copy.txt", repo.bytes("out/count.txt"));
+        })
+        .ask(&["copy.txt"]),
+        harmless("an output that is a link to the same bytes within", |repo| {
+            std::fs::rename(repo.path("out/count.txt"), repo.path("elsewhere")).expect("moved");
+            symlink("../elsewhere", repo.path("out/count.txt")).expect("a link");
+        }),
+        harmless("the stages' lines of a run in another order", |repo| {
+            let mut lines = repo.lines("{second}");
+            lines.swap(0, 1);
+            repo.write_lines("{second}", &lines);
+        }),
+        harmless("a source edited since", |repo| repo.write("data/in.txt", "edited\n")).finds(&["W-STALE"]),
+        harmless("a pipeline that cannot be read since", |repo| {
+            repo.write("pipelines/main.yaml", "{")
+        })
+        .finds(&["W-STALE"]),
+        harmless("a later run by the operator", |repo| repo.forge(|_| {})).finds(&["W-UNLOGGED"]),
+        harmless("a run by a stranger for the same bytes", |repo| {
+            repo.forge_by(&stranger(), |_| {})
+        })
+        .finds(&["W-FOREIGN"]),
+        harmless("a log by a stranger", |repo| {
+            let name = "0123456789abcdef";
+            let root = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+            let text = format!("madmall/{name}\n1\n{root}\n");
+            repo.write(&format!("runs/log/{name}/checkpoint-1"), stranger().checkpoint(&text));
+        })
+        .finds(&["W-FOREIGN"]),
+        harmless("an append that was cut short", |repo| {
+            let log = repo.fill("{log}");
+            repo.write(&format!("{log}/tile/entries/.tmp-1"), "x");
+        }),
+    ]);
+}
+
+#[test]
+fn with_git_and_elsewhere() {
+    try_all(vec![
+        harmless("a fresh clone", |repo| {
+            repo.git(&["clone", "-q", ".", "../clone"]);
+        })
+        .within("clone"),
+        harmless("a clone of the last commit alone", |repo| {
+            let from = format!("file://{}", repo.root());
+            repo.git(&["clone", "-q", "--depth", "1", &from, "../clone"]);
+        })
+        .within("clone")
+        .finds(&["W-COMMIT-GONE"]),
+        harmless("a folder of another name", |repo| {
+            std::fs::rename(repo.root(), repo.path("../ä place with spaces")).expect("moved");
+        })
+        .within("ä place with spaces"),
+        harmless("a folder deep in others", |repo| {
+            std::fs::create_dir_all(repo.path("../a/b/c")).expect("made");
+            std::fs::rename(repo.root(), repo.path("../a/b/c/d")).expect("moved");
+        })
+        .within("a/b/c/d"),
+        harmless("asked from a folder within", |_| {}).within("work space/out"),
+        harmless("another user, who names whom to trust", |_| {})
+            .by_policy_in("nobody")
+            .trusting("../policy.json"),
+        harmless("no git", |repo| {
+            std::fs::remove_dir_all(repo.path(".git")).expect("removed")
+        }),
+        harmless("git's objects packed anew", |repo| {
+            repo.git(&["repack", "-q", "-a", "-d", "-f"]);
+        }),
+        harmless("an unrelated commit", |repo| {
+            repo.write("README.md", "Another text.\n");
+            repo.git(&["commit", "-q", "-am", "unrelated"]);
+        })
+        .ask(&["out/count.txt", "--at", "HEAD"]),
+        harmless("the last commit amended", |repo| {
+            repo.git(&["commit", "-q", "--amend", "--allow-empty", "-m", "amended"]);
+        })
+        .ask(&["out/count.txt", "--at", "HEAD"]),
+        harmless("all commits squashed into one", |repo| {
+            repo.git(&["checkout", "-q", "--orphan", "squashed"]);
+            repo.git(&["commit", "-q", "-m", "all"]);
+            repo.git(&["branch", "-q", "-D", "main"]);
+            repo.git(&["reflog", "expire", "--expire=now", "--all"]);
+            repo.git(&["gc", "-q", "--prune=now"]);
+        })
+        .finds(&["W-COMMIT-GONE"]),
+        harmless("the same, and the commit is asked for", |repo| {
+            repo.git(&["checkout", "-q", "--orphan", "squashed"]);
+            repo.git(&["commit", "-q", "-m", "all"]);
+        })
+        .ask(&["out/count.txt", "--at", "HEAD"]),
+        harmless("a branch with other work, merged", |repo| {
+            repo.git(&["checkout", "-q", "-b", "other", "HEAD~1"]);
+            repo.write("other.txt", "x\n");
+            repo.git(&["add", "other.txt"]);
+            repo.git(&["commit", "-q", "-m", "other"]);
+            repo.git(&["merge", "-q", "--no-edit", "main"]);
+        }),
+        harmless("a pin that is held", |repo| {
+            let files = repo.log_files("{log}");
+            let file = files
+                .iter()
+                .find(|file| file.contains("/checkpoint-"))
+                .expect("a checkpoint");
+            repo.write("../pin", repo.bytes(file));
+        })
+        .ask(&["--pin", "../pin"]),
+    ]);
+}

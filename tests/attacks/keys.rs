@@ -1,0 +1,204 @@
+//! Whom to believe: keys that are not trusted, are no keys, lie in the repository, or may not sign what they signed.
+
+use serde_json::{Value, json};
+
+use crate::forge;
+use crate::repo::{FORGED, Repo, stranger};
+use crate::table::{Attack, attack, try_all};
+
+#[test]
+fn whom_nobody_trusts() {
+    try_all(vec![
+        attack("a stranger alone is trusted", |_| {})
+            .trusting("../stranger.pem")
+            .finds(&["E-KEY"]),
+        attack("one of two is trusted", |_| {})
+            .trusting("../own.pem")
+            .finds(&["E-KEY"])
+            .names("out/theirs.txt"),
+        attack("the operator's own policy does not know the other clone", |_| {})
+            .by_policy_in("config")
+            .ends(6)
+            .finds(&["E-KEY"])
+            .names("out/theirs.txt"),
+        attack("nobody is trusted", |_| {})
+            .by_policy_in("nobody")
+            .ends(6)
+            .finds(&["E-ABSENT", "E-KEY"])
+            .says("nobody is trusted"),
+        attack("keys that lie in the repository", |repo| {
+            let policy = repo.bytes("../policy.json");
+            for place in [
+                "policy.json",
+                "runs/policy.json",
+                ".madmall/policy.json",
+                "madmall/policy.json",
+            ] {
+                repo.write(place, &policy);
+            }
+            repo.write("runs/key.pem", repo.bytes("../own.pem"));
+        })
+        .by_policy_in("nobody")
+        .ends(6)
+        .finds(&["E-ABSENT", "E-KEY"]),
+        attack("a weak key", |repo| {
+            repo.write("../key", format!("01{}", "00".repeat(31)))
+        })
+        .trusting("../key")
+        .ends(2)
+        .says("a weak key"),
+        attack("a weak key by its digits", |_| {})
+            .trusting("0000000000000000000000000000000000000000000000000000000000000000")
+            .ends(2),
+        attack("no point of the curve", |repo| repo.write("../key", "02".repeat(32)))
+            .trusting("../key")
+            .ends(2),
+        attack("a private key", |repo| {
+            repo.write("../key", repo.bytes("../config/signing-key.pem"));
+        })
+        .trusting("../key")
+        .ends(2)
+        .says("private key"),
+        attack("nonsense", |repo| repo.write("../key", "nonsense"))
+            .trusting("../key")
+            .ends(2),
+        attack("a file that is not there", |_| {}).trusting("../none").ends(2),
+    ]);
+}
+
+/// A policy that is changed before it is asked.
+fn policy(name: &'static str, change: impl Fn(&Repo, &mut Value) + Send + Sync + 'static) -> Attack {
+    let attack = attack(name, move |repo| {
+        let mut policy: Value = serde_json::from_slice(&repo.bytes("../policy.json")).expect("JSON");
+        change(repo, &mut policy);
+        repo.write("../limited.json", policy.to_string());
+    });
+    attack.trusting("../limited.json")
+}
+
+/// Where the operator's log is.
+fn head(repo: &Repo, size: usize) -> Value {
+    let log = repo.fill("{log}");
+    let name = log.rsplit('/').next().expect("a name");
+    let text = repo.read(&format!("{log}/checkpoint-{size}"));
+    let root = text.lines().nth(2).expect("a root");
+    let root = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, root).expect("base64");
+    let root = madmall::digest::Sha256::from_bytes(root.try_into().expect("32 bytes")).to_hex();
+    json!({"origin": format!("madmall/{name}"), "root": root, "size": size})
+}
+
+#[test]
+fn what_a_key_may_sign() {
+    let future = "2100-01-01T00:00:00Z";
+    try_all(vec![
+        policy("for another pipeline", |_, p| {
+            p["keys"][0]["pipelines"] = json!(["theirs"])
+        })
+        .finds(&["E-KEY"])
+        .names("out/count.txt"),
+        policy("not for that stage", |_, p| {
+            p["keys"][0]["stages"] = json!(["upper", "join"])
+        })
+        .finds(&["E-KEY"])
+        .names("out/count.txt"),
+        policy("as another builder", |_, p| {
+            p["keys"][0]["builders"] = json!(["urn:example:ci"])
+        })
+        .finds(&["E-KEY"]),
+        policy("not yet", |_, p| p["keys"][0]["from"] = "2090-01-01T00:00:00Z".into())
+            .finds(&["E-KEY"])
+            .names("out/count.txt"),
+        policy("no more", |repo, p| {
+            p["keys"][0]["until"] = json!({"time": "2020-01-01T00:00:00Z", "logs": [head(repo, 10)]});
+        })
+        .finds(&["E-KEY"]),
+        policy("no more, after its first run", move |repo, p| {
+            p["keys"][0]["until"] = json!({"time": future, "logs": [head(repo, 4)]});
+        })
+        .finds(&["E-DIGEST", "W-FOREIGN"])
+        .names("out/count.txt"),
+        policy("ended, and none of its logs was seen then", |_, p| {
+            p["keys"][0]["until"] = json!({"time": "2090-01-01T00:00:00Z", "logs": []});
+        })
+        .finds(&["E-KEY"]),
+        policy("ended, and its log is not here as it was then", move |repo, p| {
+            let mut head = head(repo, 4);
+            head["root"] = "7".repeat(64).into();
+            p["keys"][0]["until"] = json!({"time": future, "logs": [head]});
+        })
+        .finds(&["E-KEY"]),
+        // What a receipt says of its own time proves nothing.
+        policy("ended, and a receipt is dated back", move |repo, p| {
+            let head = head(repo, 10);
+            p["keys"][0]["until"] = json!({"time": future, "logs": [head]});
+            repo.write("out/count.txt", "77\n");
+            repo.forge(|stage| {
+                let metadata = &mut stage["predicate"]["runDetails"]["metadata"];
+                metadata["startedOn"] = "2020-01-01T00:00:00Z".into();
+                metadata["finishedOn"] = "2020-01-01T00:00:01Z".into();
+                let digests = madmall::digest::Digests::of(b"77\n");
+                stage["subject"][0]["digest"]["sha256"] = digests.sha256.to_hex().into();
+                stage["subject"][0]["digest"]["blake3"] = digests.blake3.to_hex().into();
+            });
+        })
+        .finds(&["E-DIGEST", "W-FOREIGN"])
+        .names("out/count.txt")
+        .says("has ended"),
+        policy("its logs do not count", |repo, p| {
+            let log = repo.fill("{their_log}");
+            let name = log.rsplit('/').next().expect("a name");
+            p["logs"] = json!([{"origin": format!("madmall/{name}"), "keyid": p["keys"][1]["keyid"]}]);
+        })
+        .ends(0)
+        .finds(&["W-UNLOGGED"]),
+        policy("all that it signed is allowed", move |repo, p| {
+            p["keys"][0]["pipelines"] = json!(["main", "fails"]);
+            p["keys"][0]["stages"] = json!(["upper", "join", "count", "bad"]);
+            p["keys"][0]["from"] = "2020-01-01T00:00:00Z".into();
+            p["keys"][0]["until"] = json!({"time": future, "logs": [head(repo, 10)]});
+        })
+        .ends(0),
+    ]);
+}
+
+#[test]
+fn policies_that_cannot_be_used() {
+    try_all(vec![
+        policy("a later version", |_, p| p["version"] = 2.into()).ends(2),
+        policy("an unknown field", |_, p| p["witnesses"] = json!([])).ends(2),
+        policy("an unknown limit of a key", |_, p| p["keys"][0]["hosts"] = json!(["a"])).ends(2),
+        policy("a limit that is null", |_, p| p["keys"][0]["pipelines"] = Value::Null).ends(2),
+        policy("a key twice", |_, p| {
+            let key = p["keys"][0].clone();
+            p["keys"].as_array_mut().expect("a list").push(key);
+        })
+        .ends(2),
+        policy("a keyid of another key", |_, p| {
+            p["keys"][0]["keyid"] = forge::keyid(&"0".repeat(64)).into()
+        })
+        .ends(2),
+        policy("a weak key", |_, p| {
+            let public = format!("01{}", "00".repeat(31));
+            p["keys"][0]["keyid"] = forge::keyid(&public).into();
+            p["keys"][0]["public"] = public.into();
+        })
+        .ends(2),
+        policy("a time that is none", |_, p| p["keys"][0]["from"] = "yesterday".into()).ends(2),
+        policy("no key", |_, p| p["keys"] = json!([])).ends(6),
+        attack("a key twice in another spelling", |repo| {
+            let text = repo
+                .read("../policy.json")
+                .replacen("\"version\"", "\"version\":2,\"v\\u0065rsion\"", 1);
+            repo.write("../limited.json", text);
+        })
+        .trusting("../limited.json")
+        .ends(2),
+        attack("a stranger's run is asked for", |repo| {
+            repo.forge_by(&stranger(), |_| {})
+        })
+        .ask(&[FORGED])
+        .by_policy_in("config")
+        .ends(6)
+        .finds(&["E-KEY"]),
+    ]);
+}
