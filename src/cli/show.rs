@@ -27,13 +27,30 @@ pub(super) fn show(
     surroundings: &Surroundings,
     terminal: &mut Terminal,
 ) -> Result<ExitCode, Failure> {
+    let receipt = find(&arguments.what, surroundings)?;
+    if arguments.json {
+        terminal.bytes(receipt.envelope.payload());
+        return Ok(ExitCode::Success);
+    }
+    let trust = runs::trust(surroundings)?;
+    let (signer, _) = runs::signer(&receipt.envelope, trust.as_ref());
+    let id = receipt.id;
+    terminal.result(format_args!("{BOLD}{id}{BOLD:#}"));
+    for (title, text) in lines(&receipt.statement, signer) {
+        terminal.result(format_args!("{title:<10} {}", shown(&text)));
+    }
+    Ok(ExitCode::Success)
+}
+
+/// The receipt, or that of the run, which `text` names.
+pub(super) fn find(text: &str, surroundings: &Surroundings) -> Result<Receipt, Failure> {
     let (workspace, _) = find_workspace(&surroundings.folder, Utf8Path::new("."))?;
     let folder = surroundings
         .folder
         .canonicalize_utf8()
         .unwrap_or_else(|_| surroundings.folder.clone());
     let failed = |error: VerifyError| Failure::new(error.exit_code(), with_causes(&error), None);
-    let what = What::parse(&arguments.what, &workspace, &folder).map_err(failed)?;
+    let what = What::parse(text, &workspace, &folder).map_err(failed)?;
     let is_meant = |receipt: &Receipt| match &what {
         What::Receipt(digits) => receipt.id.to_hex().starts_with(digits.as_str()),
         What::Run(run) => receipt.statement.stage().is_none() && receipt.statement.metadata().invocation_id == *run,
@@ -54,37 +71,18 @@ pub(super) fn show(
                 .collect::<Vec<_>>(),
         );
     }
-    let receipt = match &found[..] {
-        [receipt] => receipt,
+    match &found[..] {
+        [receipt] => Ok(receipt.clone()),
         [] => {
-            let message = format!("no receipt that can be read is called `{}`", arguments.what);
-            return Err(Failure::new(
-                ExitCode::Inconclusive,
-                message,
-                Some("`madmall log` lists runs"),
-            ));
+            let message = format!("no receipt that can be read is called `{}`", text);
+            let help = "`madmall log` lists runs";
+            Err(Failure::new(ExitCode::Inconclusive, message, Some(help)))
         }
         many => {
-            let message = format!(
-                "`{}` may mean {} receipts: give more digits",
-                arguments.what,
-                many.len()
-            );
-            return Err(Failure::new(ExitCode::Refused, message, None));
+            let message = format!("`{}` may mean {} receipts: give more digits", text, many.len());
+            Err(Failure::new(ExitCode::Refused, message, None))
         }
-    };
-    if arguments.json {
-        terminal.bytes(receipt.envelope.payload());
-        return Ok(ExitCode::Success);
     }
-    let trust = runs::trust(surroundings)?;
-    let (signer, _) = runs::signer(&receipt.envelope, trust.as_ref());
-    let id = receipt.id;
-    terminal.result(format_args!("{BOLD}{id}{BOLD:#}"));
-    for (title, text) in lines(&receipt.statement, signer) {
-        terminal.result(format_args!("{title:<10} {}", shown(&text)));
-    }
-    Ok(ExitCode::Success)
 }
 
 /// What a statement says, line by line.

@@ -17,11 +17,13 @@ use crate::store::StoreError;
 
 mod append;
 pub mod checkpoint;
+pub mod compare;
 mod edge;
 mod files;
 mod heads;
 pub mod name;
 mod place;
+pub mod proof;
 pub mod read;
 mod signed_by;
 pub mod tree;

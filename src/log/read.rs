@@ -67,6 +67,39 @@ impl Reading {
 ///
 /// [`TreeError`] if the folder cannot be listed, or a file in it not be read.
 pub fn read(site: &dyn Site, folder: &Utf8Path, id: &LogId, trusted: &[PublicKey]) -> Result<Reading, TreeError> {
+    read_by(site, folder, id, &Signers::Trusted(trusted))
+}
+
+/// The same without a look at any signature: what the files say together, whoever wrote them. [`Reading::head`] names no key.
+pub(super) fn read_unsigned(site: &dyn Site, folder: &Utf8Path, id: &LogId) -> Result<Reading, TreeError> {
+    read_by(site, folder, id, &Signers::Anybody)
+}
+
+/// The most names that the folder of logs may hold.
+const MAX_LOGS: usize = 10_000;
+
+/// The logs whose folders lie in `folder`, sorted.
+///
+/// # Errors
+///
+/// [`TreeError`] if it cannot be listed.
+pub fn list(site: &dyn Site, folder: &Utf8Path) -> Result<Vec<LogId>, TreeError> {
+    let entries = site.entries(folder, 1, MAX_LOGS)?.into_iter();
+    let folders = entries.filter(|entry| entry.kind == EntryType::Folder);
+    let mut logs: Vec<LogId> = folders
+        .filter_map(|entry| LogId::parse(entry.path.file_name()?))
+        .collect();
+    logs.sort();
+    Ok(logs)
+}
+
+/// Whose checkpoints count.
+enum Signers<'a> {
+    Trusted(&'a [PublicKey]),
+    Anybody,
+}
+
+fn read_by(site: &dyn Site, folder: &Utf8Path, id: &LogId, signers: &Signers<'_>) -> Result<Reading, TreeError> {
     let mut reader = Reader {
         site,
         folder,
@@ -74,7 +107,7 @@ pub fn read(site: &dyn Site, folder: &Utf8Path, id: &LogId, trusted: &[PublicKey
         faults: Vec::new(),
     };
     reader.list()?;
-    let checkpoints = reader.checkpoints(id, trusted)?;
+    let checkpoints = reader.checkpoints(id, signers)?;
     let (checkpoints, foreign) = reader.of_one_key(checkpoints);
     let mut reading = Reading {
         head: None,
@@ -155,7 +188,7 @@ impl Reader<'_> {
         }
     }
 
-    fn checkpoints(&mut self, id: &LogId, trusted: &[PublicKey]) -> Result<Checkpoints, TreeError> {
+    fn checkpoints(&mut self, id: &LogId, signers: &Signers<'_>) -> Result<Checkpoints, TreeError> {
         let mut checkpoints = Checkpoints::new();
         for name in self.files.clone() {
             let FileName::Checkpoint { size } = name else { continue };
@@ -175,7 +208,11 @@ impl Reader<'_> {
                 self.fault(name.path(), message);
                 continue;
             }
-            match signer(&signed, trusted) {
+            let signer = match signers {
+                Signers::Trusted(trusted) => signer(&signed, trusted),
+                Signers::Anybody => Ok(Some(0)),
+            };
+            match signer {
                 Ok(signer) => {
                     checkpoints.insert(size, (signed.checkpoint, signer));
                 }

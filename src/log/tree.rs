@@ -95,6 +95,12 @@ impl Levels {
         self.0.first().map_or(0, Vec::len)
     }
 
+    /// The leaves, in order.
+    #[must_use]
+    pub fn leaves(&self) -> &[Sha256] {
+        self.0.first().map_or(&[], Vec::as_slice)
+    }
+
     /// The hashes of a tile level that a tile begins with; fewer than [`TILE_WIDTH`] if the tree ends there.
     #[must_use]
     pub fn tile(&self, level: usize, index: usize) -> &[Sha256] {

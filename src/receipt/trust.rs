@@ -221,6 +221,17 @@ pub struct Trust {
 }
 
 impl Trust {
+    /// Who may sign the checkpoints of a log: every key that is trusted, unless the policy says which logs count and whose they
+    /// are.
+    pub fn signers_of(&self, log: &LogId) -> impl Iterator<Item = &TrustedKey> {
+        let may_sign = move |key: &&TrustedKey| {
+            let is_listed =
+                |logs: &Vec<TrustedLog>| logs.iter().any(|known| known.log == *log && known.keyid == key.keyid);
+            self.logs.as_ref().is_none_or(is_listed)
+        };
+        self.keys.iter().filter(may_sign)
+    }
+
     /// The one key that the caller signs with.
     #[must_use]
     pub fn own_key(key: &PublicKey) -> Self {

@@ -13,7 +13,7 @@ use crate::log::read::Reading;
 use crate::log::{LOGS, LogId, read};
 use crate::receipt::key::{KeyId, PublicKey};
 use crate::receipt::statement::ReceiptId;
-use crate::receipt::trust::{Trust, TrustedKey};
+use crate::receipt::trust::Trust;
 use crate::tree::{EntryType, Site};
 
 /// The most names that the folder of logs may hold.
@@ -37,7 +37,8 @@ impl Logs {
         let mut signers = BTreeMap::new();
         for log in list(site, &mut findings)? {
             let place = place(&log);
-            let keys = keys_of(&log, trust);
+            let may_sign = trust.into_iter().flat_map(|trust| trust.signers_of(&log));
+            let keys: Vec<PublicKey> = may_sign.map(|key| key.key).collect();
             let reading = read(site, &place, &log, &keys).map_err(|source| failed(&place, source))?;
             let signer = reading.head.as_ref().and_then(|(_, place)| keys.get(*place));
             signers.extend(signer.map(|key| (log.clone(), key.keyid())));
@@ -98,18 +99,6 @@ impl Logs {
             None => Extends::Damaged,
         }
     }
-}
-
-/// Who may sign the checkpoints of a log: every key that is trusted, unless the policy says which logs count and whose they are.
-fn keys_of(log: &LogId, trust: Option<&Trust>) -> Vec<PublicKey> {
-    let Some(trust) = trust else { return Vec::new() };
-    let may_sign = |key: &&TrustedKey| {
-        trust
-            .logs
-            .as_ref()
-            .is_none_or(|logs| logs.iter().any(|known| known.log == *log && known.keyid == key.keyid))
-    };
-    trust.keys.iter().filter(may_sign).map(|key| key.key).collect()
 }
 
 /// Whether the log that is here extends what was seen of it.

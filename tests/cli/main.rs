@@ -15,6 +15,8 @@ mod folders;
 mod hostile;
 mod keys;
 mod log;
+mod log_git;
+mod log_proofs;
 mod pins;
 mod programs;
 mod report;

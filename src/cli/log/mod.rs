@@ -1,16 +1,23 @@
-//! `madmall log`: the runs whose receipts are here, newest first.
+//! `madmall log`: the runs whose receipts are here, newest first; and what the log of receipts proves.
 
 use camino::Utf8Path;
 use serde_json::json;
 
-use super::opened::{Surroundings, find_workspace, warn};
-use super::runs;
-use super::terminal::{DIM, Failure, Terminal, shown};
+use crate::cli::opened::{Surroundings, find_workspace, warn};
+use crate::cli::runs;
+use crate::cli::terminal::{DIM, Failure, Terminal, shown};
 use crate::exit_code::ExitCode;
+
+mod check;
+mod compare;
+mod prove;
 
 /// Arguments of `log`.
 #[derive(clap::Args)]
-pub(super) struct LogArguments {
+#[command(args_conflicts_with_subcommands = true)]
+pub(in crate::cli) struct LogArguments {
+    #[command(subcommand)]
+    action: Option<Action>,
     /// Only the newest N runs
     #[arg(short = 'n', long, value_name = "N")]
     limit: Option<usize>,
@@ -19,12 +26,32 @@ pub(super) struct LogArguments {
     json: bool,
 }
 
-/// Lists the runs.
-pub(super) fn log(
+/// What else can be asked of the log.
+#[derive(clap::Subcommand)]
+enum Action {
+    /// Write a proof that the log has a receipt, or that it extends what was seen of it
+    Prove(prove::ProveArguments),
+    /// Check a proof, from its file alone
+    Check(check::CheckArguments),
+    /// Compare two copies of logs: whether one goes on where the other ends, or they are forked
+    Compare(compare::CompareArguments),
+}
+
+/// Lists the runs, or does what else was asked.
+pub(in crate::cli) fn log(
     arguments: &LogArguments,
     surroundings: &Surroundings,
     terminal: &mut Terminal,
 ) -> Result<ExitCode, Failure> {
+    match &arguments.action {
+        None => list(arguments, surroundings, terminal),
+        Some(Action::Prove(arguments)) => prove::prove(arguments, surroundings, terminal),
+        Some(Action::Check(arguments)) => check::check(arguments, surroundings, terminal),
+        Some(Action::Compare(arguments)) => compare::compare(arguments, surroundings, terminal),
+    }
+}
+
+fn list(arguments: &LogArguments, surroundings: &Surroundings, terminal: &mut Terminal) -> Result<ExitCode, Failure> {
     let (workspace, _) = find_workspace(&surroundings.folder, Utf8Path::new("."))?;
     let trust = runs::trust(surroundings)?;
     let mut listed = Vec::new();
