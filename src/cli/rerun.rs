@@ -3,12 +3,14 @@
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::json;
 
-use super::opened::{Surroundings, find_workspace};
+use super::opened::{Surroundings, environment, find_workspace};
 use super::terminal::{ERROR, Failure, GOOD, Terminal, WARNING, shown, with_causes};
 use super::verify::{resolve_in_words, trusted};
 use crate::exec::interrupt::Interrupts;
 use crate::exit_code::ExitCode;
-use crate::rerun::{Origin, Request, RerunError, run_stage, temporary_folder};
+use crate::rerun::{AttestError, Origin, Request, RerunError, attest, run_stage, temporary_folder};
+use crate::store::Store;
+use crate::store::lock::WorkspaceLock;
 use crate::verify::report::{Code, Finding, Report, RerunStage, RerunVerdict, Severity, State};
 use crate::verify::{self, Rested, VerifyError, What};
 use crate::workspace::Workspace;
@@ -86,6 +88,11 @@ pub(super) fn join(
     };
     let stages = again.run(surroundings, terminal)?;
     report.findings.extend(findings(&stages));
+    if state(&stages) == State::Held {
+        // What was made just now was compared with what the receipts claim.
+        let is_moot = |finding: &Finding| finding.code == Code::Absent && finding.message == verify::NOTHING_COMPARED;
+        report.findings.retain(|finding| !is_moot(finding));
+    }
     // Stages stay in the order of the plan: the first is the one to look at.
     report.findings.sort_by_key(|finding| finding.severity);
     report.assurance.rerun = state(&stages);
@@ -94,6 +101,66 @@ pub(super) fn join(
     report.not_checked.extend(failed_before(wanted.receipts));
     report.rerun = Some(stages);
     Ok(())
+}
+
+/// `--attest` is about a run as a whole.
+pub(super) fn no_run() -> Failure {
+    let help = "name the run, as `madmall log` lists it: `madmall verify --rerun --attest RUN`";
+    Failure::new(
+        ExitCode::Refused,
+        "`--attest` signs the receipts of one run, and none is named",
+        Some(help),
+    )
+}
+
+/// Countersigns the run, if it came out the same and nothing else is wrong.
+pub(super) fn countersign(
+    report: &Report,
+    run: &str,
+    workspace: &Workspace,
+    surroundings: &Surroundings,
+    terminal: &mut Terminal,
+) -> Result<(), Failure> {
+    if report.exit_code() != ExitCode::Success || report.assurance.rerun != State::Held {
+        terminal.say(format_args!(
+            "run `{run}` is not countersigned: it is not verified, or did not come out the same"
+        ));
+        return Ok(());
+    }
+    let stages = report.rerun.as_deref().unwrap_or_default();
+    let key = surroundings.key(terminal)?;
+    let store = Store::of(workspace.root());
+    store.create().map_err(|error| environment(&error))?;
+    let holder = format!("process {}, verify --attest", std::process::id());
+    let interrupts = Interrupts::listen().map_err(|error| environment(&error))?;
+    let mut waiting = |_: &str| {
+        interrupts.poll();
+        !interrupts.is_requested()
+    };
+    let lock = WorkspaceLock::take(&store.lock_file(), &holder, &mut waiting).map_err(|error| environment(&error))?;
+    if lock.is_none() {
+        return Err(interrupted(&interrupts));
+    }
+    match attest(workspace, run, stages, &key) {
+        Ok(path) => {
+            let keyid = key.public().keyid().short();
+            terminal.say(format_args!("countersigned by your key {keyid}: {path}"));
+            Ok(())
+        }
+        Err(error @ AttestError::Already { .. }) => {
+            terminal.say(error);
+            Ok(())
+        }
+        Err(error @ AttestError::NotReproduced { .. }) => Err(Failure::of(ExitCode::Inconclusive, &error)),
+        Err(error) => Err(environment(&error)),
+    }
+}
+
+fn interrupted(interrupts: &Interrupts) -> Failure {
+    Failure {
+        code: interrupts.exit_code(),
+        text: "interrupted; nothing is left of what was run again".to_owned(),
+    }
 }
 
 const NOT_VARIED: &str = "rerun: the clock and the processor were not varied; path, umask, threads, locale, time zone and \
@@ -212,10 +279,7 @@ impl Again<'_> {
         };
         let mut tell = |stage: &str| terminal.say(format_args!("running `{}` again", shown(stage)));
         crate::rerun::rerun(&request, &mut tell).map_err(|error| match error {
-            RerunError::Interrupted => Failure {
-                code: interrupts.exit_code(),
-                text: "interrupted; nothing is left of what was run again".to_owned(),
-            },
+            RerunError::Interrupted => interrupted(&interrupts),
             RerunError::Inside { .. } => {
                 let help = "set TMPDIR to a folder outside of it, for example `TMPDIR=/var/tmp`";
                 Failure::new(ExitCode::Refused, with_causes(&error), Some(help))
@@ -282,7 +346,8 @@ pub(super) fn rerun(
         outputs: Some(&folder),
     };
     let stages = again.run(surroundings, terminal);
-    if !stages.as_ref().is_ok_and(|stages| stages.iter().any(is_made)) {
+    let has_outputs = stages.as_ref().is_ok_and(|stages| stages.iter().any(is_made));
+    if !has_outputs {
         // Nothing whole is in it.
         let _ = std::fs::remove_dir_all(&folder);
     }
@@ -290,7 +355,7 @@ pub(super) fn rerun(
     let code = code(&stages);
     match arguments.json {
         true => terminal.result(json!({
-            "version": 1, "folder": folder, "stages": stages, "exitCode": code.number(),
+            "version": 1, "folder": has_outputs.then_some(&folder), "stages": stages, "exitCode": code.number(),
         })),
         false => print(&stages, &folder, terminal),
     }

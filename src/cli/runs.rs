@@ -7,7 +7,7 @@ use super::terminal::Failure;
 use crate::exec::runs_folder;
 use crate::receipt::envelope::{Envelope, EnvelopeError};
 use crate::receipt::key::SigningKey;
-use crate::receipt::run_file::{MAX_RUN_FILE, Receipt, RunFile};
+use crate::receipt::run_file::{MAX_RUN_FILE, Receipt, RunFile, RunFileName};
 use crate::receipt::statement::{Made, Outcome};
 use crate::receipt::trust::Trust;
 use crate::store::believed::run_files;
@@ -19,7 +19,9 @@ pub(super) type ReadRun = (Utf8PathBuf, Result<Vec<Receipt>, String>);
 /// Reads the files of all runs, newest first.
 pub(super) fn read_all(workspace: &Workspace) -> Result<impl Iterator<Item = ReadRun>, Failure> {
     let folder = runs_folder(workspace);
-    let names = run_files(&folder).map_err(|error| super::opened::environment(&error))?;
+    let mut names = run_files(&folder).map_err(|error| super::opened::environment(&error))?;
+    // A countersignature is no run of its own; `verify` looks at it.
+    names.retain(|name| RunFileName::parse(name).is_some_and(|name| name.countersigner.is_none()));
     Ok(names.into_iter().rev().map(move |name| {
         let read = read_one(&folder.join(&name));
         (Utf8Path::new("runs").join(name), read)

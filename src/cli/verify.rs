@@ -41,6 +41,9 @@ pub(super) struct VerifyArguments {
     /// Then make what was asked about again, in a clean checkout, and compare bit for bit
     #[arg(long)]
     rerun: bool,
+    /// With `--rerun RUN`: if every stage of the run came out the same, sign its receipts with your own key too
+    #[arg(long, requires = "rerun", requires = "what")]
+    attest: bool,
     /// With `--rerun`: how many threads a built-in stage may use (default: another number than a run takes)
     #[arg(short, long, value_name = "N", requires = "rerun", value_parser = clap::value_parser!(u16).range(1..))]
     jobs: Option<u16>,
@@ -97,6 +100,11 @@ pub(super) fn verify(
         require_clean: arguments.require_clean,
         resolve: &resolve_in_words,
     };
+    let run = match (&request.what, arguments.attest) {
+        (What::Run(run), true) => Some(run.clone()),
+        (_, true) => return Err(super::rerun::no_run()),
+        (_, false) => None,
+    };
     let examined = match bundle {
         Some(file) => verify_bundle(&folder, Utf8Path::new(file), request, arguments.max_size),
         None => crate::verify::examine(&request),
@@ -110,6 +118,9 @@ pub(super) fn verify(
             jobs: arguments.jobs,
         };
         super::rerun::join(&mut report, &wanted, surroundings, terminal)?;
+        if let Some(run) = &run {
+            super::rerun::countersign(&report, run, &workspace, surroundings, terminal)?;
+        }
     }
     match (arguments.json, arguments.format) {
         (true, _) => terminal.result(report.to_json()),

@@ -7,7 +7,7 @@
 //! | a program's argv or text, its environment, OS and architecture | `PATH`, secrets, what a tool's version is |
 //! | parameters with defaults filled in | comments, order and layout of the YAML |
 //! | each input's name and digest (and path and executable bit, for programs) | threads, where it ran, the sandbox |
-//! | names and paths of outputs | the commit, whether the tree was dirty |
+//! | names and paths of outputs | the commit, whether the tree was dirty, tolerances |
 //!
 //! The *definition* is the same without the digests of inputs and the values of variables: what a commit alone says.
 

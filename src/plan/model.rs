@@ -253,6 +253,8 @@ pub struct Output {
     pub name: String,
     /// Relative to the workspace, in normal form.
     pub path: Utf8PathBuf,
+    /// How far a number in it may be off when it is made again. No part of the stage's identity.
+    pub tolerance: Option<Number>,
 }
 
 #[cfg(test)]

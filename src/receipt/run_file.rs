@@ -2,6 +2,9 @@
 //!
 //! `runs/<run id>.intoto.jsonl` has the envelopes of the stages that ran, one a line, each line ended by `\n`; the run's
 //! own is the last, and names those of all its stages. The file never changes once it is written.
+//!
+//! `runs/<run id>.<8 digits of a keyid>.intoto.jsonl` has the same payloads, signed once more by somebody who got the same
+//! results: a countersignature. A receipt's id is that of its payload, so it is the same whoever signed it.
 
 use std::collections::HashSet;
 
@@ -15,6 +18,43 @@ pub const RUN_FILE_SUFFIX: &str = ".intoto.jsonl";
 pub const MAX_RUN_FILE: u64 = 1 << 28;
 /// The most lines that a run file has; its own receipt could not name more.
 pub const MAX_LINES: usize = 1 << 18;
+
+/// What the name of a file of receipts says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RunFileName<'a> {
+    /// The run.
+    pub run: &'a str,
+    /// Of a countersignature: the first digits of the keyid.
+    pub countersigner: Option<&'a str>,
+}
+
+impl<'a> RunFileName<'a> {
+    /// Takes a file's name apart; `None` if it does not end as those of receipts do.
+    #[must_use]
+    pub fn parse(name: &'a str) -> Option<Self> {
+        let stem = name.strip_suffix(RUN_FILE_SUFFIX)?;
+        let is_digit = |b: u8| matches!(b, b'0'..=b'9' | b'a'..=b'f');
+        Some(match stem.rsplit_once('.') {
+            Some((run, digits)) if digits.len() == 8 && digits.bytes().all(is_digit) => Self {
+                run,
+                countersigner: Some(digits),
+            },
+            _ => Self {
+                run: stem,
+                countersigner: None,
+            },
+        })
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn to_name(self) -> String {
+        match self.countersigner {
+            Some(digits) => format!("{}.{digits}{RUN_FILE_SUFFIX}", self.run),
+            None => format!("{}{RUN_FILE_SUFFIX}", self.run),
+        }
+    }
+}
 
 /// One receipt of a run's file.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -19,6 +19,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use super::RerunError;
 use super::recipe::{Needed, Recipe, Unlisted};
 use crate::digest::{Digests, copy_hashed};
+use crate::exec::interrupt::Interrupts;
 use crate::git::CommitTree;
 use crate::listing::{ListedFile, ListingDigests, listing_digests};
 use crate::plan::find_files;
@@ -158,10 +159,11 @@ impl Sources<'_, '_> {
 
     /// Writes all that `recipe` needs below `root`. Files are made in an order that is not the usual one, so that a
     /// program that relies on the order in which a folder lists them gives itself away (where the file system keeps it).
-    pub(super) fn bring(&self, recipe: &Recipe, root: &Utf8Path) -> Result<(), BringError> {
+    pub(super) fn bring(&self, recipe: &Recipe, root: &Utf8Path, interrupts: &Interrupts) -> Result<(), BringError> {
         let failed = |error: crate::store::StoreError| BringError::Failed(error.into());
         atomic::create_folder(root).map_err(failed)?;
         for file in recipe.needed.iter().rev() {
+            super::check_interrupt(interrupts).map_err(BringError::Failed)?;
             let to = root.join(&file.path);
             atomic::create_folder(atomic::folder_of(&to)).map_err(failed)?;
             self.bring_file(file, &to)?;

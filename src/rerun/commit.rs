@@ -15,7 +15,7 @@ use super::recipe::{Recipe, source_path};
 use crate::diagnostic;
 use crate::git::{CommitId, CommitTree, Repository};
 use crate::plan::action::definition_digest;
-use crate::plan::{InputSource, Plan, Stage, resolve};
+use crate::plan::{InputSource, Output, Plan, Stage, resolve};
 use crate::receipt::statement::Statement;
 use crate::tree::{EntryKind, Tree, TreeError};
 use crate::workspace::Workspace;
@@ -38,12 +38,21 @@ pub(super) struct Commits<'a> {
     plans: RefCell<HashMap<(CommitId, Utf8PathBuf), Resolved>>,
 }
 
+/// A stage in the plan of a commit.
+#[derive(Clone, Debug)]
+pub(super) struct Planned {
+    /// Its place.
+    pub(super) place: usize,
+    /// How far numbers may be off, by the path of the output.
+    pub(super) tolerances: BTreeMap<Utf8PathBuf, f64>,
+}
+
 /// How well a commit fits.
 enum Fit {
-    /// It has all the files; the place of the stage in its plan.
-    Whole(usize),
+    /// It has all the files.
+    Whole(Planned),
     /// It has all but some sources, which it does not have at all.
-    Partly(usize),
+    Partly(Planned),
     /// It has other files; the first of them.
     No(String),
 }
@@ -68,28 +77,28 @@ impl<'a> Commits<'a> {
         }
     }
 
-    /// The commit for `recipe`, and the place of its stage in the plan there. The text says why there is none.
-    pub(super) fn find(&self, recipe: &Recipe, statement: &Statement) -> Result<(CommitId, usize), String> {
+    /// The commit for `recipe`, and its stage in the plan there. The text says why there is none.
+    pub(super) fn find(&self, recipe: &Recipe, statement: &Statement) -> Result<(CommitId, Planned), String> {
         let made = statement.internal().made.commit.as_deref();
         let recorded = made.and_then(|hex| self.repository.find_commit(hex));
         let last = *self.last.borrow();
         let mut why = None;
         for commit in [recorded, self.at, last].into_iter().flatten() {
             match self.fits(commit, recipe)? {
-                Fit::Whole(place) | Fit::Partly(place) => return Ok(self.keep(commit, place)),
+                Fit::Whole(planned) | Fit::Partly(planned) => return Ok(self.keep(commit, planned)),
                 Fit::No(reason) => why = why.or(Some((commit, reason))),
             }
         }
         let mut partly = None;
         for commit in self.history()?.iter() {
             match self.fits(*commit, recipe)? {
-                Fit::Whole(place) => return Ok(self.keep(*commit, place)),
-                Fit::Partly(place) => partly = partly.or(Some((*commit, place))),
+                Fit::Whole(planned) => return Ok(self.keep(*commit, planned)),
+                Fit::Partly(planned) => partly = partly.or(Some((*commit, planned))),
                 Fit::No(reason) => why = why.or(Some((*commit, reason))),
             }
         }
         match (partly, why) {
-            (Some((commit, place)), _) => Ok(self.keep(commit, place)),
+            (Some((commit, planned)), _) => Ok(self.keep(commit, planned)),
             (None, Some((commit, reason))) => Err(format!(
                 "no commit here has the files that its receipt names; in {}, {reason}",
                 &commit.to_string()[..12]
@@ -98,9 +107,9 @@ impl<'a> Commits<'a> {
         }
     }
 
-    fn keep(&self, commit: CommitId, place: usize) -> (CommitId, usize) {
+    fn keep(&self, commit: CommitId, planned: Planned) -> (CommitId, Planned) {
         *self.last.borrow_mut() = Some(commit);
-        (commit, place)
+        (commit, planned)
     }
 
     fn history(&self) -> Result<Rc<[CommitId]>, String> {
@@ -133,14 +142,14 @@ impl<'a> Commits<'a> {
             }
         }
         match self.gives(commit, &tree, recipe) {
-            Ok(place) if is_whole => Ok(Fit::Whole(place)),
-            Ok(place) => Ok(Fit::Partly(place)),
+            Ok(planned) if is_whole => Ok(Fit::Whole(planned)),
+            Ok(planned) => Ok(Fit::Partly(planned)),
             Err(reason) => Ok(Fit::No(reason)),
         }
     }
 
-    /// The place of the stage of `recipe` in the pipeline of `commit`. The text says why not.
-    fn gives(&self, commit: CommitId, tree: &CommitTree<'_>, recipe: &Recipe) -> Result<usize, String> {
+    /// The stage of `recipe` in the pipeline of `commit`. The text says why not.
+    fn gives(&self, commit: CommitId, tree: &CommitTree<'_>, recipe: &Recipe) -> Result<Planned, String> {
         let key = (commit, recipe.plan.pipeline_file.clone());
         let known = self.plans.borrow().get(&key).cloned();
         let plan = known.unwrap_or_else(|| {
@@ -149,12 +158,12 @@ impl<'a> Commits<'a> {
             plan
         });
         let checked = plan.as_ref().as_ref().map_err(String::clone);
-        checked.and_then(|plan| place_of(plan, recipe)).or_else(|_| {
+        checked.and_then(|plan| planned(plan, recipe)).or_else(|_| {
             // What another receipt names, a pattern of this one may find.
             let sources = recipe.needed.iter().filter(|file| file.made_by.is_none());
             let own = sources.map(|file| (file.path.clone(), file.executable == Some(true)));
             let plan = self.resolve(tree, &recipe.plan.pipeline_file, &own.collect())?;
-            place_of(&plan, recipe)
+            planned(&plan, recipe)
         })
     }
 
@@ -179,8 +188,8 @@ impl<'a> Commits<'a> {
     }
 }
 
-/// The place in `plan` of the stage of `recipe`, over the same files. The text says why there is none.
-fn place_of(plan: &Plan, recipe: &Recipe) -> Result<usize, String> {
+/// The stage of `recipe` in `plan`, over the same files. The text says why there is none.
+fn planned(plan: &Plan, recipe: &Recipe) -> Result<Planned, String> {
     let file = &recipe.plan.pipeline_file;
     let is_defined = |(_, stage): &(usize, &Stage)| definition_digest(plan, stage) == recipe.definition;
     let mut defined = plan.stages.iter().enumerate().filter(is_defined).peekable();
@@ -195,8 +204,14 @@ fn place_of(plan: &Plan, recipe: &Recipe) -> Result<usize, String> {
             _ => true,
         })
     };
-    let place = defined.find(|(_, stage)| has_files(stage)).map(|(place, _)| place);
-    place.ok_or_else(|| {
+    let found = defined.find(|(_, stage)| has_files(stage)).map(|(place, stage)| {
+        let tolerance = |output: &Output| Some((output.path.clone(), output.tolerance.as_ref()?.to_f64()));
+        Planned {
+            place,
+            tolerances: stage.outputs.iter().filter_map(tolerance).collect(),
+        }
+    });
+    found.ok_or_else(|| {
         let several = recipe
             .stage()
             .inputs

@@ -1,12 +1,14 @@
 //! What a stage gave now, and what its receipt says that it gave: bit for bit.
 
+use std::collections::BTreeMap;
 use std::fs;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use super::RerunError;
 use super::checkout::Sources;
 use super::child::{Ended, receipts_of};
-use super::{RerunError, place};
+use super::place::{Difference, Tolerance, compare};
 use crate::receipt::check::file_digests;
 use crate::receipt::run_file::RunFile;
 use crate::receipt::statement::{Resource, Role, Statement};
@@ -29,6 +31,8 @@ pub(super) struct Trial<'a, 'r> {
     pub(super) recorded: &'a Statement,
     /// Where the recorded bytes may be.
     pub(super) sources: &'a Sources<'a, 'r>,
+    /// How far numbers may be off, by the path of the output.
+    pub(super) tolerances: Option<&'a BTreeMap<Utf8PathBuf, f64>>,
     /// Where its outputs are wanted.
     pub(super) outputs: Option<&'a Utf8Path>,
 }
@@ -43,7 +47,7 @@ impl Trial<'_, '_> {
                     verdict: RerunVerdict::Differs,
                     reason: Some(format!("it failed: {how}")),
                     outputs: Vec::new(),
-                    otherwise: self.tools_gone(),
+                    otherwise: secrets(self.recorded),
                 }));
             }
             Ended::Broken(why) => return Ok(Err(why)),
@@ -66,7 +70,7 @@ impl Trial<'_, '_> {
     }
 
     fn compare_outputs(&self, now: &Statement) -> Result<Compared, RerunError> {
-        let mut outputs = Vec::new();
+        let mut outputs: Vec<(bool, RerunOutput)> = Vec::new();
         for recorded in &self.recorded.subject {
             let made = self.root.join(&recorded.name);
             if let Some(folder) = self.outputs {
@@ -77,26 +81,31 @@ impl Trial<'_, '_> {
                 self.keep(recorded, &made)?;
                 continue;
             }
-            outputs.push(RerunOutput {
+            let difference = self.difference(recorded, found, &made);
+            let output = RerunOutput {
                 path: recorded.name.clone(),
                 expected: sha256_of(recorded),
                 found: found.map_or_else(|| "nothing".to_owned(), sha256_of),
-                place: self.place(recorded, found, &made),
-            });
+                place: difference.place,
+            };
+            outputs.push((difference.is_within, output));
         }
-        let differs = !outputs.is_empty();
+        // What is beyond any tolerance is the place to look at.
+        outputs.sort_by_key(|(is_within, _)| *is_within);
+        let verdict = match outputs.first() {
+            None => RerunVerdict::Identical,
+            Some((true, _)) => RerunVerdict::WithinTolerance,
+            Some((false, _)) => RerunVerdict::Differs,
+        };
+        let otherwise = match verdict {
+            RerunVerdict::Identical => Vec::new(),
+            _ => otherwise(self.recorded, now),
+        };
         Ok(Compared {
-            verdict: match differs {
-                true => RerunVerdict::Differs,
-                false => RerunVerdict::Identical,
-            },
+            verdict,
             reason: None,
-            outputs,
-            otherwise: if differs {
-                otherwise(self.recorded, now)
-            } else {
-                Vec::new()
-            },
+            outputs: outputs.into_iter().map(|(_, output)| output).collect(),
+            otherwise,
         })
     }
 
@@ -109,23 +118,24 @@ impl Trial<'_, '_> {
         fs::rename(made, &to).map_err(|source| RerunError::Write { path: to, source })
     }
 
-    /// The first place in which the output differs, in words.
-    fn place(&self, recorded: &Resource, found: Option<&Resource>, made: &Utf8Path) -> String {
-        let (Some(digests), Some(found)) = (file_digests(recorded), found) else {
-            return "its name: it is not there".to_owned();
+    /// The first place in which the output differs.
+    fn difference(&self, recorded: &Resource, found: Option<&Resource>, made: &Utf8Path) -> Difference {
+        let at = |place: &str| Difference {
+            place: place.to_owned(),
+            is_within: false,
         };
-        if found.digest == recorded.digest {
-            return "its executable bit".to_owned();
+        let (Some(digests), Some(found)) = (file_digests(recorded), found) else {
+            return at("its name: it is not there");
+        };
+        if found.role() != recorded.role() {
+            return at("its executable bit");
         }
-        match self.sources.find(Utf8Path::new(&recorded.name), digests) {
-            Some(before) => place::first_difference(&before, made, Utf8Path::new(&recorded.name)),
-            None => "a place that cannot be named: the recorded bytes are not here".to_owned(),
+        let name = Utf8Path::new(&recorded.name);
+        let tolerance = self.tolerances.and_then(|all| all.get(name)).copied().map(Tolerance);
+        match self.sources.find(name, digests) {
+            Some(before) => compare(&before, made, name, tolerance),
+            None => at("a place that cannot be named: the recorded bytes are not here"),
         }
-    }
-
-    /// What a stage that failed may miss.
-    fn tools_gone(&self) -> Vec<String> {
-        secrets(self.recorded)
     }
 }
 

@@ -22,6 +22,7 @@ use crate::verify::Rested;
 use crate::verify::report::{RerunStage, RerunVerdict};
 use crate::workspace::Workspace;
 
+mod attest;
 mod checkout;
 mod child;
 mod commit;
@@ -29,12 +30,13 @@ mod compare;
 mod place;
 mod recipe;
 
+pub use attest::{AttestError, attest};
 pub use checkout::temporary_folder;
 use checkout::{Bench, BringError, Sources};
 pub use child::{COMMAND, Ended, run_stage};
-use commit::Commits;
+use commit::{Commits, Planned};
 use compare::Compared;
-use recipe::Recipe;
+use recipe::{Needed, Recipe};
 
 /// What is to be made again, and with what.
 pub struct Request<'a> {
@@ -119,31 +121,38 @@ pub enum RerunError {
 /// [`RerunError`] if the machine fails or the user interrupts. Whatever happens, nothing is left behind.
 pub fn rerun(request: &Request<'_>, tell: &mut dyn FnMut(&str)) -> Result<Vec<RerunStage>, RerunError> {
     let repository = match git::open(request.workspace.root()) {
-        Ok(repository) => repository,
-        Err(_) if request.origin == Origin::Anywhere => None,
-        Err(error) => return Err(error.into()),
+        Ok(Some(repository)) => Ok(repository),
+        Ok(None) => Err("the workspace is in no git repository".to_owned()),
+        Err(error) => Err(error.to_string()),
     };
     let bench = Bench::make(request.temporary, request.workspace)?;
-    let mut jobs = prepare(request, repository.as_ref())?;
+    let mut jobs = prepare(request, repository.as_ref().map_err(String::as_str))?;
+    let receipts = request.receipts.iter();
     let mut state = Rerun {
         request,
-        repository: repository.as_ref(),
+        repository: repository.as_ref().ok(),
         bench: &bench,
+        receipts: receipts.map(|rested| (rested.id.to_string(), rested)).collect(),
         verdicts: HashMap::new(),
     };
     state.choose(&mut jobs);
     let mut stages = Vec::new();
     for (number, job) in jobs.iter_mut().filter(|job| job.is_wanted).enumerate() {
-        request.interrupts.poll();
-        if request.interrupts.is_requested() {
-            return Err(RerunError::Interrupted);
-        }
+        check_interrupt(request.interrupts)?;
         tell(job.name);
         let stage = state.stage(number, job)?;
         state.verdicts.insert(job.rested.id.to_string(), stage.verdict);
         stages.push(stage);
     }
     Ok(stages)
+}
+
+fn check_interrupt(interrupts: &Interrupts) -> Result<(), RerunError> {
+    interrupts.poll();
+    match interrupts.is_requested() {
+        true => Err(RerunError::Interrupted),
+        false => Ok(()),
+    }
 }
 
 /// A stage that may be run.
@@ -154,17 +163,15 @@ struct Job<'a> {
     /// How to run it, or why it cannot be.
     recipe: Result<Recipe, String>,
     commit: Option<CommitId>,
-    /// Its place in the plan.
-    place: usize,
+    /// It in the plan of that commit.
+    planned: Option<Planned>,
 }
 
 /// Finds out how each stage is run and with the files of which commit; in the order of the plan.
-fn prepare<'a>(request: &Request<'a>, repository: Option<&Repository>) -> Result<Vec<Job<'a>>, RerunError> {
-    let at = match (request.at, repository) {
-        (Some(revision), Some(repository)) => Some(repository.resolve_commit(revision)?),
-        _ => None,
-    };
+fn prepare<'a>(request: &Request<'a>, repository: Result<&Repository, &str>) -> Result<Vec<Job<'a>>, RerunError> {
     let commits = repository.map(|repository| {
+        // That it names no commit is said by `verify`.
+        let at = request.at.and_then(|revision| repository.resolve_commit(revision).ok());
         let recorded = recorded_sources(request.receipts);
         Commits::of(repository, request.workspace, at, recorded)
     });
@@ -186,9 +193,10 @@ fn prepare<'a>(request: &Request<'a>, repository: Option<&Repository>) -> Result
             is_wanted: true,
             recipe: recipe_of(rested),
             commit: None,
-            place: usize::MAX,
+            planned: None,
         };
-        find_commit(&mut job, commits.as_ref(), request.origin);
+        check_interrupt(request.interrupts)?;
+        find_commit(&mut job, commits.as_ref().map_err(|why| *why), request.origin);
         jobs.push(job);
     }
     Ok(in_order(jobs))
@@ -202,14 +210,14 @@ fn recipe_of(rested: &Rested) -> Result<Recipe, String> {
     }
 }
 
-fn find_commit(job: &mut Job<'_>, commits: Option<&Commits<'_>>, origin: Origin) {
+fn find_commit(job: &mut Job<'_>, commits: Result<&Commits<'_>, &str>, origin: Origin) {
     let Ok(recipe) = &job.recipe else { return };
     let found = match commits {
-        Some(commits) => commits.find(recipe, &job.rested.statement),
-        None => Err("the workspace is in no git repository".to_owned()),
+        Ok(commits) => commits.find(recipe, &job.rested.statement),
+        Err(why) => Err(why.to_owned()),
     };
     match (found, origin) {
-        (Ok((commit, place)), _) => (job.commit, job.place) = (Some(commit), place),
+        (Ok((commit, planned)), _) => (job.commit, job.planned) = (Some(commit), Some(planned)),
         (Err(_), Origin::Anywhere) => {}
         (Err(why), Origin::Commit) => job.recipe = Err(why),
     }
@@ -249,7 +257,10 @@ fn in_order(jobs: Vec<Job<'_>>) -> Vec<Job<'_>> {
         before.iter().for_each(|maker| dependents[*maker].push(index));
         blockers.push(before);
     }
-    let key = |index: usize| (jobs[index].place, jobs[index].name, index);
+    let key = |index: usize| {
+        let place = jobs[index].planned.as_ref().map_or(usize::MAX, |planned| planned.place);
+        (place, jobs[index].name, index)
+    };
     let mut ready: BTreeSet<_> = (0..jobs.len())
         .filter(|index| blockers[*index].is_empty())
         .map(key)
@@ -273,6 +284,8 @@ struct Rerun<'a> {
     request: &'a Request<'a>,
     repository: Option<&'a Repository>,
     bench: &'a Bench,
+    /// Every receipt, by its id.
+    receipts: HashMap<String, &'a Rested>,
     /// What came of the stages so far, by receipt.
     verdicts: HashMap<String, RerunVerdict>,
 }
@@ -342,7 +355,7 @@ impl Rerun<'_> {
             workspace: self.request.workspace,
         };
         let prepared = sources.list(recipe).and_then(|()| {
-            let modes = output_modes(self.request.receipts, recipe);
+            let modes = self.output_modes(recipe);
             let known = |path: &Utf8Path| modes.get(path).copied().unwrap_or_else(|| sources.is_executable(path));
             let fitted = recipe.fit(&known, &job.rested.statement);
             fitted.map_err(|what| format!("it cannot be run as it was: {what}"))
@@ -350,7 +363,7 @@ impl Rerun<'_> {
         if let Err(why) = prepared {
             return Ok(Err(why));
         }
-        match sources.bring(recipe, root) {
+        match sources.bring(recipe, root, self.request.interrupts) {
             Ok(()) => {}
             Err(BringError::Failed(error)) => return Err(error),
             Err(BringError::Missing(what)) => return Ok(Err(self.why_missing(recipe, what))),
@@ -374,9 +387,22 @@ impl Rerun<'_> {
             root,
             recorded: &job.rested.statement,
             sources: &sources,
+            tolerances: job.planned.as_ref().map(|planned| &planned.tolerances),
             outputs: self.request.outputs.filter(|_| job.rested.is_asked),
         };
         trial.compare(ended)
+    }
+
+    /// Whether the inputs of `recipe` that stages made may be executed, as the receipts of those say.
+    fn output_modes(&self, recipe: &Recipe) -> BTreeMap<Utf8PathBuf, bool> {
+        let mode = |file: &Needed| {
+            let maker = self.receipts.get(file.made_by.as_ref()?)?;
+            match maker.statement.subject_named(file.path.as_str())?.role() {
+                Role::Output { executable, .. } => Some((file.path.clone(), *executable)),
+                _ => None,
+            }
+        };
+        recipe.needed.iter().filter_map(mode).collect()
     }
 
     /// An input that a stage before made, and that came out otherwise now, is missed for that reason.
@@ -394,20 +420,6 @@ impl Rerun<'_> {
             false => what,
         }
     }
-}
-
-/// Whether the inputs of `recipe` that stages made may be executed, as the receipts of those say.
-fn output_modes(receipts: &[Rested], recipe: &Recipe) -> BTreeMap<Utf8PathBuf, bool> {
-    let mut modes = BTreeMap::new();
-    for file in &recipe.needed {
-        let Some(maker) = &file.made_by else { continue };
-        let maker = receipts.iter().find(|rested| rested.id.to_string() == *maker);
-        let subject = maker.and_then(|maker| maker.statement.subject_named(file.path.as_str()));
-        if let Some(Role::Output { executable, .. }) = subject.map(|subject| subject.role()) {
-            modes.insert(file.path.clone(), *executable);
-        }
-    }
-    modes
 }
 
 /// An error and what caused it, in one line.

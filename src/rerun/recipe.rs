@@ -87,7 +87,10 @@ impl Recipe {
             definition: parse(&internal.definition)?,
         };
         let inputs = recipe.inputs(statement)?;
-        recipe.plan.stages.push(stage(parameters, &external.purpose, inputs)?);
+        let mut stage = stage(parameters, &external.purpose, inputs)?;
+        // A receipt names the pipeline file, and the file that defines the stage if there is one.
+        stage.definition_file = (recipe.plan.definition_files.len() > 1).then_some(1);
+        recipe.plan.stages.push(stage);
         recipe.needed.sort_by(|a, b| a.path.cmp(&b.path));
         recipe
             .needed
@@ -297,6 +300,8 @@ fn stage(parameters: &StageParameters, purpose: &Option<String>, inputs: Vec<Inp
     let outputs = parameters.outputs.iter().map(|(name, path)| Output {
         name: name.clone(),
         path: path.into(),
+        // No receipt tells it: it is no part of what was run.
+        tolerance: None,
     });
     Ok(Stage {
         name: parameters.name.clone(),

@@ -10,7 +10,7 @@ use super::parse::{Node, NodeKind, Text};
 use super::scalar::{Scalar, scalar};
 use super::shape::{Checker, Fields, start};
 use crate::diagnostic::{Diagnostic, Source, Span, quoted};
-use crate::plan::SandboxMode;
+use crate::plan::{Number, SandboxMode};
 
 /// The fields of a pipeline file.
 pub const PIPELINE_FIELDS: &[&str] = &["version", "name", "purpose", "params", "stages"];
@@ -18,6 +18,8 @@ pub const PIPELINE_FIELDS: &[&str] = &["version", "name", "purpose", "params", "
 pub const STAGE_FIELDS: &[&str] = &[
     "uses", "argv", "run", "inputs", "outputs", "params", "env", "secrets", "sandbox",
 ];
+/// The fields of an output in a pipeline file, where it is more than a path.
+pub const OUTPUT_FIELDS: &[&str] = &["path", "tolerance"];
 /// The fields of a stage definition file.
 pub const DEFINITION_FIELDS: &[&str] = &[
     "version",
@@ -170,6 +172,7 @@ impl Checker<'_> {
             body: None,
             inputs: Vec::new(),
             outputs: Vec::new(),
+            tolerances: Vec::new(),
             params: Vec::new(),
             env: Vec::new(),
             secrets: Vec::new(),
@@ -186,7 +189,7 @@ impl Checker<'_> {
         }
         match fields.get("outputs") {
             Some(node) => {
-                stage.outputs = self.texts(node, "`outputs`", "output");
+                self.outputs(node, &mut stage);
                 self.not_empty(node, "`outputs`");
             }
             None => self.missing(&fields, stage.name.span, "outputs", &what, "outputs: { name: path }"),
@@ -196,6 +199,52 @@ impl Checker<'_> {
         }
         (stage.env, stage.secrets, stage.sandbox) = self.surroundings(&fields);
         stage
+    }
+
+    /// Each output is a path, or a map with a path and how far a number in it may be off.
+    fn outputs(&mut self, node: &Node, stage: &mut Stage) {
+        for (name, node) in self.named(node, "`outputs`", "output") {
+            let what = format!("output `{}`", name.text);
+            if !matches!(node.kind, NodeKind::Map(_)) {
+                stage.outputs.extend(self.text(&node, &what).map(|path| (name, path)));
+                continue;
+            }
+            let Some(fields) = self.fields(&node, &what, OUTPUT_FIELDS) else {
+                continue;
+            };
+            match fields.get("path") {
+                Some(node) => {
+                    let path = self.text(node, "`path`");
+                    stage.outputs.extend(path.map(|path| (name.clone(), path)));
+                }
+                None => self.missing(&fields, name.span, "path", &what, "path: data/out.csv"),
+            }
+            if let Some(node) = fields.get("tolerance") {
+                stage
+                    .tolerances
+                    .extend(self.tolerance(node).map(|tolerance| (name, tolerance)));
+            }
+        }
+    }
+
+    fn tolerance(&mut self, node: &Node) -> Option<Number> {
+        match scalar(node) {
+            Some(Scalar::Number(number)) if number.to_f64() > 0.0 => Some(number),
+            Some(Scalar::Number(_)) => {
+                let help = "write how far a number may be off, such as `1e-9`; without `tolerance` every bit counts";
+                self.fault(node.span, "`tolerance` must be greater than 0", "", help);
+                None
+            }
+            _ => {
+                self.wrong_shape(
+                    node,
+                    "`tolerance`",
+                    "a number",
+                    "write a number such as `1e-9`, without quotes",
+                );
+                None
+            }
+        }
     }
 
     /// Exactly one of `argv`, `run` and `other` (`uses` or `builtin`).

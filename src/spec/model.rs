@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::parse::{Node, Text};
 use crate::diagnostic::{Source, Span};
-use crate::plan::SandboxMode;
+use crate::plan::{Number, SandboxMode};
 
 /// A pipeline file.
 #[derive(Clone, Debug)]
@@ -32,6 +32,8 @@ pub struct Stage {
     pub inputs: Vec<(Text, Text)>,
     /// `outputs:`, name and path.
     pub outputs: Vec<(Text, Text)>,
+    /// How far numbers in an output may be off when it is made again, by its name.
+    pub tolerances: Vec<(Text, Number)>,
     /// `params:`.
     pub params: Vec<(Text, Node)>,
     /// `env:`.

@@ -19,7 +19,7 @@ use super::{StoreError, atomic};
 use crate::digest::{Digest, Digests};
 use crate::receipt::check::file_digests;
 use crate::receipt::envelope::Envelope;
-use crate::receipt::run_file::{MAX_RUN_FILE, RUN_FILE_SUFFIX};
+use crate::receipt::run_file::{MAX_RUN_FILE, RUN_FILE_SUFFIX, RunFileName};
 use crate::receipt::statement::{Outcome, ReceiptId, Resource, Role, STAGE_BUILD_TYPE, Statement};
 use crate::receipt::trust::Trust;
 use crate::workspace::Workspace;
@@ -262,7 +262,8 @@ fn read_run_file(path: &Utf8Path, name: &str, trust: &Trust, ended: &mut Ended<'
         return Ok(Vec::new());
     }
     let bytes = fs::read(path).map_err(failed)?;
-    let run = name.trim_end_matches(RUN_FILE_SUFFIX);
+    // A countersignature has the run's receipts as its own file has them.
+    let run = RunFileName::parse(name).map_or(name, |name| name.run);
     let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
     Ok((0..)
         .zip(lines)

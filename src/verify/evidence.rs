@@ -1,6 +1,6 @@
 //! Every receipt under `runs/`, read strictly and its signature checked.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use rayon::prelude::{IntoParallelRefIterator as _, ParallelIterator as _};
@@ -11,7 +11,7 @@ use crate::digest::Digests;
 use crate::receipt::check::file_digests;
 use crate::receipt::envelope::EnvelopeError;
 use crate::receipt::key::KeyId;
-use crate::receipt::run_file::{self, LinesError, MAX_RUN_FILE, RUN_FILE_SUFFIX, Receipt};
+use crate::receipt::run_file::{self, LinesError, MAX_RUN_FILE, RUN_FILE_SUFFIX, Receipt, RunFileName};
 use crate::receipt::statement::{ReceiptId, Role, Statement};
 use crate::receipt::trust::TrustedKey;
 use crate::tree::{EntryKind, EntryType, Site, TreeError};
@@ -91,6 +91,7 @@ pub(super) fn gather(site: &dyn Site, trusted: &[TrustedKey]) -> Result<(Evidenc
             evidence.receipts.extend(file.receipts);
         }
     }
+    findings.extend(check_against_own(&evidence.receipts));
     Ok((evidence, findings))
 }
 
@@ -199,17 +200,76 @@ fn read_lines(path: &Utf8Path, bytes: &[u8], trusted: &[TrustedKey]) -> FileEvid
 const RESTORE: &str = "put the file back as it was committed (`git checkout -- runs/`), and ask who changed it";
 
 fn check_structure(path: &Utf8Path, receipts: &[Known]) -> Option<Finding> {
+    let name = RunFileName::parse(path.file_name()?)?;
+    if let Some(digits) = name.countersigner {
+        return check_countersigned(path, name, digits, receipts);
+    }
     let statements: Vec<_> = receipts.iter().map(|r| (r.id, &r.statement)).collect();
     if let Err(message) = run_file::check_run_file(&statements) {
         return Some(Finding::new(Code::Chain, message).file(path).help(RESTORE));
     }
     let run_id = &receipts.last()?.statement.metadata().invocation_id;
-    let name = path.file_name()?.strip_suffix(RUN_FILE_SUFFIX)?;
-    (name != run_id).then(|| {
-        Finding::new(Code::Chain, "holds the receipts of another run than its name says")
-            .file(path)
-            .differs(format!("{run_id}{RUN_FILE_SUFFIX}"), format!("{name}{RUN_FILE_SUFFIX}"))
-    })
+    (name.run != run_id).then(|| other_run(path, name, run_id))
+}
+
+/// A countersignature holds receipts of the run of its name, each once, all by the key of its name.
+fn check_countersigned(path: &Utf8Path, name: RunFileName<'_>, digits: &str, receipts: &[Known]) -> Option<Finding> {
+    let mut seen = HashSet::new();
+    for receipt in receipts {
+        let run_id = &receipt.statement.metadata().invocation_id;
+        let finding = if name.run != run_id {
+            other_run(path, name, run_id)
+        } else if !receipt.keyid.to_string().starts_with(digits) {
+            let message = "holds a receipt that another key than that of its name is said to have signed";
+            let expected = format!("key {digits}…");
+            Finding::new(Code::Chain, message)
+                .file(path)
+                .differs(expected, format!("key {}", receipt.keyid))
+        } else if !seen.insert(receipt.id) {
+            Finding::new(Code::Chain, "holds a receipt twice").file(path)
+        } else {
+            continue;
+        };
+        return Some(finding.line(receipt.line).help(RESTORE));
+    }
+    None
+}
+
+fn other_run(path: &Utf8Path, name: RunFileName<'_>, run_id: &str) -> Finding {
+    let expected = RunFileName { run: run_id, ..name };
+    Finding::new(Code::Chain, "holds the receipts of another run than its name says")
+        .file(path)
+        .differs(expected.to_name(), name.to_name())
+}
+
+/// What is countersigned must be in the run's own file, if that is here.
+fn check_against_own(receipts: &[Known]) -> Vec<Finding> {
+    let name = |receipt: &'_ Known| -> Option<(String, bool)> {
+        let name = RunFileName::parse(receipt.file.file_name()?)?;
+        Some((name.run.to_owned(), name.countersigner.is_some()))
+    };
+    let mut own: HashMap<String, HashSet<ReceiptId>> = HashMap::new();
+    let mut counter = Vec::new();
+    for receipt in receipts {
+        match name(receipt) {
+            Some((run, false)) => {
+                own.entry(run).or_default().insert(receipt.id);
+            }
+            Some((run, true)) => counter.push((run, receipt)),
+            None => {}
+        }
+    }
+    let is_other = |(run, receipt): &(String, &Known)| own.get(run).is_some_and(|ids| !ids.contains(&receipt.id));
+    let others = counter.into_iter().filter(is_other);
+    let finding = |(_, receipt): (String, &Known)| {
+        let message = "countersigns a receipt that the run's own file does not have";
+        Finding::new(Code::Chain, message)
+            .file(&receipt.file)
+            .line(receipt.line)
+            .receipt(&receipt.id)
+            .help(RESTORE)
+    };
+    others.map(finding).collect()
 }
 
 fn read_line(path: &Utf8Path, line: usize, bytes: &[u8], trusted: &[TrustedKey]) -> Result<Known, Box<Finding>> {
@@ -267,7 +327,11 @@ impl Evidence {
             }
             if receipt.statement.stage().is_none() {
                 let run = receipt.statement.metadata().invocation_id.clone();
-                self.runs.insert(run, index);
+                // Of the same receipt, countersigned, the one that is trusted.
+                let entry = self.runs.entry(run).or_insert(index);
+                if self.receipts[*entry].signer.is_none() && receipt.signer.is_some() {
+                    *entry = index;
+                }
             }
         }
     }

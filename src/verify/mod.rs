@@ -302,6 +302,9 @@ fn nobody_is_trusted() -> Finding {
         .help("name a public key with `--trust`, or make your own with `madmall key`")
 }
 
+/// Said where receipts were asked for, and none of the files that they claim is here.
+pub(crate) const NOTHING_COMPARED: &str = "no trusted receipt and no file here could be compared for what was asked";
+
 fn nothing_compared(request: &Request<'_>, evidence: &Evidence) -> Finding {
     if evidence.receipts.is_empty() {
         return Finding::new(
@@ -317,7 +320,7 @@ fn nothing_compared(request: &Request<'_>, evidence: &Evidence) -> Finding {
                 .help("`madmall bundle --artifacts` puts the outputs in; receipts, signatures and logs were checked all the same");
         }
         What::Everything => "no file here has the bytes that a trusted receipt claims: nothing holds",
-        _ => "no trusted receipt and no file here could be compared for what was asked",
+        _ => NOTHING_COMPARED,
     };
     Finding::new(Code::Absent, message)
 }

@@ -10,7 +10,7 @@ use super::report::{Code, Finding, Severity};
 use super::subjects::Question;
 use super::{Request, VerifyError};
 use crate::receipt::check::is_run_id;
-use crate::receipt::run_file::RUN_FILE_SUFFIX;
+use crate::receipt::run_file::{RUN_FILE_SUFFIX, RunFileName};
 use crate::receipt::statement::Role;
 use crate::tree::Site;
 use crate::workspace::Workspace;
@@ -54,7 +54,8 @@ impl What {
             .is_ok_and(|path| workspace.absolute(path).symlink_metadata().is_ok());
         let run = Utf8Path::new(text)
             .file_name()
-            .and_then(|n| n.strip_suffix(RUN_FILE_SUFFIX));
+            .and_then(RunFileName::parse)
+            .map(|name| name.run);
         if let (Some(run), Ok(path)) = (run, &path)
             && path.parent() == Some(Utf8Path::new(RUNS))
             && is_run_id(run)

@@ -4,6 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 
+use crate::baseline::baseline;
 use crate::space::Space;
 
 const COPY: &str = "stages: {copy: {run: 'cp in.txt out.txt', inputs: {i: in.txt}, outputs: {o: out.txt}}}";
@@ -126,4 +127,413 @@ fn only_the_first_cause_is_blamed() {
     assert_eq!(report["rerun"][1]["verdict"], "not-compared");
     let reason = report["rerun"][1]["reason"].as_str().expect("a reason").to_owned();
     assert!(reason.starts_with("a stage before it came out otherwise"), "{reason}");
+}
+
+#[test]
+fn the_baseline_comes_out_the_same() {
+    let mut space = baseline();
+    let temporary = space.root().with_file_name("temporary");
+    fs::create_dir(&temporary).expect("made");
+    space.set("TMPDIR", temporary.as_str());
+    space.git(&["init", "-q"]);
+    space.git(&["add", "."]);
+    space.git(&["commit", "-q", "-m", "one"]);
+    space.madmall(["run", "pipelines/baseline.yaml"]).success();
+    let report = rerun(&space, 0, &[]);
+    let stages = report["rerun"].as_array().expect("stages").iter();
+    let names: Vec<_> = stages.map(|stage| stage["stage"].as_str().expect("a name")).collect();
+    assert_eq!(names, ["ingest", "featurize", "train"]);
+    assert_eq!(report["assurance"]["rerun"], "held");
+}
+
+#[test]
+fn the_first_place_is_named_in_the_words_of_the_format() {
+    for (file, text, place) in [
+        ("out.json", r#"{"a": {"b": [1, %s]}}"#, "/a/b/1"),
+        ("out.ndjson", r#"{"a": 1}\n{"a": %s}\n"#, "line 2, /a"),
+        ("out.csv", r"id,weight\n1,%s\n", "row 2, column 2 (`weight`)"),
+        ("out.bin", "abc%s", "byte 3"),
+    ] {
+        let stages = format!(
+            "stages:\n  odd:\n    run: |\n      printf '{text}' \"1$(date +%N)\" > {file}\n    inputs: {{i: in.txt}}\n    outputs: {{o: {file}}}"
+        );
+        let space = ran(&stages);
+        let report = rerun(&space, 5, &[]);
+        let message = finding(&report, "E-RERUN")["message"].as_str().expect("a text");
+        // The digits of the clock may begin alike.
+        let wanted = if file == "out.bin" { "first at byte " } else { place };
+        assert!(message.contains(wanted), "{message}");
+    }
+}
+
+#[test]
+fn what_was_run_first_and_committed_after_is_found_in_the_history() {
+    let space = ran(COPY);
+    space.write("in.txt", "2\n");
+    space.run(&[]).success();
+    let report = rerun(&space, 6, &[]);
+    let message = finding(&report, "E-NORERUN")["message"]
+        .as_str()
+        .expect("a text")
+        .to_owned();
+    assert!(
+        message.contains("no commit here has the files that its receipt names"),
+        "{message}"
+    );
+    assert!(message.contains("`in.txt` has other bytes"), "{message}");
+
+    space.git(&["add", "in.txt"]);
+    space.git(&["commit", "-q", "-m", "two"]);
+    let with_it = space.git(&["rev-parse", "HEAD"]);
+    space.write("in.txt", "3\n");
+    space.git(&["commit", "-q", "-am", "three"]);
+    let report = rerun(&space, 0, &["out.txt"]);
+    assert_eq!(report["rerun"][0]["commit"], with_it);
+    // The file in the working tree is not what was used, and it is not asked.
+    let report = rerun(&space, 4, &["out.txt", "--at", "HEAD"]);
+    assert_eq!(
+        report["rerun"][0]["verdict"], "identical",
+        "what is wrong with that commit is another question"
+    );
+}
+
+#[test]
+fn an_input_that_is_not_in_git_comes_from_the_workspace_or_is_missed() {
+    let stages = "stages: {join: {run: 'cat in.txt data/*.big > out.txt', inputs: {i: in.txt, d: 'data/*.big'}, outputs: {o: out.txt}}}";
+    let space = Space::with(stages);
+    space.write("in.txt", "1\n");
+    space.write("data/a.big", "a\n");
+    space.write("data/b.big", "b\n");
+    space.write(".gitignore", "*.big\nout*\n.madmall/\n");
+    space.git(&["init", "-q"]);
+    space.git(&["add", "."]);
+    space.git(&["commit", "-q", "-m", "one"]);
+    space.run(&[]).success();
+    space.madmall(["verify", "--rerun"]).success().says("identical: join");
+    space.write("data/a.big", "changed\n");
+    space
+        .madmall(["verify", "--rerun", "out.txt"])
+        .code(6)
+        .says("E-NORERUN")
+        .says("`data/a.big`")
+        .says("is neither in the commit nor in the workspace nor in its store");
+}
+
+#[test]
+fn what_a_stranger_signed_is_not_run() {
+    let stages = "stages: {copy: {run: 'echo ran >> $TRACE; cp in.txt out.txt', env: [TRACE], inputs: {i: in.txt}, outputs: {o: out.txt}}}";
+    let space = ran(stages);
+    assert_eq!(space.trace(), "ran\n");
+    let stranger = "a".repeat(62) + "05";
+    let trust = ["verify", "--rerun", "--trust", &stranger];
+    let ended = space.madmall(trust);
+    assert_ne!(ended.code, Some(0), "{}", ended.out);
+    assert_eq!(space.trace(), "", "nothing ran");
+    rerun(&space, 0, &[]);
+    assert_eq!(
+        space.trace(),
+        "ran\n",
+        "the trusted one does run, with the recorded variable"
+    );
+}
+
+#[test]
+fn a_program_that_is_not_there_any_more_is_named() {
+    let mut space = ran("stages: {tool: {argv: [cp, in.txt, out.txt], inputs: {i: in.txt}, outputs: {o: out.txt}}}");
+    let (tools, path) = (
+        space.root().with_file_name("tools"),
+        space.root().with_file_name("none"),
+    );
+    fs::create_dir(&tools).expect("made");
+    fs::create_dir(&path).expect("made");
+    space.set("PATH", path.as_str());
+    let report = rerun(&space, 6, &[]);
+    let message = finding(&report, "E-NORERUN")["message"].as_str().expect("a text");
+    assert!(message.contains("there is no program `cp` in PATH"), "{message}");
+
+    // Another program of that name is named where the output differs.
+    let script = tools.join("cp");
+    fs::write(&script, "#!/bin/sh\necho other > \"$2\"\n").expect("written");
+    #[cfg(unix)]
+    fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("set");
+    space.set("PATH", &format!("{tools}:/usr/bin:/bin"));
+    let report = rerun(&space, 5, &[]);
+    let help = finding(&report, "E-RERUN")["help"].as_str().expect("a text");
+    assert!(help.contains("tool `cp`: sha256:"), "{help}");
+}
+
+#[test]
+fn a_temporary_folder_in_the_workspace_is_refused() {
+    let mut space = ran(COPY);
+    let inside = space.path("tmp");
+    fs::create_dir(&inside).expect("made");
+    space.set("TMPDIR", inside.as_str());
+    let before = space.snapshot();
+    space
+        .madmall(["verify", "--rerun"])
+        .code(2)
+        .says("lies in the workspace");
+    space.is_as(&before);
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupt_leaves_nothing_behind() {
+    let stages = "stages: {slow: {run: 'if [ -e $TRACE.slow ]; then echo began >> $TRACE; sleep 60; fi; cp in.txt out.txt', env: [TRACE],
+                   inputs: {i: in.txt}, outputs: {o: out.txt}}}";
+    let space = ran(stages);
+    fs::write(space.root().with_file_name("trace.slow"), "").expect("written");
+    let before = space.snapshot();
+    let child = space.command(["verify", "--rerun"]).spawn().expect("the binary runs");
+    let began = std::time::Instant::now();
+    while !space.root().with_file_name("trace").exists() {
+        assert!(
+            began.elapsed() < std::time::Duration::from_secs(60),
+            "the stage never began"
+        );
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    let pid = rustix::process::Pid::from_raw(child.id().cast_signed()).expect("a process");
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("signalled");
+    let ended = child.wait_with_output().expect("it ends");
+    assert_eq!(ended.status.code(), Some(130));
+    space.is_as(&before);
+    nothing_is_left(&space);
+}
+
+#[test]
+fn a_tolerance_makes_it_reproduced_and_never_identical() {
+    let stages = |tolerance: &str, digits: &str| {
+        format!(
+            "stages:\n  fit:\n    run: |\n      printf '{{\"w\":[1.5,0.00%s],\"name\":\"x\"}}' \"$(date +%N{digits})\" > out.json\n    \
+             inputs: {{i: in.txt}}\n    outputs: {{o: {{path: out.json, tolerance: {tolerance}}}}}"
+        )
+    };
+    let space = ran(&stages("0.1", ""));
+    let report = rerun(&space, 0, &[]);
+    assert_eq!(report["assurance"]["rerun"], "not-checked");
+    assert_eq!(report["rerun"][0]["verdict"], "within-tolerance");
+    let message = finding(&report, "W-TOLERANCE")["message"].as_str().expect("a text");
+    assert!(message.contains("reproduced within tolerance"), "{message}");
+    space
+        .madmall(["verify", "--rerun"])
+        .success()
+        .says("within tolerance: fit")
+        .says_not("identical: fit");
+
+    // Changing it runs nothing: it is no part of what the stage is.
+    space.pipeline(&stages("1e-12", ""));
+    space.run(&[]).success().says("1 up to date");
+    let report = rerun(&space, 0, &[]);
+    assert_eq!(
+        report["rerun"][0]["verdict"], "within-tolerance",
+        "the commit of the receipt declares it"
+    );
+
+    let space = ran(&stages("1e-12", ""));
+    let report = rerun(&space, 5, &[]);
+    let message = finding(&report, "E-RERUN")["message"].as_str().expect("a text");
+    assert!(message.contains("/w/1: 0.00"), "{message}");
+}
+
+#[test]
+fn receipts_of_older_runs_under_older_names_are_run_as_they_were() {
+    let space = ran("stages: {
+        first: {run: 'cp in.txt out.a', inputs: {i: in.txt}, outputs: {o: out.a}},
+        second: {run: 'wc -c < out.a > out.b', inputs: {i: first.o}, outputs: {o: out.b}}}");
+    space.pipeline(
+        "stages: {
+        renamed: {run: 'cp in.txt out.a', inputs: {i: in.txt}, outputs: {o: out.a}},
+        second: {run: 'wc -l < out.a > out.b', inputs: {i: renamed.o}, outputs: {o: out.b}}}",
+    );
+    space.git(&["commit", "-q", "-am", "two"]);
+    space.run(&[]).success().says("1 ran");
+    let report = rerun(&space, 0, &[]);
+    assert_eq!(report["rerun"][0]["stage"], "first");
+    assert_ne!(report["rerun"][0]["commit"], report["rerun"][1]["commit"]);
+}
+
+#[test]
+fn an_old_result_is_made_again_into_a_folder_of_its_own() {
+    let space = ran(COPY);
+    let run = space.receipt_files().remove(0).replace(".intoto.jsonl", "");
+    space.write("in.txt", "2\n");
+    space.git(&["commit", "-q", "-am", "two"]);
+    space.run(&[]).success();
+    space
+        .madmall(["rerun", &run, "-o", "old"])
+        .code(0)
+        .says("identical")
+        .says("copy");
+    assert_eq!(space.read("old/out.txt"), "1\n");
+    assert_eq!(space.read("out.txt"), "2\n", "what is in place stays");
+    space
+        .madmall(["rerun", &run, "-o", "old"])
+        .code(2)
+        .says("is there already");
+    space
+        .madmall(["rerun", "out.txt"])
+        .code(2)
+        .says("is no receipt and no run");
+    space
+        .madmall(["rerun", "0123456789abcdef"])
+        .code(6)
+        .says("no receipt here has an id");
+    nothing_is_left(&space);
+
+    let odd = ran("stages: {odd: {run: 'date +%N > out.txt', inputs: {i: in.txt}, outputs: {o: out.txt}}}");
+    let run = odd.receipt_files().remove(0).replace(".intoto.jsonl", "");
+    let json = odd.madmall(["rerun", &run, "--json"]).code(5).out;
+    let json: Value = serde_json::from_str(&json).expect("one JSON object");
+    assert_eq!(json["stages"][0]["verdict"], "differs");
+    assert!(
+        odd.exists(&format!("rerun-{run}/out.txt")),
+        "what came out is there to look at"
+    );
+}
+
+#[test]
+fn without_git_an_old_result_is_made_from_the_workspace_and_the_store() {
+    let space = Space::with(
+        "stages: {
+        one: {run: 'cp in.txt out.a', inputs: {i: in.txt}, outputs: {o: out.a}},
+        two: {argv: [./double, out.a, out.b], inputs: {tool: double, i: one.o}, outputs: {o: out.b}}}",
+    );
+    space.write("in.txt", "1\n");
+    space.write("double", "#!/bin/sh\ncat \"$1\" \"$1\" > \"$2\"\n");
+    #[cfg(unix)]
+    fs::set_permissions(
+        space.path("double"),
+        std::os::unix::fs::PermissionsExt::from_mode(0o755),
+    )
+    .expect("set");
+    space.run(&[]).success();
+    let run = space.receipt_files().remove(0).replace(".intoto.jsonl", "");
+    space.remove("out.a");
+    space.remove("out.b");
+    space.madmall(["rerun", &run, "-o", "old"]).success();
+    assert_eq!(space.read("old/out.b"), "1\n1\n");
+    // `verify --rerun` wants a commit.
+    space
+        .madmall(["verify", "--rerun", &run])
+        .code(6)
+        .says("in no git repository");
+}
+
+/// A second clone of `space`, with a key of its own.
+fn clone_of(space: &Space) -> Space {
+    let mut clone = Space::empty();
+    let temporary = clone.root().with_file_name("temporary");
+    fs::create_dir(&temporary).expect("made");
+    clone.set("TMPDIR", temporary.as_str());
+    clone.git(&["clone", "-q", space.root().as_str(), "."]);
+    clone.madmall(["key"]).success();
+    clone
+}
+
+/// The public key of `space`, in a file that no workspace holds.
+fn public_key(space: &Space, at: &Space, name: &str) -> String {
+    let path = at.root().with_file_name(name);
+    fs::write(&path, space.madmall(["key", "--pem"]).success().out).expect("written");
+    path.into_string()
+}
+
+#[test]
+fn a_second_party_confirms_a_run_and_its_word_alone_is_enough() {
+    let first = ran(COPY);
+    let file = first.receipt_files().remove(0);
+    let run = file.replace(".intoto.jsonl", "");
+    first.git(&["add", "runs"]);
+    first.git(&["commit", "-q", "-m", "a run"]);
+
+    let second = clone_of(&first);
+    let trust_first = public_key(&first, &second, "first.pem");
+    second.madmall(["verify", "--rerun", "--attest"]).code(2);
+    second
+        .madmall(["verify", "--rerun", "--attest", &run])
+        .says("is not countersigned");
+    assert_eq!(
+        second.receipt_files().len(),
+        1,
+        "who trusts nobody who ran it confirms nothing"
+    );
+    second
+        .madmall(["verify", "--rerun", "--attest", &run, "--trust", &trust_first])
+        .success()
+        .says("countersigned by your key");
+    nothing_is_left(&second);
+    let files = second.receipt_files();
+    assert_eq!(files.len(), 2, "{files:?}");
+    let keyid = second.madmall(["key"]).success().out;
+    let digits = &keyid.strip_prefix("keyid   ").expect("the keyid comes first")[..8];
+    let countersigned = format!("{run}.{digits}.intoto.jsonl");
+    assert!(files.contains(&countersigned), "{files:?}");
+    let again = second.madmall(["verify", "--rerun", "--attest", &run, "--trust", &trust_first]);
+    again.success().says("has signed run");
+
+    // By a merge it comes to the first clone, where only the second party is trusted now.
+    second.git(&["add", "runs"]);
+    second.git(&["commit", "-q", "-m", "confirmed"]);
+    first.git(&["pull", "-q", second.root().as_str(), "main"]);
+    let trust_second = public_key(&second, &first, "second.pem");
+    let report = first
+        .madmall(["verify", "--json", "--trust", &trust_second])
+        .success()
+        .out;
+    let report: Value = serde_json::from_str(&report).expect("one JSON object");
+    for promise in ["signature", "subject", "chain", "commit", "log"] {
+        assert_eq!(report["assurance"][promise], "held", "{promise}: {report:#}");
+    }
+    assert_eq!(report["artifacts"][0]["path"], "out.txt");
+    first.madmall(["verify"]).success();
+    let listed = first.madmall(["log"]).success().out;
+    assert_eq!(listed.lines().count(), 2, "one run: {listed}");
+    first.run(&[]).success().says("1 up to date");
+
+    // Of another run, by another key, or with something else in it, it is none.
+    let bytes = first.bytes(&format!("runs/{countersigned}"));
+    for other in [
+        format!("{run}.00000000.intoto.jsonl"),
+        format!("{}x.{digits}.intoto.jsonl", run),
+    ] {
+        first.write(&format!("runs/{other}"), &bytes);
+        first.madmall(["verify"]).code(4).says("E-CHAIN");
+        first.remove(&format!("runs/{other}"));
+    }
+    let line = bytes.split_inclusive(|byte| *byte == b'\n').next().expect("a line");
+    first.write(&format!("runs/{countersigned}"), [line, &bytes].concat());
+    first.madmall(["verify"]).code(4).says("holds a receipt twice");
+}
+
+#[test]
+fn what_came_out_otherwise_is_not_countersigned() {
+    let first = ran("stages: {odd: {run: 'date +%N > out.txt', inputs: {i: in.txt}, outputs: {o: out.txt}}}");
+    let run = first.receipt_files().remove(0).replace(".intoto.jsonl", "");
+    first.git(&["add", "runs"]);
+    first.git(&["commit", "-q", "-m", "a run"]);
+    let second = clone_of(&first);
+    let trust = public_key(&first, &second, "first.pem");
+    second
+        .madmall(["verify", "--rerun", "--attest", &run, "--trust", &trust])
+        .code(5)
+        .says("is not countersigned");
+    assert_eq!(second.receipt_files().len(), 1);
+}
+
+#[test]
+fn a_folder_of_too_many_files_to_be_listed_is_taken_whole() {
+    let stages = "stages: {count: {run: 'ls many | wc -l > out.txt', inputs: {d: many}, outputs: {o: out.txt}}}";
+    let space = Space::with(stages);
+    for number in 0..1001 {
+        space.write(&format!("many/{number}"), number.to_string());
+    }
+    space.write(".gitignore", "out*\n.madmall/\n");
+    space.git(&["init", "-q"]);
+    space.git(&["add", "."]);
+    space.git(&["commit", "-q", "-m", "one"]);
+    space.run(&[]).success();
+    space.madmall(["verify", "--rerun"]).success().says("identical: count");
+    // A file more in the folder, and the commit alone has it as it was.
+    space.write("many/more", "");
+    space.madmall(["verify", "--rerun"]).success().says("identical: count");
 }

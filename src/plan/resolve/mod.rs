@@ -276,9 +276,12 @@ impl Assembly<'_> {
         let mut outputs = Vec::with_capacity(written.outputs.len());
         for (index, (name, _)) in written.outputs.iter().enumerate() {
             let path: &Utf8PathBuf = self.outputs.path((at, index))?;
+            let mut tolerances = written.tolerances.iter();
+            let tolerance = tolerances.find(|(own, _)| own.text == name.text);
             outputs.push(Output {
                 name: name.text.clone(),
                 path: path.clone(),
+                tolerance: tolerance.map(|(_, tolerance)| tolerance.clone()),
             });
         }
         outputs.sort_unstable_by(|one, other| one.name.cmp(&other.name));

@@ -7,7 +7,7 @@
 
 pub(crate) mod blocks;
 mod cholesky;
-mod envelope;
+pub(crate) mod envelope;
 mod evaluate;
 mod features_file;
 mod identify;
