@@ -103,8 +103,16 @@ pub(super) fn join(
     Ok(())
 }
 
-/// `--attest` is about a run as a whole.
-pub(super) fn no_run() -> Failure {
+/// The run that is to be countersigned, if that is wanted: it must be named, for `--attest` is about a run as a whole.
+pub(super) fn run_to_attest(what: &What, is_wanted: bool) -> Result<Option<String>, Failure> {
+    match what {
+        _ if !is_wanted => Ok(None),
+        What::Run(run) => Ok(Some(run.clone())),
+        _ => Err(no_run()),
+    }
+}
+
+fn no_run() -> Failure {
     let help = "name the run, as `madmall log` lists it: `madmall verify --rerun --attest RUN`";
     Failure::new(
         ExitCode::Refused,
@@ -197,7 +205,8 @@ fn findings(stages: &[RerunStage]) -> Vec<Finding> {
     if stages.is_empty() {
         let message =
             "nothing could be run again: no trusted receipt of a stage that succeeded is about what was asked";
-        return vec![Finding::new(Code::NoRerun, message)];
+        let help = "name a run or a receipt, as `madmall log` lists them, if its outputs are not in place";
+        return vec![Finding::new(Code::NoRerun, message).help(help)];
     }
     let mut findings = Vec::new();
     let mut is_first = true;

@@ -100,11 +100,7 @@ pub(super) fn verify(
         require_clean: arguments.require_clean,
         resolve: &resolve_in_words,
     };
-    let run = match (&request.what, arguments.attest) {
-        (What::Run(run), true) => Some(run.clone()),
-        (_, true) => return Err(super::rerun::no_run()),
-        (_, false) => None,
-    };
+    let run = super::rerun::run_to_attest(&request.what, arguments.attest)?;
     let examined = match bundle {
         Some(file) => verify_bundle(&folder, Utf8Path::new(file), request, arguments.max_size),
         None => crate::verify::examine(&request),

@@ -275,3 +275,24 @@ pub fn check_run_file(receipts: &[(ReceiptId, &Statement)]) -> Result<(), String
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_a_file_says_of_what_run_it_is_and_who_countersigned() {
+        let parse = |name| RunFileName::parse(name).map(|name| (name.run, name.countersigner));
+        assert_eq!(parse("r.intoto.jsonl"), Some(("r", None)));
+        assert_eq!(parse("r.0123abcd.intoto.jsonl"), Some(("r", Some("0123abcd"))));
+        for name in ["r.0123ABCD", "r.0123abc", "r.0123abcd0", ".0123abcd.", "r.x"] {
+            let name = format!("{name}{RUN_FILE_SUFFIX}");
+            let parsed = RunFileName::parse(&name).expect("the suffix is right");
+            assert_eq!(parsed.countersigner, None, "{name}");
+            assert_eq!(parsed.to_name(), name);
+        }
+        assert_eq!(parse("r.jsonl"), None);
+        let name = RunFileName::parse("r.0123abcd.intoto.jsonl").expect("a name");
+        assert_eq!(name.to_name(), "r.0123abcd.intoto.jsonl");
+    }
+}

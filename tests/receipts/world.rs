@@ -182,6 +182,7 @@ pub(crate) fn resolve(tree: &dyn Tree, file: &Utf8Path) -> Result<Plan, String> 
         outputs: vec![Output {
             name: "out".to_owned(),
             path: output.into(),
+            tolerance: None,
         }],
         env: Vec::new(),
         secrets: Vec::new(),
