@@ -1,7 +1,7 @@
 //! What stands in the place of outputs, receipts and definitions: links, pipes, folders, devices, and names nobody would wish.
 
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 
 use crate::repo::{FORGED, Repo, touch_like};
 use crate::table::{attack, try_all};
@@ -99,6 +99,20 @@ fn outputs() {
             symlink("../out", repo.path("out")).expect("a link");
         })
         .finds(&["E-FILE"])
+        .names("out/count.txt"),
+        attack("a program that may no longer be executed", |repo| {
+            let mode = std::fs::Permissions::from_mode(0o644);
+            std::fs::set_permissions(repo.path("out/tool"), mode).expect("own file");
+        })
+        .ends(0)
+        .finds(&["W-MODE"])
+        .names("out/tool"),
+        attack("a text that may be executed", |repo| {
+            let mode = std::fs::Permissions::from_mode(0o755);
+            std::fs::set_permissions(repo.path("out/count.txt"), mode).expect("own file");
+        })
+        .ends(0)
+        .finds(&["W-MODE"])
         .names("out/count.txt"),
         attack("gone, and asked for", |repo| repo.remove("out/count.txt"))
             .ask(&["out/count.txt"])
