@@ -86,7 +86,7 @@ impl Runs {
         &self.receipts[0]
     }
 
-    fn ids(&self) -> BTreeSet<ReceiptId> {
+    pub(super) fn ids(&self) -> BTreeSet<ReceiptId> {
         self.receipts.iter().map(|receipt| receipt.id).collect()
     }
 
@@ -166,16 +166,16 @@ fn rests_on(statement: &Statement) -> impl Iterator<Item = ReceiptId> {
         })
 }
 
-/// Every file of every log that has one of the receipts, or that one of them names, relative to the workspace. Whether the log
+/// Every log that has one of the receipts, or that one of them names, with its files, relative to the workspace. Whether the log
 /// holds is for `verify` to say.
-pub(super) fn log_files(
+pub(super) fn logs(
     workspace: &Workspace,
     runs: &Runs,
     left_out: &mut BTreeSet<LeftOut>,
-) -> Result<Vec<Utf8PathBuf>, GatherError> {
+) -> Result<BTreeMap<LogId, Vec<Utf8PathBuf>>, GatherError> {
     let folder = Utf8Path::new(RUNS).join(LOGS);
     let (ids, named) = (runs.ids(), runs.named_logs());
-    let mut chosen = Vec::new();
+    let mut chosen = BTreeMap::new();
     for log in workspace.entries(&folder, 1, MAX_FILES)? {
         let Some(id) = log.path.file_name().and_then(LogId::parse) else {
             continue;
@@ -207,9 +207,8 @@ pub(super) fn log_files(
             }
         }
         if has_one {
-            chosen.append(&mut files);
+            chosen.insert(id, files);
         }
     }
-    chosen.sort();
     Ok(chosen)
 }

@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::evidence::{Runs, log_files};
+use super::evidence::{self, Runs};
 use super::manifest::{Kind, LeftOut, Manifest, Member, VERSION, is_plain};
 use super::write::{Planned, Source};
-use super::{KEYS, WORKSPACE};
+use super::{KEYS, WORKSPACE, proofs};
 use crate::digest::{Digests, hash_file};
 use crate::git::Repository;
+use crate::log::LogId;
 use crate::receipt::check::file_digests;
 use crate::receipt::key::PublicKey;
 use crate::receipt::run_file::Receipt;
@@ -86,8 +87,13 @@ pub fn gather(run: &str, wanted: &Wanted, place: &Place<'_>) -> Result<Planned, 
     for file in &runs.files {
         gathering.file(file, Kind::Receipts)?;
     }
-    for file in log_files(place.workspace, &runs, &mut gathering.left_out)? {
-        gathering.file(&file, Kind::Log)?;
+    let logs = evidence::logs(place.workspace, &runs, &mut gathering.left_out)?;
+    for file in logs.values().flatten() {
+        gathering.file(file, Kind::Log)?;
+    }
+    let logs: Vec<LogId> = logs.into_keys().collect();
+    for (id, proof) in proofs::of(place.workspace, &logs, &runs.ids(), place.keys)? {
+        gathering.bytes(proofs::path_of(&id), Kind::Proof, proof);
     }
     gathering.keys(&runs);
     gathering.definitions(&runs);
@@ -123,6 +129,12 @@ impl Gathering<'_> {
             size,
         };
         self.members.insert(path, (member, source));
+    }
+
+    /// Something of the bundle's own.
+    fn bytes(&mut self, path: String, kind: Kind, bytes: Vec<u8>) {
+        let hashed = (Digests::of(&bytes), bytes.len() as u64);
+        self.add(path, kind, false, hashed, Source::Bytes(bytes));
     }
 
     /// A file as it is in the workspace.

@@ -8,6 +8,7 @@ use std::collections::{HashMap, HashSet};
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
+use super::proofs::is_name;
 use super::{KEYS, PROOFS, WORKSPACE};
 use crate::digest::{Digest, Digests, Sha256};
 use crate::plan::folded;
@@ -98,7 +99,7 @@ impl Kind {
         let is_key = path.extension() == Some("pem");
         match path.as_str().split('/').collect::<Vec<_>>()[..] {
             [KEYS, _] => self == Self::Key && is_key,
-            [PROOFS, _] => self == Self::Proof,
+            [PROOFS, name] => self == Self::Proof && is_name(name),
             [WORKSPACE, "runs", name] => self == Self::Receipts && name.ends_with(RUN_FILE_SUFFIX),
             [WORKSPACE, "runs", "log", _, ..] => self == Self::Log,
             [WORKSPACE, "runs", ..] => false,
@@ -313,7 +314,7 @@ mod tests {
             text.replace("\"version\":1", "\"version\":2"),
             text.replace("\"version\":1", "\"version\":1,\"x\":0"),
             text.replace("\"size\":1", "\"size\":1.5"),
-            text.replace("\"size\":1", "\"size\":9007199254740993"),
+            text.replace("\"size\":1", "\"size\":9007199254740994"),
             text.replace("\"kind\":\"key\"", "\"executable\":true,\"kind\":\"key\""),
             format!("{text}\n"),
         ] {

@@ -16,6 +16,7 @@ mod evidence;
 mod gather;
 mod header;
 pub mod manifest;
+mod proofs;
 mod read;
 mod site;
 mod write;

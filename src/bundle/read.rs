@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read};
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 use zstd::stream::read::Decoder;
 
 use super::header::{self, BLOCK};
 use super::manifest::{Kind, LeftOut, Manifest, Member};
-use super::{END, MANIFEST, WORKSPACE};
+use super::{END, MANIFEST, WORKSPACE, proofs};
 use crate::digest::{Digests, DigestsHasher};
 use crate::receipt::key::PublicKey;
 
@@ -90,6 +90,9 @@ pub enum BundleError {
     /// A public key has the name of another. Nobody is trusted for lying there, but people look.
     #[error("its member `{0}` is not the public key of that name")]
     Key(String),
+    /// A proof is none.
+    #[error("its member `{0}` does not prove that a log in the bundle has the receipt of that name")]
+    Proof(String),
     /// A member is not what the list says.
     #[error("its member `{0}` has other bytes than its list says")]
     Content(String),
@@ -146,9 +149,14 @@ impl Bundle {
         let mut stream = Stream::new(source, limits)?;
         let manifest = read_manifest(&mut stream, limits)?;
         check_limits(&manifest, limits, stream.unpacked)?;
-        let mut files = BTreeMap::new();
+        let mut files: BTreeMap<String, Held> = BTreeMap::new();
+        let mut proven = Vec::new();
         for member in &manifest.members {
             let bytes = read_member(&mut stream, member)?;
+            if member.kind == Kind::Proof {
+                let checkpoint = proofs::checkpoint_in(&member.path, bytes.as_deref().unwrap_or_default());
+                proven.push((member.path.to_string(), checkpoint));
+            }
             if member.kind == Kind::Key && !is_key(&member.path, bytes.as_deref().unwrap_or_default()) {
                 return Err(BundleError::Key(member.path.to_string()));
             }
@@ -162,6 +170,15 @@ impl Bundle {
             }
         }
         stream.end()?;
+        for (name, checkpoint) in proven {
+            // Nobody looks at a proof but tools that know only it: it has to rest on what is verified here.
+            let is_here = |(path, bytes): (Utf8PathBuf, Vec<u8>)| {
+                files.get(path.as_str()).and_then(|held| held.bytes.as_ref()) == Some(&bytes)
+            };
+            if !checkpoint.is_some_and(is_here) {
+                return Err(BundleError::Proof(name));
+            }
+        }
         Ok(Self {
             run: manifest.run,
             left_out: manifest.left_out,

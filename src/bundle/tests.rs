@@ -386,6 +386,18 @@ fn counts_and_texts_are_bounded() {
 }
 
 #[test]
+fn what_the_list_announces_is_weighed_before_it_is_unpacked() {
+    let list = String::from_utf8(sample().manifest.to_bytes().expect("spelled")).expect("UTF-8");
+    let limits = Limits {
+        unpacked: 512 + list.len() as u64 + header::padding(list.len() as u64) as u64 + 600,
+        ..Limits::default()
+    };
+    // Nothing follows the list; whoever unpacked on would say that.
+    let error = Bundle::read(&with_list(&list)[..], &limits).expect_err("refused");
+    assert!(matches!(error, BundleError::TooLarge(_)), "{error}");
+}
+
+#[test]
 fn a_frame_that_wants_much_memory_is_refused() {
     let archive = unpacked(&packed(&sample()));
     for (window, is_taken) in [(23, true), (24, false), (27, false)] {

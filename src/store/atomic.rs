@@ -217,3 +217,41 @@ fn make_writable(folder: &Utf8Path) {
     #[cfg(not(unix))]
     let _ = folder;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_there_is_kept_or_replaced_and_a_writer_that_fails_leaves_nothing() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let root = Utf8Path::from_path(folder.path()).expect("UTF-8");
+        let path = root.join("file");
+        let put = |existing, text: &'static str| {
+            write_with(&path, existing, |file| -> Result<(), StoreError> {
+                file.write_all(text.as_bytes()).expect("written");
+                Ok(())
+            })
+        };
+        let read = || fs::read_to_string(&path).expect("read");
+        put(Existing::Keep, "one").expect("written");
+        assert!(matches!(put(Existing::Keep, "two"), Err(StoreError::Write { .. })));
+        assert_eq!(read(), "one");
+        put(Existing::Replace, "three").expect("replaced");
+        assert_eq!(read(), "three");
+        let failed = write_with(&path, Existing::Replace, |_| -> Result<(), StoreError> {
+            let source = io::Error::other("no");
+            Err(StoreError::Read {
+                path: path.clone(),
+                source,
+            })
+        });
+        assert!(failed.is_err());
+        assert_eq!(read(), "three");
+        assert_eq!(
+            root.read_dir_utf8().expect("listed").count(),
+            1,
+            "no temporary file is left"
+        );
+    }
+}
