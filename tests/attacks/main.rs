@@ -8,8 +8,11 @@
     reason = "tests write files and read the environment as they please"
 )]
 
+#[path = "../common/archive.rs"]
+mod archive;
 mod archives;
 mod bits;
+mod bundles;
 mod caches;
 mod commits;
 mod files;

@@ -1,14 +1,13 @@
 //! Bundles: made in one clone, verified where nobody has ever seen the project.
 
-use std::collections::BTreeMap;
-use std::io::{Cursor, Read as _};
 use std::process::Command;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use madmall::bundle::manifest::Manifest;
-use madmall::digest::Digests;
+use madmall::log::proof::Proof;
+use madmall::receipt::run_file::{Receipt, RunFile};
 use serde_json::Value;
 
+use crate::archive::{forged, members, packed, places, unpacked};
 use crate::space::{Ran, Space};
 
 const PIPELINE: &str = "stages:
@@ -83,69 +82,6 @@ fn full(space: &Space) -> Vec<u8> {
     bundle(space, &["--artifacts", "--inputs"])
 }
 
-/// The members of a bundle, as another implementation reads them.
-fn members(bundle: &[u8]) -> BTreeMap<String, Vec<u8>> {
-    let archive = zstd::decode_all(bundle).expect("a frame");
-    let mut archive = tar::Archive::new(Cursor::new(archive));
-    let entries = archive.entries().expect("an archive");
-    let read = |entry: std::io::Result<tar::Entry<'_, _>>| {
-        let mut entry = entry.expect("a member");
-        let mut bytes = Vec::new();
-        entry.read_to_end(&mut bytes).expect("readable");
-        (entry.path().expect("a name").to_str().expect("UTF-8").to_owned(), bytes)
-    };
-    entries.map(read).collect()
-}
-
-/// Where the bytes of each member begin in the archive.
-fn places(bundle: &[u8]) -> BTreeMap<String, u64> {
-    let archive = zstd::decode_all(bundle).expect("a frame");
-    let mut archive = tar::Archive::new(Cursor::new(archive));
-    let place = |entry: std::io::Result<tar::Entry<'_, _>>| {
-        let entry = entry.expect("a member");
-        let name = entry.path().expect("a name").to_str().expect("UTF-8").to_owned();
-        (name, entry.raw_file_position())
-    };
-    archive.entries().expect("an archive").map(place).collect()
-}
-
-/// A bundle of these members, its list made to fit: what somebody would make who knows the format and has no key.
-fn forged(members: &BTreeMap<String, Vec<u8>>) -> Vec<u8> {
-    let mut manifest = Manifest::parse(&members["bundle.json"]).expect("its list");
-    let known: BTreeMap<_, _> = manifest
-        .members
-        .iter()
-        .map(|member| (member.path.clone(), member.kind))
-        .collect();
-    let others = members.iter().filter(|(name, _)| *name != "bundle.json");
-    manifest.members = others
-        .clone()
-        .map(|(name, bytes)| {
-            let digests = Digests::of(bytes);
-            madmall::bundle::manifest::Member {
-                blake3: digests.blake3,
-                executable: false,
-                kind: known
-                    .get(Utf8Path::new(name))
-                    .copied()
-                    .unwrap_or(madmall::bundle::manifest::Kind::Input),
-                path: name.into(),
-                sha256: digests.sha256,
-                size: bytes.len() as u64,
-            }
-        })
-        .collect();
-    let planned = madmall::bundle::Planned {
-        manifest,
-        sources: others
-            .map(|(_, bytes)| madmall::bundle::Source::Bytes(bytes.clone()))
-            .collect(),
-    };
-    let mut bytes = Vec::new();
-    madmall::bundle::write(&planned, &mut bytes).expect("written");
-    bytes
-}
-
 fn report(ran: &Ran) -> Value {
     serde_json::from_str(&ran.out).expect("one JSON object")
 }
@@ -186,7 +122,9 @@ fn without_artifacts_receipts_and_logs_hold_and_nothing_more_is_said() {
     ] {
         assert_eq!(report["assurance"][name], state, "{name}");
     }
-    assert_eq!(report["findings"][0]["code"], "E-ABSENT");
+    // That inputs are not here does not make anything stale.
+    let findings = report["findings"].as_array().expect("a list");
+    assert!(findings.len() == 1 && findings[0]["code"] == "E-ABSENT", "{report:#}");
 }
 
 #[test]
@@ -244,11 +182,13 @@ fn every_member_that_somebody_changes_is_found_even_if_the_list_is_made_to_fit()
         bytes[place] ^= 1;
         auditor.verify(&forged(&changed), &[]).code(4);
         // With the list as it was, it is not even taken.
-        let mut archive = zstd::decode_all(&full[..]).expect("a frame");
-        let at = usize::try_from(places[name]).expect("in memory");
-        archive[at + place] ^= 1;
-        let packed = zstd::encode_all(&archive[..], 1).expect("packed");
-        auditor.verify(&packed, &[]).code(4).says("E-BUNDLE").says(name);
+        let mut archive = unpacked(&full);
+        archive[places[name] + place] ^= 1;
+        auditor
+            .verify(&packed(&archive), &[])
+            .code(4)
+            .says("E-BUNDLE")
+            .says(name);
     }
     let mut more = whole.clone();
     more.insert("workspace/extra".to_owned(), b"x".to_vec());
@@ -278,6 +218,9 @@ fn what_is_taken_out_of_a_bundle_is_missed() {
         less.remove(name);
         if name.ends_with(".intoto.jsonl") {
             continue;
+        }
+        if name.contains("/checkpoint-") {
+            less.retain(|name, _| !name.starts_with("proofs/"));
         }
         let ran = auditor.verify(&forged(&less), &["--json"]);
         let report = report(&ran);
@@ -353,13 +296,49 @@ fn a_log_that_a_receipt_names_is_in_its_bundle_although_none_of_its_receipts_is(
     // Taken out of it, either is missed.
     for log in logs {
         let mut less = whole.clone();
-        less.retain(|name, _| !name.contains(log));
+        less.retain(|name, _| !name.contains(log) && !name.starts_with("proofs/"));
         let report = report(&auditor.verify(&forged(&less), &["--json"]));
         let findings = report["findings"].as_array().expect("a list");
         assert!(
             findings.iter().any(|finding| finding["code"] == "W-ELSEWHERE"),
             "{report:#}"
         );
+    }
+}
+
+#[test]
+fn each_receipt_has_a_proof_that_rests_on_a_log_in_the_bundle() {
+    let space = finished();
+    let whole = members(&full(&space));
+    let run = whole.keys().find(|name| name.ends_with(".jsonl")).expect("the run");
+    let run = RunFile::parse(&whole[run]).expect("receipts");
+    let path = |receipt: &Receipt| format!("proofs/{}.tlog-proof", receipt.id.to_hex());
+    for (index, receipt) in run.receipts().iter().enumerate() {
+        let Ok(Proof::Inclusion(proof)) = Proof::parse(&whole[&path(receipt)]) else {
+            panic!("no proof");
+        };
+        assert!(proof.holds_for(&receipt.id) && proof.index == index as u64);
+    }
+    let auditor = Auditor::trusting(&space);
+    let name = path(&run.receipts()[0]);
+    let mut swapped = whole.clone();
+    swapped.insert(name.clone(), whole[&path(&run.receipts()[1])].clone());
+    let mut changes = vec![swapped];
+    for place in (0..whole[&name].len()).step_by(9) {
+        let mut changed = whole.clone();
+        changed.get_mut(&name).expect("it is there")[place] ^= 1;
+        changes.push(changed);
+    }
+    // One whose checkpoint is not here proves something of another log.
+    let mut without = whole.clone();
+    without.retain(|name, _| !name.contains("/checkpoint-"));
+    changes.push(without);
+    for changed in changes {
+        auditor
+            .verify(&forged(&changed), &[])
+            .code(4)
+            .says("E-BUNDLE")
+            .says("does not prove");
     }
 }
 
@@ -397,6 +376,18 @@ fn what_was_edited_since_comes_from_the_store_or_the_commit_and_else_is_left_out
 }
 
 #[test]
+fn what_the_commit_has_otherwise_is_not_taken_from_it() {
+    let space = finished();
+    space.write("in", "never committed\n");
+    space.run(&[]).success();
+    space.write("in", "some bytes\n");
+    let ran = space
+        .madmall(["bundle", "latest", "--inputs", "-o", "x.tar.zst"])
+        .success();
+    ran.says("left out `in`");
+}
+
+#[test]
 fn only_what_is_named_is_put_in() {
     let space = finished();
     let whole = members(&bundle(&space, &["--artifact", "out/a"]));
@@ -431,7 +422,7 @@ fn what_is_no_bundle_is_a_finding_also_for_other_programs() {
         ("text", b"no bundle"),
         ("another magic number", &first),
         ("with something after it", &[&full[..], b"\n"].concat()),
-        ("another archive", &zstd::encode_all(&b"x"[..], 1).expect("packed")),
+        ("another archive", &packed(b"x")),
     ] {
         auditor.verify(bytes, &[]).code(4).says("error[E-BUNDLE]");
         let report = report(&auditor.verify(bytes, &["--json"]).code(4));
@@ -482,7 +473,7 @@ fn the_systems_tar_lists_a_bundle_and_what_it_unpacks_is_a_workspace() {
     let full = full(&space);
     let folder = tempfile::tempdir().expect("a temporary folder");
     let archive = folder.path().join("a.tar");
-    std::fs::write(&archive, zstd::decode_all(&full[..]).expect("a frame")).expect("written");
+    std::fs::write(&archive, unpacked(&full)).expect("written");
     let Ok(listed) = Command::new("tar").arg("-tf").arg(&archive).output() else {
         return;
     };

@@ -5,6 +5,8 @@
     reason = "tests write files and read the environment as they please"
 )]
 
+#[path = "../common/archive.rs"]
+mod archive;
 mod authority;
 mod baseline;
 mod bundle;
