@@ -38,12 +38,19 @@ fn read_one(path: &Utf8Path) -> Result<Vec<Receipt>, String> {
     Ok(run.receipts().to_vec())
 }
 
-/// Whose signature an envelope has, in words, and whether it is that of a key that is trusted.
+/// Whose signature an envelope has, in words, and whether it is that of a key that is trusted for it. Whether a key that has ended
+/// is, its logs say, which are not read here.
 pub(super) fn signer(envelope: &Envelope, trust: Option<&Trust>) -> (String, bool) {
     let keyid = envelope.keyid().short();
     for key in trust.map_or(&[][..], |trust| &trust.keys) {
         match envelope.verify_signature(&key.key) {
-            Ok(()) => return (format!("{} ({keyid})", key.name), true),
+            Ok(()) => {
+                let limit = envelope.statement().ok().and_then(|statement| key.refuses(&statement));
+                return match limit {
+                    None => (format!("{} ({keyid})", key.name), true),
+                    Some(limit) => (format!("{} ({keyid}), not trusted for it: {limit}", key.name), false),
+                };
+            }
             Err(EnvelopeError::Signature { .. }) if key.keyid == envelope.keyid() => {
                 return (format!("nobody: the signature of `{}` does not fit", key.name), false);
             }

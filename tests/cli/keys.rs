@@ -256,6 +256,8 @@ fn a_key_is_believed_only_for_what_it_may_sign() {
         .code(6)
         .says("E-KEY")
         .says("for pipeline `other` only, not `test`");
+    let listed = other.madmall(["log", "--json"]).success().says("not trusted for it");
+    assert!(listed.out.contains("\"trusted\":false"), "{}", listed.out);
     other.run(&[]).success();
     assert_eq!(other.trace(), "a\nb\n");
     let shown = key(&other, ["list"]).success().out;
