@@ -11,7 +11,7 @@ here=$(git rev-parse --show-toplevel)
 folder=${MUTANTS_FOLDER:-$here-mutants}
 # The most important first: a run that is cut short has then said most.
 files=(
-    src/verify/{chain,evidence,history,logs,authority,pins,subjects,commits,conform,consent,places}.rs
+    src/verify/{chain,evidence,history,logs,authority,pins,subjects,commits,conform,consent,places,excerpt}.rs
     src/receipt/{check,names}.rs
     src/log/{read,checkpoint}.rs
     src/receipt/{envelope,policy,trust,statement}.rs
