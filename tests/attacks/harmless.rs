@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 
+use crate::forge::{canonical, statement};
 use crate::repo::{Repo, stranger};
 use crate::space::files_below;
 use crate::table::{harmless, try_all};
@@ -92,6 +93,16 @@ fn in_the_workspace() {
             repo.forge_by(&stranger(), |_| {})
         })
         .finds(&["W-FOREIGN"]),
+        harmless("more runs than are read at once", |repo| {
+            let mut run = statement(repo.lines("{second}").last().expect("a line"));
+            for number in 0..140 {
+                let id = format!("2030-01-01T000000Z-main-{number:06}");
+                run["predicate"]["runDetails"]["metadata"]["invocationId"] = id.clone().into();
+                repo.write_lines(&format!("runs/{id}.intoto.jsonl"), &[stranger().line(&canonical(&run))]);
+            }
+        })
+        .finds(&["W-FOREIGN"])
+        .says("140 receipts are by key"),
         harmless("a log by a stranger", |repo| {
             let name = "0123456789abcdef";
             let root = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
