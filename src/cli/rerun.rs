@@ -171,8 +171,8 @@ fn interrupted(interrupts: &Interrupts) -> Failure {
     }
 }
 
-const NOT_VARIED: &str = "rerun: the clock and the processor were not varied; path, umask, threads, locale, time zone and \
-                          the order of files were";
+const NOT_VARIED: &str = "rerun: path, umask, threads, locale and time zone were varied; the clock and the processor were not, nor \
+                          the order in which a folder lists its files where the file system decides it (TMPDIR on a tmpfs does)";
 
 /// Stages that failed the first time are not run again.
 fn failed_before(receipts: &[Rested]) -> Vec<String> {

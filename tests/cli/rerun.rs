@@ -103,6 +103,26 @@ fn a_stage_that_sees_the_clock_chance_or_the_umask_differs() {
 }
 
 #[test]
+fn a_stage_that_relies_on_the_order_of_a_folder_differs_where_that_can_be_varied() {
+    // A file system that lists files in the order in which they were made.
+    let Ok(folder) = tempfile::tempdir_in("/dev/shm") else {
+        return;
+    };
+    let mut space =
+        Space::with("stages: {list: {run: 'ls -U many > out.txt', inputs: {d: many}, outputs: {o: out.txt}}}");
+    for number in 0..20 {
+        space.write(&format!("many/{number}"), "");
+    }
+    space.write(".gitignore", "out*\n.madmall/\n");
+    space.git(&["init", "-q"]);
+    space.git(&["add", "."]);
+    space.git(&["commit", "-q", "-m", "one"]);
+    space.run(&[]).success();
+    space.set("TMPDIR", folder.path().to_str().expect("UTF-8"));
+    space.madmall(["verify", "--rerun"]).code(5).says("E-RERUN");
+}
+
+#[test]
 fn only_the_first_cause_is_blamed() {
     let stages = "stages: {
         odd: {run: 'date +%N > out.a', inputs: {i: in.txt}, outputs: {o: out.a}},
