@@ -19,7 +19,7 @@ const NONE: &str = "none";
 
 /// Checks the receipts that the answer rests on.
 pub(super) fn check(evidence: &Evidence, basis: &[usize]) -> Vec<Finding> {
-    let closed = closed_sources(evidence);
+    let closed = Closed::of(evidence);
     let purposes = purposes(evidence, basis);
     let mut findings = Vec::new();
     for index in basis {
@@ -27,14 +27,11 @@ pub(super) fn check(evidence: &Evidence, basis: &[usize]) -> Vec<Finding> {
         if receipt.statement.stage().is_none() || is_ingest(receipt) {
             continue;
         }
-        for dependency in sources(receipt) {
-            if let Some(why) = closed.get(&(dependency.name.as_str(), &dependency.digest)) {
+        for input in receipt.statement.dependencies().iter().filter(is_input) {
+            if let Some(why) = closed.why(input) {
                 let message = format!("a stage other than ingest has read it, and it holds {why}");
-                findings.push(
-                    Finding::new(Code::Consent, message)
-                        .file(&dependency.name)
-                        .receipt(&receipt.id),
-                );
+                let finding = Finding::new(Code::Consent, message).file(&input.name);
+                findings.push(finding.receipt(&receipt.id));
             }
         }
         findings.extend(
@@ -49,37 +46,55 @@ pub(super) fn check(evidence: &Evidence, basis: &[usize]) -> Vec<Finding> {
 /// A digest set, as receipts carry it.
 type DigestSet = BTreeMap<String, String>;
 
-/// What only an ingest may read, by name and digests, and why.
-fn closed_sources(evidence: &Evidence) -> BTreeMap<(&str, &DigestSet), &'static str> {
-    let mut closed = BTreeMap::new();
-    for receipt in evidence.receipts.iter().filter(|r| r.signer.is_some() && is_ingest(r)) {
-        let is_of_events = |resource: &&Resource| match resource.role() {
-            Role::Input { input, receipt: None } | Role::Member { input, .. } => input == EVENTS,
-            _ => false,
-        };
-        for source in receipt.statement.dependencies().iter().filter(is_of_events) {
-            closed.insert(
-                (source.name.as_str(), &source.digest),
-                "events before consent was looked at",
-            );
-        }
-        let is_rejects =
-            |resource: &&Resource| matches!(resource.role(), Role::Output { output, .. } if output == REJECTS);
-        for rejects in receipt.statement.subject.iter().filter(is_rejects) {
-            closed.insert((rejects.name.as_str(), &rejects.digest), "events that were rejected");
-        }
-    }
-    closed
+/// What only an ingest may read, and why.
+#[derive(Default)]
+struct Closed<'a> {
+    by_name: BTreeMap<(&'a str, &'a DigestSet), &'static str>,
+    by_digest: BTreeMap<&'a DigestSet, &'static str>,
+    /// What an ingest let through. Raw events that were all let through have the same bytes, and a copy of them may be read.
+    let_through: BTreeSet<&'a DigestSet>,
 }
 
-/// What a receipt reads that no stage before it made.
-fn sources(receipt: &Known) -> impl Iterator<Item = &Resource> {
-    let is_source = |resource: &&Resource| match resource.role() {
-        Role::Input { receipt, input } => receipt.is_none() || input == REJECTS,
-        Role::Member { .. } => true,
-        _ => false,
-    };
-    receipt.statement.dependencies().iter().filter(is_source)
+impl<'a> Closed<'a> {
+    fn of(evidence: &'a Evidence) -> Self {
+        let mut closed = Self::default();
+        for receipt in evidence.receipts.iter().filter(|r| r.signer.is_some() && is_ingest(r)) {
+            for source in receipt.statement.dependencies() {
+                if let Role::Input { input, receipt: None } | Role::Member { input, .. } = source.role()
+                    && input == EVENTS
+                {
+                    closed.add(source, "events before consent was looked at");
+                }
+            }
+            for made in &receipt.statement.subject {
+                match made.role() {
+                    Role::Output { output, .. } if output == REJECTS => closed.add(made, "events that were rejected"),
+                    Role::Output { output, .. } if output == EVENTS => {
+                        closed.let_through.insert(&made.digest);
+                    }
+                    _ => {}
+                }
+            }
+        }
+        closed
+    }
+
+    fn add(&mut self, resource: &'a Resource, why: &'static str) {
+        self.by_name.insert((&resource.name, &resource.digest), why);
+        self.by_digest.insert(&resource.digest, why);
+    }
+
+    /// Why a stage that is no ingest may not read `input`; a copy under another name is no other thing.
+    fn why(&self, input: &Resource) -> Option<&'static str> {
+        let is_let_through = self.let_through.contains(&input.digest);
+        let copied = self.by_digest.get(&input.digest).filter(|_| !is_let_through);
+        let named = self.by_name.get(&(input.name.as_str(), &input.digest));
+        named.or(copied).copied()
+    }
+}
+
+fn is_input(resource: &&Resource) -> bool {
+    matches!(resource.role(), Role::Input { .. } | Role::Member { .. })
 }
 
 /// The purposes of the ingests that each receipt of `basis` rests on; `basis` holds all that its receipts rest on.

@@ -15,6 +15,7 @@ mod bits;
 mod bundles;
 mod caches;
 mod commits;
+mod consent;
 mod files;
 #[path = "../common/forge.rs"]
 mod forge;

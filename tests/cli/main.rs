@@ -12,7 +12,6 @@ mod baseline;
 mod bundle;
 mod by_hand;
 mod compat;
-mod consent;
 mod folders;
 mod hostile;
 mod keys;
