@@ -58,6 +58,12 @@ fn outputs() {
         })
         .ask(&["{second}"])
         .finds(&["E-DIGEST"]),
+        attack("of an older run", |repo| {
+            repo.git(&["checkout", "-q", "HEAD~3", "--", "out"]);
+        })
+        .ends(0)
+        .finds(&["W-OLDER"])
+        .names("out/joined.txt"),
         attack("of an older run, and the newer run asked for", |repo| {
             repo.git(&["checkout", "-q", "HEAD~3", "--", "out"]);
         })
@@ -117,7 +123,13 @@ fn outputs() {
         attack("gone, and asked for", |repo| repo.remove("out/count.txt"))
             .ask(&["out/count.txt"])
             .ends(6)
-            .finds(&["E-ABSENT"]),
+            .finds(&["E-ABSENT"])
+            .names("out/count.txt"),
+        attack("a folder that no receipt is about, asked for", |_| {})
+            .ask(&["out"])
+            .ends(6)
+            .finds(&["E-ABSENT"])
+            .names("out"),
         attack("all gone", |repo| {
             std::fs::remove_dir_all(repo.path("out")).expect("removed")
         })

@@ -38,5 +38,5 @@ for file in "${files[@]}"; do
     mkdir -p "$results"
     # Only the attacks are asked: a mutant that only a unit test catches counts as missed.
     nice -n 15 cargo mutants --in-place --no-shuffle --baseline skip --timeout 240 --file "$file" \
-        --output "$results" -- --test attacks || true
+        --cargo-arg=--test=attacks --output "$results" || true
 done
