@@ -83,6 +83,10 @@ fn parser_and_schema_agree_about_pipelines() {
             ),
             (
                 true,
+                stage!("argv: [x], stdin: i, stdout: o, inputs: { i: b }, outputs: { o: a }"),
+            ),
+            (
+                true,
                 "version: 1\nname: p\npurpose: care\nparams: { a: 1, b: {}, c: }\nstages: { a: { run: x, outputs: { o: a } } }",
             ),
             (
@@ -167,6 +171,11 @@ fn parser_and_schema_agree_about_pipelines() {
             (false, stage!("run: x, outputs: { o: a }, env: [5]")),
             (false, stage!("run: x, outputs: { o: a }, secrets: [$X]")),
             (false, stage!("run: x, outputs: { o: a }, sandbox: on")),
+            (false, stage!("run: x, stdout: o, outputs: { o: a }")),
+            (false, stage!("run: x, stdin: i, inputs: { i: b }, outputs: { o: a }")),
+            (false, stage!("uses: x, stdout: o, outputs: { o: a }")),
+            (false, stage!("argv: [x], stdout: 5, outputs: { o: a }")),
+            (false, stage!("argv: [x], stdin: [i], outputs: { o: a }")),
             (false, stage!("run: x, outputs: { o: a }, params: [x]")),
             (false, stage!("run: x, outputs: { o: a }, matrix: {}")),
         ],
@@ -207,6 +216,12 @@ fn parser_and_schema_agree_about_stage_definitions() {
                 true,
                 definition!("run: x\noutputs: { o: {} }\nparams: { a: { type: map, enum: [{}], optional: false } }"),
             ),
+            (
+                true,
+                definition!("argv: [x]\nstdin: i\nstdout: o\ninputs: { i: {} }\noutputs: { o: {} }"),
+            ),
+            (false, definition!("run: x\nstdout: o\noutputs: { o: {} }")),
+            (false, definition!("builtin: x\nstdin: o\noutputs: { o: {} }")),
             (false, definition!("outputs: { o: {} }")),
             (false, definition!("run: x")),
             (false, definition!("run: x\noutputs: {}")),

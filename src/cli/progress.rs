@@ -170,7 +170,7 @@ impl<'a> Lines<'a> {
             inputs: Vec::new(),
             env: Vec::new(),
         };
-        let command = command_lines(&parameters(stage, &resolved).command);
+        let command = command_lines(&parameters(stage, &resolved));
         let (tail, skipped) = tail_of(&self.workspace.absolute(&failure.log));
         let (name, log) = (&stage.name, &failure.log);
         self.print(|terminal| {

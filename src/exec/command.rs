@@ -8,11 +8,12 @@ use camino::Utf8Path;
 
 use super::ExecError;
 use super::event::FailureKind;
+use super::inputs::InputState;
 use super::process::{Ended, Program, find_executable, run};
 use super::root::{ExecutionRoot, RootEntry, RootEntryKind};
 use super::stage::{Attempt, Said};
 use crate::digest::Digests;
-use crate::plan::{Command, InputSource};
+use crate::plan::{Command, Input, InputSource, Streams};
 use crate::stages::ingest::fault::grouped;
 use crate::stages::{InputFile, Refusal, StageContext, StageError, builtin};
 use crate::store::StoreError;
@@ -77,17 +78,42 @@ impl Attempt<'_> {
             .filter_map(|name| session.environment.get(name).cloned())
             .collect();
         let environment = self.program_environment(root);
+        let (stdin, stdout) = self.streams(&folder)?;
         let program = Program {
             executable: &executable,
             argv,
             folder: &folder,
             environment: &environment,
             secrets: &secrets,
+            stdin,
+            stdout,
             log,
         };
         let ended = run(program, &session.groups).map_err(failed)?;
         let failure = (ended != Ended::Exited(0)).then_some(FailureKind::Ended(ended));
         Ok(CommandEnd { failure, tools })
+    }
+
+    /// The files that the program's standard input and output are, in the execution root.
+    fn streams(&self, folder: &Utf8Path) -> Result<(Option<File>, Option<File>), ExecError> {
+        let Streams { stdin, stdout } = &self.stage.streams;
+        let input =
+            |(input, state): (&Input, &InputState)| (Some(&input.name) == stdin.as_ref()).then(|| state.path.clone());
+        let stdin = self.stage.inputs.iter().zip(&self.inputs).find_map(input);
+        let stdin = stdin.map(|path| {
+            let path = folder.join(path);
+            File::open(&path).map_err(|source| StoreError::Read { path, source })
+        });
+        let output = self
+            .stage
+            .outputs
+            .iter()
+            .find(|output| Some(&output.name) == stdout.as_ref());
+        let stdout = output.map(|output| {
+            let path = folder.join(&output.path);
+            File::create_new(&path).map_err(|source| StoreError::Write { path, source })
+        });
+        Ok((stdin.transpose()?, stdout.transpose()?))
     }
 
     /// All that a program sees of the environment.

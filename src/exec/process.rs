@@ -40,7 +40,11 @@ pub struct Program<'a> {
     pub environment: &'a BTreeMap<String, String>,
     /// Texts that must not reach the log.
     pub secrets: &'a [String],
-    /// Takes its standard output and standard error.
+    /// Its standard input; nothing if there is none.
+    pub stdin: Option<File>,
+    /// Its standard output, byte for byte; the log if there is none.
+    pub stdout: Option<File>,
+    /// Takes its standard error, and its standard output if that goes nowhere else.
     pub log: File,
 }
 
@@ -91,17 +95,25 @@ pub fn run(program: Program<'_>, groups: &Groups) -> io::Result<Ended> {
         .current_dir(program.folder)
         .env_clear()
         .envs(program.environment)
-        .stdin(Stdio::null());
+        .stdin(program.stdin.map_or_else(Stdio::null, Stdio::from));
     own_group(&mut command, &program.argv[0]);
     if program.secrets.is_empty() {
-        command.stdout(program.log.try_clone()?).stderr(program.log);
+        match program.stdout {
+            Some(stdout) => command.stdout(stdout),
+            None => command.stdout(program.log.try_clone()?),
+        };
+        command.stderr(program.log);
         let child = command.spawn()?;
         // The command holds the log open; a stage that is done must not.
         drop(command);
         return wait(child, groups);
     }
     let (mut reader, writer) = io::pipe()?;
-    command.stdout(writer.try_clone()?).stderr(writer);
+    match program.stdout {
+        Some(stdout) => command.stdout(stdout),
+        None => command.stdout(writer.try_clone()?),
+    };
+    command.stderr(writer);
     let child = command.spawn()?;
     drop(command);
     std::thread::scope(|scope| {

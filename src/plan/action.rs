@@ -6,8 +6,8 @@
 //! | a built-in's name, revision and, where it matters, purpose | the stage's name, the pipeline's name |
 //! | a program's argv or text, its environment, OS and architecture | `PATH`, secrets, what a tool's version is |
 //! | parameters with defaults filled in | comments, order and layout of the YAML |
-//! | each input's name and digest (and path and executable bit, for programs) | threads, where it ran, the sandbox |
-//! | names and paths of outputs | the commit, whether the tree was dirty, tolerances |
+//! | each input's name and digest (and path and executable bit, for programs), and which of them `stdin:` is | threads, where it ran, the sandbox |
+//! | names and paths of outputs, and which of them `stdout:` is | the commit, whether the tree was dirty, tolerances |
 //!
 //! The *definition* is the same without the digests of inputs and the values of variables: what a commit alone says.
 
@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 
 use camino::Utf8Path;
 
-use super::{Command, InputSource, ParamValue, Plan, Stage};
+use super::{Command, InputSource, ParamValue, Plan, Stage, Streams};
 use crate::canonical::CanonicalHasher;
 use crate::digest::Digest;
 use crate::receipt::statement::{CommandRecord, ParamRecord, StageParameters};
@@ -111,6 +111,8 @@ pub fn parameters(stage: &Stage, resolved: &Resolved) -> StageParameters {
             .map(|(name, value)| (name.clone(), ParamRecord::from(value)))
             .collect(),
         secrets: stage.secrets.clone(),
+        stdin: stage.streams.stdin.clone(),
+        stdout: stage.streams.stdout.clone(),
     }
 }
 
@@ -154,6 +156,20 @@ fn add_stage(hasher: &mut CanonicalHasher, plan: &Plan, stage: &Stage) {
     hasher.list(&stage.env, |h, name| {
         h.str(name);
     });
+    if stage.streams != Streams::default() {
+        extension(hasher, 1);
+        for name in [&stage.streams.stdin, &stage.streams.stdout] {
+            hasher.option(name.as_ref(), |h, name| {
+                h.str(name);
+            });
+        }
+    }
+}
+
+/// Begins what is hashed only of stages that use it, so that all others keep their digests. What follows a stage in an
+/// action is a list, and no list has so many items: nothing else gives these bytes.
+fn extension(hasher: &mut CanonicalHasher, which: u8) {
+    hasher.u64(u64::MAX).tag(which);
 }
 
 fn add_params(hasher: &mut CanonicalHasher, params: &BTreeMap<String, ParamValue>) {

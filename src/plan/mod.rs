@@ -6,7 +6,7 @@ mod resolve;
 pub mod stale;
 
 pub use model::{
-    Command, DefinitionFile, Input, InputSource, Number, Output, ParamValue, Plan, SandboxMode, Stage, StageId,
+    Command, DefinitionFile, Input, InputSource, Number, Output, ParamValue, Plan, SandboxMode, Stage, StageId, Streams,
 };
 pub use resolve::{Resolution, find_files, is_pattern, resolve, resolve_with};
 pub(crate) use resolve::{folded, private_folder};

@@ -79,6 +79,8 @@ pub struct Stage {
     pub secrets: Vec<String>,
     /// Whether the stage asked to run without a sandbox.
     pub sandbox: SandboxMode,
+    /// What the program's standard streams are connected with.
+    pub streams: Streams,
 }
 
 impl Stage {
@@ -113,6 +115,15 @@ pub enum Command {
     Argv(Vec<String>),
     /// A text for `sh -eu`, with values filled in and quoted.
     Shell(String),
+}
+
+/// What a program's standard streams are connected with. Standard error always goes to the stage's log.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Streams {
+    /// The input that is its standard input; nothing if there is none.
+    pub stdin: Option<String>,
+    /// The output that its standard output is; the stage's log if there is none.
+    pub stdout: Option<String>,
 }
 
 /// Whether a program stage is confined.

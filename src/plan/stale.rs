@@ -259,6 +259,8 @@ impl Snapshot {
     }
 
     fn compare_command(&self, last: &Self, reasons: &mut Vec<Stale>) {
+        let streams = |parameters: &StageParameters| (parameters.stdin.clone(), parameters.stdout.clone());
+        let has_other_streams = streams(&last.parameters) != streams(&self.parameters);
         match (&last.parameters.command, &self.parameters.command) {
             (
                 CommandRecord::Builtin {
@@ -280,10 +282,11 @@ impl Snapshot {
                     reasons.push(Stale::PurposeChanged { was, is: is.clone() });
                 }
             }
-            (was, is) if was != is => {
+            (was, is) if was != is || has_other_streams => {
+                let (was, is) = (command_line(&last.parameters), command_line(&self.parameters));
                 reasons.push(Stale::CommandChanged {
-                    was: excerpt(&command_line(was), &command_line(is)),
-                    is: excerpt(&command_line(is), &command_line(was)),
+                    was: excerpt(&was, &is),
+                    is: excerpt(&is, &was),
                 });
             }
             _ => {}
@@ -333,9 +336,18 @@ impl Snapshot {
     }
 }
 
-/// A command as a person would type it, a line each. Words are quoted where the shell would take them apart.
+/// What a stage runs as a person would type it, a line each. Words are quoted where the shell would take them apart.
 #[must_use]
-pub fn command_lines(command: &CommandRecord) -> Vec<String> {
+pub fn command_lines(parameters: &StageParameters) -> Vec<String> {
+    let mut lines = lines_of(&parameters.command);
+    if let Some(last) = lines.last_mut() {
+        last.extend(parameters.stdin.iter().map(|name| format!(" < ${{inputs.{name}}}")));
+        last.extend(parameters.stdout.iter().map(|name| format!(" > ${{outputs.{name}}}")));
+    }
+    lines
+}
+
+fn lines_of(command: &CommandRecord) -> Vec<String> {
     match command {
         CommandRecord::Builtin { name, .. } => vec![format!("madmall/{name}")],
         CommandRecord::Argv(argv) => {
@@ -347,8 +359,11 @@ pub fn command_lines(command: &CommandRecord) -> Vec<String> {
 }
 
 /// A command as one line.
-fn command_line(command: &CommandRecord) -> String {
-    let lines = command_lines(command);
+fn command_line(parameters: &StageParameters) -> String {
+    one_line(&command_lines(parameters))
+}
+
+fn one_line(lines: &[String]) -> String {
     let lines: Vec<_> = lines
         .iter()
         .map(|line| line.trim())
@@ -405,11 +420,11 @@ mod tests {
     #[test]
     fn a_command_is_shown_as_it_can_be_typed() {
         let argv = ["python3", "-c", "print('a b')", "", "data/x.csv"].map(str::to_owned);
-        let shown = command_lines(&CommandRecord::Argv(argv.to_vec()));
+        let shown = lines_of(&CommandRecord::Argv(argv.to_vec()));
         assert_eq!(shown, [r"python3 -c 'print('\''a b'\'')' '' data/x.csv"]);
         let shell = CommandRecord::Shell("set -x\n\n  sleep 1\nfalse\n".to_owned());
-        assert_eq!(command_lines(&shell), ["set -x", "", "  sleep 1", "false"]);
-        assert_eq!(command_line(&shell), "set -x ↵ sleep 1 ↵ false");
+        assert_eq!(lines_of(&shell), ["set -x", "", "  sleep 1", "false"]);
+        assert_eq!(one_line(&lines_of(&shell)), "set -x ↵ sleep 1 ↵ false");
     }
 
     #[test]

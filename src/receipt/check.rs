@@ -78,6 +78,7 @@ fn check_stage(statement: &Statement, stage: &StageParameters, internal: &StageI
     for value in stage.params.values() {
         check_param(value)?;
     }
+    check_streams(statement, stage)?;
     for dependency in statement.dependencies() {
         let misplaced = matches!(dependency.role(), Role::Receipt { .. });
         require(!misplaced, "the receipt of a stage has a dependency of role `receipt`")?;
@@ -98,6 +99,30 @@ fn check_stage(statement: &Statement, stage: &StageParameters, internal: &StageI
         }
         Outcome::Failed | Outcome::Interrupted => Err("the outcome is that of a run, not of a stage".to_owned()),
     }
+}
+
+/// A program without a shell may have an input, a file, as standard input, and an output as standard output.
+fn check_streams(statement: &Statement, stage: &StageParameters) -> Checked {
+    require(
+        stage.stdin.is_none() && stage.stdout.is_none() || matches!(stage.command, CommandRecord::Argv(_)),
+        "`stdin` or `stdout` stands with a command that is not `argv`",
+    )?;
+    if let Some(name) = &stage.stdin {
+        let is_it = |d: &Resource| {
+            matches!(d.role(), Role::Input { input, .. } if input == name) && d.digest.contains_key("sha256")
+        };
+        require(
+            statement.dependencies().iter().any(is_it),
+            "`stdin` is not an input that is a file",
+        )?;
+    }
+    require(
+        stage
+            .stdout
+            .as_ref()
+            .is_none_or(|name| stage.outputs.contains_key(name)),
+        "`stdout` is not an output",
+    )
 }
 
 /// The subjects of a stage that did what it should are its outputs, all and only those.

@@ -108,6 +108,12 @@ pub struct StageParameters {
     pub params: BTreeMap<String, ParamRecord>,
     /// Names of variables that were let in and are recorded nowhere.
     pub secrets: Vec<String>,
+    /// The input that was the program's standard input, if one was; only with `argv`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stdin: Option<String>,
+    /// The output that the program's standard output was, if one was; only with `argv`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stdout: Option<String>,
 }
 
 /// What ran. Exactly one of the three.

@@ -13,7 +13,8 @@ use crate::listing::ListingDigests;
 use crate::plan::action::{Resolved, ResolvedInput, action_digest, definition_digest};
 use crate::plan::stale::Snapshot;
 use crate::plan::{
-    Command, DefinitionFile, Input, InputSource, Number, Output, ParamValue, Plan, SandboxMode, Stage, is_pattern,
+    Command, DefinitionFile, Input, InputSource, Number, Output, ParamValue, Plan, SandboxMode, Stage, Streams,
+    is_pattern,
 };
 use crate::receipt::check::{file_digests, tree_digests};
 use crate::receipt::statement::{CommandRecord, ParamRecord, Resource, Role, StageParameters, Statement};
@@ -314,6 +315,10 @@ fn stage(parameters: &StageParameters, purpose: &Option<String>, inputs: Vec<Inp
         env: parameters.environment.keys().cloned().collect(),
         secrets: parameters.secrets.clone(),
         sandbox: SandboxMode::Auto,
+        streams: Streams {
+            stdin: parameters.stdin.clone(),
+            stdout: parameters.stdout.clone(),
+        },
     })
 }
 

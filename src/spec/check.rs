@@ -5,7 +5,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::model::{Body, Definition, ParamSpec, ParamType, PipelineSpec, Port, Stage};
+use super::model::{Body, Definition, ParamSpec, ParamType, PipelineSpec, Port, Stage, Streams};
 use super::parse::{Node, NodeKind, Text};
 use super::scalar::{Scalar, scalar};
 use super::shape::{Checker, Fields, start};
@@ -16,7 +16,7 @@ use crate::plan::{Number, SandboxMode};
 pub const PIPELINE_FIELDS: &[&str] = &["version", "name", "purpose", "params", "stages"];
 /// The fields of a stage in a pipeline file.
 pub const STAGE_FIELDS: &[&str] = &[
-    "uses", "argv", "run", "inputs", "outputs", "params", "env", "secrets", "sandbox",
+    "uses", "argv", "run", "stdin", "stdout", "inputs", "outputs", "params", "env", "secrets", "sandbox",
 ];
 /// The fields of an output in a pipeline file, where it is more than a path.
 pub const OUTPUT_FIELDS: &[&str] = &["path", "tolerance"];
@@ -28,6 +28,8 @@ pub const DEFINITION_FIELDS: &[&str] = &[
     "builtin",
     "argv",
     "run",
+    "stdin",
+    "stdout",
     "inputs",
     "outputs",
     "params",
@@ -94,6 +96,7 @@ pub fn definition(source: &Arc<Source>, root: &Node) -> (Definition, Vec<Diagnos
         env: Vec::new(),
         secrets: Vec::new(),
         sandbox: None,
+        streams: Streams::default(),
     };
     if let Some(fields) = checker.fields(root, "a stage definition", DEFINITION_FIELDS) {
         let top = start(root);
@@ -117,6 +120,7 @@ pub fn definition(source: &Arc<Source>, root: &Node) -> (Definition, Vec<Diagnos
             .get("params")
             .map_or_else(Vec::new, |node| checker.param_specs(node));
         (definition.env, definition.secrets, definition.sandbox) = checker.surroundings(&fields);
+        definition.streams = checker.streams(&fields);
     }
     (definition, checker.faults)
 }
@@ -177,6 +181,7 @@ impl Checker<'_> {
             env: Vec::new(),
             secrets: Vec::new(),
             sandbox: None,
+            streams: Streams::default(),
             name,
         };
         let what = format!("stage `{}`", stage.name.text);
@@ -198,6 +203,7 @@ impl Checker<'_> {
             stage.params = self.named(node, "`params`", "parameter");
         }
         (stage.env, stage.secrets, stage.sandbox) = self.surroundings(&fields);
+        stage.streams = self.streams(&fields);
         stage
     }
 
@@ -297,6 +303,27 @@ impl Checker<'_> {
             }
         }
         (argv.len() == items.len()).then_some(argv)
+    }
+
+    /// `stdin:` and `stdout:`, which go with `argv:` alone.
+    fn streams(&mut self, fields: &Fields<'_>) -> Streams {
+        let mut named = |field: &str| {
+            let (key, node) = (fields.key(field)?, fields.get(field)?);
+            let text = self.text(node, &format!("`{field}`"))?;
+            if fields.key("argv").is_none() {
+                let help = match (fields.key("run").is_some(), field) {
+                    (true, "stdin") => "write `< ${inputs.name}` in the text of `run`",
+                    (true, _) => "write `> ${outputs.name}` in the text of `run`",
+                    (false, _) => "remove it: what the stage `uses` says what is read and written",
+                };
+                self.fault(key.span, format!("`{field}` goes with `argv` alone"), "", help);
+                return None;
+            }
+            Some(text)
+        };
+        let stdin = named("stdin");
+        let stdout = named("stdout");
+        Streams { stdin, stdout }
     }
 
     fn surroundings(&mut self, fields: &Fields<'_>) -> (Vec<Text>, Vec<Text>, Option<SandboxMode>) {

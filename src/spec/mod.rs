@@ -10,6 +10,6 @@ mod parse;
 mod scalar;
 mod shape;
 
-pub use model::{Body, Definition, ParamSpec, ParamType, PipelineSpec, Port, Stage, is_name};
+pub use model::{Body, Definition, ParamSpec, ParamType, PipelineSpec, Port, Stage, Streams, is_name};
 pub use parse::{MAX_BYTES, Node, NodeKind, Text, parse};
 pub use scalar::{Scalar, scalar};

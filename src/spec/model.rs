@@ -42,6 +42,17 @@ pub struct Stage {
     pub secrets: Vec<Text>,
     /// `sandbox:`.
     pub sandbox: Option<SandboxMode>,
+    /// `stdin:` and `stdout:`.
+    pub streams: Streams,
+}
+
+/// What a program's standard streams are connected with, by name.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Streams {
+    /// `stdin:`, an input.
+    pub stdin: Option<Text>,
+    /// `stdout:`, an output.
+    pub stdout: Option<Text>,
 }
 
 /// What a stage runs.
@@ -76,6 +87,8 @@ pub struct Definition {
     pub secrets: Vec<Text>,
     /// `sandbox:`.
     pub sandbox: Option<SandboxMode>,
+    /// `stdin:` and `stdout:`.
+    pub streams: Streams,
 }
 
 /// An input or an output that a definition declares.

@@ -24,6 +24,7 @@ mod report;
 mod rerun;
 mod space;
 mod strace;
+mod streams;
 mod tamper;
 mod up_to_date;
 mod usage;

@@ -6,7 +6,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use madmall::digest::{Digest, Digests};
 use madmall::git::{self, Used, UsedFile};
 use madmall::plan::action::definition_digest;
-use madmall::plan::{Command, DefinitionFile, Input, InputSource, Output, Plan, SandboxMode, Stage, StageId};
+use madmall::plan::{Command, DefinitionFile, Input, InputSource, Output, Plan, SandboxMode, Stage, StageId, Streams};
 use madmall::receipt::envelope;
 use madmall::receipt::key::SigningKey;
 use madmall::receipt::run_file::{Receipt, RunFile};
@@ -53,6 +53,8 @@ pub(crate) fn stage_statement(claimed: Claimed) -> Statement {
         outputs: BTreeMap::from([("out".to_owned(), path.to_owned())]),
         params: BTreeMap::from([("l2".to_owned(), ParamRecord::Number("0.5".to_owned()))]),
         secrets: Vec::new(),
+        stdin: None,
+        stdout: None,
     };
     let internal = StageInternal {
         action: Digest::of(claimed.stage.as_bytes()).to_string(),
@@ -187,6 +189,7 @@ pub(crate) fn resolve(tree: &dyn Tree, file: &Utf8Path) -> Result<Plan, String> 
         env: Vec::new(),
         secrets: Vec::new(),
         sandbox: SandboxMode::Auto,
+        streams: Streams::default(),
     };
     let from_a = InputSource::Output {
         stage: StageId::new(0),

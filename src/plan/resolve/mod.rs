@@ -296,6 +296,7 @@ impl Assembly<'_> {
             env: draft.env,
             secrets: draft.secrets,
             sandbox: draft.sandbox,
+            streams: draft.streams,
         })
     }
 

@@ -9,7 +9,7 @@ use super::outputs::Outputs;
 use super::program::{self, Scope};
 use super::values::{self, Params, PipelineParams};
 use crate::diagnostic::{Diagnostic, Source, Span};
-use crate::plan::{Command, ParamValue, SandboxMode};
+use crate::plan::{Command, ParamValue, SandboxMode, Streams};
 use crate::spec::{Body, NodeKind, PipelineSpec, Port, Stage, Text};
 use crate::stages::Builtin;
 
@@ -25,6 +25,7 @@ pub(super) struct Draft {
     pub(super) env: Vec<String>,
     pub(super) secrets: Vec<String>,
     pub(super) sandbox: SandboxMode,
+    pub(super) streams: Streams,
 }
 
 /// All that is known of the stage `at`.
@@ -58,6 +59,7 @@ impl Drafting<'_, '_> {
             _ => self.own_params(),
         };
         let (env, secrets) = self.variables();
+        let streams = self.streams();
         let command = self.command(&params)?;
         let (definition_file, defined_sandbox) = self.defined.map_or((None, None), |d| (d.file, d.sandbox));
         let params: Option<Params> = params.into_iter().map(|(name, value)| Some((name, value?))).collect();
@@ -72,6 +74,7 @@ impl Drafting<'_, '_> {
             env,
             secrets,
             sandbox: self.written.sandbox.or(defined_sandbox).unwrap_or_default(),
+            streams,
         })
     }
 
@@ -196,6 +199,66 @@ impl Drafting<'_, '_> {
             }
         }
         (env.into_iter().collect(), secrets.into_iter().collect())
+    }
+
+    /// `stdin:` and `stdout:` of the stage, or of its definition. A port that is not given is connected with nothing.
+    fn streams(&mut self) -> Streams {
+        let written = self.written;
+        let (source, streams) = match self.defined {
+            Some(defined) => (Arc::clone(&defined.source), &defined.streams),
+            None => (Arc::clone(&self.spec.source), &written.streams),
+        };
+        let stdin = streams.stdin.as_ref().filter(|name| self.is_file(&source, name));
+        let stdout = streams.stdout.as_ref().filter(|name| {
+            let declared = self.defined.map_or(&[][..], |defined| &defined.outputs[..]);
+            self.is_port(&source, name, "output", declared, &written.outputs)
+        });
+        Streams {
+            stdin: stdin.map(|name| name.text.clone()),
+            stdout: stdout.map(|name| name.text.clone()),
+        }
+    }
+
+    /// Whether the stage has an input `name`; one that is no single file is a fault.
+    fn is_file(&mut self, source: &Arc<Source>, name: &Text) -> bool {
+        let declared = self.defined.map_or(&[][..], |defined| &defined.inputs[..]);
+        if !self.is_port(source, name, "input", declared, &self.written.inputs) {
+            return false;
+        }
+        let mut inputs = self.written.inputs.iter().zip(self.found);
+        let found = inputs.find(|((input, _), _)| input.text == name.text);
+        if let Some(((_, written), Some(Found::Folder { .. } | Found::Glob { .. }))) = found {
+            let message = format!("`stdin` is a file, and the input `{}` is several", name.text);
+            let fault = Diagnostic::error(message).at(source, name.span, "");
+            let fault = fault.at(&self.spec.source, written.span, "a folder or a pattern");
+            self.faults.push(fault.help("name an input that is one file"));
+            return false;
+        }
+        true
+    }
+
+    /// Whether the stage has a port `name`. One that is neither given nor declared is a fault.
+    fn is_port(
+        &mut self,
+        source: &Arc<Source>,
+        name: &Text,
+        of: &str,
+        declared: &[Port],
+        given: &[(Text, Text)],
+    ) -> bool {
+        if given.iter().any(|(given, _)| given.text == name.text) {
+            return true;
+        }
+        let known: Vec<&str> = match self.defined {
+            Some(_) => declared.iter().map(|port| port.name.text.as_str()).collect(),
+            None => given.iter().map(|(given, _)| given.text.as_str()).collect(),
+        };
+        if !known.contains(&name.text.as_str()) {
+            let stage = &self.written.name.text;
+            let fault = unknown(source, name, of, stage, known.into_iter());
+            self.faults.push(fault);
+        }
+        false
     }
 
     fn command(&mut self, params: &BTreeMap<String, Option<ParamValue>>) -> Option<Command> {
