@@ -10,6 +10,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use rayon::prelude::{IntoParallelIterator as _, ParallelIterator as _};
 
 use crate::digest::Digest;
+use crate::store::usage::digest_of_name;
 use crate::store::{Store, StoreError};
 use crate::verify::report::{Code, Finding};
 
@@ -95,13 +96,6 @@ fn list(folder: &Utf8Path) -> Result<Vec<Utf8PathBuf>, StoreError> {
         }
     }
     Ok(files)
-}
-
-/// `ab/cdef…` is the object whose digest is spelled `abcdef…`.
-fn digest_of_name(name: &Utf8Path) -> Option<Digest> {
-    let (first, rest) = name.as_str().split_once('/')?;
-    let digest = Digest::from_hex(&format!("{first}{rest}")).ok()?;
-    (first.len() == 2).then_some(digest)
 }
 
 fn hash(path: &Utf8Path) -> io::Result<(Digest, u64)> {

@@ -20,6 +20,9 @@
 //! | [`bundle`] | receipts and what they speak of in one archive, written and read |
 //! | [`verify`] | receipts and files checked again from nothing; knows nothing of `exec` and trusts no cache |
 //! | [`fsck`] | the store, every object hashed again |
+//! | [`status`], [`graph`] | how things stand; the stages and what they read, drawn |
+//! | [`history`] | what receipts tell of past runs: metrics, and what is different between two |
+//! | [`sweep`] | what may be removed from the workspace and the store |
 //! | [`rerun`] | stages remade from their receipts in a clean checkout, and compared bit for bit |
 //! | [`stages`], [`model`], [`consent`] | the built-in stages and what they speak of |
 //! | [`compat`] | the replaced package's commands |
@@ -53,6 +56,8 @@ pub mod exec;
 pub mod exit_code;
 pub mod fsck;
 pub mod git;
+pub mod graph;
+pub mod history;
 pub mod json;
 pub mod listing;
 pub mod log;
@@ -62,7 +67,9 @@ pub mod receipt;
 pub mod rerun;
 pub mod spec;
 pub mod stages;
+pub mod status;
 pub mod store;
+pub mod sweep;
 pub mod tree;
 pub mod verify;
 pub mod workspace;

@@ -11,8 +11,10 @@ mod bundle;
 mod bundled;
 mod check;
 mod compat;
+mod every;
 mod explain;
 mod fsck;
+mod graph;
 mod key;
 mod log;
 mod opened;
@@ -22,6 +24,8 @@ mod rerun;
 mod run;
 mod runs;
 mod show;
+mod status;
+mod table;
 mod terminal;
 mod verify;
 mod why;
@@ -53,6 +57,10 @@ enum Command {
     Plan(plan::PlanArguments),
     /// Show why a stage must run, or why it last ran, from the first cause
     Why(why::WhyArguments),
+    /// Show how things stand: stages, outputs that were edited or left behind, the store, the last run
+    Status(status::StatusArguments),
+    /// Draw the stages and what they read from each other, with what is stale marked
+    Graph(graph::GraphArguments),
     /// Read and resolve a pipeline, and report every mistake in it
     Check(check::CheckArguments),
     /// Check receipts, the files they speak of and the chain between them
@@ -118,6 +126,8 @@ fn dispatch(command: Command, surroundings: &Surroundings, terminal: &mut Termin
         Command::Run(arguments) => run::run(&arguments, surroundings, terminal),
         Command::Plan(arguments) => plan::plan(&arguments, surroundings, terminal),
         Command::Why(arguments) => why::why(&arguments, surroundings, terminal),
+        Command::Status(arguments) => status::status(&arguments, surroundings, terminal),
+        Command::Graph(arguments) => graph::graph(&arguments, surroundings, terminal),
         Command::Check(arguments) => check::check(&arguments, surroundings, terminal),
         Command::Verify(arguments) => verify::verify(&arguments, surroundings, terminal),
         Command::Fsck(arguments) => fsck::fsck(&arguments, surroundings, terminal),

@@ -209,7 +209,7 @@ pub(super) fn open(surroundings: &Surroundings, path: &Utf8Path, terminal: &mut 
 const SETTINGS_FILE: &str = "madmall.yaml";
 
 /// Reads the settings, if there are any; an empty file only marks the workspace.
-fn check_settings(workspace: &Workspace) -> Result<(), Failure> {
+pub(super) fn check_settings(workspace: &Workspace) -> Result<(), Failure> {
     let path = Utf8Path::new(SETTINGS_FILE);
     let readable = |error: &dyn std::error::Error| Failure::of(ExitCode::Environment, error);
     if workspace.kind(path).map_err(|error| readable(&error))?.is_none() {

@@ -154,7 +154,7 @@ fn print_json(opened: &Opened, forecasts: &[(StageId, Forecast)], terminal: &mut
     terminal.result(json!({ "version": 1, "pipeline": opened.plan.pipeline, "stages": stages }));
 }
 
-fn reasons(why: &[Stale]) -> Vec<String> {
+pub(super) fn reasons(why: &[Stale]) -> Vec<String> {
     why.iter().map(ToString::to_string).collect()
 }
 

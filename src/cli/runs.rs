@@ -1,16 +1,15 @@
 //! What is read of `runs/` in order to be shown. Whether it is true is for `verify` to say.
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8PathBuf;
 
 use super::opened::Surroundings;
 use super::terminal::Failure;
-use crate::exec::runs_folder;
+use crate::history::runs;
 use crate::receipt::envelope::{Envelope, EnvelopeError};
 use crate::receipt::key::SigningKey;
-use crate::receipt::run_file::{MAX_RUN_FILE, Receipt, RunFile, RunFileName};
+use crate::receipt::run_file::Receipt;
 use crate::receipt::statement::{Made, Outcome};
 use crate::receipt::trust::Trust;
-use crate::store::believed::run_files;
 use crate::workspace::Workspace;
 
 /// The file of a run, relative to the workspace, and its receipts; or why they cannot be read.
@@ -18,24 +17,11 @@ pub(super) type ReadRun = (Utf8PathBuf, Result<Vec<Receipt>, String>);
 
 /// Reads the files of all runs, newest first.
 pub(super) fn read_all(workspace: &Workspace) -> Result<impl Iterator<Item = ReadRun>, Failure> {
-    let folder = runs_folder(workspace);
-    let mut names = run_files(&folder).map_err(|error| super::opened::environment(&error))?;
-    // A countersignature is no run of its own; `verify` looks at it.
-    names.retain(|name| RunFileName::parse(name).is_some_and(|name| name.countersigner.is_none()));
-    Ok(names.into_iter().rev().map(move |name| {
-        let read = read_one(&folder.join(&name));
-        (Utf8Path::new("runs").join(name), read)
+    let ids = runs::run_ids(workspace).map_err(|error| super::opened::environment(&error))?;
+    Ok(ids.into_iter().rev().map(move |id| {
+        let read = runs::read(workspace, &id).map_err(|error| error.to_string());
+        (runs::file_of(&id), read)
     }))
-}
-
-fn read_one(path: &Utf8Path) -> Result<Vec<Receipt>, String> {
-    let found = path.symlink_metadata().map_err(|error| error.to_string())?;
-    if !found.is_file() || found.len() > MAX_RUN_FILE {
-        return Err("is no file of a run".to_owned());
-    }
-    let bytes = std::fs::read(path).map_err(|error| error.to_string())?;
-    let run = RunFile::parse(&bytes).map_err(|error| error.to_string())?;
-    Ok(run.receipts().to_vec())
 }
 
 /// Whose signature an envelope has, in words, and whether it is that of a key that is trusted for it. Whether a key that has ended

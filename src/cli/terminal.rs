@@ -48,11 +48,37 @@ impl Terminal {
         io::stderr().is_terminal()
     }
 
+    /// How many columns a line of a result may take: those of the terminal. A pipe takes lines of any length, and is laid
+    /// out for 80.
+    #[must_use]
+    pub(super) fn columns(&self) -> Columns {
+        let stdout = io::stdout();
+        match rustix::termios::tcgetwinsize(&stdout) {
+            Ok(size) if stdout.is_terminal() && size.ws_col >= 20 => Columns {
+                layout: size.ws_col.into(),
+                most: size.ws_col.into(),
+            },
+            _ => Columns {
+                layout: 80,
+                most: usize::MAX,
+            },
+        }
+    }
+
     /// Whether a result could not be written.
     #[must_use]
     pub(super) fn has_lost_results(&self) -> bool {
         self.lost
     }
+}
+
+/// The width of what is written to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Columns {
+    /// What columns and wrapped lines are laid out for.
+    pub(super) layout: usize,
+    /// Where a line is cut.
+    pub(super) most: usize,
 }
 
 /// A command that could not do what it was asked: what to tell, and how to end.

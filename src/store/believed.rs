@@ -190,6 +190,11 @@ impl Believed {
             .find(|claim| claim.id == id && claim.believed)
     }
 
+    /// All receipts of stages, oldest first, whoever signed them.
+    pub fn all(&self) -> impl DoubleEndedIterator<Item = &Claim> {
+        self.files.values().flatten()
+    }
+
     /// Whether a believed receipt claims an output with these bytes.
     #[must_use]
     pub fn is_claimed(&self, digest: Digest) -> bool {

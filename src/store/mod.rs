@@ -25,6 +25,7 @@ pub mod durable;
 mod ended;
 pub mod lock;
 pub mod stat_cache;
+pub mod usage;
 
 /// Why the store could not be read or written. Exit code 7.
 #[derive(Debug, thiserror::Error)]

@@ -1,0 +1,5 @@
+//! What receipts tell of past runs: which there are, what each used and gave, what is different between two.
+//!
+//! Whether what they tell is true is for [`crate::verify`] to say.
+
+pub mod runs;

@@ -1,0 +1,216 @@
+//! How things stand: which stages are up to date, what lies in the places of their outputs, what nobody makes any more.
+//!
+//! Only looks. What would run is decided by [`crate::exec::forecast`], as for a run.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::exec::Session;
+use crate::exec::forecast::Forecast;
+use crate::exec::inputs::FileHashes;
+use crate::plan::{InputSource, Plan, StageId};
+use crate::receipt::statement::ReceiptId;
+use crate::store::believed::{Believed, Claim};
+use crate::tree::{EntryKind, Tree, TreeError};
+
+/// The folder in which pipelines are looked for.
+pub const PIPELINES: &str = "pipelines";
+
+/// What lies in an output's place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutputState {
+    /// What the stage's receipt says.
+    InPlace,
+    /// What an older receipt says.
+    Earlier,
+    /// Nothing.
+    Missing,
+    /// Bytes that no believed receipt claims.
+    Edited,
+}
+
+/// An output and what lies in its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutputStatus {
+    /// Relative to the workspace.
+    pub path: Utf8PathBuf,
+    /// What is there.
+    pub state: OutputState,
+}
+
+/// How a stage stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StageStatus {
+    /// Which.
+    pub stage: StageId,
+    /// What a run would do with it.
+    pub forecast: Forecast,
+    /// Its outputs. Those of a stage that never ran are not missing: they are not listed unless something lies there.
+    pub outputs: Vec<OutputStatus>,
+}
+
+/// How the stages of a session's pipeline stand, from what a run would do with each.
+#[must_use]
+pub fn stages(session: &Session<'_>, forecasts: Vec<(StageId, Forecast)>) -> Vec<StageStatus> {
+    let pipeline = session.plan.pipeline.as_str();
+    let mut by_receipt: HashMap<ReceiptId, &Claim> = HashMap::new();
+    let mut has_run: BTreeSet<&str> = BTreeSet::new();
+    for claim in session.believed.all().filter(|claim| claim.believed && claim.succeeded) {
+        by_receipt.insert(claim.id, claim);
+        if claim.pipeline == pipeline {
+            has_run.insert(&claim.stage);
+        }
+    }
+    let status = |(id, forecast): (StageId, Forecast)| {
+        let stage = &session.plan.stages[id.index()];
+        let claim = match &forecast {
+            Forecast::UpToDate { receipt } | Forecast::Restore { receipt, .. } => by_receipt.get(receipt).copied(),
+            Forecast::Run { .. } | Forecast::Perhaps { .. } => None,
+        };
+        let outputs = stage.outputs.iter().filter_map(|output| {
+            let state = output_state(session, claim, &output.name, &output.path);
+            let is_expected = claim.is_some() || has_run.contains(stage.name.as_str());
+            (state != OutputState::Missing || is_expected).then(|| OutputStatus {
+                path: output.path.clone(),
+                state,
+            })
+        });
+        StageStatus {
+            stage: id,
+            outputs: outputs.collect(),
+            forecast,
+        }
+    };
+    forecasts.into_iter().map(status).collect()
+}
+
+fn output_state(session: &Session<'_>, claim: Option<&Claim>, name: &str, path: &Utf8Path) -> OutputState {
+    if session.workspace.absolute(path).symlink_metadata().is_err() {
+        return OutputState::Missing;
+    }
+    let Ok(found) = session.hashes.file(path) else {
+        return OutputState::Edited;
+    };
+    let claimed = claim.and_then(|claim| claim.outputs.iter().find(|output| output.name == name));
+    if claimed.is_some_and(|claimed| claimed.is_held_by(&found)) {
+        OutputState::InPlace
+    } else if session.believed.is_claimed(found.digests.blake3) {
+        OutputState::Earlier
+    } else {
+        OutputState::Edited
+    }
+}
+
+/// The pipeline files of a workspace: every YAML file under `pipelines/`, and the files that believed receipts name as
+/// those of their pipelines, if they are still there. In the order of their paths.
+///
+/// # Errors
+///
+/// [`TreeError`] if the folder cannot be read.
+pub fn pipeline_files(tree: &dyn Tree, believed: &Believed) -> Result<Vec<Utf8PathBuf>, TreeError> {
+    let mut files = BTreeSet::new();
+    if tree.kind(PIPELINES.into())? == Some(EntryKind::Folder) {
+        for (path, kind) in tree.files_below(PIPELINES.into())? {
+            let is_yaml = matches!(path.extension(), Some("yaml" | "yml"));
+            let is_hidden = path.iter().any(|name| name.starts_with('.'));
+            if is_yaml && !is_hidden && matches!(kind, EntryKind::File { .. }) {
+                files.insert(path);
+            }
+        }
+    }
+    // A receipt names the file; of each pipeline the newest is asked.
+    let mut newest: BTreeMap<&str, &Claim> = BTreeMap::new();
+    for claim in believed.all().filter(|claim| claim.believed) {
+        newest.insert(&claim.pipeline, claim);
+    }
+    for claim in newest.into_values() {
+        let Some(statement) = believed.statement(claim) else {
+            continue;
+        };
+        let file = Utf8PathBuf::from(&statement.external().pipeline_file);
+        if matches!(tree.kind(&file), Ok(Some(EntryKind::File { .. }))) {
+            files.insert(file);
+        }
+    }
+    Ok(files.into_iter().collect())
+}
+
+/// A file in the place of an output that no stage of any pipeline makes or reads any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Orphan {
+    /// Relative to the workspace.
+    pub path: Utf8PathBuf,
+    /// Whose output it was, by the newest believed receipt.
+    pub pipeline: String,
+    /// Which stage's.
+    pub stage: String,
+    /// Whether a believed receipt claims the bytes that are there.
+    pub is_claimed: bool,
+    /// Whether the store has them, by name.
+    pub is_stored: bool,
+    /// How many bytes there are.
+    pub size: u64,
+}
+
+/// The files that believed receipts claim as outputs, that are still there, and that none of `plans` names. They must be
+/// all plans of the workspace.
+#[must_use]
+pub fn orphans(
+    plans: &[&Plan],
+    believed: &Believed,
+    hashes: &FileHashes<'_>,
+    tree: &dyn Tree,
+    stored: &dyn Fn(crate::digest::Digest) -> bool,
+) -> Vec<Orphan> {
+    let named = named_paths(plans);
+    let mut claimed: BTreeMap<&str, &Claim> = BTreeMap::new();
+    for claim in believed.all().filter(|claim| claim.believed && claim.succeeded) {
+        for output in &claim.outputs {
+            claimed.insert(&output.path, claim);
+        }
+    }
+    let mut orphans = Vec::new();
+    for (path, claim) in claimed {
+        let path = Utf8Path::new(path);
+        // One that is reached through a link is another file, which may be named.
+        let is_itself = || tree.real_path(path).ok().flatten().as_deref() == Some(path);
+        if named.contains(path) || !is_itself() {
+            continue;
+        }
+        if let Ok(found) = hashes.file(path) {
+            orphans.push(Orphan {
+                path: path.to_owned(),
+                pipeline: claim.pipeline.clone(),
+                stage: claim.stage.clone(),
+                is_claimed: believed.is_claimed(found.digests.blake3),
+                is_stored: stored(found.digests.blake3),
+                size: found.stamp.size(),
+            });
+        }
+    }
+    orphans
+}
+
+/// Every path that a plan writes, reads or is defined by.
+fn named_paths<'a>(plans: &[&'a Plan]) -> BTreeSet<&'a Utf8Path> {
+    let mut named = BTreeSet::new();
+    for plan in plans {
+        named.extend(plan.definition_files.iter().map(|file| file.path.as_path()));
+        for stage in &plan.stages {
+            named.extend(stage.outputs.iter().map(|output| output.path.as_path()));
+            for input in &stage.inputs {
+                match &input.source {
+                    InputSource::File { path } => {
+                        named.insert(path.as_path());
+                    }
+                    InputSource::Folder { files, .. } | InputSource::Glob { files, .. } => {
+                        named.extend(files.iter().map(Utf8PathBuf::as_path));
+                    }
+                    InputSource::Output { .. } => {}
+                }
+            }
+        }
+    }
+    named
+}
