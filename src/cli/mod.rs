@@ -11,12 +11,14 @@ mod bundle;
 mod bundled;
 mod check;
 mod compat;
+mod diff;
 mod every;
 mod explain;
 mod fsck;
 mod graph;
 mod key;
 mod log;
+mod metrics;
 mod opened;
 mod plan;
 mod progress;
@@ -78,6 +80,10 @@ enum Command {
     Bundle(bundle::BundleArguments),
     /// List the runs whose receipts are here, newest first
     Log(log::LogArguments),
+    /// Compare two runs: parameters, inputs, tools, metrics and outputs
+    Diff(diff::DiffArguments),
+    /// Show numbers across runs
+    Metrics(metrics::MetricsArguments),
     /// Show what a receipt says
     Show(show::ShowArguments),
     /// Make the signing key if there is none, and show its public half
@@ -136,6 +142,8 @@ fn dispatch(command: Command, surroundings: &Surroundings, terminal: &mut Termin
         Command::RerunStage(arguments) => rerun::stage(&arguments, surroundings, terminal),
         Command::Bundle(arguments) => bundle::bundle(&arguments, surroundings, terminal),
         Command::Log(arguments) => log::log(&arguments, surroundings, terminal),
+        Command::Diff(arguments) => diff::diff(&arguments, surroundings, terminal),
+        Command::Metrics(arguments) => metrics::metrics(&arguments, surroundings, terminal),
         Command::Show(arguments) => show::show(&arguments, surroundings, terminal),
         Command::Key(arguments) => key::key(&arguments, surroundings, terminal),
         Command::Ingest(arguments) => compat::ingest(&arguments, surroundings, terminal),

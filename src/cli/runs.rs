@@ -3,8 +3,9 @@
 use camino::Utf8PathBuf;
 
 use super::opened::Surroundings;
-use super::terminal::Failure;
-use crate::history::runs;
+use super::terminal::{Failure, shown};
+use crate::exit_code::ExitCode;
+use crate::history::runs::{self, NameError};
 use crate::receipt::envelope::{Envelope, EnvelopeError};
 use crate::receipt::key::SigningKey;
 use crate::receipt::run_file::Receipt;
@@ -22,6 +23,27 @@ pub(super) fn read_all(workspace: &Workspace) -> Result<impl Iterator<Item = Rea
         let read = runs::read(workspace, &id).map_err(|error| error.to_string());
         (runs::file_of(&id), read)
     }))
+}
+
+/// The run that the user named.
+pub(super) fn named<'a>(ids: &'a [String], name: &str) -> Result<&'a str, Failure> {
+    runs::find(ids, name).map_err(|error| {
+        let (code, help) = match &error {
+            NameError::NoRuns => (ExitCode::Inconclusive, "`madmall run PIPELINE` makes some"),
+            NameError::Unknown(_) | NameError::TooFarBack { .. } => {
+                (ExitCode::Inconclusive, "`madmall log` lists runs")
+            }
+            NameError::Ambiguous { .. } => (ExitCode::Refused, "give more of its id; `madmall log` lists runs"),
+        };
+        Failure::new(code, shown(&error.to_string()), Some(help))
+    })
+}
+
+/// A run's file that cannot be read: code 6.
+pub(super) fn unreadable(id: &str, error: &runs::RunError) -> Failure {
+    let message = format!("`{}`: {error}", runs::file_of(id));
+    let help = "put the file back as it was committed (`git checkout -- runs/`); `madmall verify` says more";
+    Failure::new(ExitCode::Inconclusive, shown(&message), Some(help))
 }
 
 /// Whose signature an envelope has, in words, and whether it is that of a key that is trusted for it. Whether a key that has ended

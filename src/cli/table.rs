@@ -16,6 +16,13 @@ pub(super) fn pad(text: &str, columns: usize) -> String {
     padded
 }
 
+/// `text` with spaces before it up to `columns`.
+#[must_use]
+pub(super) fn pad_left(text: &str, columns: usize) -> String {
+    let spaces = " ".repeat(columns.saturating_sub(width(text)));
+    format!("{spaces}{text}")
+}
+
 /// `text`, or as much of its beginning as fits in `columns` with `…` after it.
 #[must_use]
 pub(super) fn cut(text: &str, columns: usize) -> String {
@@ -77,6 +84,7 @@ mod tests {
         assert_eq!(cut("abc", 3), "abc");
         assert_eq!(cut("abcd", 3), "ab…");
         assert_eq!(cut("abcd", 0), "");
+        assert_eq!(pad_left("7", 3), "  7");
     }
 
     #[test]

@@ -2,4 +2,9 @@
 //!
 //! Whether what they tell is true is for [`crate::verify`] to say.
 
+pub mod artifact;
+pub mod diff;
+pub mod metrics;
+pub mod numbers;
+pub mod past;
 pub mod runs;
