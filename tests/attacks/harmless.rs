@@ -20,7 +20,14 @@ fn set_modes(repo: &Repo, others: u32) {
 #[test]
 fn in_the_workspace() {
     try_all(vec![
-        harmless("nothing", |_| {}),
+        harmless("nothing", |_| {})
+            .assures("signature", "held")
+            .assures("subject", "held")
+            .assures("chain", "held")
+            .assures("log", "held")
+            .assures("commit", "not-checked")
+            .assures("pin", "not-checked")
+            .says("compared with nothing that was seen"),
         harmless("nothing, by the operator's own policy", |_| {})
             .ask(&["out/count.txt"])
             .by_policy_in("config"),
@@ -88,7 +95,9 @@ fn in_the_workspace() {
             repo.write("pipelines/main.yaml", "{")
         })
         .finds(&["W-STALE"]),
-        harmless("a later run by the operator", |repo| repo.forge(|_| {})).finds(&["W-UNLOGGED"]),
+        harmless("a later run by the operator", |repo| repo.forge(|_| {}))
+            .finds(&["W-UNLOGGED"])
+            .assures("log", "not-checked"),
         harmless("a run by a stranger for the same bytes", |repo| {
             repo.forge_by(&stranger(), |_| {})
         })
@@ -115,6 +124,13 @@ fn in_the_workspace() {
             repo.write(&format!("{log}/tile/entries/.tmp-1"), "x");
         }),
     ]);
+}
+
+/// Where a log is: kept by an auditor.
+fn keep(repo: &Repo, log: &str, at: &str) {
+    let files = repo.log_files(log);
+    let file = files.iter().find(|file| file.contains("/checkpoint-"));
+    repo.write(at, repo.bytes(file.expect("a checkpoint")));
 }
 
 #[test]
@@ -153,7 +169,8 @@ fn with_git_and_elsewhere() {
             repo.write("README.md", "Another text.\n");
             repo.git(&["commit", "-q", "-am", "unrelated"]);
         })
-        .ask(&["out/count.txt", "--at", "HEAD"]),
+        .ask(&["out/count.txt", "--at", "HEAD"])
+        .assures("commit", "held"),
         harmless("the last commit amended", |repo| {
             repo.git(&["commit", "-q", "--amend", "--allow-empty", "-m", "amended"]);
         })
@@ -178,14 +195,30 @@ fn with_git_and_elsewhere() {
             repo.git(&["commit", "-q", "-m", "other"]);
             repo.git(&["merge", "-q", "--no-edit", "main"]);
         }),
-        harmless("a pin that is held", |repo| {
-            let files = repo.log_files("{log}");
-            let file = files
-                .iter()
-                .find(|file| file.contains("/checkpoint-"))
-                .expect("a checkpoint");
-            repo.write("../pin", repo.bytes(file));
+        harmless("a pin that is held, of one log", |repo| keep(repo, "{log}", "../pin"))
+            .ask(&["--pin", "../pin"])
+            .assures("pin", "not-checked")
+            .says("are in no log that is pinned"),
+        harmless("a pin that is held, and what is asked for is in its log", |repo| {
+            keep(repo, "{log}", "../pin")
         })
-        .ask(&["--pin", "../pin"]),
+        .ask(&["out/count.txt", "--pin", "../pin"])
+        .assures("pin", "held")
+        .says_not("log that is pinned"),
+        harmless("pins of all logs that are held", |repo| {
+            keep(repo, "{log}", "../pin");
+            keep(repo, "{their_log}", "../theirs");
+        })
+        .ask(&["--pin", "../pin", "--pin", "../theirs"])
+        .assures("pin", "held"),
+        harmless(
+            "a pin that is held, and nothing is known of what is asked for",
+            |repo| keep(repo, "{log}", "../pin"),
+        )
+        .ask(&["README.md", "--pin", "../pin"])
+        .ends(6)
+        .finds(&["E-ABSENT"])
+        .assures("pin", "not-checked")
+        .assures("log", "not-checked"),
     ]);
 }

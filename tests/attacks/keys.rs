@@ -117,6 +117,21 @@ fn what_a_key_may_sign() {
         })
         .finds(&["E-DIGEST", "W-FOREIGN"])
         .names("out/count.txt"),
+        policy(
+            "no more, after its first run, of which the last stage is asked",
+            move |repo, p| {
+                p["keys"][0]["until"] = json!({"time": future, "logs": [head(repo, 4)]});
+            },
+        )
+        .ask(&["out/upper.txt"])
+        .finds(&["E-DIGEST"])
+        .names("out/upper.txt"),
+        policy("ended, and its log was taken away", move |repo, p| {
+            p["keys"][0]["until"] = json!({"time": future, "logs": [head(repo, 4)]});
+            std::fs::remove_dir_all(repo.path(&repo.fill("{log}"))).expect("removed");
+        })
+        .finds(&["E-KEY"])
+        .says("is not here as it was then"),
         policy("ended, and none of its logs was seen then", |_, p| {
             p["keys"][0]["until"] = json!({"time": "2090-01-01T00:00:00Z", "logs": []});
         })
@@ -143,7 +158,7 @@ fn what_a_key_may_sign() {
         })
         .finds(&["E-DIGEST", "W-FOREIGN"])
         .names("out/count.txt")
-        .says("has ended"),
+        .says("was in none of its logs then"),
         policy("its logs do not count", |repo, p| {
             let log = repo.fill("{their_log}");
             let name = log.rsplit('/').next().expect("a name");

@@ -1,7 +1,7 @@
 //! The finished repository: two clones with a key each, runs of both, merged; and copies of it to attack.
 
 use std::ops::Deref;
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::LazyLock;
 
 use camino::Utf8Path;
 use madmall::receipt::statement::Statement;
@@ -55,18 +55,8 @@ struct Base {
     names: Names,
 }
 
-/// Made once, and removed when the last test that uses it has ended.
-static BASE: Mutex<Weak<Base>> = Mutex::new(Weak::new());
-
-fn base() -> Arc<Base> {
-    let mut made = BASE.lock().expect("made");
-    if let Some(base) = made.upgrade() {
-        return base;
-    }
-    let base = Arc::new(make());
-    *made = Arc::downgrade(&base);
-    base
-}
+/// Made once: it takes as long as a hundred attacks on it. Nothing is dropped when a process ends, so the next one removes it.
+static BASE: LazyLock<Base> = LazyLock::new(make);
 
 /// Every file below `runs/` that is not in `before`.
 fn new_files(space: &Space, before: &[String]) -> Vec<String> {
@@ -95,7 +85,7 @@ fn commit(space: &Space, message: &str) {
 }
 
 fn make() -> Base {
-    let space = Space::in_memory();
+    let space = Space::for_this_process("madmall-attacks");
     let mut names = Names::default();
     for (path, text) in [
         ("madmall.yaml", ""),
@@ -158,7 +148,6 @@ pub(crate) fn stranger() -> Forger {
 pub(crate) struct Repo {
     space: Space,
     names: Names,
-    _base: Arc<Base>,
 }
 
 impl Deref for Repo {
@@ -171,21 +160,17 @@ impl Deref for Repo {
 
 impl Repo {
     pub(crate) fn new() -> Self {
-        let base = base();
         Self {
-            space: base.space.copied(&["work space/.madmall", "second"]),
-            names: base.names.clone(),
-            _base: base,
+            space: BASE.space.copied(&["work space/.madmall", "second"]),
+            names: BASE.names.clone(),
         }
     }
 
     /// A copy that has the store as well.
     pub(crate) fn with_store() -> Self {
-        let base = base();
         Self {
-            space: base.space.copied(&["second"]),
-            names: base.names.clone(),
-            _base: base,
+            space: BASE.space.copied(&["second"]),
+            names: BASE.names.clone(),
         }
     }
 

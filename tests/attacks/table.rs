@@ -18,6 +18,8 @@ pub(crate) struct Attack {
     finds: Vec<&'static str>,
     file: Option<String>,
     says: Vec<String>,
+    silent: Vec<String>,
+    assures: Vec<(&'static str, &'static str)>,
 }
 
 /// An attack that is found: something was changed.
@@ -33,6 +35,8 @@ pub(crate) fn attack(name: &'static str, change: impl Fn(&Repo) + Send + Sync + 
         finds: Vec::new(),
         file: None,
         says: Vec::new(),
+        silent: Vec::new(),
+        assures: Vec::new(),
     }
 }
 
@@ -91,6 +95,18 @@ impl Attack {
         self
     }
 
+    /// Nothing that is said may have this in it.
+    pub(crate) fn says_not(mut self, text: &str) -> Self {
+        self.silent.push(text.to_owned());
+        self
+    }
+
+    /// What is assured (`log`, `pin`, …), as which state.
+    pub(crate) fn assures(mut self, what: &'static str, state: &'static str) -> Self {
+        self.assures.push((what, state));
+        self
+    }
+
     /// Tries it; what is wrong with the verdict, in words.
     fn failure(&self) -> Option<String> {
         let repo = Repo::new();
@@ -131,12 +147,19 @@ impl Attack {
             }
         }
         let text = format!("{}{}", verdict.ran.out, verdict.ran.err);
-        let silent = self
-            .says
-            .iter()
-            .map(|says| repo.fill(says))
-            .find(|says| !text.contains(says.as_str()));
-        silent.map(|says| format!("does not say `{says}`"))
+        let fill = |says: &String| repo.fill(says);
+        let mut silent = self.says.iter().map(fill).filter(|says| !text.contains(says.as_str()));
+        if let Some(says) = silent.next() {
+            return Some(format!("does not say `{says}`"));
+        }
+        let mut said = self.silent.iter().map(fill).filter(|says| text.contains(says.as_str()));
+        if let Some(says) = said.next() {
+            return Some(format!("says `{says}`"));
+        }
+        let states = verdict.report.as_ref().map(|report| &report["assurance"]);
+        let mut assures = self.assures.iter();
+        let otherwise = assures.find(|(what, state)| states.is_none_or(|states| states[*what] != *state));
+        otherwise.map(|(what, state)| format!("`{what}` is not `{state}`"))
     }
 }
 

@@ -26,11 +26,23 @@ impl Space {
 
     /// An empty workspace in memory where there is such a folder, for what is made and thrown away many times.
     pub(crate) fn in_memory() -> Self {
-        let memory = Utf8Path::new("/dev/shm");
-        match tempfile::tempdir_in(memory) {
-            Ok(folder) if memory.is_dir() => Self::in_folder(folder),
-            _ => Self::empty(),
+        Self::in_folder(tempfile::tempdir_in(memory()).expect("a temporary folder"))
+    }
+
+    /// The same for as long as this process lives. What earlier ones, dead by now, have left under that name is removed.
+    pub(crate) fn for_this_process(name: &str) -> Self {
+        for left in memory().read_dir_utf8().into_iter().flatten().flatten() {
+            let process = left
+                .file_name()
+                .strip_prefix(name)
+                .and_then(|rest| rest.split('.').nth(1));
+            if process.is_some_and(|process| !Utf8Path::new("/proc").join(process).exists()) {
+                let _ = fs::remove_dir_all(left.path());
+            }
         }
+        let prefix = format!("{name}.{}.", std::process::id());
+        let folder = tempfile::Builder::new().prefix(&prefix).tempdir_in(memory());
+        Self::in_folder(folder.expect("a temporary folder"))
     }
 
     fn in_folder(folder: tempfile::TempDir) -> Self {
@@ -230,6 +242,14 @@ impl Space {
             .filter(|name| before.get(*name) != now.get(*name))
             .collect();
         assert!(changed.is_empty(), "these changed: {changed:?}");
+    }
+}
+
+fn memory() -> Utf8PathBuf {
+    let memory = Utf8PathBuf::from("/dev/shm");
+    match memory.is_dir() {
+        true => memory,
+        false => Utf8PathBuf::from_path_buf(std::env::temp_dir()).expect("UTF-8"),
     }
 }
 
