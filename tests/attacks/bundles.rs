@@ -272,7 +272,7 @@ fn contents_that_no_receipt_names() {
 fn bundles_that_harm_nobody() {
     let harmless = |attack: Attack| attack.ends(0).finds(&[]);
     try_all(vec![
-        harmless(on_archive("compressed anew", |_| {})),
+        harmless(on_archive("compressed anew", |_| {})).says("of runs that are not in the bundle"),
         harmless(on_members("without artifacts but one", |members| {
             members.retain(|name, _| !name.starts_with("workspace/out/") || name == ARTIFACT);
         })),

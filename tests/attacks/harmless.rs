@@ -27,7 +27,9 @@ fn in_the_workspace() {
             .assures("log", "held")
             .assures("commit", "not-checked")
             .assures("pin", "not-checked")
-            .says("compared with nothing that was seen"),
+            .finds(&["W-UNCOMMITTED"])
+            .says("compared with nothing that was seen")
+            .says_not("W-ELSEWHERE"),
         harmless("nothing, by the operator's own policy", |_| {})
             .ask(&["out/count.txt"])
             .by_policy_in("config"),
@@ -126,6 +128,11 @@ fn in_the_workspace() {
     ]);
 }
 
+/// Runs all stages again.
+fn again(repo: &Repo) {
+    repo.madmall(["run", "--force", "pipelines/main.yaml"]).success();
+}
+
 /// Where a log is: kept by an auditor.
 fn keep(repo: &Repo, log: &str, at: &str) {
     let files = repo.log_files(log);
@@ -145,7 +152,8 @@ fn with_git_and_elsewhere() {
             repo.git(&["clone", "-q", "--depth", "1", &from, "../clone"]);
         })
         .within("clone")
-        .finds(&["W-COMMIT-GONE"]),
+        .finds(&["W-COMMIT-GONE"])
+        .assures("commit", "not-checked"),
         harmless("a folder of another name", |repo| {
             std::fs::rename(repo.root(), repo.path("../ä place with spaces")).expect("moved");
         })
@@ -161,7 +169,31 @@ fn with_git_and_elsewhere() {
             .trusting("../policy.json"),
         harmless("no git", |repo| {
             std::fs::remove_dir_all(repo.path(".git")).expect("removed")
-        }),
+        })
+        .assures("commit", "not-checked")
+        .says("commit: there is no git repository"),
+        harmless("a run of what had been committed", again)
+            .ask(&["out/count.txt"])
+            .assures("commit", "held")
+            .says_not("W-UNCOMMITTED"),
+        harmless("a run where there is no git", |repo| {
+            std::fs::remove_dir_all(repo.path(".git")).expect("removed");
+            again(repo);
+        })
+        .ask(&["out/count.txt"])
+        .assures("commit", "not-checked")
+        .says("there was no commit to name")
+        .says_not("W-UNCOMMITTED"),
+        harmless("a run that only another branch has", |repo| {
+            let before = repo.receipt_files();
+            again(repo);
+            let mut first = repo.receipt_files();
+            first.retain(|file| !before.contains(file));
+            repo.remove(&format!("runs/{}", first[0]));
+            again(repo);
+        })
+        .finds(&["W-ELSEWHERE"])
+        .says("lists 4 receipts that are not here"),
         harmless("git's objects packed anew", |repo| {
             repo.git(&["repack", "-q", "-a", "-d", "-f"]);
         }),
@@ -219,6 +251,7 @@ fn with_git_and_elsewhere() {
         .ends(6)
         .finds(&["E-ABSENT"])
         .assures("pin", "not-checked")
-        .assures("log", "not-checked"),
+        .assures("log", "not-checked")
+        .assures("commit", "not-checked"),
     ]);
 }

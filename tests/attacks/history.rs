@@ -368,7 +368,8 @@ fn what_an_auditor_saw_before() {
             repo.remove(&file_of(repo, "{log}", "/tile/entries/"));
             repo.edit(&file_of(repo, "{log}", "/tile/0/"), |bytes| bytes[0] ^= 1);
         })
-        .finds(&["E-LOG", "E-PIN"]),
+        .finds(&["E-LOG", "E-PIN"])
+        .says("do not give its root"),
         attack("a pin that is none", |repo| repo.write("../pin", "nonsense"))
             .ask(&["--pin", "../pin"])
             .ends(2),
@@ -412,6 +413,21 @@ fn what_receipts_say_of_logs() {
         })
         .ends(0)
         .finds(&["W-ELSEWHERE", "W-UNLOGGED"]),
+        attack("the operator's checkpoints removed", |repo| {
+            for file in repo.log_files("{log}") {
+                if file.contains("/checkpoint-") {
+                    repo.remove(&file);
+                }
+            }
+        })
+        .ends(0)
+        .finds(&["W-ELSEWHERE", "W-UNLOGGED"]),
+        attack("the log of somebody who is not trusted", |_| {})
+            .trusting("../theirs.pem")
+            .ask(&["out/theirs.txt"])
+            .ends(0)
+            .finds(&["W-FOREIGN"])
+            .says_not("W-ELSEWHERE"),
         attack("heads of logs out of order", |repo| {
             repo.forge(|s| {
                 let logs = &mut s["predicate"]["buildDefinition"]["internalParameters"]["madmall"]["logs"];
