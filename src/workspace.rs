@@ -29,6 +29,56 @@ impl Workspace {
     pub fn absolute(&self, path: &Utf8Path) -> Utf8PathBuf {
         self.root.join(path)
     }
+
+    /// [`Tree::files_below`], which tells of each folder before its names are listed, and of each link.
+    pub(crate) fn walk(
+        &self,
+        folder: &Utf8Path,
+        on_folder: &dyn Fn(&Utf8Path),
+        on_link: &dyn Fn(&Utf8Path),
+    ) -> Result<Vec<(Utf8PathBuf, EntryKind)>, TreeError> {
+        let mut files = Vec::new();
+        // What the folders of git and of madmall hold is no stage's business, and may be much.
+        let is_private = |entry: &walkdir::DirEntry| {
+            let name = entry.file_name();
+            name == ".git"
+                || (folder.as_str().is_empty() && entry.depth() == 1 && (name == ".madmall" || name == "runs"))
+        };
+        on_folder(folder);
+        let walk = walkdir::WalkDir::new(self.absolute(folder)).min_depth(1).into_iter();
+        for entry in walk.filter_entry(|entry| !is_private(entry)) {
+            let entry = entry.map_err(|error| TreeError::Read {
+                path: folder.to_owned(),
+                source: Box::new(error),
+            })?;
+            let path = Utf8Path::from_path(entry.path()).ok_or_else(|| TreeError::NotUtf8 {
+                folder: folder.to_owned(),
+                lossy: entry.file_name().to_string_lossy().into_owned(),
+            })?;
+            let path = path.strip_prefix(&self.root);
+            let path = path.expect("the walk began at a folder below the root").to_owned();
+            if entry.file_type().is_dir() {
+                on_folder(&path);
+                continue;
+            }
+            if entry.file_type().is_symlink() {
+                on_link(&path);
+            }
+            let kind = match entry.file_type().is_symlink() {
+                true => self.kind(&path)?.unwrap_or(EntryKind::BadLink),
+                false => {
+                    let found = entry.metadata().map_err(|error| TreeError::Read {
+                        path: path.clone(),
+                        source: Box::new(error),
+                    })?;
+                    kind_of(&found)
+                }
+            };
+            files.push((path, kind));
+        }
+        files.sort_by(|(a, _), (b, _)| a.as_str().as_bytes().cmp(b.as_str().as_bytes()));
+        Ok(files)
+    }
 }
 
 impl Tree for Workspace {
@@ -82,44 +132,7 @@ impl Tree for Workspace {
     }
 
     fn files_below(&self, folder: &Utf8Path) -> Result<Vec<(Utf8PathBuf, EntryKind)>, TreeError> {
-        let mut files = Vec::new();
-        // What the folders of git and of madmall hold is no stage's business, and may be much.
-        let is_private = |entry: &walkdir::DirEntry| {
-            let name = entry.file_name();
-            name == ".git"
-                || (folder.as_str().is_empty() && entry.depth() == 1 && (name == ".madmall" || name == "runs"))
-        };
-        let walk = walkdir::WalkDir::new(self.absolute(folder)).min_depth(1).into_iter();
-        for entry in walk.filter_entry(|entry| !is_private(entry)) {
-            let entry = entry.map_err(|error| TreeError::Read {
-                path: folder.to_owned(),
-                source: Box::new(error),
-            })?;
-            if entry.file_type().is_dir() {
-                continue;
-            }
-            let path = Utf8Path::from_path(entry.path()).ok_or_else(|| TreeError::NotUtf8 {
-                folder: folder.to_owned(),
-                lossy: entry.file_name().to_string_lossy().into_owned(),
-            })?;
-            let path = path
-                .strip_prefix(&self.root)
-                .expect("the walk began at a folder below the root")
-                .to_owned();
-            let kind = match entry.file_type().is_symlink() {
-                true => self.kind(&path)?.unwrap_or(EntryKind::BadLink),
-                false => {
-                    let found = entry.metadata().map_err(|error| TreeError::Read {
-                        path: path.clone(),
-                        source: Box::new(error),
-                    })?;
-                    kind_of(&found)
-                }
-            };
-            files.push((path, kind));
-        }
-        files.sort_by(|(a, _), (b, _)| a.as_str().as_bytes().cmp(b.as_str().as_bytes()));
-        Ok(files)
+        self.walk(folder, &|_| {}, &|_| {})
     }
 }
 

@@ -25,6 +25,7 @@ mod progress;
 mod rerun;
 mod run;
 mod runs;
+mod settled;
 mod show;
 mod status;
 mod table;

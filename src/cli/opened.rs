@@ -12,7 +12,8 @@ use crate::plan::{Plan, StageId, resolve};
 use crate::receipt::key::SigningKey;
 use crate::receipt::keystore::{self, KeyOrigin, KeySources};
 use crate::spec;
-use crate::tree::Tree as _;
+use crate::store::looks::{Looks, Watched};
+use crate::tree::Tree;
 use crate::workspace::Workspace;
 
 /// How many stages an advice names.
@@ -180,10 +181,29 @@ pub(super) fn find_workspace(folder: &Utf8Path, path: &Utf8Path) -> Result<(Work
 /// [`Failure`] with code 2 and every mistake in it.
 pub(super) fn open(surroundings: &Surroundings, path: &Utf8Path, terminal: &mut Terminal) -> Result<Opened, Failure> {
     let (workspace, file) = find_workspace(&surroundings.folder, path)?;
-    check_settings(&workspace)?;
-    match resolve(&workspace, &file) {
+    open_noting(workspace, &file, &Looks::default(), terminal)
+}
+
+/// The same for the pipeline `file` in `workspace`; what is looked at is noted.
+///
+/// # Errors
+///
+/// Like [`open`].
+pub(super) fn open_noting(
+    workspace: Workspace,
+    file: &Utf8Path,
+    looks: &Looks,
+    terminal: &mut Terminal,
+) -> Result<Opened, Failure> {
+    let watched = Watched {
+        workspace: &workspace,
+        looks,
+    };
+    check_settings(&watched)?;
+    match resolve(&watched, file) {
         Ok(resolution) => {
             if !resolution.warnings.is_empty() {
+                looks.give_up();
                 terminal.say(diagnostic::render(&resolution.warnings, true).trim_end());
             }
             Ok(Opened {
@@ -209,7 +229,7 @@ pub(super) fn open(surroundings: &Surroundings, path: &Utf8Path, terminal: &mut 
 const SETTINGS_FILE: &str = "madmall.yaml";
 
 /// Reads the settings, if there are any; an empty file only marks the workspace.
-pub(super) fn check_settings(workspace: &Workspace) -> Result<(), Failure> {
+pub(super) fn check_settings(workspace: &dyn Tree) -> Result<(), Failure> {
     let path = Utf8Path::new(SETTINGS_FILE);
     let readable = |error: &dyn std::error::Error| Failure::of(ExitCode::Environment, error);
     if workspace.kind(path).map_err(|error| readable(&error))?.is_none() {

@@ -14,6 +14,7 @@ use crate::plan::StageId;
 use crate::plan::stale::Stale;
 use crate::receipt::key::SigningKey;
 use crate::store::Store;
+use crate::store::settled::Rigour;
 
 /// Arguments of `plan`.
 #[derive(clap::Args)]
@@ -96,6 +97,7 @@ pub(super) fn with_session<T>(
         on_failure: OnFailure::KeepGoing,
         cache,
         record: Record::WhenSomethingRan,
+        rigour: Rigour::Stamps,
     };
     let store = Store::of(opened.workspace.root());
     let interrupts = Interrupts::default();
@@ -110,6 +112,7 @@ pub(super) fn with_session<T>(
         nonce: 0,
         options,
         interrupts: &interrupts,
+        looks: None,
     })
     .map_err(|error| environment(&error))?;
     look(&session)

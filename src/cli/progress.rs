@@ -51,13 +51,7 @@ impl<'a> Lines<'a> {
         let bars = terminal
             .err_is_terminal()
             .then(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr()));
-        let width = plan
-            .stages
-            .iter()
-            .map(|stage| stage.name.len())
-            .max()
-            .unwrap_or(0)
-            .min(40);
+        let width = name_width(plan.stages.iter().map(|stage| stage.name.as_str()));
         Self {
             terminal,
             plan,
@@ -321,6 +315,18 @@ fn stage_line(name: &str, width: usize, (style, state): (anstyle::Style, &str), 
     ));
     line.truncate(line.trim_end().len());
     line
+}
+
+/// The lines of stages that are up to date, as one text.
+pub(super) fn up_to_date_lines<'n>(names: impl Iterator<Item = &'n str> + Clone) -> String {
+    let width = name_width(names.clone());
+    let lines = names.map(|name| stage_line(name, width, (DIM, "up to date"), "", "") + "\n");
+    lines.collect()
+}
+
+/// How wide the column of names is.
+fn name_width<'n>(names: impl Iterator<Item = &'n str>) -> usize {
+    names.map(str::len).max().unwrap_or(0).min(40)
 }
 
 /// `name` in exactly `width` columns.

@@ -5,10 +5,11 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use super::PipelineArgument;
-use super::opened::{Opened, Surroundings, environment, open};
+use super::opened::{Opened, Surroundings, environment, find_workspace, open_noting};
 use super::plan::{PlanArguments, plan};
 use super::progress::Lines;
 use super::runs;
+use super::settled::Question;
 use super::terminal::{DIM, Failure, Terminal, with_causes};
 use crate::exec::event::{Event, FailureKind, Note, Observer, StageOutcome, StageReport};
 use crate::exec::interrupt::Interrupts;
@@ -19,6 +20,8 @@ use crate::plan::Plan;
 use crate::receipt::key::SigningKey;
 use crate::receipt::trust::Trust;
 use crate::store::lock::WorkspaceLock;
+use crate::store::looks::Looks;
+use crate::store::settled::Rigour;
 use crate::store::{Store, atomic};
 
 /// Arguments of `run`.
@@ -48,9 +51,34 @@ pub(super) struct RunArguments {
     /// Write a receipt of the run even if nothing had to run (for a release)
     #[arg(long)]
     record: bool,
+    /// Hash every file again, whatever the file system says of it
+    #[arg(long)]
+    strict: bool,
     /// Print events as NDJSON
     #[arg(long)]
     json: bool,
+}
+
+impl RunArguments {
+    fn rigour(&self) -> Rigour {
+        match self.strict {
+            true => Rigour::EveryByte,
+            false => Rigour::Stamps,
+        }
+    }
+}
+
+/// Passes events on, and remembers whether there was anything to tell besides how stages ended.
+struct Attentive<'a> {
+    observer: Box<dyn Observer + 'a>,
+    told: bool,
+}
+
+impl Observer for Attentive<'_> {
+    fn event(&mut self, event: Event<'_>) {
+        self.told |= matches!(event, Event::Note(_));
+        self.observer.event(event);
+    }
 }
 
 /// Runs the pipeline.
@@ -65,21 +93,33 @@ pub(super) fn run(
         return plan(&arguments, surroundings, terminal);
     }
     let began = Instant::now();
-    let opened = open(surroundings, &arguments.pipeline.pipeline, terminal)?;
+    let (workspace, file) = find_workspace(&surroundings.folder, &arguments.pipeline.pipeline)?;
+    let question = Question {
+        file: &file,
+        stages: &arguments.stages,
+        rigour: arguments.rigour(),
+        json: arguments.json,
+    };
+    if !arguments.force && !arguments.record && question.answer(&workspace, surroundings, began, terminal)? {
+        return Ok(ExitCode::Success);
+    }
+    let looks = Looks::begin();
+    let opened = open_noting(workspace, &file, &looks, terminal)?;
     let selected = opened.select(&arguments.stages)?;
     let key = surroundings.key(terminal)?;
     let interrupts = Interrupts::listen().map_err(|error| environment(&error))?;
     let store = Store::of(opened.workspace.root());
     store.create().map_err(|error| environment(&error))?;
 
-    let mut observer: Box<dyn Observer + '_> = match arguments.json {
+    let observer: Box<dyn Observer + '_> = match arguments.json {
         true => Box::new(Json {
             terminal,
             plan: &opened.plan,
         }),
         false => Box::new(Lines::new(terminal, &opened.plan, &opened.workspace)),
     };
-    let Some(_lock) = take_lock(&store, &opened, &interrupts, &mut *observer)? else {
+    let mut observer = Attentive { observer, told: false };
+    let Some(_lock) = take_lock(&store, &opened, &interrupts, &mut observer)? else {
         return Ok(interrupts.exit_code());
     };
     // While this run waited for another, the key may have been replaced.
@@ -98,11 +138,23 @@ pub(super) fn run(
     for run in recover(&store, &runs_folder(&opened.workspace), &key).map_err(|error| environment(&error))? {
         observer.event(Event::Note(Note::Recovered { run }));
     }
-    let session = open_session(arguments, surroundings, &opened, &store, (&key, &trust), &interrupts)?;
+    let session = open_session(
+        arguments,
+        surroundings,
+        &opened,
+        &store,
+        (&key, &trust),
+        &interrupts,
+        &looks,
+    )?;
     let run = session
-        .run(&selected, &mut *observer)
+        .run(&selected, &mut observer)
         .map_err(|error| environment(&error))?;
+    let told = observer.told;
     drop(observer);
+    if !told && !arguments.force && !arguments.record {
+        question.remember(&run, &opened, looks, (&key, &trust), surroundings)?;
+    }
 
     let code = exit_code(&run, &interrupts);
     match arguments.json {
@@ -141,10 +193,8 @@ fn open_session<'a>(
     store: &'a Store,
     (key, trust): (&'a SigningKey, &'a Trust),
     interrupts: &'a Interrupts,
+    looks: &'a Looks,
 ) -> Result<Session<'a>, Failure> {
-    let mut nonce = [0; 2];
-    getrandom::fill(&mut nonce)
-        .map_err(|error| Failure::new(ExitCode::Environment, format!("cannot get random bytes: {error}"), None))?;
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
     let options = RunOptions {
         jobs: arguments.jobs.map_or_else(cores, usize::from),
@@ -163,6 +213,7 @@ fn open_session<'a>(
         } else {
             Record::WhenSomethingRan
         },
+        rigour: arguments.rigour(),
     };
     let inputs = SessionInputs {
         plan: &opened.plan,
@@ -172,11 +223,20 @@ fn open_session<'a>(
         trust,
         environment: &surroundings.environment,
         clock: &surroundings.clock,
-        nonce: u16::from_le_bytes(nonce),
+        nonce: random()?,
         options,
         interrupts,
+        looks: Some(looks),
     };
     Session::open(inputs).map_err(|error| environment(&error))
+}
+
+/// Random bits for a run's id.
+pub(super) fn random() -> Result<u16, Failure> {
+    let mut nonce = [0; 2];
+    getrandom::fill(&mut nonce)
+        .map_err(|error| Failure::new(ExitCode::Environment, format!("cannot get random bytes: {error}"), None))?;
+    Ok(u16::from_le_bytes(nonce))
 }
 
 /// How a run ends: by the worst that happened to a stage.
@@ -199,6 +259,16 @@ fn exit_code(run: &Run, interrupts: &Interrupts) -> ExitCode {
     } else {
         ExitCode::Success
     }
+}
+
+fn summary_line(total: usize, parts: &str, began: Instant) -> String {
+    let noun = if total == 1 { "stage" } else { "stages" };
+    format!("{total} {noun}: {parts} in {:.2} s", began.elapsed().as_secs_f64())
+}
+
+/// The last line of a run that found nothing to do.
+pub(super) fn up_to_date_summary(total: usize, began: Instant) -> String {
+    summary_line(total, &format!("{total} up to date"), began)
 }
 
 fn summarize(run: &Run, key: &SigningKey, began: Instant, code: ExitCode, terminal: &mut Terminal) {
@@ -228,13 +298,7 @@ fn summarize(run: &Run, key: &SigningKey, began: Instant, code: ExitCode, termin
         .filter(|(n, _)| *n > 0)
         .map(|(n, what)| format!("{n} {what}"))
         .collect();
-    let total = run.stages.len();
-    let noun = if total == 1 { "stage" } else { "stages" };
-    terminal.result(format_args!(
-        "{total} {noun}: {} in {:.2} s",
-        parts.join(", "),
-        began.elapsed().as_secs_f64()
-    ));
+    terminal.result(summary_line(run.stages.len(), &parts.join(", "), began));
     if let Some(path) = &run.receipts {
         let keyid = key.public().keyid().short();
         terminal.result(format_args!(

@@ -11,6 +11,7 @@ use crate::listing::{ListedFile, ListingDigests, ListingError, listing_digests};
 use crate::plan::action::ResolvedInput;
 use crate::plan::{InputSource, is_pattern};
 use crate::receipt::statement::{MAX_MEMBERS, ReceiptId, Resource, Role};
+use crate::store::looks::{Looks, Seen};
 use crate::store::stat_cache::{Hashed, Stamp, StatCache, hash_stamped};
 use crate::tree::Tree as _;
 use crate::workspace::Workspace;
@@ -40,15 +41,17 @@ pub enum InputError {
 pub struct FileHashes<'a> {
     workspace: &'a Workspace,
     cache: Mutex<StatCache>,
+    looks: Option<&'a Looks>,
 }
 
 impl<'a> FileHashes<'a> {
-    /// Hashes files of `workspace`, with `cache` to spare the second time.
+    /// Hashes files of `workspace`, with `cache` to spare the second time. What was seen is noted in `looks`.
     #[must_use]
-    pub fn new(workspace: &'a Workspace, cache: StatCache) -> Self {
+    pub fn new(workspace: &'a Workspace, cache: StatCache, looks: Option<&'a Looks>) -> Self {
         Self {
             workspace,
             cache: Mutex::new(cache),
+            looks,
         }
     }
 
@@ -58,14 +61,30 @@ impl<'a> FileHashes<'a> {
     ///
     /// Whatever reading gives.
     pub fn file(&self, path: &Utf8Path) -> io::Result<Hashed> {
-        let absolute = self.workspace.absolute(path);
-        let stamp = Stamp::of(&absolute)?;
-        if let Some(digests) = self.with_cache(|cache| cache.get(path, &stamp)) {
-            return Ok(Hashed { digests, stamp });
+        let hashed = self.find(path);
+        // What is not there, or cannot be read, may be found otherwise next time.
+        if let (Err(_), Some(looks)) = (&hashed, self.looks) {
+            looks.give_up();
         }
-        let hashed_at = SystemTime::now();
-        let hashed = hash_stamped(&absolute)?;
-        self.with_cache(|cache| cache.put(path, &hashed, hashed_at));
+        hashed
+    }
+
+    fn find(&self, path: &Utf8Path) -> io::Result<Hashed> {
+        let absolute = self.workspace.absolute(path);
+        let looked_at = SystemTime::now();
+        let stamp = Stamp::of(&absolute)?;
+        let cached = self.with_cache(|cache| cache.get(path, &stamp));
+        let hashed = match cached {
+            Some(digests) => Hashed { digests, stamp },
+            None => {
+                let hashed = hash_stamped(&absolute)?;
+                self.with_cache(|cache| cache.put(path, &hashed, looked_at));
+                hashed
+            }
+        };
+        if let Some(looks) = self.looks {
+            looks.note(path, Seen::File(hashed.stamp, hashed.digests.blake3), looked_at);
+        }
         Ok(hashed)
     }
 

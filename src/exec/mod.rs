@@ -16,6 +16,8 @@ use crate::receipt::statement::{LogHead, Made, Outcome, Repository, StatementErr
 use crate::receipt::trust::Trust;
 use crate::store::believed::Believed;
 use crate::store::durable::Unsynced;
+use crate::store::looks::Looks;
+use crate::store::settled::Rigour;
 use crate::store::stat_cache::{StatCache, settling_time};
 use crate::store::{Store, StoreError, atomic};
 use crate::workspace::Workspace;
@@ -53,6 +55,8 @@ pub struct RunOptions {
     pub cache: CacheMode,
     /// Whether a run with nothing to do is attested too.
     pub record: Record,
+    /// What vouches for files.
+    pub rigour: Rigour,
 }
 
 /// What a failure means for the stages that do not depend on it.
@@ -205,6 +209,8 @@ pub struct SessionInputs<'a> {
     pub options: RunOptions,
     /// What the user says by signals.
     pub interrupts: &'a Interrupts,
+    /// Where it is noted what the run looks at.
+    pub looks: Option<&'a Looks>,
 }
 
 /// A run that has ended.
@@ -241,14 +247,22 @@ impl<'a> Session<'a> {
             nonce,
             options,
             interrupts,
+            looks,
         } = inputs;
+        let cache = match options.rigour {
+            Rigour::Stamps => StatCache::load(&store.stat_cache_file()),
+            Rigour::EveryByte => StatCache::default(),
+        };
+        if let Some(looks) = looks {
+            looks.note_folder(workspace, Utf8Path::new("runs"));
+        }
         let believed = Believed::open(&store.believed_file(), workspace, trust, &key.derive_seal_key())?;
         let run_id = run_id(&plan.pipeline, clock(), nonce);
         Ok(Self {
             plan,
             workspace,
             store,
-            hashes: FileHashes::new(workspace, StatCache::load(&store.stat_cache_file())),
+            hashes: FileHashes::new(workspace, cache, looks),
             believed,
             key,
             pending: Mutex::new(Pending::of(store, &run_id)),
@@ -419,7 +433,7 @@ fn outcome_of(stages: &[Finished]) -> Outcome {
 
 /// A run's id: the second, the pipeline, and six digits of which the first three are the fraction of the second, so
 /// that ids of a workspace sort by time, and the last three are random, so that those of two clones differ.
-fn run_id(pipeline: &str, now: Timestamp, nonce: u16) -> String {
+pub(crate) fn run_id(pipeline: &str, now: Timestamp, nonce: u16) -> String {
     let time = now.strftime("%Y-%m-%dT%H%M%SZ");
     let nanos = u64::try_from(now.subsec_nanosecond()).unwrap_or(0);
     let fraction = (nanos << 12) / 1_000_000_000;

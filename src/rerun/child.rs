@@ -24,6 +24,7 @@ use crate::receipt::key::SigningKey;
 use crate::receipt::statement::Statement;
 use crate::receipt::trust::Trust;
 use crate::store::Store;
+use crate::store::settled::Rigour;
 use crate::workspace::Workspace;
 
 /// The hidden command by which this program starts itself.
@@ -219,8 +220,10 @@ pub fn run_stage(
             on_failure: OnFailure::Stop,
             cache: CacheMode::Bypass,
             record: Record::WhenSomethingRan,
+            rigour: Rigour::EveryByte,
         },
         interrupts: &interrupts,
+        looks: None,
     })
     .map_err(|error| text(&error))?;
     let run = session.run(&[StageId::new(0)], &mut Silent);

@@ -6,6 +6,7 @@
 //!   cas/ab/cdef…      artifacts, named by their BLAKE3, read-only
 //!   believed          what the receipts under runs/ say, checked once (an index; may be dropped)
 //!   stat-cache        digests of files by what the file system says of them (may be dropped)
+//!   settled/          what runs looked at that found nothing to do (may be dropped)
 //!   pending/          receipts of a run that is going on, or was killed
 //!   log/              the copy of the append-only history that is appended to
 //!   output/<run>/     logs of stages
@@ -24,6 +25,8 @@ pub mod cas;
 pub mod durable;
 mod ended;
 pub mod lock;
+pub mod looks;
+pub mod settled;
 pub mod stat_cache;
 pub mod usage;
 
@@ -114,6 +117,12 @@ impl Store {
     #[must_use]
     pub fn stat_cache_file(&self) -> Utf8PathBuf {
         self.root.join("stat-cache")
+    }
+
+    /// Where it is remembered what runs looked at that found nothing to do.
+    #[must_use]
+    pub fn settled_folder(&self) -> Utf8PathBuf {
+        self.root.join("settled")
     }
 
     /// Where the receipts of a run wait until it ends.

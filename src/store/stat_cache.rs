@@ -63,6 +63,26 @@ impl Stamp {
         }
     }
 
+    /// What the file system says of the file or folder at `path`, links followed; `None` if nothing is there.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the system gives; an error of kind `InvalidInput` if it is neither.
+    pub fn of_entry(path: &Utf8Path) -> io::Result<Option<Self>> {
+        match fs::metadata(path) {
+            Ok(found) if found.is_file() || found.is_dir() => Ok(Some(Self::from_metadata(&found))),
+            Ok(_) => Err(io::ErrorKind::InvalidInput.into()),
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether both are of the same file or folder, whatever is in it.
+    #[must_use]
+    pub fn is_same_entry(&self, other: &Self) -> bool {
+        (self.device, self.inode) == (other.device, other.inode)
+    }
+
     #[cfg(unix)]
     fn from_metadata(found: &Metadata) -> Self {
         use std::os::unix::fs::MetadataExt as _;
@@ -107,7 +127,7 @@ impl Stamp {
     }
 
     /// Whether a change made now would leave the stamp as it is.
-    fn is_fresh(&self, now: SystemTime) -> bool {
+    pub(super) fn is_fresh(&self, now: SystemTime) -> bool {
         let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
         let now = i128::try_from(now).unwrap_or(i128::MAX);
         let tick = |stamp: i128| if stamp % 1_000_000_000 == 0 { COARSE_TICK } else { TICK };

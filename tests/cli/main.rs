@@ -25,6 +25,7 @@ mod pins;
 mod programs;
 mod report;
 mod rerun;
+mod settled;
 mod space;
 mod status;
 mod strace;

@@ -33,7 +33,7 @@ const LOOKING: [&str; 15] = [
 const WRITING: [&str; 6] = ["O_WRONLY", "O_RDWR", "O_CREAT", "O_TRUNC", "O_APPEND", "O_TMPFILE"];
 
 /// Runs the binary under `strace`. Returns how it ended, and a line for each call; none if nothing can be traced here.
-fn trace(space: &Space, arguments: &[&str]) -> Option<(Option<i32>, Vec<String>)> {
+pub(crate) fn trace(space: &Space, arguments: &[&str]) -> Option<(Option<i32>, Vec<String>)> {
     let record = space.root().join("../calls");
     let strace = |program: &mut Command| {
         let mut strace = Command::new("strace");

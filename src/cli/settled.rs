@@ -1,0 +1,159 @@
+//! The short way through `madmall run`: what was settled, and was not touched since, is settled.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use camino::Utf8Path;
+use serde_json::json;
+
+use super::opened::{Opened, Surroundings, environment};
+use super::progress::up_to_date_lines;
+use super::run::{random, up_to_date_summary};
+use super::runs;
+use super::terminal::{Failure, Terminal};
+use crate::digest::Digest;
+use crate::exec::event::StageOutcome;
+use crate::exec::{Run, run_id};
+use crate::exit_code::ExitCode;
+use crate::receipt::key::SigningKey;
+use crate::receipt::trust::Trust;
+use crate::store::Store;
+use crate::store::lock::WorkspaceLock;
+use crate::store::looks::Looks;
+use crate::store::settled::{Asked, Rigour, Settled};
+use crate::workspace::Workspace;
+
+/// What a run was asked.
+#[derive(Clone, Copy)]
+pub(super) struct Question<'a> {
+    /// The pipeline file, relative to the workspace.
+    pub(super) file: &'a Utf8Path,
+    /// The stages that were named.
+    pub(super) stages: &'a [String],
+    /// What vouches for files.
+    pub(super) rigour: Rigour,
+    /// Whether to answer in NDJSON.
+    pub(super) json: bool,
+}
+
+impl Question<'_> {
+    fn asked(&self, trust: &Trust) -> Asked<'_> {
+        Asked {
+            pipeline: self.file,
+            stages: self.stages,
+            values: &[],
+            trust: trust.digest(),
+        }
+    }
+
+    /// Answers if a remembered run does: everything is up to date. Whatever is not plain is left to the long way.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure`] if the key or the policy cannot be read.
+    pub(super) fn answer(
+        &self,
+        workspace: &Workspace,
+        surroundings: &Surroundings,
+        began: Instant,
+        terminal: &mut Terminal,
+    ) -> Result<bool, Failure> {
+        let store = Store::of(workspace.root());
+        let folder = store.settled_folder();
+        if !folder.is_dir() {
+            return Ok(false);
+        }
+        let Some(key) = surroundings.key_if_any()? else {
+            return Ok(false);
+        };
+        let holder = format!("process {}, {}", std::process::id(), self.file);
+        // Whoever has to wait is told so, which is the long way's business.
+        let Ok(Some(_lock)) = WorkspaceLock::take(&store.lock_file(), &holder, &mut |_| false) else {
+            return Ok(false);
+        };
+        let trust = runs::trust_of(&key, surroundings)?;
+        let Some(settled) = Settled::load(&folder, &self.asked(&trust), &key.derive_seal_key()) else {
+            return Ok(false);
+        };
+        // What a run that died has left is to be published first.
+        let pending = store.pending_folder().read_dir_utf8();
+        let is_left = pending.is_ok_and(|mut pending| pending.next().is_some());
+        if is_left || !settled.holds(workspace.root(), &surroundings.environment, self.rigour) {
+            return Ok(false);
+        }
+        self.tell(&settled, surroundings, began, terminal)?;
+        Ok(true)
+    }
+
+    fn tell(
+        &self,
+        settled: &Settled,
+        surroundings: &Surroundings,
+        began: Instant,
+        terminal: &mut Terminal,
+    ) -> Result<(), Failure> {
+        let stages = &settled.stages;
+        if !self.json {
+            let lines = up_to_date_lines(stages.iter().map(|(name, _)| name.as_str()));
+            terminal.result(lines + &up_to_date_summary(stages.len(), began));
+            return Ok(());
+        }
+        for (name, receipt) in stages {
+            terminal.result(json!({
+                "version": 1, "event": "stageFinished", "stage": name, "outcome": "upToDate",
+                "receipt": receipt.to_string(), "restored": [], "why": [], "milliseconds": 0,
+            }));
+        }
+        let run = run_id(&settled.name, (surroundings.clock)(), random()?);
+        let code = ExitCode::Success.number();
+        terminal.result(json!({ "version": 1, "event": "finished", "run": run, "receipts": null, "exitCode": code }));
+        Ok(())
+    }
+
+    /// Remembers a run that found nothing to do and had nothing to tell, if what it looked at can be vouched for.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure`] if it cannot be written.
+    pub(super) fn remember(
+        &self,
+        run: &Run,
+        opened: &Opened,
+        looks: Looks,
+        (key, trust): (&SigningKey, &Trust),
+        surroundings: &Surroundings,
+    ) -> Result<(), Failure> {
+        // What is believed of a key that has ended depends on what its logs have.
+        if trust.keys.iter().any(|key| key.end().is_some()) {
+            return Ok(());
+        }
+        let mut stages = Vec::with_capacity(run.stages.len());
+        let mut variables = BTreeMap::new();
+        for finished in &run.stages {
+            let StageOutcome::UpToDate { receipt, restored } = &finished.report.outcome else {
+                return Ok(());
+            };
+            if !restored.is_empty() {
+                return Ok(());
+            }
+            let stage = &opened.plan.stages[finished.stage.index()];
+            stages.push((stage.name.clone(), *receipt));
+            for name in &stage.env {
+                let value = surroundings.environment.get(name);
+                variables.insert(name.clone(), value.map(|value| Digest::of(value.as_bytes())));
+            }
+        }
+        let Some(looks) = looks.into_settled() else {
+            return Ok(());
+        };
+        let settled = Settled {
+            name: opened.plan.pipeline.clone(),
+            looks,
+            variables,
+            stages,
+        };
+        let folder = Store::of(opened.workspace.root()).settled_folder();
+        let saved = settled.save(&folder, &self.asked(trust), &key.derive_seal_key());
+        saved.map_err(|error| environment(&error))
+    }
+}

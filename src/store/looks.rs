@@ -1,0 +1,181 @@
+//! What a run looked at in order to decide: the same looks again, with the same answers, give the same decision.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::{Deserialize, Serialize};
+
+use super::stat_cache::Stamp;
+use crate::digest::Digest;
+use crate::tree::{EntryKind, Tree, TreeError};
+use crate::workspace::Workspace;
+
+/// What was found at a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Seen {
+    /// Nothing.
+    Absent,
+    /// A file or a folder; what is in it was not looked at.
+    Entry(Stamp),
+    /// A file that was read.
+    File(Stamp, Digest),
+    /// A folder whose names were listed.
+    Folder(Stamp),
+}
+
+impl Seen {
+    /// How much of it was looked at.
+    fn depth(&self) -> u8 {
+        match self {
+            Self::Absent => 0,
+            Self::Entry(_) => 1,
+            Self::File(..) | Self::Folder(_) => 2,
+        }
+    }
+
+    /// Whether both can be true of one path at the same time.
+    fn agrees_with(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Entry(one), other) | (other, Self::Entry(one)) => {
+                other.stamp().is_some_and(|two| one.is_same_entry(two))
+            }
+            (one, other) => one == other,
+        }
+    }
+
+    fn stamp(&self) -> Option<&Stamp> {
+        match self {
+            Self::Absent => None,
+            Self::Entry(stamp) | Self::File(stamp, _) | Self::Folder(stamp) => Some(stamp),
+        }
+    }
+}
+
+/// A look: what was seen, and when.
+type Look = (Seen, SystemTime);
+
+/// Collects looks, from whatever thread.
+#[derive(Debug, Default)]
+pub struct Looks {
+    /// By path; `None` once something was seen that cannot be vouched for.
+    seen: Mutex<Option<HashMap<Utf8PathBuf, Look>>>,
+}
+
+impl Looks {
+    /// Nothing was looked at yet.
+    #[must_use]
+    pub fn begin() -> Self {
+        Self {
+            seen: Mutex::new(Some(HashMap::new())),
+        }
+    }
+
+    /// Notes what was seen at `path` (relative to the workspace, or absolute) at the time `at`, before it was used.
+    pub fn note(&self, path: &Utf8Path, seen: Seen, at: SystemTime) {
+        let mut guard = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(looks) = guard.as_mut() else { return };
+        match looks.get_mut(path) {
+            None => drop(looks.insert(path.to_owned(), (seen, at))),
+            Some((before, when)) if before.agrees_with(&seen) => {
+                // The later look at the same bytes is the one that vouches: by then a change would have left a trace.
+                if seen.depth() >= before.depth() {
+                    (*before, *when) = (seen, at);
+                }
+            }
+            // It changed meanwhile.
+            Some(_) => *guard = None,
+        }
+    }
+
+    /// Notes that the names in `folder` are about to be listed, if there is such a folder.
+    pub fn note_folder(&self, workspace: &Workspace, folder: &Utf8Path) {
+        let at = SystemTime::now();
+        match Stamp::of_folder(&workspace.absolute(folder)) {
+            Ok(stamp) => self.note(folder, Seen::Folder(stamp), at),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => self.note(folder, Seen::Absent, at),
+            Err(_) => self.give_up(),
+        }
+    }
+
+    /// Something was seen that cannot be vouched for: these looks decide nothing.
+    pub fn give_up(&self) {
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// All looks, sorted by path; `None` if one of them cannot be vouched for.
+    #[must_use]
+    pub fn into_settled(self) -> Option<Vec<(Utf8PathBuf, Seen)>> {
+        let looks = self.seen.into_inner().unwrap_or_else(PoisonError::into_inner)?;
+        let is_fresh = |(seen, at): &Look| match seen {
+            Seen::File(stamp, _) | Seen::Folder(stamp) => stamp.is_fresh(*at),
+            Seen::Absent | Seen::Entry(_) => false,
+        };
+        if looks.values().any(is_fresh) {
+            return None;
+        }
+        let mut looks: Vec<_> = looks.into_iter().map(|(path, (seen, _))| (path, seen)).collect();
+        looks.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        Some(looks)
+    }
+}
+
+/// A workspace, and what is looked at in it.
+pub struct Watched<'a> {
+    /// The workspace.
+    pub workspace: &'a Workspace,
+    /// Where looks are noted.
+    pub looks: &'a Looks,
+}
+
+impl Watched<'_> {
+    /// Notes that something, or nothing, stands at `path`.
+    fn note_entry(&self, path: &Utf8Path) {
+        match Stamp::of_entry(&self.workspace.absolute(path)) {
+            Ok(Some(stamp)) => self.looks.note(path, Seen::Entry(stamp), SystemTime::now()),
+            Ok(None) => self.looks.note(path, Seen::Absent, SystemTime::now()),
+            Err(_) => self.looks.give_up(),
+        }
+    }
+}
+
+impl Tree for Watched<'_> {
+    fn kind(&self, path: &Utf8Path) -> Result<Option<EntryKind>, TreeError> {
+        self.note_entry(path);
+        let kind = self.workspace.kind(path);
+        if !matches!(kind, Ok(None | Some(EntryKind::File { .. } | EntryKind::Folder))) {
+            self.looks.give_up();
+        }
+        kind
+    }
+
+    fn real_path(&self, path: &Utf8Path) -> Result<Option<Utf8PathBuf>, TreeError> {
+        // The same file or folder, by device and inode, is at the same real path.
+        self.note_entry(path);
+        self.workspace.real_path(path)
+    }
+
+    fn read(&self, path: &Utf8Path, limit: u64) -> Result<Vec<u8>, TreeError> {
+        let at = SystemTime::now();
+        let stamp = Stamp::of(&self.workspace.absolute(path));
+        let bytes = self.workspace.read(path, limit);
+        match (&bytes, stamp) {
+            (Ok(bytes), Ok(stamp)) => self.looks.note(path, Seen::File(stamp, Digest::of(bytes)), at),
+            _ => self.looks.give_up(),
+        }
+        bytes
+    }
+
+    fn files_below(&self, folder: &Utf8Path) -> Result<Vec<(Utf8PathBuf, EntryKind)>, TreeError> {
+        let note = |folder: &Utf8Path| self.looks.note_folder(self.workspace, folder);
+        // Where a link leads is seen by no folder's stamp.
+        let files = self.workspace.walk(folder, &note, &|link| self.note_entry(link));
+        let is_plain = |(_, kind): &(Utf8PathBuf, EntryKind)| matches!(kind, EntryKind::File { .. });
+        if !files.as_ref().is_ok_and(|files| files.iter().all(is_plain)) {
+            self.looks.give_up();
+        }
+        files
+    }
+}

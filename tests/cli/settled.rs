@@ -1,0 +1,251 @@
+//! A run with nothing to do is remembered, and whatever could make it wrong is seen all the same.
+
+use std::time::Duration;
+
+use crate::space::{Space, files_below};
+use crate::strace::trace;
+
+const STAGES: &str = "stages:
+  a: {run: 'echo a >> $TRACE; cat ${inputs.i} > ${outputs.o}', env: [TRACE, MODE], inputs: {i: in}, outputs: {o: out/a}}
+  b:
+    uses: stages/b.yaml
+    inputs: {i: a, set: set, some: 'more/*.txt'}
+    outputs: {o: out/b}";
+const B: &str = "version: 1
+name: b
+run: 'echo b >> $TRACE; cat ${inputs.i} $(find -L ${inputs.set} -type f | sort) ${inputs.some} > ${outputs.o}'
+env: [TRACE]
+inputs: {i: {}, set: {}, some: {}}
+outputs: {o: {}}
+";
+
+/// A workspace in which a run with nothing to do has been remembered.
+fn settled() -> Space {
+    let space = Space::with(STAGES);
+    space.write("stages/b.yaml", B);
+    space.write("in", "1\n");
+    space.write("set/deep/one", "2\n");
+    space.write("set/two", "3\n");
+    space.write("more/a.txt", "4\n");
+    space.run(&[]).success();
+    // What the run has left is too new to vouch for, for a moment.
+    std::thread::sleep(Duration::from_millis(50));
+    space.run(&[]).success().says("2 up to date");
+    assert_eq!(files_below(&space.path(".madmall/settled")).len(), 1);
+    assert_eq!(space.trace(), "a\nb\n");
+    space
+}
+
+/// Whether the pipeline is read: on the short way it is not.
+fn reads_the_pipeline(space: &Space, arguments: &[&str]) -> Option<bool> {
+    let (code, calls) = trace(space, arguments)?;
+    assert_eq!(code, Some(0), "{calls:#?}");
+    let is_read = |call: &&String| call.contains("open") && call.contains("pipeline.yaml");
+    Some(calls.iter().any(|call| is_read(&call)))
+}
+
+#[test]
+fn a_settled_run_reads_neither_pipeline_nor_receipts_nor_inputs() {
+    let space = settled();
+    let Some((code, calls)) = trace(&space, &["run", "pipeline.yaml"]) else {
+        return eprintln!("nothing can be traced here: not tested");
+    };
+    assert_eq!(code, Some(0));
+    let opened = |part: &str| calls.iter().any(|call| call.contains("open") && call.contains(part));
+    for part in [
+        "pipeline.yaml",
+        "stages/b.yaml",
+        "intoto.jsonl",
+        "/in\"",
+        "/out/",
+        "/set/",
+    ] {
+        assert!(!opened(part), "{part} is opened: {calls:#?}");
+    }
+    assert!(opened(".madmall/settled/"));
+}
+
+#[test]
+fn the_short_way_says_what_the_long_way_says() {
+    let space = settled();
+    for arguments in [&["run", "pipeline.yaml"][..], &["run", "pipeline.yaml", "--json"]] {
+        // Times and the id of a run that leaves no trace differ.
+        let plain = |text: &str| -> String {
+            let text = text.split("\"run\":\"").next().expect("a piece").to_owned();
+            let words = text.split(" in 0.").next().expect("a piece").to_owned();
+            words
+                .split("\"milliseconds\":")
+                .map(|piece| piece.trim_start_matches(|c: char| c.is_ascii_digit()))
+                .collect()
+        };
+        let short = space.madmall(arguments).success();
+        std::fs::remove_dir_all(space.path(".madmall/settled")).expect("it is there");
+        let long = space.madmall(arguments).success();
+        assert_eq!(plain(&short.out), plain(&long.out));
+        assert_eq!(short.err, long.err);
+    }
+}
+
+/// What is changed in a settled workspace, and which stages then run.
+type Change = (&'static str, fn(&mut Space), &'static str);
+
+#[test]
+fn whatever_changes_is_seen() {
+    let changes: &[Change] = &[
+        ("a source", |space| space.write("in", "2\n"), "a\nb\n"),
+        (
+            "a source, its size and mtime put back",
+            |space| {
+                let path = space.path("in");
+                let modified = path.metadata().expect("there").modified().expect("a time");
+                space.write("in", "7\n");
+                let file = std::fs::File::options().write(true).open(&path).expect("opened");
+                file.set_modified(modified).expect("own file");
+            },
+            "a\nb\n",
+        ),
+        (
+            "a source that may be executed",
+            |space| executable(space, "in"),
+            "a\n",
+        ),
+        (
+            "a file deep in a folder",
+            |space| space.write("set/deep/one", "x\n"),
+            "b\n",
+        ),
+        (
+            "a file more in a folder",
+            |space| space.write("set/deep/new", "x\n"),
+            "b\n",
+        ),
+        (
+            "a file more of a pattern",
+            |space| space.write("more/b.txt", "x\n"),
+            "b\n",
+        ),
+        ("a file less in a folder", |space| space.remove("set/two"), "b\n"),
+        (
+            "a folder's file replaced by a link",
+            |space| {
+                space.remove("set/two");
+                std::os::unix::fs::symlink("../in", space.path("set/two")).expect("a link");
+            },
+            "b\n",
+        ),
+        ("a variable", |space| space.set("MODE", "x"), "a\n"),
+        (
+            "a stage's definition",
+            |space| space.write("stages/b.yaml", B.replace("echo b", "echo c")),
+            "c\n",
+        ),
+        (
+            "the pipeline",
+            |space| space.pipeline(&STAGES.replace("echo a", "echo d")),
+            "d\n",
+        ),
+        ("a comment", |space| space.pipeline(&format!("{STAGES}\n# nothing")), ""),
+        ("an output edited", |space| space.write("out/b", "edited\n"), ""),
+        ("an output removed", |space| space.remove("out/a"), ""),
+        (
+            "an output and the store removed",
+            |space| {
+                space.remove("out/a");
+                std::fs::remove_dir_all(space.path(".madmall/cas")).expect("removed");
+            },
+            "a\n",
+        ),
+        (
+            "the receipts removed",
+            |space| std::fs::remove_dir_all(space.path("runs")).expect("removed"),
+            "a\nb\n",
+        ),
+        (
+            "what was remembered, one bit of it",
+            |space| {
+                let name = &files_below(&space.path(".madmall/settled"))[0];
+                let file = format!(".madmall/settled/{name}");
+                let mut bytes = space.bytes(&file);
+                let middle = bytes.len() / 2;
+                bytes[middle] ^= 1;
+                space.write(&file, bytes);
+                space.write("in", "5\n");
+            },
+            "a\nb\n",
+        ),
+    ];
+    for (what, change, ran) in changes {
+        let mut space = settled();
+        change(&mut space);
+        let wanted = space.madmall(["run", "pipeline.yaml"]).success();
+        assert_eq!(space.trace(), *ran, "{what}: {}", wanted.out);
+        let all = "1\n2\n3\n4\n";
+        if matches!(
+            *what,
+            "an output edited" | "an output removed" | "an output and the store removed"
+        ) {
+            assert_eq!(space.read("out/b"), all, "{what}");
+            assert_eq!(space.read("out/a"), "1\n", "{what}");
+        }
+    }
+}
+
+fn executable(space: &Space, file: &str) {
+    let mode = <std::fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o755);
+    std::fs::set_permissions(space.path(file), mode).expect("own file");
+}
+
+#[test]
+fn settings_that_appear_are_read() {
+    let space = settled();
+    space.write("madmall.yaml", "version: 1\nno_such_setting: 1\n");
+    space.run(&[]).code(2).says("no_such_setting");
+}
+
+#[test]
+fn another_question_is_another_answer() {
+    let space = settled();
+    space.run(&["a"]).success().says("1 stage: 1 up to date");
+    space.run(&["b"]).success().says("2 stages: 2 up to date");
+    space.run(&["nothing"]).code(2);
+    space.run(&["--force"]).success();
+    assert_eq!(space.trace(), "a\nb\n");
+}
+
+#[test]
+fn somebody_elses_memory_is_not_believed() {
+    let space = settled();
+    let other = space.beside("work space", "config2");
+    other.run(&[]).success();
+    assert_eq!(space.trace(), "a\nb\n");
+}
+
+#[test]
+fn a_touched_file_takes_the_long_way_once() {
+    let space = settled();
+    let touch = || space.write("in", "1\n");
+    touch();
+    std::thread::sleep(Duration::from_millis(50));
+    let Some(first) = reads_the_pipeline(&space, &["run", "pipeline.yaml"]) else {
+        return eprintln!("nothing can be traced here: not tested");
+    };
+    assert!(first);
+    assert_eq!(reads_the_pipeline(&space, &["run", "pipeline.yaml"]), Some(false));
+    assert_eq!(space.trace(), "");
+}
+
+#[test]
+fn strict_hashes_every_file_again() {
+    let space = settled();
+    let Some((_, calls)) = trace(&space, &["run", "pipeline.yaml", "--strict"]) else {
+        return eprintln!("nothing can be traced here: not tested");
+    };
+    for file in ["work space/in", "out/a", "set/deep/one", "more/a.txt"] {
+        let is_opened = calls.iter().any(|call| call.contains("open") && call.contains(file));
+        assert!(is_opened, "{file} is not read again: {calls:#?}");
+    }
+    space.run(&["--strict"]).success().says("2 up to date");
+    space.write("out/b", "edited\n");
+    space.run(&["--strict"]).success().says("restored");
+    assert_eq!(space.trace(), "");
+}
