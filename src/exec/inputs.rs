@@ -45,14 +45,20 @@ pub struct FileHashes<'a> {
 }
 
 impl<'a> FileHashes<'a> {
-    /// Hashes files of `workspace`, with `cache` to spare the second time. What was seen is noted in `looks`.
+    /// Hashes files of `workspace`, with `cache` to spare the second time.
     #[must_use]
-    pub fn new(workspace: &'a Workspace, cache: StatCache, looks: Option<&'a Looks>) -> Self {
+    pub fn new(workspace: &'a Workspace, cache: StatCache) -> Self {
         Self {
             workspace,
             cache: Mutex::new(cache),
-            looks,
+            looks: None,
         }
+    }
+
+    /// The same; what is seen is noted in `looks`.
+    #[must_use]
+    pub fn noting(self, looks: Option<&'a Looks>) -> Self {
+        Self { looks, ..self }
     }
 
     /// What the file at `path` (relative to the workspace, or absolute for a tool) holds now.

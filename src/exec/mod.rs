@@ -262,7 +262,7 @@ impl<'a> Session<'a> {
             plan,
             workspace,
             store,
-            hashes: FileHashes::new(workspace, cache, looks),
+            hashes: FileHashes::new(workspace, cache).noting(looks),
             believed,
             key,
             pending: Mutex::new(Pending::of(store, &run_id)),
