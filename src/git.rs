@@ -18,6 +18,10 @@ use crate::listing::{ListedFile, ListingDigests, listing_digests};
 use crate::receipt::statement::{self, Made};
 use crate::tree::{EntryKind, Tree, TreeError};
 
+mod history;
+
+pub use history::{BlobId, FolderId, Origin};
+
 /// A symbolic link that leads through more than this many others leads nowhere.
 const MAX_LINKS: usize = 40;
 /// Folders nested deeper than this are refused: hostile.

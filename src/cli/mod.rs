@@ -10,11 +10,13 @@ use crate::exit_code::ExitCode;
 mod bundle;
 mod bundled;
 mod check;
+mod clean;
 mod compat;
 mod diff;
 mod every;
 mod explain;
 mod fsck;
+mod gc;
 mod graph;
 mod key;
 mod log;
@@ -31,6 +33,7 @@ mod status;
 mod table;
 mod terminal;
 mod verify;
+mod waiting;
 mod why;
 
 use opened::Surroundings;
@@ -70,6 +73,10 @@ enum Command {
     Verify(verify::VerifyArguments),
     /// Check the store: whether every object is what its name says
     Fsck(fsck::FsckArguments),
+    /// Remove outputs that can be put back from the store, or that no pipeline makes any more
+    Clean(clean::CleanArguments),
+    /// Free what the store holds and no run needs any more
+    Gc(gc::GcArguments),
     /// Say what a code means and what to do
     Explain(explain::ExplainArguments),
     /// Make an old result again from its receipt, and compare it bit for bit
@@ -138,6 +145,8 @@ fn dispatch(command: Command, surroundings: &Surroundings, terminal: &mut Termin
         Command::Check(arguments) => check::check(&arguments, surroundings, terminal),
         Command::Verify(arguments) => verify::verify(&arguments, surroundings, terminal),
         Command::Fsck(arguments) => fsck::fsck(&arguments, surroundings, terminal),
+        Command::Clean(arguments) => clean::clean(&arguments, surroundings, terminal),
+        Command::Gc(arguments) => gc::gc(&arguments, surroundings, terminal),
         Command::Explain(arguments) => explain::explain(&arguments, terminal),
         Command::Rerun(arguments) => rerun::rerun(&arguments, surroundings, terminal),
         Command::RerunStage(arguments) => rerun::stage(&arguments, surroundings, terminal),

@@ -1,4 +1,6 @@
-//! `madmall plan`: what a run would do, in order, and why.
+//! `madmall plan`: what a run would do, in order, and why; and where each result would come from.
+
+use std::collections::HashMap;
 
 use camino::Utf8PathBuf;
 use serde_json::json;
@@ -13,6 +15,7 @@ use crate::exit_code::ExitCode;
 use crate::plan::StageId;
 use crate::plan::stale::Stale;
 use crate::receipt::key::SigningKey;
+use crate::receipt::statement::ReceiptId;
 use crate::store::Store;
 use crate::store::settled::Rigour;
 
@@ -64,12 +67,15 @@ pub(super) fn plan(
     } else {
         CacheMode::Use
     };
-    let forecasts = with_session(surroundings, &opened, cache, |session| {
-        forecast(session, &selected).map_err(|error| environment(&error))
+    let (forecasts, runs) = with_session(surroundings, &opened, cache, |session| {
+        let forecasts = forecast(session, &selected).map_err(|error| environment(&error))?;
+        let claims = session.believed.all().filter(|claim| claim.believed);
+        let runs: Runs = claims.map(|claim| (claim.id, claim.run.clone())).collect();
+        Ok((forecasts, runs))
     })?;
     match arguments.json {
-        true => print_json(&opened, &forecasts, terminal),
-        false => print_text(&opened, &forecasts, terminal),
+        true => print_json(&opened, &forecasts, &runs, terminal),
+        false => print_text(&opened, &forecasts, &runs, terminal),
     }
     let settled = forecasts.iter().all(|(_, forecast)| forecast.is_settled());
     Ok(if arguments.check && !settled {
@@ -78,6 +84,9 @@ pub(super) fn plan(
         ExitCode::Success
     })
 }
+
+/// The run that each receipt belongs to.
+type Runs = HashMap<ReceiptId, String>;
 
 /// Opens a session that only looks: without a signing key yet, nothing is believed.
 pub(super) fn with_session<T>(
@@ -118,13 +127,16 @@ pub(super) fn with_session<T>(
     look(&session)
 }
 
-fn print_text(opened: &Opened, forecasts: &[(StageId, Forecast)], terminal: &mut Terminal) {
+fn print_text(opened: &Opened, forecasts: &[(StageId, Forecast)], runs: &Runs, terminal: &mut Terminal) {
     let stages = &opened.plan.stages;
     let width = stages.iter().map(|stage| stage.name.len()).max().unwrap_or(0).min(40);
     for (id, forecast) in forecasts {
         let (style, state, text) = match forecast {
-            Forecast::UpToDate { .. } => (DIM, "up to date", String::new()),
-            Forecast::Restore { paths, .. } => (GOOD, "restore", join(paths)),
+            Forecast::UpToDate { receipt } => (DIM, "up to date", format!("in place{}", made_by(runs, receipt))),
+            Forecast::Restore { receipt, paths } => {
+                let text = format!("from the store{}: {}", made_by(runs, receipt), join(paths));
+                (GOOD, "restore", text)
+            }
             Forecast::Run { why } => (BOLD, "run", reasons(why).join("; ")),
             Forecast::Perhaps { why } => (BOLD, "perhaps", reasons(why).join("; ")),
         };
@@ -143,15 +155,18 @@ fn print_text(opened: &Opened, forecasts: &[(StageId, Forecast)], terminal: &mut
     }
 }
 
-fn print_json(opened: &Opened, forecasts: &[(StageId, Forecast)], terminal: &mut Terminal) {
+fn print_json(opened: &Opened, forecasts: &[(StageId, Forecast)], runs: &Runs, terminal: &mut Terminal) {
     let stages = forecasts.iter().map(|(id, forecast)| {
-        let (state, paths, why): (_, &[Utf8PathBuf], &[Stale]) = match forecast {
-            Forecast::UpToDate { .. } => ("upToDate", &[], &[]),
-            Forecast::Restore { paths, .. } => ("restore", paths, &[]),
-            Forecast::Run { why } => ("run", &[], why),
-            Forecast::Perhaps { why } => ("perhaps", &[], why),
+        let (state, from, receipt, paths, why): (_, _, _, &[Utf8PathBuf], &[Stale]) = match forecast {
+            Forecast::UpToDate { receipt } => ("upToDate", "place", Some(receipt), &[], &[]),
+            Forecast::Restore { receipt, paths } => ("restore", "store", Some(receipt), paths, &[]),
+            Forecast::Run { why } => ("run", "run", None, &[], why),
+            Forecast::Perhaps { why } => ("perhaps", "run", None, &[], why),
         };
-        json!({ "stage": opened.plan.stages[id.index()].name, "state": state, "restore": paths, "why": reasons(why) })
+        json!({
+            "stage": opened.plan.stages[id.index()].name, "state": state, "from": from, "restore": paths,
+            "madeBy": receipt.and_then(|receipt| runs.get(receipt)), "why": reasons(why),
+        })
     });
     let stages: Vec<_> = stages.collect();
     terminal.result(json!({ "version": 1, "pipeline": opened.plan.pipeline, "stages": stages }));
@@ -159,6 +174,13 @@ fn print_json(opened: &Opened, forecasts: &[(StageId, Forecast)], terminal: &mut
 
 pub(super) fn reasons(why: &[Stale]) -> Vec<String> {
     why.iter().map(ToString::to_string).collect()
+}
+
+/// In which run a result was made, for people: as much of its id as says when.
+fn made_by(runs: &Runs, receipt: &ReceiptId) -> String {
+    const TIME: usize = 18;
+    let run = runs.get(receipt).map(|run| run.get(..TIME).unwrap_or(run));
+    run.map(|run| format!(", made by run {run}")).unwrap_or_default()
 }
 
 fn join(paths: &[Utf8PathBuf]) -> String {

@@ -1,6 +1,6 @@
 //! `madmall why`: the chain from the first cause to a stage.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 
@@ -11,6 +11,8 @@ use super::terminal::{BOLD, DIM, Failure, Terminal, shown};
 use crate::exec::forecast::{Forecast, forecast};
 use crate::exec::{CacheMode, Session};
 use crate::exit_code::ExitCode;
+use crate::git::{self, CommitId, Origin, Repository};
+use crate::history::cause::{ChangedFile, Files, What, changed_files, files_now, files_of_receipt};
 use crate::plan::StageId;
 use crate::plan::stale::{Snapshot, Stale};
 use crate::receipt::statement::{Role, Statement};
@@ -33,6 +35,8 @@ pub(super) struct WhyArguments {
 struct Link {
     stage: String,
     reasons: Vec<Stale>,
+    /// By the name of a source that changed: its files that did, and how many more.
+    files: BTreeMap<String, (Vec<ChangedFile>, usize)>,
 }
 
 /// Explains a stage.
@@ -49,29 +53,169 @@ pub(super) fn why(
         Ok(explain(&opened, session, id, &forecasts))
     })?;
     if arguments.json {
-        let chain: Vec<_> = chain
+        let chain: Vec<serde_json::Value> = chain
             .iter()
             .map(|link| {
                 let reasons: Vec<_> = link.reasons.iter().map(ToString::to_string).collect();
-                json!({ "stage": link.stage, "why": reasons })
+                let files: Vec<_> = link
+                    .files
+                    .values()
+                    .flat_map(|(files, _)| files)
+                    .map(file_json)
+                    .collect();
+                json!({ "stage": link.stage, "why": reasons, "files": files })
             })
             .collect();
-        terminal.result(json!({ "version": 1, "stage": arguments.stage, "state": state, "chain": chain }));
+        let first = chain
+            .first()
+            .map(|link| json!({ "stage": link["stage"], "why": link["why"][0] }));
+        let (stage, version) = (&arguments.stage, 1);
+        terminal.result(json!({
+            "version": version, "stage": stage, "state": state, "firstCause": first, "chain": chain,
+        }));
         return Ok(ExitCode::Success);
     }
     terminal.result(format_args!("{BOLD}{}{BOLD:#}: {state}", arguments.stage));
     for (depth, link) in chain.iter().enumerate() {
         let indent = "  ".repeat(depth + 1);
-        for reason in &link.reasons {
+        for (number, reason) in link.reasons.iter().enumerate() {
             let arrow = if depth == 0 { "" } else { "└ " };
+            let first = match (depth, number) {
+                (0, 0) if chain.len() > 1 || link.reasons.len() > 1 => "  (the first cause)",
+                _ => "",
+            };
             terminal.result(format_args!(
-                "{indent}{arrow}{DIM}{}:{DIM:#} {}",
+                "{indent}{arrow}{DIM}{}:{DIM:#} {}{DIM}{first}{DIM:#}",
                 link.stage,
                 shown(&reason.to_string())
             ));
+            if let Stale::InputChanged { input, .. } = reason
+                && let Some((files, more)) = link.files.get(input)
+            {
+                print_files(files, *more, &indent, terminal);
+            }
         }
     }
     Ok(ExitCode::Success)
+}
+
+fn print_files(files: &[ChangedFile], more: usize, indent: &str, terminal: &mut Terminal) {
+    for file in files {
+        let what = match file.what {
+            What::Changed => "",
+            What::Added => " is new",
+            What::Removed => " is gone",
+        };
+        let since = match &file.origin {
+            None if what.is_empty() => continue,
+            None => String::new(),
+            Some(origin) => format!(": {}", origin_text(origin)),
+        };
+        terminal.result(format_args!(
+            "{indent}  {}",
+            shown(&format!("{}{what}{since}", file.path))
+        ));
+    }
+    if more > 0 {
+        terminal.result(format_args!("{indent}  and {more} more files"));
+    }
+}
+
+fn origin_text(origin: &Origin) -> String {
+    match origin {
+        Origin::Uncommitted => "uncommitted".to_owned(),
+        Origin::Older => "changed by a commit further back than was looked at".to_owned(),
+        Origin::Commit { id, summary, ends } => {
+            let id = id.to_string();
+            let or = if *ends {
+                ", or before (the history ends there)"
+            } else {
+                ""
+            };
+            format!("changed by commit {} {summary:?}{or}", id.get(..12).unwrap_or(&id))
+        }
+    }
+}
+
+fn file_json(file: &ChangedFile) -> serde_json::Value {
+    let what = match file.what {
+        What::Changed => "changed",
+        What::Added => "added",
+        What::Removed => "removed",
+    };
+    let (commit, summary) = match &file.origin {
+        Some(Origin::Commit { id, summary, .. }) => (Some(id.to_string()), Some(summary)),
+        _ => (None, None),
+    };
+    let committed = file.origin.as_ref().map(|origin| *origin != Origin::Uncommitted);
+    json!({ "path": file.path, "what": what, "committed": committed, "commit": commit, "summary": summary })
+}
+
+/// The repository, if it can be read: what it cannot say is left out.
+fn repository(opened: &Opened) -> Option<Repository> {
+    git::open(opened.workspace.root()).ok().flatten()
+}
+
+/// Which files of the sources of a stage that would run changed since its receipt, and since when.
+fn changed_now(
+    opened: &Opened,
+    session: &Session<'_>,
+    id: StageId,
+    reasons: &[Stale],
+) -> BTreeMap<String, (Vec<ChangedFile>, usize)> {
+    let stage = &opened.plan.stages[id.index()];
+    let last = session.believed.of_stage(&opened.plan.pipeline, &stage.name).next();
+    let Some(last) = last.and_then(|claim| session.believed.statement(claim)) else {
+        return BTreeMap::new();
+    };
+    let repository = repository(opened);
+    let head = repository
+        .as_ref()
+        .and_then(|repository| Some((repository, repository.head().ok()??)));
+    let is_of = |name: &str| {
+        let input = stage.inputs.iter().find(|input| input.name == name)?;
+        files_now(&input.source, &session.hashes)
+    };
+    of_inputs(
+        reasons,
+        |input| Some((files_of_receipt(&last, input)?, is_of(input)?)),
+        head,
+    )
+}
+
+/// The same between two receipts; the history is asked from the commit of the later one.
+fn changed_then(
+    opened: &Opened,
+    now: &Statement,
+    before: &Statement,
+    reasons: &[Stale],
+) -> BTreeMap<String, (Vec<ChangedFile>, usize)> {
+    let repository = repository(opened);
+    let commit = now.internal().made.commit.as_ref();
+    let start = repository.as_ref().zip(commit).and_then(|(repository, hex)| {
+        let commit = repository.find_commit(hex)?;
+        Some((repository, commit))
+    });
+    of_inputs(
+        reasons,
+        |input| Some((files_of_receipt(before, input)?, files_of_receipt(now, input)?)),
+        start,
+    )
+}
+
+fn of_inputs(
+    reasons: &[Stale],
+    files: impl Fn(&str) -> Option<(Files, Files)>,
+    history: Option<(&Repository, CommitId)>,
+) -> BTreeMap<String, (Vec<ChangedFile>, usize)> {
+    let changed = reasons.iter().filter_map(|reason| match reason {
+        Stale::InputChanged { input, .. } => {
+            let (was, is) = files(input)?;
+            Some((input.clone(), changed_files(&was, &is, history)))
+        }
+        _ => None,
+    });
+    changed.collect()
 }
 
 /// What can be said of the stage, and the chain of causes, the first cause first.
@@ -86,10 +230,10 @@ fn explain(
         .find(|(other, _)| *other == id)
         .map(|(_, forecast)| forecast);
     match forecast {
-        Some(Forecast::Run { .. }) => ("would run".to_owned(), pending_chain(opened, id, forecasts)),
+        Some(Forecast::Run { .. }) => ("would run".to_owned(), pending_chain(opened, session, id, forecasts)),
         Some(Forecast::Perhaps { .. }) => (
             "would run if what runs before it changes its inputs".to_owned(),
-            pending_chain(opened, id, forecasts),
+            pending_chain(opened, session, id, forecasts),
         ),
         Some(Forecast::UpToDate { receipt } | Forecast::Restore { receipt, .. }) => {
             let stage = &opened.plan.stages[id.index()];
@@ -104,7 +248,7 @@ fn explain(
             match claim {
                 Some(claim) => (
                     format!("{state}; it last ran in {}", claim.run),
-                    history_chain(session, claim),
+                    history_chain(opened, session, claim),
                 ),
                 None => (format!("{state}, by receipt {receipt}"), Vec::new()),
             }
@@ -114,7 +258,7 @@ fn explain(
 }
 
 /// The stages that would run, from the first cause down to `id`.
-fn pending_chain(opened: &Opened, id: StageId, forecasts: &[(StageId, Forecast)]) -> Vec<Link> {
+fn pending_chain(opened: &Opened, session: &Session<'_>, id: StageId, forecasts: &[(StageId, Forecast)]) -> Vec<Link> {
     let mut chain = Vec::new();
     let mut seen = BTreeSet::new();
     let mut next = Some(id);
@@ -137,6 +281,7 @@ fn pending_chain(opened: &Opened, id: StageId, forecasts: &[(StageId, Forecast)]
         });
         chain.push(Link {
             stage: opened.plan.stages[id.index()].name.clone(),
+            files: changed_now(opened, session, id, &reasons),
             reasons,
         });
     }
@@ -146,7 +291,7 @@ fn pending_chain(opened: &Opened, id: StageId, forecasts: &[(StageId, Forecast)]
 
 /// Why a stage ran when it last ran: what its receipt has otherwise than the one before, and so on back along the
 /// inputs that changed.
-fn history_chain(session: &Session<'_>, claim: &Claim) -> Vec<Link> {
+fn history_chain(opened: &Opened, session: &Session<'_>, claim: &Claim) -> Vec<Link> {
     let mut chain = Vec::new();
     let mut seen = BTreeSet::new();
     let mut next = Some(claim.clone());
@@ -175,9 +320,14 @@ fn history_chain(session: &Session<'_>, claim: &Claim) -> Vec<Link> {
         } else {
             reasons
         };
+        let files = before
+            .as_ref()
+            .map(|before| changed_then(opened, &now, before, &reasons))
+            .unwrap_or_default();
         chain.push(Link {
             stage: claim.stage,
             reasons,
+            files,
         });
     }
     chain.reverse();

@@ -3,6 +3,7 @@
 //! Whether what they tell is true is for [`crate::verify`] to say.
 
 pub mod artifact;
+pub mod cause;
 pub mod diff;
 pub mod metrics;
 pub mod numbers;

@@ -39,6 +39,9 @@ pub enum RunError {
     /// Its last line is no receipt.
     #[error("the last line: {0}")]
     Own(LineError),
+    /// It is a file of a commit, which cannot be read, in words.
+    #[error("{0}")]
+    Committed(String),
     /// Its last line is not the receipt of the run that its name says.
     #[error("the last line is not the receipt of that run")]
     NotOwn,

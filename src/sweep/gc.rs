@@ -1,0 +1,95 @@
+//! What of the store can go: objects that nothing needs, logs of runs that are not kept, and, if asked, displaced bytes.
+
+use std::collections::HashSet;
+use std::fs;
+use std::io;
+
+use camino::Utf8PathBuf;
+
+use super::needed::Needed;
+use crate::digest::Digest;
+use crate::store::usage::{Amount, StoredObject, amount_below, folders_in, objects};
+use crate::store::{Store, StoreError, atomic};
+
+/// What can go, and what stays.
+#[derive(Clone, Debug, Default)]
+pub struct Sweep {
+    /// Objects that can go.
+    pub objects: Vec<StoredObject>,
+    /// How much those are.
+    pub freed: Amount,
+    /// How much stays of the objects.
+    pub kept: Amount,
+    /// Folders of logs that can go.
+    pub logs: Vec<Utf8PathBuf>,
+    /// How much those hold.
+    pub logs_freed: Amount,
+    /// Folders of displaced bytes.
+    pub displaced: Vec<Utf8PathBuf>,
+    /// How much those hold.
+    pub displaced_held: Amount,
+}
+
+/// Finds what can go: everything but what is `needed`, and what stages are up to date by now (`current`).
+///
+/// # Errors
+///
+/// [`StoreError::Read`] if a folder of the store cannot be listed.
+pub fn plan(store: &Store, needed: &Needed, current: &HashSet<Digest>, keep_last: usize) -> Result<Sweep, StoreError> {
+    let mut sweep = Sweep::default();
+    for object in objects(store)? {
+        if needed.objects.contains(&object.digest) || current.contains(&object.digest) {
+            sweep.kept.add(object.size);
+        } else {
+            sweep.freed.add(object.size);
+            sweep.objects.push(object);
+        }
+    }
+    let output = store.root().join("output");
+    let logs = folders_in(&output)?;
+    // Runs without receipts have logs too: the last ones stay, whatever they are of.
+    let old = logs.len().saturating_sub(keep_last);
+    for run in logs.iter().take(old).filter(|run| !needed.runs.contains(*run)) {
+        let folder = output.join(run);
+        add(&mut sweep.logs_freed, amount_below(&folder)?);
+        sweep.logs.push(folder);
+    }
+    let displaced = store.root().join("displaced");
+    for run in folders_in(&displaced)? {
+        let folder = displaced.join(run);
+        add(&mut sweep.displaced_held, amount_below(&folder)?);
+        sweep.displaced.push(folder);
+    }
+    Ok(sweep)
+}
+
+fn add(sum: &mut Amount, more: Amount) {
+    sum.files += more.files;
+    sum.bytes += more.bytes;
+}
+
+/// Removes what can go. The workspace's lock must be held, and have been since `sweep` was planned.
+///
+/// # Errors
+///
+/// [`StoreError::Write`] for the first that cannot be removed; what was removed until then is gone.
+pub fn carry_out(sweep: &Sweep, with_displaced: bool) -> Result<(), StoreError> {
+    for object in &sweep.objects {
+        match fs::remove_file(&object.path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                let path = object.path.clone();
+                return Err(StoreError::Write { path, source: error });
+            }
+            _ => {}
+        }
+    }
+    for folder in &sweep.logs {
+        atomic::remove_folder(folder)?;
+    }
+    if with_displaced {
+        for folder in &sweep.displaced {
+            atomic::remove_folder(folder)?;
+        }
+    }
+    Ok(())
+}

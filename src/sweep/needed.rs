@@ -1,0 +1,251 @@
+//! Which runs are kept, and which objects of the store they need.
+//!
+//! Kept are, of each pipeline: the last few runs that are here and the newest that succeeded; and on each local branch and
+//! tag the newest run, and the newest that succeeded. What their receipts name, outputs and inputs, is needed. A file of
+//! receipts that cannot be read keeps nothing, and is said.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::fs;
+
+use camino::Utf8Path;
+
+use crate::digest::Digest;
+use crate::git::{BlobId, CommitTree, GitError, Repository};
+use crate::history::runs::{self, RunError, id_of_file, pipeline_of};
+use crate::receipt::run_file::{MAX_RUN_FILE, Receipt, RunFile};
+use crate::receipt::statement::{Outcome, Statement};
+use crate::store::{Store, StoreError};
+use crate::tree::Tree as _;
+use crate::workspace::Workspace;
+
+/// Why it cannot be told what is needed.
+#[derive(Debug, thiserror::Error)]
+pub enum NeededError {
+    /// The receipts, or those that are pending.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The repository.
+    #[error(transparent)]
+    Git(#[from] GitError),
+}
+
+/// What is needed, and by what.
+#[derive(Clone, Debug, Default)]
+pub struct Needed {
+    /// Objects.
+    pub objects: HashSet<Digest>,
+    /// The ids of the runs that are kept.
+    pub runs: BTreeSet<String>,
+    /// How many branches and tags were looked at.
+    pub tips: usize,
+    /// Files of receipts that are here and cannot be read, each with why.
+    pub broken: Vec<String>,
+    /// Files of receipts on branches and tags that cannot be read, each with why.
+    pub broken_elsewhere: Vec<String>,
+}
+
+/// What the file of one run says.
+#[derive(Clone, Debug)]
+struct Facts {
+    pipeline: String,
+    succeeded: bool,
+    digests: Vec<Digest>,
+}
+
+/// Finds what is needed by the runs that are here (the last `keep_last` of each pipeline), by those of branches and tags, and
+/// by receipts that wait for the next run.
+///
+/// # Errors
+///
+/// [`NeededError`] if the receipts that are here, or the repository, cannot be read.
+pub fn needed(
+    workspace: &Workspace,
+    store: &Store,
+    repository: Option<&Repository>,
+    keep_last: usize,
+) -> Result<Needed, NeededError> {
+    let mut needed = Needed::default();
+    let here: Vec<(String, String)> = runs::run_ids(workspace)?
+        .into_iter()
+        .map(|id| (id.clone(), id))
+        .collect();
+    let read = |id: &String| Ok(facts(&runs::read(workspace, id)?));
+    keep(&here, keep_last, &mut needed, read, |needed, why| {
+        needed.broken.push(why)
+    });
+    if let Some(repository) = repository {
+        add_tips(repository, &mut needed)?;
+    }
+    add_pending(store, &mut needed)?;
+    Ok(needed)
+}
+
+/// Keeps of each pipeline the newest `most` runs, and the newest that succeeded. `ids` are sorted, oldest first, each with
+/// what it is read by.
+fn keep<K>(
+    ids: &[(String, K)],
+    most: usize,
+    needed: &mut Needed,
+    mut read: impl FnMut(&K) -> Result<Facts, RunError>,
+    mut broken: impl FnMut(&mut Needed, String),
+) {
+    let mut kept: BTreeMap<String, (usize, bool)> = BTreeMap::new();
+    for (id, key) in ids.iter().rev() {
+        let is_enough = |pipeline: &str| {
+            kept.get(pipeline)
+                .is_some_and(|(count, success)| *count >= most && *success)
+        };
+        if pipeline_of(id).is_some_and(is_enough) {
+            continue;
+        }
+        let facts = match read(key) {
+            Ok(facts) => facts,
+            Err(error) => {
+                broken(needed, format!("`{}`: {error}", runs::file_of(id)));
+                continue;
+            }
+        };
+        let (count, success) = kept.entry(facts.pipeline).or_insert((0, false));
+        if *count < most || (facts.succeeded && !*success) {
+            needed.objects.extend(&facts.digests);
+            needed.runs.insert(id.clone());
+        }
+        *count += 1;
+        *success |= facts.succeeded;
+    }
+}
+
+fn add_tips(repository: &Repository, needed: &mut Needed) -> Result<(), NeededError> {
+    let runs = Utf8Path::new("runs");
+    let mut folders = HashSet::new();
+    let mut known: HashMap<BlobId, Result<Facts, String>> = HashMap::new();
+    for (name, commit) in repository.tips()? {
+        needed.tips += usize::from(name != "HEAD");
+        let tree = repository.tree(commit)?;
+        let unreadable = |error: &crate::tree::TreeError| format!("{name}: {error}");
+        let folder = match tree.folder_id(runs) {
+            Ok(Some(folder)) => folder,
+            Ok(None) => continue,
+            Err(error) => {
+                needed.broken_elsewhere.push(unreadable(&error));
+                continue;
+            }
+        };
+        if !folders.insert(folder) {
+            continue;
+        }
+        let files = match tree.files_in(runs) {
+            Ok(files) => files,
+            Err(error) => {
+                needed.broken_elsewhere.push(unreadable(&error));
+                continue;
+            }
+        };
+        let mut ids: Vec<(String, (String, BlobId))> = files
+            .into_iter()
+            .filter_map(|(file, blob)| Some((id_of_file(&file)?, (file, blob))))
+            .collect();
+        ids.sort_by(|a, b| a.0.cmp(&b.0));
+        let read = |(file, blob): &(String, BlobId)| {
+            let facts = known
+                .entry(*blob)
+                .or_insert_with(|| read_committed(&tree, &runs.join(file)));
+            facts.clone().map_err(RunError::Committed)
+        };
+        keep(&ids, 1, needed, read, |needed, why| {
+            needed.broken_elsewhere.push(format!("{name}: {why}"))
+        });
+    }
+    needed.broken_elsewhere.sort();
+    needed.broken_elsewhere.dedup();
+    Ok(())
+}
+
+fn read_committed(tree: &CommitTree<'_>, path: &Utf8Path) -> Result<Facts, String> {
+    let bytes = tree.read(path, MAX_RUN_FILE).map_err(|error| error.to_string())?;
+    let run = RunFile::parse(&bytes).map_err(|error| error.to_string())?;
+    Ok(facts(run.receipts()))
+}
+
+/// Receipts of a run that died: the next run publishes them, if their outputs are in the store.
+fn add_pending(store: &Store, needed: &mut Needed) -> Result<(), StoreError> {
+    let folder = store.pending_folder();
+    let failed = |source| StoreError::Read {
+        path: folder.clone(),
+        source,
+    };
+    let entries = match folder.read_dir_utf8() {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        other => other.map_err(failed)?,
+    };
+    for entry in entries {
+        let path = entry.map_err(failed)?.into_path();
+        if !path
+            .symlink_metadata()
+            .is_ok_and(|found| found.is_file() && found.len() <= MAX_RUN_FILE)
+        {
+            continue;
+        }
+        let bytes = fs::read(&path).map_err(failed)?;
+        let receipts = bytes
+            .split(|byte| *byte == b'\n')
+            .filter_map(|line| Receipt::parse(line).ok());
+        needed
+            .objects
+            .extend(receipts.flat_map(|receipt| digests(&receipt.statement).collect::<Vec<_>>()));
+    }
+    Ok(())
+}
+
+fn facts(receipts: &[Receipt]) -> Facts {
+    let own = receipts.last().map(|receipt| &receipt.statement);
+    Facts {
+        pipeline: own.map(|own| own.external().pipeline.clone()).unwrap_or_default(),
+        succeeded: own.is_some_and(|own| own.internal().outcome == Outcome::Succeeded),
+        digests: receipts
+            .iter()
+            .flat_map(|receipt| digests(&receipt.statement))
+            .collect(),
+    }
+}
+
+/// Everything that a receipt names by BLAKE3: what came out, and what went in.
+fn digests(statement: &Statement) -> impl Iterator<Item = Digest> {
+    let resources = statement.subject.iter().chain(statement.dependencies());
+    resources.filter_map(|resource| Digest::from_hex(resource.digest.get("blake3")?).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Which runs are kept of `runs` (oldest first; an upper-case letter succeeded), named by their place.
+    fn kept(runs: &str, most: usize) -> Vec<usize> {
+        let ids: Vec<(String, (usize, char))> = runs
+            .chars()
+            .enumerate()
+            .map(|(place, c)| (format!("{place}"), (place, c)))
+            .collect();
+        let mut needed = Needed::default();
+        let read = |(place, c): &(usize, char)| {
+            Ok(Facts {
+                pipeline: c.to_ascii_lowercase().to_string(),
+                succeeded: c.is_ascii_uppercase(),
+                digests: vec![Digest::of(&[u8::try_from(*place).expect("few")])],
+            })
+        };
+        keep(&ids, most, &mut needed, read, |_, why| panic!("{why}"));
+        let kept: Vec<usize> = needed.runs.iter().map(|id| id.parse().expect("a place")).collect();
+        assert_eq!(needed.objects.len(), kept.len());
+        kept
+    }
+
+    #[test]
+    fn of_each_pipeline_the_newest_are_kept_and_the_newest_that_succeeded() {
+        assert_eq!(kept("PPPQ", 1), [2, 3]);
+        assert_eq!(kept("PPPQ", 2), [1, 2, 3]);
+        assert_eq!(kept("PPpp", 1), [1, 3], "the last that succeeded holds what is in use");
+        assert_eq!(kept("ppp", 1), [2]);
+        assert_eq!(kept("PPp", 0), [1], "none is not less than what is in use");
+    }
+}
