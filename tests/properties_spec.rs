@@ -14,6 +14,10 @@ const GOOD: &str = include_str!("malformed/workspace/good.yaml");
 /// Words that matter to the reader.
 const WORDS: &[&str] = &[
     "${params.x}",
+    "${matrix.x}",
+    "${foreach.f.stem}",
+    "matrix: { x: [1, 2] }",
+    "foreach: { f: data/* }",
     "${inputs.",
     "$${",
     "${",
@@ -155,6 +159,61 @@ proptest! {
             for input in &stage.inputs {
                 let InputSource::Output { stage: maker, .. } = &input.source else { panic!("no edge") };
                 prop_assert!(maker.index() < at, "{}", stage.name);
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    #[test]
+    fn a_matrix_is_a_nested_loop(sizes in prop::collection::vec(1_usize..6, 1..5), shared in any::<prop::sample::Index>()) {
+        // Values that are not in the order of their texts.
+        let axes: Vec<(String, Vec<String>)> = (0..)
+            .zip(&sizes)
+            .map(|(at, size)| (format!("x{at}"), (0..*size).map(|value| format!("{}", (value * 7 + 3) % 11)).collect()))
+            .collect();
+        let mut wanted: Vec<Vec<String>> = vec![Vec::new()];
+        for (_, values) in &axes {
+            let longer = |begin: &Vec<String>| -> Vec<Vec<String>> {
+                values.iter().map(|value| [begin.as_slice(), std::slice::from_ref(value)].concat()).collect()
+            };
+            wanted = wanted.iter().flat_map(longer).collect();
+        }
+        let matrix: Vec<String> = axes.iter().map(|(name, values)| format!("{name}: [{}]", values.join(", "))).collect();
+        let path: Vec<String> = axes.iter().map(|(name, _)| format!("${{matrix.{name}}}")).collect();
+        // One reader has some of the axes, one all of them in another order, one none.
+        let (some, path) = (shared.index(axes.len()), path.join("-"));
+        let mut turned = matrix.clone();
+        turned.rotate_left(some);
+        let text = format!(
+            "version: 1\nname: p\nstages:\n  a: {{ run: x, matrix: {{ {} }}, outputs: {{ o: 'a/{path}' }} }}\n  \
+             own: {{ run: x, matrix: {{ {} }}, inputs: {{ i: a }}, outputs: {{ o: 'own/{path}' }} }}\n  \
+             all: {{ argv: [x, '${{inputs.i}}'], inputs: {{ i: a }}, outputs: {{ o: all }} }}\n",
+            matrix.join(", "), turned.join(", "),
+        );
+        let space = Space::new();
+        let plan = resolved(&space.workspace(), &space, text.as_bytes()).expect("a plan").plan;
+        prop_assert_eq!(plan.stages.len(), 2 * wanted.len() + 1);
+        let name = |values: &Vec<String>| -> String {
+            let pairs: Vec<String> = axes.iter().zip(values).map(|((axis, _), value)| format!("{axis}={value}")).collect();
+            format!("a[{}]", pairs.join(","))
+        };
+        let names: Vec<String> = wanted.iter().map(name).collect();
+        let made: Vec<&str> = plan.stages.iter().map(|s| s.name.as_str()).filter(|name| name.starts_with("a[")).collect();
+        prop_assert_eq!(&made, &names);
+        let paths = wanted.iter().map(|values| format!("a/{}", values.join("-")));
+        let argv: Vec<String> = std::iter::once("x".to_owned()).chain(paths).collect();
+        for stage in &plan.stages {
+            let makers: Vec<&str> = stage.reads_from().iter().map(|maker| plan.stages[maker.index()].name.as_str()).collect();
+            if stage.name == "all" {
+                prop_assert_eq!(&stage.command, &madmall::plan::Command::Argv(argv.clone()));
+                prop_assert_eq!(makers.len(), wanted.len());
+            } else if stage.name.starts_with("own") {
+                prop_assert_eq!(makers, [stage.outputs[0].path.as_str().replace("own/", "")].iter().map(|values| {
+                    name(&values.split('-').map(str::to_owned).collect())
+                }).collect::<Vec<_>>());
             }
         }
     }

@@ -177,7 +177,22 @@ fn parser_and_schema_agree_about_pipelines() {
             (false, stage!("argv: [x], stdout: 5, outputs: { o: a }")),
             (false, stage!("argv: [x], stdin: [i], outputs: { o: a }")),
             (false, stage!("run: x, outputs: { o: a }, params: [x]")),
+            (
+                true,
+                stage!(
+                    "run: x, outputs: { o: a }, matrix: { x: [1, b, true], y: ['2'] }, foreach: { f: 'a/*', g: [b] }"
+                ),
+            ),
             (false, stage!("run: x, outputs: { o: a }, matrix: {}")),
+            (false, stage!("run: x, outputs: { o: a }, matrix: { x: [] }")),
+            (false, stage!("run: x, outputs: { o: a }, matrix: { x: 1 }")),
+            (false, stage!("run: x, outputs: { o: a }, matrix: { x: 'a/*' }")),
+            (false, stage!("run: x, outputs: { o: a }, matrix: { x: [[1]] }")),
+            (false, stage!("run: x, outputs: { o: a }, matrix: { x: [~] }")),
+            (false, stage!("run: x, outputs: { o: a }, matrix: { X: [1] }")),
+            (false, stage!("run: x, outputs: { o: a }, foreach: {}")),
+            (false, stage!("run: x, outputs: { o: a }, foreach: { x: data }")),
+            (false, stage!("run: x, outputs: { o: a }, foreach: { x: 1 }")),
         ],
     );
 }

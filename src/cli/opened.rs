@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use super::terminal::{Failure, Terminal, WARNING, with_causes};
 use crate::diagnostic::{self, Source};
 use crate::exit_code::ExitCode;
+use crate::plan::stage_name::is_meant;
 use crate::plan::{Plan, StageId, resolve};
 use crate::receipt::key::SigningKey;
 use crate::receipt::keystore::{self, KeyOrigin, KeySources};
@@ -276,7 +277,19 @@ impl Opened {
         }
         let mut wanted = vec![false; self.plan.stages.len()];
         for name in names {
-            wanted[self.find(name)?.index()] = true;
+            let mut found = false;
+            for (index, _) in self
+                .plan
+                .stages
+                .iter()
+                .enumerate()
+                .filter(|(_, stage)| is_meant(name, &stage.name))
+            {
+                (wanted[index], found) = (true, true);
+            }
+            if !found {
+                self.find(name)?;
+            }
         }
         // A stage comes after all that it reads from, so one pass backwards finds them.
         for id in all.clone().rev() {
@@ -289,13 +302,24 @@ impl Opened {
         Ok(all.filter(|id| wanted[id.index()]).collect())
     }
 
-    /// The stage of that name.
+    /// The one stage that `name` means.
     ///
     /// # Errors
     ///
-    /// [`Failure`] with code 2 if there is none.
+    /// [`Failure`] with code 2 if there is none, or several.
     pub(super) fn find(&self, name: &str) -> Result<StageId, Failure> {
-        let place = self.plan.stages.iter().position(|stage| stage.name == name);
+        let mut meant = self
+            .plan
+            .stages
+            .iter()
+            .enumerate()
+            .filter(|(_, stage)| is_meant(name, &stage.name));
+        let place = meant.next().map(|(place, _)| place);
+        if let (Some(first), more @ 1..) = (place, meant.count()) {
+            let message = format!("`{name}` is {} stages", more + 1);
+            let help = format!("name one, such as `{}`", self.plan.stages[first].name);
+            return Err(Failure::new(ExitCode::Refused, message, Some(&help)));
+        }
         place.map(StageId::new).ok_or_else(|| {
             let names = || self.plan.stages.iter().map(|stage| stage.name.as_str());
             let help = match diagnostic::nearest(name, names()) {

@@ -13,7 +13,7 @@ use super::process::{Ended, Program, find_executable, run};
 use super::root::{ExecutionRoot, RootEntry, RootEntryKind};
 use super::stage::{Attempt, Said};
 use crate::digest::Digests;
-use crate::plan::{Command, Input, InputSource, Streams};
+use crate::plan::{Command, Input, InputSource, Streams, written_input};
 use crate::stages::ingest::fault::grouped;
 use crate::stages::{InputFile, Refusal, StageContext, StageError, builtin};
 use crate::store::StoreError;
@@ -144,13 +144,14 @@ impl Attempt<'_> {
         let session = self.session;
         let builtin = builtin(name).expect("a plan names only built-ins that there are");
         let folder = root.folder();
-        let inputs = self.stage.inputs.iter().zip(&self.inputs).map(|(input, state)| {
+        let mut inputs: BTreeMap<&str, Vec<InputFile>> = BTreeMap::new();
+        for (input, state) in self.stage.inputs.iter().zip(&self.inputs) {
             let files = state.files().iter().map(|file| InputFile {
                 absolute: session.workspace.absolute(&file.path),
                 name: file.path.clone(),
             });
-            (input.name.as_str(), files.collect())
-        });
+            inputs.entry(written_input(&input.name)).or_default().extend(files);
+        }
         let outputs = self
             .stage
             .outputs
@@ -158,7 +159,7 @@ impl Attempt<'_> {
             .map(|output| (output.name.as_str(), folder.join(&output.path)));
         let mut context = StageContext {
             purpose,
-            inputs: inputs.collect(),
+            inputs,
             outputs: outputs.collect(),
             params: &self.stage.params,
             threads: session.options.jobs,

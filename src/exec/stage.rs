@@ -17,6 +17,7 @@ use super::root::{ExecutionRoot, RootError};
 use super::{CacheMode, ExecError, Session};
 use crate::digest::{Digest, Digests, hash_file};
 use crate::plan::action::{Resolved, action_digest};
+use crate::plan::stage_name::log_name;
 use crate::plan::stale::Stale;
 use crate::plan::{Command, InputSource, Stage, StageId};
 use crate::receipt::envelope::sign;
@@ -276,7 +277,7 @@ impl<'a> Attempt<'a> {
         let log = session
             .store
             .output_folder(&session.run_id)
-            .join(format!("{}.log", self.stage.name));
+            .join(format!("{}.log", log_name(&self.stage.name)));
         atomic::create_folder(atomic::folder_of(&log))?;
         let base = session
             .store

@@ -3,10 +3,12 @@
 pub mod action;
 mod model;
 mod resolve;
+pub mod stage_name;
 pub mod stale;
 
 pub use model::{
-    Command, DefinitionFile, Input, InputSource, Number, Output, ParamValue, Plan, SandboxMode, Stage, StageId, Streams,
+    Command, DefinitionFile, Input, InputSource, Number, Output, ParamValue, Plan, SandboxMode, Stage, StageId,
+    Streams, gathered_name, written_input,
 };
 pub use resolve::{Resolution, find_files, is_pattern, resolve, resolve_with};
 pub(crate) use resolve::{folded, private_folder};

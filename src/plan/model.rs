@@ -1,9 +1,9 @@
 //! The plan: a pipeline resolved. Names have become ids, templates text, defaults values.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::digest::Digests;
 
@@ -87,16 +87,25 @@ impl Stage {
     /// The stages that this one reads from, each once, in the order of its inputs.
     #[must_use]
     pub fn reads_from(&self) -> Vec<StageId> {
-        let mut stages = Vec::new();
-        for input in &self.inputs {
-            if let InputSource::Output { stage, .. } = input.source
-                && !stages.contains(&stage)
-            {
-                stages.push(stage);
-            }
-        }
-        stages
+        let mut seen = HashSet::new();
+        let makers = self.inputs.iter().filter_map(|input| match input.source {
+            InputSource::Output { stage, .. } => Some(stage),
+            _ => None,
+        });
+        makers.filter(|stage| seen.insert(*stage)).collect()
     }
+}
+
+/// The name of one of the inputs that an input `name` is which gathers outputs: that of the output at `path`.
+#[must_use]
+pub fn gathered_name(name: &str, path: &Utf8Path) -> String {
+    format!("{name}[{path}]")
+}
+
+/// The name that the pipeline file gives the input `name`.
+#[must_use]
+pub fn written_input(name: &str) -> &str {
+    name.split_once('[').map_or(name, |(written, _)| written)
 }
 
 /// What a stage runs.
@@ -115,6 +124,18 @@ pub enum Command {
     Argv(Vec<String>),
     /// A text for `sh -eu`, with values filled in and quoted.
     Shell(String),
+}
+
+impl Command {
+    /// How long it is, roughly, in bytes.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        match self {
+            Self::Builtin { name, .. } => name.len(),
+            Self::Argv(argv) => argv.iter().map(|argument| argument.len() + size_of::<String>()).sum(),
+            Self::Shell(text) => text.len(),
+        }
+    }
 }
 
 /// What a program's standard streams are connected with. Standard error always goes to the stage's log.

@@ -17,6 +17,7 @@ use crate::digest::{Digest, Digests, Sha256};
 use crate::listing::{ListedFile, ListingDigests, listing_digests};
 use crate::log::checkpoint::Head;
 use crate::plan::Number;
+use crate::plan::stage_name::is_stage_name;
 
 /// The largest integer that every reader of JSON takes as it is (RFC 8259, section 6).
 const MAX_INTEGER: u64 = (1 << 53) - 1;
@@ -67,6 +68,10 @@ fn check_stage(statement: &Statement, stage: &StageParameters, internal: &StageI
     for (what, text) in [("action", &internal.action), ("definition", &internal.definition)] {
         text.parse::<Digest>().map_err(|error| format!("`{what}`: {error}"))?;
     }
+    require(
+        is_stage_name(&stage.name),
+        "the stage's name is not one that a stage can have",
+    )?;
     let is_program = !matches!(stage.command, CommandRecord::Builtin { .. });
     require(
         is_program == internal.system.is_some(),
@@ -161,7 +166,10 @@ fn check_run(statement: &Statement) -> Checked {
     let mut stages = Vec::new();
     for dependency in statement.dependencies() {
         match dependency.role() {
-            Role::Receipt { stage } => stages.push(stage.as_str()),
+            Role::Receipt { stage } => {
+                require(is_stage_name(stage), "a run names a stage as none can be called")?;
+                stages.push(stage.as_str());
+            }
             Role::Commit {} | Role::Definition {} => {}
             _ => return Err(format!("a run does not depend on `{}`", clip(&dependency.name))),
         }

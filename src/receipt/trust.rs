@@ -16,6 +16,7 @@ use crate::digest::{Digest, Sha256};
 use crate::json::JsonError;
 use crate::log::LogId;
 use crate::log::checkpoint::Head;
+use crate::plan::stage_name::family;
 
 /// The name of the user's own key in the user's own policy.
 pub const OWN_KEY: &str = "own key";
@@ -149,7 +150,8 @@ impl TrustedKey {
         let limits = &self.limits;
         let external = statement.external();
         let builder = &statement.predicate.run_details.builder.id;
-        let stage = external.stage.as_ref().map(|stage| stage.name.as_str());
+        // Who may sign for a stage may sign for whatever its `matrix:` or `foreach:` makes of it.
+        let stage = external.stage.as_ref().map(|stage| family(&stage.name));
         let beyond = [
             ("as builder", limits.builders.as_deref(), Some(builder.as_str())),
             ("for pipeline", limits.pipelines.as_deref(), Some(&*external.pipeline)),

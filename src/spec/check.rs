@@ -16,7 +16,8 @@ use crate::plan::{Number, SandboxMode};
 pub const PIPELINE_FIELDS: &[&str] = &["version", "name", "purpose", "params", "stages"];
 /// The fields of a stage in a pipeline file.
 pub const STAGE_FIELDS: &[&str] = &[
-    "uses", "argv", "run", "stdin", "stdout", "inputs", "outputs", "params", "env", "secrets", "sandbox",
+    "uses", "argv", "run", "stdin", "stdout", "inputs", "outputs", "params", "env", "secrets", "sandbox", "matrix",
+    "foreach",
 ];
 /// The fields of an output in a pipeline file, where it is more than a path.
 pub const OUTPUT_FIELDS: &[&str] = &["path", "tolerance"];
@@ -182,12 +183,15 @@ impl Checker<'_> {
             secrets: Vec::new(),
             sandbox: None,
             streams: Streams::default(),
+            axes: Vec::new(),
+            chosen: Vec::new(),
             name,
         };
         let what = format!("stage `{}`", stage.name.text);
         let Some(fields) = self.fields(node, &what, STAGE_FIELDS) else {
             return stage;
         };
+        stage.axes = self.axes(&fields);
         stage.body = self.body(&fields, stage.name.span, "uses");
         if let Some(node) = fields.get("inputs") {
             stage.inputs = self.texts(node, "`inputs`", "input");

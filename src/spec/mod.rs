@@ -4,12 +4,16 @@
 //! [`Definition`] of it and reports everything that is wrong with its shape. What the names in it mean is found out by
 //! [`crate::plan::resolve`].
 
+mod axes;
 pub mod check;
 mod model;
 mod parse;
 mod scalar;
 mod shape;
 
-pub use model::{Body, Definition, ParamSpec, ParamType, PipelineSpec, Port, Stage, Streams, is_name};
+pub use model::{
+    Axis, AxisKind, AxisValues, Body, Chosen, Definition, ParamSpec, ParamType, PipelineSpec, Port, Stage, Streams,
+    is_name,
+};
 pub use parse::{MAX_BYTES, Node, NodeKind, Text, parse};
 pub use scalar::{Scalar, scalar};

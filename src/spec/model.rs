@@ -44,6 +44,10 @@ pub struct Stage {
     pub sandbox: Option<SandboxMode>,
     /// `stdin:` and `stdout:`.
     pub streams: Streams,
+    /// `matrix:` and `foreach:`.
+    pub axes: Vec<Axis>,
+    /// The values of its axes, if it is one of the stages that a written one makes.
+    pub chosen: Vec<Chosen>,
 }
 
 /// What a program's standard streams are connected with, by name.
@@ -53,6 +57,48 @@ pub struct Streams {
     pub stdin: Option<Text>,
     /// `stdout:`, an output.
     pub stdout: Option<Text>,
+}
+
+/// Something that varies: a stage is made for each of its values.
+#[derive(Clone, Debug)]
+pub struct Axis {
+    /// What it is referred to by.
+    pub name: Text,
+    /// Where it is written.
+    pub kind: AxisKind,
+    /// Its values; `None` if their fault has been reported.
+    pub values: Option<AxisValues>,
+}
+
+/// Where an axis is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AxisKind {
+    /// `matrix:`; `${matrix.name}`.
+    Matrix,
+    /// `foreach:`; `${foreach.name}` and `${foreach.name.stem}`.
+    Foreach,
+}
+
+/// The values of an axis.
+#[derive(Clone, Debug)]
+pub enum AxisValues {
+    /// Scalars, in the order written.
+    List(Vec<Node>),
+    /// The files that this pattern finds, sorted by the bytes of their paths.
+    Pattern(Text),
+}
+
+/// One value of an axis.
+#[derive(Clone, Debug)]
+pub struct Chosen {
+    /// The axis.
+    pub axis: String,
+    /// Where the axis is written.
+    pub kind: AxisKind,
+    /// The value as written.
+    pub node: Node,
+    /// Its text: numbers in shortest form.
+    pub text: String,
 }
 
 /// What a stage runs.

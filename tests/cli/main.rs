@@ -23,6 +23,7 @@ mod log;
 mod log_git;
 mod log_proofs;
 mod metrics;
+mod matrix;
 mod pins;
 mod programs;
 mod report;

@@ -46,6 +46,11 @@ pub(super) fn check(
                 Some(Found::Output(output)) => {
                     raw_outputs.entry(*output).or_insert(at);
                 }
+                Some(Found::Gather { stages, output }) => {
+                    for stage in stages.clone().filter(|stage| !is_ingest(*stage)) {
+                        raw_outputs.entry((stage, *output)).or_insert(at);
+                    }
+                }
             }
         }
         if let Some(place) = stage.outputs.iter().position(|(name, _)| name.text == REJECTS) {
@@ -65,6 +70,10 @@ pub(super) fn check(
                 Some(Found::Output(output)) => raw_outputs
                     .get(output)
                     .map(|ingest| (*ingest, written.text.clone(), output.0 == *ingest)),
+                Some(Found::Gather { stages, output }) => stages.clone().find_map(|stage| {
+                    let ingest = raw_outputs.get(&(stage, *output))?;
+                    Some((*ingest, written.text.clone(), stage == *ingest))
+                }),
             };
             if let Some((ingest, what, is_rejects)) = raw {
                 faults.push(refusal(spec, written.span, &stage.name.text, ingest, &what, is_rejects));

@@ -15,8 +15,12 @@ pub(super) fn order(count: usize, edges: &[(usize, usize)]) -> Result<Vec<usize>
     for _ in 0..count {
         graph.add_node(());
     }
-    for (maker, reader) in edges {
-        graph.update_edge(NodeIndex::new(*maker), NodeIndex::new(*reader), ());
+    // Each edge once: looking for one among those of a stage that thousands read would take long.
+    let mut edges = edges.to_vec();
+    edges.sort_unstable();
+    edges.dedup();
+    for (maker, reader) in &edges {
+        graph.add_edge(NodeIndex::new(*maker), NodeIndex::new(*reader), ());
     }
     let mut blockers: Vec<usize> = vec![0; count];
     for edge in graph.raw_edges() {

@@ -1,28 +1,58 @@
 //! What a stage reads: an output of another stage, a file, a folder, or what a pattern finds.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::rc::Rc;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use super::expand::{Families, Own};
 use super::files::unreadable;
 use super::glob::{Glob, is_pattern};
 use super::outputs::{OutputAt, Outputs};
 use super::paths;
 use crate::diagnostic::{Diagnostic, nearest, quoted};
-use crate::spec::{PipelineSpec, Text, is_name};
+use crate::plan::stage_name::family;
+use crate::spec::{PipelineSpec, Stage, Text, is_name};
 use crate::tree::{EntryKind, Tree};
 
 /// Looking for the nearest name takes time; after so many there is no more of that advice.
 const MOST_ADVICE: usize = 30;
 
+/// How many outputs all the stages of a pipeline read by gathering.
+const MOST_GATHERED: usize = 1_000_000;
+
 /// Where an input comes from; stages and outputs are counted as written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Found {
-    File { path: Utf8PathBuf },
-    Folder { path: Utf8PathBuf, files: Vec<Utf8PathBuf> },
-    Glob { pattern: String, files: Vec<Utf8PathBuf> },
+    File {
+        path: Utf8PathBuf,
+    },
+    Folder {
+        path: Utf8PathBuf,
+        files: Vec<Utf8PathBuf>,
+    },
+    Glob {
+        pattern: String,
+        files: Vec<Utf8PathBuf>,
+    },
     Output(OutputAt),
+    /// The same output of every stage that a written one makes.
+    Gather {
+        stages: Range<usize>,
+        output: usize,
+    },
+}
+
+impl Found {
+    /// The stages that make it.
+    pub(super) fn makers(&self) -> Range<usize> {
+        match self {
+            Self::File { .. } | Self::Folder { .. } | Self::Glob { .. } => 0..0,
+            Self::Output((stage, _)) => *stage..stage + 1,
+            Self::Gather { stages, .. } => stages.clone(),
+        }
+    }
 }
 
 /// Where the files that are read through a link really lie.
@@ -33,15 +63,16 @@ pub(super) type Links = HashMap<Utf8PathBuf, Utf8PathBuf>;
 pub(super) fn resolve(
     tree: &dyn Tree,
     spec: &PipelineSpec,
+    families: &Families,
     outputs: &Outputs,
     faults: &mut Vec<Diagnostic>,
 ) -> (Vec<Vec<Option<Found>>>, Links) {
-    let stages = spec.stages.iter().enumerate();
     let mut finder = Finder {
         tree,
         spec,
         outputs,
-        stages: stages.map(|(at, stage)| (stage.name.text.as_str(), at)).collect(),
+        families,
+        gathered: 0,
         listings: HashMap::new(),
         kinds: HashMap::new(),
         links: Links::new(),
@@ -50,10 +81,7 @@ pub(super) fn resolve(
     };
     let mut found = Vec::with_capacity(spec.stages.len());
     for stage in &spec.stages {
-        let inputs = stage
-            .inputs
-            .iter()
-            .map(|(_, written)| finder.find(&stage.name.text, written));
+        let inputs = stage.inputs.iter().map(|(_, written)| finder.find(stage, written));
         found.push(inputs.collect());
     }
     (found, finder.links)
@@ -65,7 +93,9 @@ struct Finder<'a> {
     tree: &'a dyn Tree,
     spec: &'a PipelineSpec,
     outputs: &'a Outputs,
-    stages: HashMap<&'a str, usize>,
+    families: &'a Families,
+    /// How many outputs are read by gathering.
+    gathered: usize,
     /// The files below a folder; listed once each.
     listings: HashMap<Utf8PathBuf, Listing>,
     /// What stands at a path; asked once each.
@@ -88,16 +118,34 @@ impl Finder<'_> {
         None
     }
 
-    fn find(&mut self, stage: &str, written: &Text) -> Option<Found> {
+    fn find(&mut self, reader: &Stage, written: &Text) -> Option<Found> {
+        let stage = reader.name.text.as_str();
         let text = written.text.as_str();
         let (name, output) = match text.split_once('.') {
             Some((name, output)) => (name, Some(output)),
             None => (text, None),
         };
-        if let Some(&at) = self.stages.get(name)
+        let families = self.families;
+        if let Some(family) = families.get(name)
             && output.is_none_or(is_name)
         {
-            return self.reference(written, at, output).map(Found::Output);
+            let (first, output) = self.reference(written, family.stages.start, output)?;
+            return match family.own(reader) {
+                Own::Single => Some(Found::Output((first, output))),
+                Own::At(at) => Some(Found::Output((at, output))),
+                Own::All => self.gather(written, family.stages.clone(), output),
+                Own::Missing(axis, value) => {
+                    let message = format!("stage `{name}` is not made for `{axis}` = {}", quoted(&value));
+                    let label = format!("read by stage `{stage}`, which is");
+                    let help = "give both stages the same values, or call the axis of one of them otherwise";
+                    self.refuse(written, message, label, help)
+                }
+            };
+        }
+        if let Some((name, _)) = text.split_once('[').filter(|(name, _)| families.get(name).is_some()) {
+            let help = format!("write the path of its output, or `{name}` for those of all");
+            let message = format!("one of the stages that `{name}` makes is not named here");
+            return self.refuse(written, message, "", help);
         }
         if is_pattern(text) && !text.contains("${") {
             return self.glob(stage, written);
@@ -166,7 +214,7 @@ impl Finder<'_> {
             // Every stage has outputs; that this one has none has been reported.
             return None;
         }
-        let name = &stage.name.text;
+        let name = family(&stage.name.text);
         let literal = format!("a file of that name is written `./{}`", written.text);
         let Some(output) = output else {
             if stage.outputs.len() == 1 {
@@ -195,6 +243,16 @@ impl Finder<'_> {
             self.refuse(written, format!("stage `{name}` has no output `{output}`"), "", help);
         }
         place.map(|place| (at, place))
+    }
+
+    fn gather(&mut self, written: &Text, stages: Range<usize>, output: usize) -> Option<Found> {
+        self.gathered += stages.len();
+        if self.gathered > MOST_GATHERED {
+            let message = format!("more than {MOST_GATHERED} outputs are read by stages that gather");
+            let help = "let one stage gather them, and the others read what it writes";
+            return self.refuse(written, message, "", help);
+        }
+        Some(Found::Gather { stages, output })
     }
 
     fn folder(&mut self, written: &Text, path: Utf8PathBuf) -> Option<Found> {
@@ -322,7 +380,8 @@ impl Finder<'_> {
             let message = format!("{shown} leads to `{real}`, an output of stage `{}`", stage.name.text);
             let help = format!(
                 "write `{}.{}`, so that it is made before it is read",
-                stage.name.text, stage.outputs[output].0.text
+                family(&stage.name.text),
+                stage.outputs[output].0.text
             );
             return self.refuse(written, message, "", help).map(drop);
         }
@@ -382,9 +441,9 @@ impl Finder<'_> {
                 stage
                     .outputs
                     .iter()
-                    .map(move |(own, _)| format!("{}.{}", stage.name.text, own.text))
+                    .map(move |(own, _)| format!("{}.{}", family(&stage.name.text), own.text))
             })
-            .chain(spec.stages.iter().map(|stage| stage.name.text.clone()))
+            .chain(spec.stages.iter().map(|stage| family(&stage.name.text).to_owned()))
             .collect();
         if let Some(reference) = nearest(text, references.iter().map(String::as_str)) {
             return format!("did you mean `{reference}`?");

@@ -3,7 +3,9 @@
 //! A pure function of a tree of files: no environment, no clock, no absolute path. `verify --at` calls it with the tree
 //! of a commit.
 
+mod axes;
 mod consent;
+mod expand;
 mod files;
 mod glob;
 mod graph;
@@ -23,18 +25,22 @@ use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use self::expand::{Expanded, Families};
 pub use self::glob::{find_files, is_pattern};
 use self::inputs::Found;
 use self::library::{Defined, DefinedCommand, Library};
-use self::outputs::Outputs;
+use self::outputs::{OutputAt, Outputs};
 pub(crate) use self::paths::{folded, private_folder};
 use self::stage::Draft;
 use self::values::PipelineParams;
-use super::{DefinitionFile, Input, InputSource, Output, Plan, Stage, StageId};
+use super::{DefinitionFile, Input, InputSource, Output, Plan, Stage, StageId, gathered_name};
 use crate::diagnostic::{Diagnostic, Faults, Severity, Source, nearest, quoted};
 use crate::spec::{Body, PipelineSpec, check, parse};
 use crate::stages::{BUILTINS, Builtin};
 use crate::tree::Tree;
+
+/// How long the commands of all stages may be together, in bytes: axes multiply them.
+const MOST_COMMANDS: usize = 256 << 20;
 
 /// A plan, and what is worth a look all the same.
 #[derive(Debug)]
@@ -67,9 +73,10 @@ pub fn resolve_with(tree: &dyn Tree, pipeline_file: &Utf8Path, builtins: &[Built
     };
     let (spec, wrong) = check::pipeline(&source, &root);
     faults.extend(wrong);
+    let Expanded { spec, families } = expand::stages(tree, spec, &mut faults);
     let mut library = Library::new(tree, builtins, definition_file);
-    let plan = build(tree, &spec, &mut library, &mut faults);
-    let faults = sorted(&source, faults);
+    let plan = build(tree, &spec, &families, &mut library, &mut faults);
+    let faults = sorted(&source, &families, faults);
     let (errors, warnings): (Vec<_>, Vec<_>) = faults.into_iter().partition(|fault| fault.severity == Severity::Error);
     match plan.filter(|_| errors.is_empty()) {
         Some(plan) => Ok(Resolution { plan, warnings }),
@@ -119,6 +126,7 @@ fn read_pipeline(tree: &dyn Tree, path: &Utf8Path) -> Result<(Arc<Source>, Defin
 fn build(
     tree: &dyn Tree,
     spec: &PipelineSpec,
+    families: &Families,
     library: &mut Library<'_>,
     faults: &mut Vec<Diagnostic>,
 ) -> Option<Plan> {
@@ -131,13 +139,15 @@ fn build(
         })
         .collect();
     let outputs = outputs::collect(tree, spec, &library::definition_paths(&library.files), faults);
-    let (inputs, links) = inputs::resolve(tree, spec, &outputs, faults);
+    families.refuse_outputs(spec, &outputs, faults);
+    let (inputs, links) = inputs::resolve(tree, spec, families, &outputs, faults);
     outputs::refuse_in_inputs(spec, &outputs, &inputs, faults);
     let builtins: Vec<Option<&str>> = defined.iter().map(|defined| builtin_name(defined.as_deref())).collect();
     consent::check(spec, &builtins, &inputs, &links, faults);
 
     let mut pipeline = PipelineParams::new(&spec.source, &spec.params, faults);
     let mut drafts = Vec::with_capacity(spec.stages.len());
+    let mut size = 0;
     for (at, written) in spec.stages.iter().enumerate() {
         let mut drafting = stage::Drafting {
             spec,
@@ -149,7 +159,18 @@ fn build(
             pipeline: &mut pipeline,
             faults,
         };
-        drafts.push(drafting.draft());
+        let draft = drafting.draft();
+        size += draft.as_ref().map_or(0, |draft| draft.command.size());
+        drafts.push(draft);
+        if size > MOST_COMMANDS {
+            let message = format!(
+                "the commands of all stages together are longer than {} MiB",
+                MOST_COMMANDS >> 20
+            );
+            let fault = Diagnostic::error(message).at(&spec.source, written.name.span, "up to this stage");
+            faults.push(fault.help("put long texts into a script that is an input, or let fewer stages gather"));
+            return None;
+        }
     }
     warn_of_unused(spec, &pipeline, faults);
     let order = find_order(spec, &inputs, faults)?;
@@ -198,9 +219,8 @@ fn find_order(spec: &PipelineSpec, inputs: &[Vec<Option<Found>>], faults: &mut V
     let mut edges = Vec::new();
     for (reader, found) in inputs.iter().enumerate() {
         for found in found {
-            if let Some(Found::Output((maker, _))) = found {
-                edges.push((*maker, reader));
-            }
+            let makers = found.as_ref().map_or(0..0, Found::makers);
+            edges.extend(makers.map(|maker| (maker, reader)));
         }
     }
     let cycles = match graph::order(spec.stages.len(), &edges) {
@@ -218,7 +238,7 @@ fn find_order(spec: &PipelineSpec, inputs: &[Vec<Option<Found>>], faults: &mut V
         let mut fault = Diagnostic::error(format!("the stages form a cycle: {}", path.join(" → ")));
         for (index, maker) in cycle.iter().enumerate().take(6) {
             let reader = cycle[(index + 1) % cycle.len()];
-            let reads = |found: &Option<Found>| matches!(found, Some(Found::Output((at, _))) if at == maker);
+            let reads = |found: &Option<Found>| found.as_ref().is_some_and(|found| found.makers().contains(maker));
             if let Some(input) = inputs[reader].iter().position(reads) {
                 let label = format!("`{}` reads what `{}` writes", name(reader), name(*maker));
                 fault = fault.at(&spec.source, spec.stages[reader].inputs[input].1.span, label);
@@ -267,9 +287,22 @@ impl Assembly<'_> {
         let written = &self.spec.stages[at];
         let mut inputs = Vec::with_capacity(written.inputs.len());
         for ((name, _), found) in written.inputs.iter().zip(&self.inputs[at]) {
-            inputs.push(Input {
-                name: name.text.clone(),
-                source: self.source(found.clone()?),
+            let name = &name.text;
+            let input = |name: String, source| Input { name, source };
+            inputs.extend(match found.clone()? {
+                Found::File { path } => [input(name.clone(), InputSource::File { path })].into(),
+                Found::Folder { path, files } => [input(name.clone(), InputSource::Folder { path, files })].into(),
+                Found::Glob { pattern, files } => [input(name.clone(), InputSource::Glob { pattern, files })].into(),
+                Found::Output(at) => [input(name.clone(), self.output(at))].into(),
+                // Each is an input of its own, so that a receipt names for each the receipt that made it.
+                Found::Gather { stages, output } => stages
+                    .map(|stage| {
+                        Some(input(
+                            gathered_name(name, self.outputs.path((stage, output))?),
+                            self.output((stage, output)),
+                        ))
+                    })
+                    .collect::<Option<Vec<_>>>()?,
             });
         }
         inputs.sort_unstable_by(|one, other| one.name.cmp(&other.name));
@@ -300,22 +333,17 @@ impl Assembly<'_> {
         })
     }
 
-    fn source(&self, found: Found) -> InputSource {
-        match found {
-            Found::File { path } => InputSource::File { path },
-            Found::Folder { path, files } => InputSource::Folder { path, files },
-            Found::Glob { pattern, files } => InputSource::Glob { pattern, files },
-            Found::Output((stage, output)) => InputSource::Output {
-                stage: self.ids[stage],
-                output: self.sorted_outputs[stage][output],
-            },
+    fn output(&self, (stage, output): OutputAt) -> InputSource {
+        InputSource::Output {
+            stage: self.ids[stage],
+            output: self.sorted_outputs[stage][output],
         }
     }
 }
 
 /// In the order of the pipeline file, faults of other files after them, by name; each once, for a definition that
 /// several stages use is filled in for each of them.
-fn sorted(pipeline: &Arc<Source>, mut faults: Vec<Diagnostic>) -> Vec<Diagnostic> {
+fn sorted(pipeline: &Arc<Source>, families: &Families, mut faults: Vec<Diagnostic>) -> Vec<Diagnostic> {
     faults.sort_by_cached_key(|fault| {
         let label = fault.labels.first();
         let is_elsewhere = !label.is_some_and(|label| Arc::ptr_eq(&label.source, pipeline));
@@ -332,5 +360,5 @@ fn sorted(pipeline: &Arc<Source>, mut faults: Vec<Diagnostic>) -> Vec<Diagnostic
             .map(|label| (label.source.name().to_owned(), label.span));
         seen.insert((place, fault.message.clone()))
     });
-    faults
+    families.thin_out(pipeline, faults)
 }

@@ -275,11 +275,15 @@ impl Collector<'_> {
             ),
         };
         let by = |name: &str| format!("written by stage `{name}`");
+        let help = match first.span == written.span {
+            true => "use the whole value in the path, as `${foreach.name}`: two stems are alike",
+            false => "give each output a path of its own",
+        };
         self.faults.push(
             Diagnostic::error(message)
                 .at(&self.spec.source, written.span, by(&self.spec.stages[at.0].name.text))
                 .at(&self.spec.source, first.span, by(&other.name.text))
-                .help("give each output a path of its own"),
+                .help(help),
         );
         false
     }

@@ -32,7 +32,9 @@ impl PathFault {
     pub(super) const fn help(self) -> &'static str {
         match self {
             Self::Empty => "name a file or a folder in the workspace",
-            Self::Interpolated => "write the path out",
+            Self::Interpolated => {
+                "write the path out; only values of the stage's own axes can stand in one: `${matrix.name}`, `${foreach.name}`"
+            }
             Self::Absolute => "write it relative to the workspace, and keep what is read and written inside it",
             Self::Upward => "write it relative to the workspace, without `..`",
             Self::Unprintable => "rename the file",

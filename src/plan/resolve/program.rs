@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::expand::axis_text;
 use super::template::{Dialect, Kind, Piece, Reference, pieces};
 use super::values::{self, PipelineParams};
 use super::{inputs::Found, outputs::Outputs, shell};
 use crate::diagnostic::{Diagnostic, Source, nearest};
 use crate::plan::{Command, ParamValue};
-use crate::spec::Text;
+use crate::spec::{Chosen, Text};
 
 /// What the references of one stage refer to.
 pub(super) struct Scope<'a, 'p> {
@@ -20,6 +21,8 @@ pub(super) struct Scope<'a, 'p> {
     pub(super) inputs: BTreeMap<&'a str, Option<&'a Found>>,
     /// The outputs, likewise.
     pub(super) outputs: BTreeMap<&'a str, Option<String>>,
+    /// The values of its axes; `None` in a stage that is defined in a file of its own.
+    pub(super) chosen: Option<&'a Vec<Chosen>>,
     /// Where outputs of other stages lie.
     pub(super) places: &'a Outputs,
     /// The own parameters that are referred to.
@@ -124,13 +127,13 @@ pub(super) fn run(
 }
 
 /// What is wrong with a reference, and what to do.
-struct Advice {
-    message: String,
-    help: String,
+pub(super) struct Advice {
+    pub(super) message: String,
+    pub(super) help: String,
 }
 
 impl Advice {
-    fn at(self, source: &Arc<Source>, text: &Text, reference: &Reference) -> Diagnostic {
+    pub(super) fn at(self, source: &Arc<Source>, text: &Text, reference: &Reference) -> Diagnostic {
         let span = text.locate(source, reference.start, reference.end);
         Diagnostic::error(self.message).at(source, span, "").help(self.help)
     }
@@ -174,7 +177,23 @@ impl Scope<'_, '_> {
                 Some(None) => Ok(Value::Absent),
                 None => Err(unknown(reference, self.outputs.keys().copied())),
             },
+            Kind::Matrix | Kind::Foreach | Kind::Stem => self.axis(reference),
         }
+    }
+
+    fn axis(&self, reference: &Reference) -> Result<Value, Advice> {
+        let Some(chosen) = self.chosen else {
+            let name = &reference.name;
+            return Err(Advice {
+                message: "a stage definition has no axes".to_owned(),
+                help: format!("give it a parameter, and its value where the stage is used: `params: {{ {name}: … }}`"),
+            });
+        };
+        let text = axis_text(chosen, reference)?;
+        Ok(Value::One(match reference.kind {
+            Kind::Foreach => argument(&text),
+            _ => text,
+        }))
     }
 
     fn words(&self, found: &Found) -> Value {
@@ -185,6 +204,10 @@ impl Scope<'_, '_> {
                 Some(path) => Value::One(argument(path.as_str())),
                 None => Value::Absent,
             },
+            Found::Gather { stages, output } => {
+                let paths = stages.clone().filter_map(|stage| self.places.path((stage, *output)));
+                Value::Several(paths.map(|path| argument(path.as_str())).collect())
+            }
         }
     }
 

@@ -103,14 +103,14 @@ impl Drafting<'_, '_> {
     /// Looks at the parameters of a stage of which it could not be found out what it is.
     fn check_params(&mut self) {
         for (_, node) in &self.written.params {
-            self.pipeline.substitute(node, self.faults);
+            self.pipeline.substitute(node, &self.written.chosen, self.faults);
         }
     }
 
     fn own_params(&mut self) -> BTreeMap<String, Option<ParamValue>> {
         let mut params = BTreeMap::new();
         for (name, node) in &self.written.params {
-            let node = self.pipeline.substitute(node, self.faults);
+            let node = self.pipeline.substitute(node, &self.written.chosen, self.faults);
             let value = (node.kind != NodeKind::Broken).then(|| values::untyped(&node));
             params.insert(name.text.clone(), value);
         }
@@ -120,7 +120,7 @@ impl Drafting<'_, '_> {
     fn defined_params(&mut self, uses: &str, defined: &Defined<'_>) -> BTreeMap<String, Option<ParamValue>> {
         let mut params = BTreeMap::new();
         for (name, node) in &self.written.params {
-            let node = self.pipeline.substitute(node, self.faults);
+            let node = self.pipeline.substitute(node, &self.written.chosen, self.faults);
             let Some(param) = defined.params.iter().find(|param| param.name() == name.text) else {
                 if !defined.is_sound {
                     continue;
@@ -227,10 +227,15 @@ impl Drafting<'_, '_> {
         }
         let mut inputs = self.written.inputs.iter().zip(self.found);
         let found = inputs.find(|((input, _), _)| input.text == name.text);
-        if let Some(((_, written), Some(Found::Folder { .. } | Found::Glob { .. }))) = found {
+        let several = match found {
+            Some((_, Some(Found::Folder { .. } | Found::Glob { .. }))) => Some("a folder or a pattern"),
+            Some((_, Some(Found::Gather { .. }))) => Some("the outputs of all that it makes"),
+            _ => None,
+        };
+        if let (Some(several), Some(((_, written), _))) = (several, found) {
             let message = format!("`stdin` is a file, and the input `{}` is several", name.text);
             let fault = Diagnostic::error(message).at(source, name.span, "");
-            let fault = fault.at(&self.spec.source, written.span, "a folder or a pattern");
+            let fault = fault.at(&self.spec.source, written.span, several);
             self.faults.push(fault.help("name an input that is one file"));
             return false;
         }
@@ -317,6 +322,8 @@ impl Drafting<'_, '_> {
             inputs,
             outputs,
             places: self.outputs,
+            // A definition is the same wherever it is used: it is told by parameters what varies.
+            chosen: self.defined.is_none().then_some(&self.written.chosen),
             used: BTreeSet::new(),
         };
         let command = match program {

@@ -1,4 +1,4 @@
-//! `${params.x}`, `${inputs.x}` and `${outputs.x}`: all the interpolation there is.
+//! `${params.x}`, `${inputs.x}`, `${outputs.x}`, `${matrix.x}` and `${foreach.x}`: all the interpolation there is.
 //!
 //! In an argument and in a parameter every `${` is ours and `$${` stands for a literal one. In a text for the shell only
 //! a name with a dot in it is ours (the shell has no such names); any other `$` is the shell's.
@@ -32,13 +32,21 @@ pub(super) enum Kind {
     Params,
     Inputs,
     Outputs,
+    /// The value of an axis of `matrix:`.
+    Matrix,
+    /// The value of an axis of `foreach:`.
+    Foreach,
+    /// `${foreach.x.stem}`: the name of that file, without folder and extension.
+    Stem,
 }
 
 impl Kind {
-    const ALL: [(&'static str, Self); 3] = [
+    const ALL: [(&'static str, Self); 5] = [
         ("params", Self::Params),
         ("inputs", Self::Inputs),
         ("outputs", Self::Outputs),
+        ("matrix", Self::Matrix),
+        ("foreach", Self::Foreach),
     ];
 
     /// One of it, for messages.
@@ -47,7 +55,13 @@ impl Kind {
             Self::Params => "parameter",
             Self::Inputs => "input",
             Self::Outputs => "output",
+            Self::Matrix | Self::Foreach | Self::Stem => "axis",
         }
+    }
+
+    /// Whether it is the value of an axis.
+    pub(super) const fn is_axis(self) -> bool {
+        matches!(self, Self::Matrix | Self::Foreach | Self::Stem)
     }
 }
 
@@ -156,19 +170,22 @@ impl Reader {
 
     /// What `inner` refers to, or what to do.
     fn kind<'t>(&self, inner: &'t str) -> Result<(Kind, &'t str), String> {
-        const FORMS: &str =
-            "there are `${params.name}`, `${inputs.name}` and `${outputs.name}`; a literal `${` is `$${`";
+        const FORMS: &str = "there are `${params.name}`, `${inputs.name}`, `${outputs.name}`, and, for a stage that has axes, \
+             `${matrix.name}`, `${foreach.name}` and `${foreach.name.stem}`; a literal `${` is `$${`";
         let Some((prefix, name)) = inner.split_once('.') else {
             return Err(FORMS.to_owned());
         };
+        if let Some(name) = name.strip_suffix(".stem")
+            && prefix == "foreach"
+            && crate::spec::is_name(name)
+        {
+            return Ok((Kind::Stem, name));
+        }
         if let Some((_, kind)) = Kind::ALL.into_iter().find(|(known, _)| *known == prefix) {
             return match crate::spec::is_name(name) {
                 true => Ok((kind, name)),
                 false => Err(FORMS.to_owned()),
             };
-        }
-        if prefix == "matrix" {
-            return Err("`matrix` is not there yet: write a stage for each combination".to_owned());
         }
         Err(match nearest(prefix, Kind::ALL.map(|(known, _)| known)) {
             Some(known) => format!("did you mean `${{{known}.{name}}}`?"),

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use super::expand::axis_value;
 use super::template::{Dialect, Kind, Piece, Reference, pieces};
 use crate::diagnostic::{Diagnostic, Source, Span, nearest, quoted};
 use crate::plan::ParamValue;
-use crate::spec::{Node, NodeKind, ParamSpec, ParamType, Scalar, Text, scalar};
+use crate::spec::{Chosen, Node, NodeKind, ParamSpec, ParamType, Scalar, Text, scalar};
 
 /// The value of `node` where nothing says what type it has.
 pub(super) fn untyped(node: &Node) -> ParamValue {
@@ -170,18 +171,24 @@ impl<'a> PipelineParams<'a> {
         self.used.contains(name)
     }
 
-    /// `node`, a parameter of a stage that stands in the pipeline, with every `${params.x}` put in.
-    pub(super) fn substitute(&mut self, node: &Node, faults: &mut Vec<Diagnostic>) -> Node {
+    /// `node`, a parameter of a stage that stands in the pipeline, with every `${params.x}` and every value of an axis put in.
+    pub(super) fn substitute(&mut self, node: &Node, chosen: &[Chosen], faults: &mut Vec<Diagnostic>) -> Node {
         let source = self.source;
         let mut unknown = Vec::new();
         let mut broken = Vec::new();
         let mut value_of = |text: &Text, reference: &Reference| {
             let span = text.locate(source, reference.start, reference.end);
+            if reference.kind.is_axis() {
+                let found = axis_value(chosen, reference);
+                return found
+                    .map_err(|fault| unknown.push(fault.at(source, text, reference)))
+                    .ok();
+            }
             if reference.kind != Kind::Params {
                 unknown.push(
                     Diagnostic::error(format!("no {} can stand in a parameter", reference.kind.singular()))
                         .at(source, span, "")
-                        .help("only `${params.name}` is allowed here; a literal `${` is `$${`"),
+                        .help("only `${params.name}`, `${matrix.name}` and `${foreach.name}` are allowed here; a literal `${` is `$${`"),
                 );
                 return None;
             }
