@@ -21,7 +21,9 @@ fn the_pipelines_resolve_without_a_warning() {
     for file in ["scripts/clean.py", "scripts/fit.py", "data/raw/a.csv"] {
         space.write(file, "x\n");
     }
-    for example in &examples()[..2] {
+    let pipelines = examples().into_iter().filter(|example| example.contains("\nstages:"));
+    assert_eq!(pipelines.clone().count(), 2);
+    for example in pipelines {
         space.write("pipelines/p.yaml", example);
         match space.resolve() {
             Ok(resolution) => assert!(
@@ -37,8 +39,8 @@ fn the_pipelines_resolve_without_a_warning() {
 #[test]
 fn the_stage_definition_is_taken() {
     let examples = examples();
-    assert_eq!(examples.len(), 3);
-    let source = Source::new("stages/copy.yaml", examples[2]);
+    let last = examples.last().expect("there are some");
+    let source = Source::new("stages/copy.yaml", *last);
     let (root, faults) = parse(&source);
     assert!(faults.is_empty(), "{}", render(&faults, false));
     let (_, faults) = check::definition(&source, &root.expect("a document"));

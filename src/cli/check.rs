@@ -2,17 +2,19 @@
 
 use serde_json::json;
 
-use super::PipelineArgument;
-use super::opened::{Surroundings, find_workspace, open};
+use super::opened::{Surroundings, find_workspace, open_set, overrides};
 use super::terminal::{Failure, Terminal};
+use super::{PipelineArgument, SetArguments};
 use crate::exit_code::ExitCode;
-use crate::plan::resolve;
+use crate::plan::resolve_set;
 
 /// Arguments of `check`.
 #[derive(clap::Args)]
 pub(super) struct CheckArguments {
     #[command(flatten)]
     pipeline: PipelineArgument,
+    #[command(flatten)]
+    set: SetArguments,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -27,7 +29,8 @@ pub(super) fn check(
     let path = &arguments.pipeline.pipeline;
     if arguments.json {
         let (workspace, file) = find_workspace(&surroundings.folder, path)?;
-        let (faults, warnings) = match resolve(&workspace, &file) {
+        let overrides = overrides(surroundings, &arguments.set)?;
+        let (faults, warnings) = match resolve_set(&workspace, &file, &overrides) {
             Ok(resolution) => (Vec::new(), resolution.warnings),
             Err(faults) => (faults.0, Vec::new()),
         };
@@ -40,7 +43,7 @@ pub(super) fn check(
             ExitCode::Refused
         });
     }
-    let opened = open(surroundings, path, terminal)?;
+    let opened = open_set(surroundings, path, &arguments.set, terminal)?;
     let count = opened.plan.stages.len();
     terminal.result(format_args!(
         "{}: {count} {}, no mistakes",

@@ -168,3 +168,14 @@ struct PipelineArgument {
     #[arg(value_name = "PIPELINE")]
     pipeline: Utf8PathBuf,
 }
+
+/// Values for the pipeline's parameters.
+#[derive(Clone, Default, clap::Args)]
+struct SetArguments {
+    /// Take the pipeline's parameters from this file, a YAML map (may be given several times; the last counts)
+    #[arg(long, value_name = "FILE")]
+    params: Vec<Utf8PathBuf>,
+    /// Give the pipeline's parameter KEY this value, whatever a file says (may be given several times)
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+}

@@ -1,15 +1,17 @@
 //! What every command begins with: where the workspace is, what the pipeline says, who signs.
 
 use std::collections::BTreeMap;
+use std::io::Read as _;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use jiff::Timestamp;
 
+use super::SetArguments;
 use super::terminal::{Failure, Terminal, WARNING, with_causes};
-use crate::diagnostic::{self, Source};
+use crate::diagnostic::{self, Faults, Source};
 use crate::exit_code::ExitCode;
 use crate::plan::stage_name::is_meant;
-use crate::plan::{Plan, StageId, resolve};
+use crate::plan::{Overrides, Plan, StageId, resolve_set};
 use crate::receipt::key::SigningKey;
 use crate::receipt::keystore::{self, KeyOrigin, KeySources};
 use crate::spec;
@@ -181,8 +183,28 @@ pub(super) fn find_workspace(folder: &Utf8Path, path: &Utf8Path) -> Result<(Work
 ///
 /// [`Failure`] with code 2 and every mistake in it.
 pub(super) fn open(surroundings: &Surroundings, path: &Utf8Path, terminal: &mut Terminal) -> Result<Opened, Failure> {
+    open_set(surroundings, path, &SetArguments::default(), terminal)
+}
+
+/// Reads and resolves the pipeline `path`, with the parameters that the user gives. Its warnings are told.
+///
+/// # Errors
+///
+/// [`Failure`] with code 2 and every mistake in it.
+pub(super) fn open_set(
+    surroundings: &Surroundings,
+    path: &Utf8Path,
+    set: &SetArguments,
+    terminal: &mut Terminal,
+) -> Result<Opened, Failure> {
     let (workspace, file) = find_workspace(&surroundings.folder, path)?;
-    open_noting(workspace, &file, &Looks::default(), terminal)
+    open_noting(
+        workspace,
+        &file,
+        &overrides(surroundings, set)?,
+        &Looks::default(),
+        terminal,
+    )
 }
 
 /// The same for the pipeline `file` in `workspace`; what is looked at is noted.
@@ -193,6 +215,7 @@ pub(super) fn open(surroundings: &Surroundings, path: &Utf8Path, terminal: &mut 
 pub(super) fn open_noting(
     workspace: Workspace,
     file: &Utf8Path,
+    overrides: &Overrides,
     looks: &Looks,
     terminal: &mut Terminal,
 ) -> Result<Opened, Failure> {
@@ -201,7 +224,7 @@ pub(super) fn open_noting(
         looks,
     };
     check_settings(&watched)?;
-    match resolve(&watched, file) {
+    match resolve_set(&watched, file, overrides) {
         Ok(resolution) => {
             if !resolution.warnings.is_empty() {
                 looks.give_up();
@@ -224,6 +247,37 @@ pub(super) fn open_noting(
             })
         }
     }
+}
+
+/// The parameters that the user gives: files first, in their order, then `--set`.
+///
+/// # Errors
+///
+/// [`Failure`] with code 2 if one is malformed or cannot be read.
+pub(super) fn overrides(surroundings: &Surroundings, set: &SetArguments) -> Result<Overrides, Failure> {
+    let malformed = |faults: Faults| Failure {
+        code: ExitCode::Refused,
+        text: diagnostic::render(&faults.0, true).trim_end().to_owned(),
+    };
+    let mut overrides = Overrides::default();
+    for path in &set.params {
+        let cannot = |error: &dyn std::fmt::Display| {
+            let message = format!("cannot read the parameters `{path}`: {error}");
+            Failure::new(ExitCode::Refused, message, Some("name a file with `name: value` lines"))
+        };
+        let file = std::fs::File::open(surroundings.folder.join(path)).map_err(|error| cannot(&error))?;
+        let mut text = String::new();
+        let read = file.take(spec::MAX_BYTES + 1).read_to_string(&mut text);
+        read.map_err(|error| cannot(&error))?;
+        if text.len() as u64 > spec::MAX_BYTES {
+            return Err(cannot(&format!("it is larger than {} bytes", spec::MAX_BYTES)));
+        }
+        overrides.add_file(path.as_str(), &text).map_err(malformed)?;
+    }
+    for text in &set.set {
+        overrides.add_set(text).map_err(malformed)?;
+    }
+    Ok(overrides)
 }
 
 /// The file that marks a workspace, and holds its settings.

@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use camino::Utf8PathBuf;
 use serde_json::json;
 
-use super::PipelineArgument;
-use super::opened::{Opened, Surroundings, environment, open};
+use super::opened::{Opened, Surroundings, environment, open_set};
 use super::terminal::{BOLD, DIM, Failure, GOOD, Terminal, shown};
+use super::{PipelineArgument, SetArguments};
 use crate::exec::forecast::{Forecast, forecast};
 use crate::exec::interrupt::Interrupts;
 use crate::exec::{CacheMode, OnFailure, Record, RunOptions, Session, SessionInputs};
@@ -24,6 +24,8 @@ use crate::store::settled::Rigour;
 pub(super) struct PlanArguments {
     #[command(flatten)]
     pipeline: PipelineArgument,
+    #[command(flatten)]
+    set: SetArguments,
     /// Only these stages and what they read from
     #[arg(value_name = "STAGE")]
     stages: Vec<String>,
@@ -40,12 +42,18 @@ pub(super) struct PlanArguments {
 
 impl PlanArguments {
     /// What `run --dry-run` means.
-    pub(super) fn of_dry_run(pipeline: &PipelineArgument, stages: &[String], force: bool, json: bool) -> Self {
+    pub(super) fn of_dry_run(
+        (pipeline, set): (&PipelineArgument, &SetArguments),
+        stages: &[String],
+        force: bool,
+        json: bool,
+    ) -> Self {
         let pipeline = PipelineArgument {
             pipeline: pipeline.pipeline.clone(),
         };
         Self {
             pipeline,
+            set: set.clone(),
             stages: stages.to_vec(),
             check: false,
             force,
@@ -60,7 +68,7 @@ pub(super) fn plan(
     surroundings: &Surroundings,
     terminal: &mut Terminal,
 ) -> Result<ExitCode, Failure> {
-    let opened = open(surroundings, &arguments.pipeline.pipeline, terminal)?;
+    let opened = open_set(surroundings, &arguments.pipeline.pipeline, &arguments.set, terminal)?;
     let selected = opened.select(&arguments.stages)?;
     let cache = if arguments.force {
         CacheMode::Bypass

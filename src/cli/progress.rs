@@ -154,7 +154,7 @@ impl<'a> Lines<'a> {
     fn failure(&mut self, stage: StageId, failure: &Failure) {
         let stage = &self.plan.stages[stage.index()];
         let how = match &failure.kind {
-            FailureKind::Ended(ended) => format!(" {ended}"),
+            FailureKind::Ended(_) | FailureKind::TimedOut { .. } => format!(" {}", failure.kind),
             FailureKind::Refused(refusal) => return self.refusal(&stage.name, refusal, &failure.log),
             FailureKind::Breaches(breaches) if breaches.len() == 1 => format!(": {}", breaches[0]),
             FailureKind::Breaches(breaches) => format!(" broke its declaration in {} places", breaches.len()),
@@ -271,6 +271,10 @@ impl<'a> Lines<'a> {
                 terminal.say(format_args!(
                     "began a new log, runs/log/{log}, because the old one cannot be gone on with: {why}"
                 ));
+            }),
+            Note::Retrying { stage, why, retry, of } => self.print(|terminal| {
+                let (name, why) = (name(stage), shown(why));
+                terminal.say(format_args!("stage `{name}` {why}; tried again ({retry} of {of})"));
             }),
             Note::Interrupting => self.print(|terminal| {
                 terminal.say("interrupted: ending what runs; once more ends it at once");

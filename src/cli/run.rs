@@ -4,13 +4,13 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use super::PipelineArgument;
-use super::opened::{Opened, Surroundings, environment, find_workspace, open_noting};
+use super::opened::{Opened, Surroundings, environment, find_workspace, open_noting, overrides};
 use super::plan::{PlanArguments, plan};
 use super::progress::Lines;
 use super::runs;
 use super::settled::Question;
 use super::terminal::{DIM, Failure, Terminal, with_causes};
+use super::{PipelineArgument, SetArguments};
 use crate::exec::event::{Event, FailureKind, Note, Observer, StageOutcome, StageReport};
 use crate::exec::interrupt::Interrupts;
 use crate::exec::pending::recover;
@@ -30,6 +30,8 @@ use crate::store::{Store, atomic};
 pub(super) struct RunArguments {
     #[command(flatten)]
     pipeline: PipelineArgument,
+    #[command(flatten)]
+    set: SetArguments,
     /// Only these stages and what they read from
     #[arg(value_name = "STAGE")]
     stages: Vec<String>,
@@ -88,15 +90,21 @@ pub(super) fn run(
     terminal: &mut Terminal,
 ) -> Result<ExitCode, Failure> {
     if arguments.dry_run {
-        let arguments =
-            PlanArguments::of_dry_run(&arguments.pipeline, &arguments.stages, arguments.force, arguments.json);
+        let arguments = PlanArguments::of_dry_run(
+            (&arguments.pipeline, &arguments.set),
+            &arguments.stages,
+            arguments.force,
+            arguments.json,
+        );
         return plan(&arguments, surroundings, terminal);
     }
     let began = Instant::now();
     let (workspace, file) = find_workspace(&surroundings.folder, &arguments.pipeline.pipeline)?;
+    let overrides = overrides(surroundings, &arguments.set)?;
     let question = Question {
         file: &file,
         stages: &arguments.stages,
+        values: overrides.said(),
         rigour: arguments.rigour(),
         json: arguments.json,
     };
@@ -104,7 +112,7 @@ pub(super) fn run(
         return Ok(ExitCode::Success);
     }
     let looks = Looks::begin();
-    let opened = open_noting(workspace, &file, &looks, terminal)?;
+    let opened = open_noting(workspace, &file, &overrides, &looks, terminal)?;
     let selected = opened.select(&arguments.stages)?;
     let key = surroundings.key(terminal)?;
     let interrupts = Interrupts::listen().map_err(|error| environment(&error))?;
@@ -351,7 +359,7 @@ fn finished(report: &StageReport, plan: &Plan) -> Value {
         StageOutcome::Failed(failure) => {
             let (mut unlisted, mut help) = (0, None);
             let (kind, details) = match &failure.kind {
-                FailureKind::Ended(ended) => (ended.to_string(), Vec::new()),
+                kind @ (FailureKind::Ended(_) | FailureKind::TimedOut { .. }) => (kind.to_string(), Vec::new()),
                 FailureKind::Refused(refusal) => {
                     (unlisted, help) = (refusal.unlisted, refusal.help.as_deref());
                     (format!("refused: {}", refusal.summary), refusal.details.clone())
@@ -383,6 +391,9 @@ fn note_object(note: &Note, plan: &Plan) -> Value {
         Note::Confirmed { stage, keyid } => json!({ "event": "confirmed", "stage": name(stage), "keyid": keyid }),
         Note::Diverged { stage, keyid, path } => {
             json!({ "event": "diverged", "code": "W-DIVERGED", "stage": name(stage), "keyid": keyid, "path": path })
+        }
+        Note::Retrying { stage, why, retry, of } => {
+            json!({ "event": "retrying", "stage": name(stage), "why": why, "retry": retry, "of": of })
         }
         Note::LogBegun { log, why } => json!({ "event": "logBegun", "log": log, "why": why }),
         Note::Interrupting => json!({ "event": "interrupting" }),

@@ -30,6 +30,8 @@ pub(super) struct Question<'a> {
     pub(super) file: &'a Utf8Path,
     /// The stages that were named.
     pub(super) stages: &'a [String],
+    /// The parameters that were given, as they were said.
+    pub(super) values: &'a [String],
     /// What vouches for files.
     pub(super) rigour: Rigour,
     /// Whether to answer in NDJSON.
@@ -41,7 +43,7 @@ impl Question<'_> {
         Asked {
             pipeline: self.file,
             stages: self.stages,
-            values: &[],
+            values: self.values,
             trust: trust.digest(),
         }
     }

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 
-use super::PipelineArgument;
-use super::opened::{Opened, Surroundings, environment, open};
+use super::opened::{Opened, Surroundings, environment, open_set};
 use super::plan::with_session;
 use super::terminal::{BOLD, DIM, Failure, Terminal, shown};
+use super::{PipelineArgument, SetArguments};
 use crate::exec::forecast::{Forecast, forecast};
 use crate::exec::{CacheMode, Session};
 use crate::exit_code::ExitCode;
@@ -23,6 +23,8 @@ use crate::store::believed::Claim;
 pub(super) struct WhyArguments {
     #[command(flatten)]
     pipeline: PipelineArgument,
+    #[command(flatten)]
+    set: SetArguments,
     /// The stage
     #[arg(value_name = "STAGE")]
     stage: String,
@@ -45,7 +47,7 @@ pub(super) fn why(
     surroundings: &Surroundings,
     terminal: &mut Terminal,
 ) -> Result<ExitCode, Failure> {
-    let opened = open(surroundings, &arguments.pipeline.pipeline, terminal)?;
+    let opened = open_set(surroundings, &arguments.pipeline.pipeline, &arguments.set, terminal)?;
     let id = opened.find(&arguments.stage)?;
     let selected = opened.select(std::slice::from_ref(&arguments.stage))?;
     let (state, chain) = with_session(surroundings, &opened, CacheMode::Use, |session| {

@@ -9,7 +9,7 @@ use camino::Utf8Path;
 use super::ExecError;
 use super::event::FailureKind;
 use super::inputs::InputState;
-use super::process::{Ended, Program, find_executable, run};
+use super::process::{Ended, Finish, Program, find_executable, run};
 use super::root::{ExecutionRoot, RootEntry, RootEntryKind};
 use super::stage::{Attempt, Said};
 use crate::digest::Digests;
@@ -27,13 +27,21 @@ pub(super) struct CommandEnd {
 }
 
 impl Attempt<'_> {
-    /// Runs the command in its root. Gives what went wrong, if anything, and the tools that were used.
-    pub(super) fn run_in(&self, root: &ExecutionRoot, log: &Utf8Path) -> Result<CommandEnd, ExecError> {
+    /// Runs the command in its root. Gives what went wrong, if anything, and the tools that were used. The log of a `retry`
+    /// goes on after what it has.
+    pub(super) fn run_in(&self, root: &ExecutionRoot, log: &Utf8Path, retry: u32) -> Result<CommandEnd, ExecError> {
         let write_log = |source| StoreError::Write {
             path: log.to_owned(),
             source,
         };
-        let log_file = File::create(log).map_err(write_log)?;
+        let log_file = match retry {
+            0 => File::create(log),
+            _ => File::options().append(true).open(log),
+        };
+        let mut log_file = log_file.map_err(write_log)?;
+        if retry > 0 {
+            writeln!(log_file, "madmall: retry {retry}").map_err(write_log)?;
+        }
         match &self.stage.command {
             Command::Builtin { name, purpose, .. } => {
                 let failure = self.run_builtin(name, purpose.as_deref(), root, log_file)?;
@@ -87,10 +95,14 @@ impl Attempt<'_> {
             secrets: &secrets,
             stdin,
             stdout,
+            timeout: self.stage.limits.timeout,
             log,
         };
-        let ended = run(program, &session.groups).map_err(failed)?;
-        let failure = (ended != Ended::Exited(0)).then_some(FailureKind::Ended(ended));
+        let Finish { ended, timed_out } = run(program, &session.groups).map_err(failed)?;
+        let failure = match self.stage.limits.timeout.filter(|_| timed_out) {
+            Some(after) => Some(FailureKind::TimedOut { after, ended }),
+            None => (ended != Ended::Exited(0)).then_some(FailureKind::Ended(ended)),
+        };
         Ok(CommandEnd { failure, tools })
     }
 

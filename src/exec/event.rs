@@ -7,6 +7,7 @@ use camino::Utf8PathBuf;
 use super::process::Ended;
 use super::root::Breach;
 use crate::plan::StageId;
+use crate::plan::limits::spell_duration;
 use crate::plan::stale::Stale;
 use crate::receipt::statement::ReceiptId;
 use crate::stages::{Progress, Refusal};
@@ -89,6 +90,17 @@ pub enum Note {
         /// Why.
         why: &'static str,
     },
+    /// A program failed and is tried again.
+    Retrying {
+        /// The stage.
+        stage: StageId,
+        /// What went wrong.
+        why: String,
+        /// Which retry it is.
+        retry: u32,
+        /// Of how many.
+        of: u32,
+    },
     /// The user interrupted; stages are being ended.
     Interrupting,
     /// Receipts name no commit: there is no repository, none that can be read, or nothing committed.
@@ -157,12 +169,40 @@ pub struct Failure {
 pub enum FailureKind {
     /// The program ended badly.
     Ended(Ended),
+    /// The program took longer than its timeout, and was ended.
+    TimedOut {
+        /// The timeout.
+        after: Duration,
+        /// How it ended then.
+        ended: Ended,
+    },
     /// A built-in stage refused its input (fail closed).
     Refused(Refusal),
     /// It left what its declaration does not allow.
     Breaches(Vec<Breach>),
     /// An input changed while it ran.
     InputChanged(Utf8PathBuf),
+}
+
+impl FailureKind {
+    /// Whether another try may help: the program failed, not what it was given.
+    #[must_use]
+    pub fn is_of_program(&self) -> bool {
+        matches!(self, Self::Ended(_) | Self::TimedOut { .. } | Self::Breaches(_))
+    }
+}
+
+impl std::fmt::Display for FailureKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Ended(ended) => ended.fmt(f),
+            Self::TimedOut { after, .. } => write!(f, "took longer than its timeout of {}", spell_duration(*after)),
+            Self::Refused(refusal) => write!(f, "refused: {}", refusal.summary),
+            Self::Breaches(breaches) if breaches.len() == 1 => write!(f, "broke its declaration: {}", breaches[0]),
+            Self::Breaches(breaches) => write!(f, "broke its declaration in {} places", breaches.len()),
+            Self::InputChanged(path) => write!(f, "had its input `{path}` changed while it ran"),
+        }
+    }
 }
 
 /// Told of events, in the thread that owns the run.

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::process::{Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -28,6 +30,18 @@ impl std::fmt::Display for Ended {
     }
 }
 
+/// How long a program may take to clean up after it was asked to end, before it is killed.
+pub const GRACE: Duration = Duration::from_secs(5);
+
+/// A program that has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Finish {
+    /// How.
+    pub ended: Ended,
+    /// Whether it was ended because it took longer than its timeout.
+    pub timed_out: bool,
+}
+
 /// A program to run.
 pub struct Program<'a> {
     /// The executable, absolute.
@@ -44,6 +58,8 @@ pub struct Program<'a> {
     pub stdin: Option<File>,
     /// Its standard output, byte for byte; the log if there is none.
     pub stdout: Option<File>,
+    /// How long it may take.
+    pub timeout: Option<Duration>,
     /// Takes its standard error, and its standard output if that goes nowhere else.
     pub log: File,
 }
@@ -88,7 +104,8 @@ impl Groups {
 /// # Errors
 ///
 /// Whatever spawning, waiting or writing the log gives.
-pub fn run(program: Program<'_>, groups: &Groups) -> io::Result<Ended> {
+pub fn run(program: Program<'_>, groups: &Groups) -> io::Result<Finish> {
+    let timeout = program.timeout;
     let mut command = Command::new(program.executable);
     command
         .args(&program.argv[1..])
@@ -106,7 +123,7 @@ pub fn run(program: Program<'_>, groups: &Groups) -> io::Result<Ended> {
         let child = command.spawn()?;
         // The command holds the log open; a stage that is done must not.
         drop(command);
-        return wait(child, groups);
+        return wait(child, timeout, groups);
     }
     let (mut reader, writer) = io::pipe()?;
     match program.stdout {
@@ -129,7 +146,7 @@ pub fn run(program: Program<'_>, groups: &Groups) -> io::Result<Ended> {
                 }
             }
         });
-        let ended = wait(child, groups)?;
+        let ended = wait(child, timeout, groups)?;
         copying
             .join()
             .map_err(|_| io::Error::other("the log's thread panicked"))??;
@@ -188,7 +205,7 @@ fn signal_group(leader: i32, ending: Ending) {
 fn signal_group(_leader: i32, _ending: Ending) {}
 
 #[cfg(unix)]
-fn wait(mut child: std::process::Child, groups: &Groups) -> io::Result<Ended> {
+fn wait(mut child: std::process::Child, timeout: Option<Duration>, groups: &Groups) -> io::Result<Finish> {
     use std::os::unix::process::ExitStatusExt as _;
 
     use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
@@ -197,23 +214,52 @@ fn wait(mut child: std::process::Child, groups: &Groups) -> io::Result<Ended> {
     groups.add(leader);
     // The leader is left unreaped until its group is killed: until then its number cannot be anybody else's.
     let pid = Pid::from_raw(leader).expect("a child has a positive process id");
-    let seen = loop {
+    let to_its_end = || loop {
         match waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT) {
             Err(rustix::io::Errno::INTR) => {}
             other => break other,
         }
     };
+    let (seen, timed_out) = match timeout {
+        None => (to_its_end(), false),
+        Some(timeout) => std::thread::scope(|scope| {
+            let (has_ended, ended) = channel();
+            let watching = scope.spawn(move || end_after(timeout, leader, &ended));
+            let seen = to_its_end();
+            drop(has_ended);
+            (seen, watching.join().unwrap_or(false))
+        }),
+    };
     signal_group(leader, Ending::Kill);
     groups.remove(leader);
     seen?;
     let status = child.wait()?;
-    Ok(match status.code() {
+    let ended = match status.code() {
         Some(code) => Ended::Exited(code),
         None => Ended::Signalled(status.signal().unwrap_or(0)),
-    })
+    };
+    Ok(Finish { ended, timed_out })
+}
+
+/// Ends the group when `timeout` has passed, as an interrupt does: kindly first. Gives whether it came to that before its
+/// leader `ended` (the other side of the channel is gone then).
+#[cfg(unix)]
+fn end_after(timeout: Duration, leader: i32, ended: &Receiver<()>) -> bool {
+    if ended.recv_timeout(timeout) != Err(RecvTimeoutError::Timeout) {
+        return false;
+    }
+    signal_group(leader, Ending::Terminate);
+    if ended.recv_timeout(GRACE) == Err(RecvTimeoutError::Timeout) {
+        signal_group(leader, Ending::Kill);
+    }
+    true
 }
 
 #[cfg(not(unix))]
-fn wait(mut child: std::process::Child, _groups: &Groups) -> io::Result<Ended> {
-    Ok(Ended::Exited(child.wait()?.code().unwrap_or(1)))
+fn wait(mut child: std::process::Child, _timeout: Option<Duration>, _groups: &Groups) -> io::Result<Finish> {
+    let ended = Ended::Exited(child.wait()?.code().unwrap_or(1));
+    Ok(Finish {
+        ended,
+        timed_out: false,
+    })
 }

@@ -1,20 +1,20 @@
 //! The one owner of a run's state: gives stages to workers as what they read from is done.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::event::{Event, Note, Observer, StageOutcome, StageReport};
-use super::process::Ending;
+use super::gate::Gate;
+use super::machine::memory;
+use super::process::{Ending, GRACE};
 use super::stage::{Done, Given, Said, Upstream, bring_up_to_date};
 use super::{OnFailure, Session};
 use crate::plan::{InputSource, StageId};
 
 /// How often the owner looks whether the user has interrupted.
 const TICK: Duration = Duration::from_millis(50);
-/// How long a program may take to clean up after an interrupt before it is killed.
-const GRACE: Duration = Duration::from_secs(5);
 
 /// Where a stage is.
 enum State {
@@ -22,6 +22,8 @@ enum State {
     Waiting { blockers: usize },
     /// A worker has it.
     Running,
+    /// It cannot run any more, and is done with next.
+    Ending,
     /// It is done with.
     Finished(Box<Finished>),
     /// Not part of this run.
@@ -88,7 +90,7 @@ struct Owner<'a, 'o> {
     session: &'a Session<'a>,
     states: Vec<State>,
     dependents: Vec<Vec<StageId>>,
-    ready: VecDeque<StageId>,
+    gate: Gate,
     running: usize,
     tasks: Option<Sender<Task>>,
     observer: &'o mut dyn Observer,
@@ -106,14 +108,17 @@ impl<'a, 'o> Owner<'a, 'o> {
         let stages = &session.plan.stages;
         let mut states: Vec<State> = stages.iter().map(|_| State::NotSelected).collect();
         let mut dependents = vec![Vec::new(); stages.len()];
-        let mut ready = VecDeque::new();
+        // Only asked for if somebody wants some.
+        let wants_memory = stages.iter().any(|stage| stage.limits.memory.is_some());
+        let memory = if wants_memory { memory() } else { None };
+        let mut gate = Gate::new(session.plan, session.options.jobs, memory);
         for id in selected {
             let reads_from = stages[id.index()].reads_from();
             for maker in &reads_from {
                 dependents[maker.index()].push(*id);
             }
             if reads_from.is_empty() {
-                ready.push_back(*id);
+                gate.come(*id);
             }
             states[id.index()] = State::Waiting {
                 blockers: reads_from.len(),
@@ -123,7 +128,7 @@ impl<'a, 'o> Owner<'a, 'o> {
             session,
             states,
             dependents,
-            ready,
+            gate,
             running: 0,
             tasks: Some(tasks),
             observer,
@@ -141,9 +146,7 @@ impl<'a, 'o> Owner<'a, 'o> {
             }
             self.watch_for_interrupt();
             // No more than can run at once: what waits in a queue could not be held back after a failure.
-            while self.running < self.session.options.jobs
-                && let Some(id) = self.ready.pop_front()
-            {
+            while let Some(id) = self.gate.next() {
                 self.start(id, spawn);
             }
             if self.running == 0 {
@@ -155,6 +158,7 @@ impl<'a, 'o> Owner<'a, 'o> {
                 Ok(Message::Said(stage, said)) => self.tell(stage, said),
                 Ok(Message::Done(stage, done)) => {
                     self.running -= 1;
+                    self.gate.leave(stage);
                     self.finish(stage, done.report, done.given);
                 }
                 Err(RecvTimeoutError::Timeout) => {}
@@ -165,6 +169,7 @@ impl<'a, 'o> Owner<'a, 'o> {
 
     fn start(&mut self, id: StageId, spawn: &mut dyn FnMut(usize)) {
         if self.stopping {
+            self.gate.leave(id);
             self.finish(id, report(StageOutcome::NotStarted), None);
             return;
         }
@@ -230,16 +235,15 @@ impl<'a, 'o> Owner<'a, 'o> {
                     ForDependents::Go => {
                         *blockers -= 1;
                         if *blockers == 0 {
-                            self.ready.push_back(*dependent);
+                            self.gate.come(*dependent);
                         }
                         continue;
                     }
                     ForDependents::Blocked(by) => StageOutcome::Blocked { by },
                     ForDependents::NotStarted => StageOutcome::NotStarted,
                 };
-                if !ended.iter().any(|(other, ..)| other == dependent) {
-                    ended.push((*dependent, self::report(outcome), None));
-                }
+                self.states[dependent.index()] = State::Ending;
+                ended.push((*dependent, self::report(outcome), None));
             }
         }
     }

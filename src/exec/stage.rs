@@ -13,7 +13,7 @@ use super::command::CommandEnd;
 use super::event::{Failure, FailureKind, Note, StageOutcome, StageReport};
 use super::inputs::{Content, FileState, InputState};
 use super::process::Ended;
-use super::root::{ExecutionRoot, RootError};
+use super::root::{ExecutionRoot, RootEntry, RootError};
 use super::{CacheMode, ExecError, Session};
 use crate::digest::{Digest, Digests, hash_file};
 use crate::plan::action::{Resolved, action_digest};
@@ -25,6 +25,9 @@ use crate::receipt::statement::{Outcome, ReceiptId, Resource, Role};
 use crate::stages::Progress;
 use crate::store::believed::{Claim, ClaimedOutput};
 use crate::store::{StoreError, atomic};
+
+/// The number of the signal that asks a program to end.
+const TERMINATED: i32 = 15;
 
 /// What the stages before have given: for each input that is another stage's output, its file and receipt.
 pub type Upstream = BTreeMap<usize, (FileState, ReceiptId)>;
@@ -113,6 +116,9 @@ fn attempt(
     say(Said::Started(why.clone()));
     attempt.run()
 }
+
+/// A try: the root it was made in, the tools it used, and what went wrong, if anything.
+type Tried = (ExecutionRoot, Vec<(String, Digests)>, Option<FailureKind>);
 
 /// Whether the outputs that a receipt claims are in place.
 enum Placed {
@@ -289,17 +295,20 @@ impl<'a> Attempt<'a> {
             Command::Builtin { .. } => Vec::new(),
             _ => self.root_entries(),
         };
-        let root = ExecutionRoot::prepare(base, entries, &outputs).map_err(|error| match error {
-            RootError::Store(error) => ExecError::Store(error),
-            other => ExecError::Root(other),
-        })?;
-        let CommandEnd { failure, tools } = self.run_in(&root, &log)?;
-        if session.interrupts.is_requested() {
-            return Err(ExecError::Interrupted);
-        }
-        let failure = match failure {
-            None => self.check_after(&root, &outputs)?,
-            some => some,
+        let of = self.stage.limits.retries.unwrap_or(0);
+        let mut retry = 0;
+        let (root, tools, failure) = loop {
+            let (root, tools, failure) = self.try_once(&base, entries.clone(), &outputs, &log, retry)?;
+            match failure {
+                Some(kind) if retry < of && kind.is_of_program() => {
+                    retry += 1;
+                    append_to_log(&log, &kind)?;
+                    let (stage, why) = (self.id, kind.to_string());
+                    (self.say)(Said::Note(Note::Retrying { stage, why, retry, of }));
+                    root.remove()?;
+                }
+                failure => break (root, tools, failure),
+            }
         };
         let finished = (session.clock)();
         let times = Times {
@@ -313,6 +322,30 @@ impl<'a> Attempt<'a> {
         };
         root.remove()?;
         Ok(ended)
+    }
+
+    /// Runs the command in a root of its own. Gives the root, the tools, and what went wrong, if anything.
+    fn try_once(
+        &self,
+        base: &Utf8Path,
+        entries: Vec<RootEntry>,
+        outputs: &[&Utf8Path],
+        log: &Utf8Path,
+        retry: u32,
+    ) -> Result<Tried, ExecError> {
+        let root = ExecutionRoot::prepare(base.to_owned(), entries, outputs).map_err(|error| match error {
+            RootError::Store(error) => ExecError::Store(error),
+            other => ExecError::Root(other),
+        })?;
+        let CommandEnd { failure, tools } = self.run_in(&root, log, retry)?;
+        if self.session.interrupts.is_requested() {
+            return Err(ExecError::Interrupted);
+        }
+        let failure = match failure {
+            None => self.check_after(&root, outputs)?,
+            some => some,
+        };
+        Ok((root, tools, failure))
     }
 
     /// What the stage left or what happened to its inputs that makes its success none.
@@ -392,8 +425,15 @@ impl<'a> Attempt<'a> {
         };
         let subject = vec![Resource::file(name.as_str(), &digests, role)];
         let outcome = match &kind {
-            FailureKind::Ended(Ended::Exited(code)) => Outcome::Exited(*code),
-            FailureKind::Ended(Ended::Signalled(signal)) => Outcome::Signalled(*signal),
+            // It may have ended well when it was asked to: that is no success.
+            FailureKind::TimedOut {
+                ended: Ended::Exited(0),
+                ..
+            } => Outcome::Signalled(TERMINATED),
+            FailureKind::TimedOut { ended, .. } | FailureKind::Ended(ended) => match ended {
+                Ended::Exited(code) => Outcome::Exited(*code),
+                Ended::Signalled(signal) => Outcome::Signalled(*signal),
+            },
             FailureKind::Refused(_) => Outcome::Refused,
             FailureKind::Breaches(_) | FailureKind::InputChanged(_) => Outcome::BrokeDeclaration,
         };
@@ -487,6 +527,7 @@ fn append_to_log(log: &Utf8Path, kind: &FailureKind) -> Result<(), StoreError> {
             FailureKind::InputChanged(path) => {
                 writeln!(file, "madmall: its input `{path}` changed while it ran")
             }
+            FailureKind::TimedOut { .. } => writeln!(file, "madmall: it {kind}"),
             FailureKind::Ended(_) | FailureKind::Refused(_) => Ok(()),
         }
     };

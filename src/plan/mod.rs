@@ -1,14 +1,16 @@
 //! From a pipeline as written to a plan that can be run: names become ids, edges are found, cycles refused.
 
 pub mod action;
+pub mod limits;
 mod model;
 mod resolve;
 pub mod stage_name;
 pub mod stale;
 
+pub use limits::Limits;
 pub use model::{
     Command, DefinitionFile, Input, InputSource, Number, Output, ParamValue, Plan, SandboxMode, Stage, StageId,
     Streams, gathered_name, written_input,
 };
-pub use resolve::{Resolution, find_files, is_pattern, resolve, resolve_with};
+pub use resolve::{Overrides, Resolution, find_files, is_pattern, resolve, resolve_set, resolve_with};
 pub(crate) use resolve::{folded, private_folder};

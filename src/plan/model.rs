@@ -5,6 +5,7 @@ use std::fmt;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use super::Limits;
 use crate::digest::Digests;
 
 /// A pipeline, resolved against a tree of files. Stages stand in an order in which each comes after what it reads;
@@ -81,6 +82,8 @@ pub struct Stage {
     pub sandbox: SandboxMode,
     /// What the program's standard streams are connected with.
     pub streams: Streams,
+    /// What holds it back. No part of its identity.
+    pub limits: Limits,
 }
 
 impl Stage {

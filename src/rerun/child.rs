@@ -260,6 +260,7 @@ fn vary_process() {
 /// In one line: how it failed, and the last that it said.
 fn failure_text(failure: &Failure, workspace: &Workspace) -> String {
     let how = match &failure.kind {
+        kind @ FailureKind::TimedOut { .. } => kind.to_string(),
         FailureKind::Ended(ended) => ended.to_string(),
         FailureKind::Refused(refusal) => return format!("it refused: {}", refusal.summary),
         FailureKind::Breaches(breaches) => match breaches.first() {

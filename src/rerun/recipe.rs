@@ -13,7 +13,7 @@ use crate::listing::ListingDigests;
 use crate::plan::action::{Resolved, ResolvedInput, action_digest, definition_digest};
 use crate::plan::stale::Snapshot;
 use crate::plan::{
-    Command, DefinitionFile, Input, InputSource, Number, Output, ParamValue, Plan, SandboxMode, Stage, Streams,
+    Command, DefinitionFile, Input, InputSource, Limits, Number, Output, ParamValue, Plan, SandboxMode, Stage, Streams,
     is_pattern,
 };
 use crate::receipt::check::{file_digests, tree_digests};
@@ -315,6 +315,8 @@ fn stage(parameters: &StageParameters, purpose: &Option<String>, inputs: Vec<Inp
         env: parameters.environment.keys().cloned().collect(),
         secrets: parameters.secrets.clone(),
         sandbox: SandboxMode::Auto,
+        // No receipt tells them: they are no part of what was run.
+        limits: Limits::default(),
         streams: Streams {
             stdin: parameters.stdin.clone(),
             stdout: parameters.stdout.clone(),

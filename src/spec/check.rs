@@ -5,7 +5,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::model::{Body, Definition, ParamSpec, ParamType, PipelineSpec, Port, Stage, Streams};
+use super::model::{Body, Definition, ParamSpec, ParamType, PipelineSpec, Port, Stage, Streams, WrittenLimits};
 use super::parse::{Node, NodeKind, Text};
 use super::scalar::{Scalar, scalar};
 use super::shape::{Checker, Fields, start};
@@ -16,8 +16,23 @@ use crate::plan::{Number, SandboxMode};
 pub const PIPELINE_FIELDS: &[&str] = &["version", "name", "purpose", "params", "stages"];
 /// The fields of a stage in a pipeline file.
 pub const STAGE_FIELDS: &[&str] = &[
-    "uses", "argv", "run", "stdin", "stdout", "inputs", "outputs", "params", "env", "secrets", "sandbox", "matrix",
+    "uses",
+    "argv",
+    "run",
+    "stdin",
+    "stdout",
+    "inputs",
+    "outputs",
+    "params",
+    "env",
+    "secrets",
+    "sandbox",
+    "matrix",
     "foreach",
+    "timeout",
+    "retries",
+    "mutex",
+    "resources",
 ];
 /// The fields of an output in a pipeline file, where it is more than a path.
 pub const OUTPUT_FIELDS: &[&str] = &["path", "tolerance"];
@@ -37,6 +52,10 @@ pub const DEFINITION_FIELDS: &[&str] = &[
     "env",
     "secrets",
     "sandbox",
+    "timeout",
+    "retries",
+    "mutex",
+    "resources",
 ];
 /// The fields of an input or an output in a stage definition.
 pub const PORT_FIELDS: &[&str] = &["description", "optional"];
@@ -98,6 +117,7 @@ pub fn definition(source: &Arc<Source>, root: &Node) -> (Definition, Vec<Diagnos
         secrets: Vec::new(),
         sandbox: None,
         streams: Streams::default(),
+        limits: WrittenLimits::default(),
     };
     if let Some(fields) = checker.fields(root, "a stage definition", DEFINITION_FIELDS) {
         let top = start(root);
@@ -122,6 +142,7 @@ pub fn definition(source: &Arc<Source>, root: &Node) -> (Definition, Vec<Diagnos
             .map_or_else(Vec::new, |node| checker.param_specs(node));
         (definition.env, definition.secrets, definition.sandbox) = checker.surroundings(&fields);
         definition.streams = checker.streams(&fields);
+        definition.limits = checker.limits(&fields);
     }
     (definition, checker.faults)
 }
@@ -183,6 +204,7 @@ impl Checker<'_> {
             secrets: Vec::new(),
             sandbox: None,
             streams: Streams::default(),
+            limits: WrittenLimits::default(),
             axes: Vec::new(),
             chosen: Vec::new(),
             name,
@@ -192,6 +214,7 @@ impl Checker<'_> {
             return stage;
         };
         stage.axes = self.axes(&fields);
+        stage.limits = self.limits(&fields);
         stage.body = self.body(&fields, stage.name.span, "uses");
         if let Some(node) = fields.get("inputs") {
             stage.inputs = self.texts(node, "`inputs`", "input");

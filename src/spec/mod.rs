@@ -6,14 +6,16 @@
 
 mod axes;
 pub mod check;
+mod limits;
 mod model;
 mod parse;
 mod scalar;
 mod shape;
 
+pub use limits::RESOURCE_FIELDS;
 pub use model::{
     Axis, AxisKind, AxisValues, Body, Chosen, Definition, ParamSpec, ParamType, PipelineSpec, Port, Stage, Streams,
-    is_name,
+    WrittenLimits, is_name,
 };
 pub use parse::{MAX_BYTES, Node, NodeKind, Text, parse};
 pub use scalar::{Scalar, scalar};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::parse::{Node, Text};
 use crate::diagnostic::{Source, Span};
-use crate::plan::{Number, SandboxMode};
+use crate::plan::{Limits, Number, SandboxMode};
 
 /// A pipeline file.
 #[derive(Clone, Debug)]
@@ -44,6 +44,8 @@ pub struct Stage {
     pub sandbox: Option<SandboxMode>,
     /// `stdin:` and `stdout:`.
     pub streams: Streams,
+    /// `timeout:`, `retries:`, `mutex:` and `resources:`.
+    pub limits: WrittenLimits,
     /// `matrix:` and `foreach:`.
     pub axes: Vec<Axis>,
     /// The values of its axes, if it is one of the stages that a written one makes.
@@ -57,6 +59,15 @@ pub struct Streams {
     pub stdin: Option<Text>,
     /// `stdout:`, an output.
     pub stdout: Option<Text>,
+}
+
+/// What holds a stage back, as written.
+#[derive(Clone, Debug, Default)]
+pub struct WrittenLimits {
+    /// What is said.
+    pub limits: Limits,
+    /// The first field that only a program can have.
+    pub of_programs: Option<Text>,
 }
 
 /// Something that varies: a stage is made for each of its values.
@@ -135,6 +146,8 @@ pub struct Definition {
     pub sandbox: Option<SandboxMode>,
     /// `stdin:` and `stdout:`.
     pub streams: Streams,
+    /// `timeout:`, `retries:`, `mutex:` and `resources:`.
+    pub limits: WrittenLimits,
 }
 
 /// An input or an output that a definition declares.

@@ -103,6 +103,9 @@ fn a_stage_runs_for_each_file_that_a_pattern_finds() {
     space.run(&["-j", "1"]).success().says("7 stages: 7 ran");
     assert_eq!(space.trace(), "a.x\nb\n");
     assert_eq!(space.read("total"), "1\n2\n2\n4\n");
+    for _ in 0..3 {
+        space.run(&[]).success().says("7 up to date");
+    }
     space.write("data/raw/c.csv", "4\n");
     space.run(&["-j", "1"]).success().says("4 ran, 6 up to date");
     assert_eq!(space.trace(), "c\n");

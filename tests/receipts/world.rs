@@ -6,7 +6,9 @@ use camino::{Utf8Path, Utf8PathBuf};
 use madmall::digest::{Digest, Digests};
 use madmall::git::{self, Used, UsedFile};
 use madmall::plan::action::definition_digest;
-use madmall::plan::{Command, DefinitionFile, Input, InputSource, Output, Plan, SandboxMode, Stage, StageId, Streams};
+use madmall::plan::{
+    Command, DefinitionFile, Input, InputSource, Limits, Output, Plan, SandboxMode, Stage, StageId, Streams,
+};
 use madmall::receipt::envelope;
 use madmall::receipt::key::SigningKey;
 use madmall::receipt::run_file::{Receipt, RunFile};
@@ -189,6 +191,7 @@ pub(crate) fn resolve(tree: &dyn Tree, file: &Utf8Path) -> Result<Plan, String> 
         env: Vec::new(),
         secrets: Vec::new(),
         sandbox: SandboxMode::Auto,
+        limits: Limits::default(),
         streams: Streams::default(),
     };
     let from_a = InputSource::Output {

@@ -17,14 +17,17 @@ use crate::tree::{EntryKind, Tree};
 const SPELLING: &str = "a value is a part of names of stages and files: at most 200 printable characters, without `,`, `[`, \
                         `]`, `{`, `}`, `*`, `?`, `\\` and the backquote";
 
-/// The values of `axis`, in their order; `None` if a fault in them has been reported. Beside them the pattern.
+/// Values in their order, and the pattern that found them, if one did.
+pub(super) type Values = (Vec<Chosen>, Option<(Glob, Text)>);
+
+/// The values of `axis`; `None` if a fault in them has been reported.
 pub(super) fn values(
     tree: &dyn Tree,
     source: &Arc<Source>,
     axis: &Axis,
     written: &AxisValues,
     faults: &mut Vec<Diagnostic>,
-) -> Option<(Vec<Chosen>, Option<(Glob, Text)>)> {
+) -> Option<Values> {
     let mut finder = Finder {
         tree,
         source,

@@ -127,7 +127,7 @@ impl Maker<'_> {
         match self.values(&written, families) {
             None => self.made.push(emptied(written)),
             Some(values) => {
-                axes = self.multiply(written, values);
+                axes = self.multiply(&written, values);
             }
         }
         let stages = first..self.made.len();
@@ -152,11 +152,11 @@ impl Maker<'_> {
     }
 
     /// Makes a stage for each combination of `values`; gives the axes with the places of their values.
-    fn multiply(&mut self, written: Stage, mut values: Vec<Vec<Chosen>>) -> Vec<(String, HashMap<String, usize>)> {
+    fn multiply(&mut self, written: &Stage, mut values: Vec<Vec<Chosen>>) -> Vec<(String, HashMap<String, usize>)> {
         let first: Vec<Chosen> = values.iter().filter_map(|axis| axis.first().cloned()).collect();
         let inputs = self.templates(written.inputs.iter().map(|(_, text)| text), &first);
         let outputs = self.templates(written.outputs.iter().map(|(_, text)| text), &first);
-        let fits = self.outputs_differ(&written, &outputs) && self.has_room(&written, &values);
+        let fits = self.outputs_differ(written, &outputs) && self.has_room(written, &values);
         if !fits {
             // One of them shows whatever else is wrong.
             values.iter_mut().for_each(|axis| axis.truncate(1));

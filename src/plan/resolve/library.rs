@@ -10,7 +10,7 @@ use super::files::read_text;
 use super::{paths, values};
 use crate::diagnostic::{Diagnostic, Source, nearest, quoted};
 use crate::plan::{DefinitionFile, ParamValue, SandboxMode};
-use crate::spec::{self, Body, Definition, Node, NodeKind, ParamSpec, Port, Text, check, parse};
+use crate::spec::{self, Body, Definition, Node, NodeKind, ParamSpec, Port, Text, WrittenLimits, check, parse};
 use crate::stages::Builtin;
 use crate::tree::Tree;
 
@@ -26,6 +26,7 @@ pub(super) struct Defined<'b> {
     pub(super) secrets: Vec<Text>,
     pub(super) sandbox: Option<SandboxMode>,
     pub(super) streams: spec::Streams,
+    pub(super) limits: WrittenLimits,
     /// Whether nothing is wrong with it, so that what it lacks is really not there.
     pub(super) is_sound: bool,
     /// Which of the plan's definition files it is.
@@ -263,6 +264,7 @@ fn plain<'b>(definition: Definition, faults: &mut Vec<Diagnostic>) -> Defined<'b
         secrets: definition.secrets,
         sandbox: definition.sandbox,
         streams: definition.streams,
+        limits: definition.limits,
         is_sound: true,
         file: None,
         source,
@@ -319,6 +321,7 @@ fn overlay<'b>(base: &Definition, over: Definition, name: &Text, faults: &mut Ve
         secrets: over.secrets,
         sandbox: over.sandbox,
         streams: over.streams,
+        limits: over.limits,
         is_sound: true,
         file: None,
         source,

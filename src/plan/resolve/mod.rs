@@ -12,6 +12,7 @@ mod graph;
 mod inputs;
 mod library;
 mod outputs;
+mod overrides;
 mod paths;
 mod program;
 mod shell;
@@ -30,6 +31,7 @@ pub use self::glob::{find_files, is_pattern};
 use self::inputs::Found;
 use self::library::{Defined, DefinedCommand, Library};
 use self::outputs::{OutputAt, Outputs};
+pub use self::overrides::Overrides;
 pub(crate) use self::paths::{folded, private_folder};
 use self::stage::Draft;
 use self::values::PipelineParams;
@@ -60,19 +62,38 @@ pub fn resolve(tree: &dyn Tree, pipeline_file: &Utf8Path) -> Result<Resolution, 
     resolve_with(tree, pipeline_file, BUILTINS)
 }
 
+/// Like [`resolve`], with `overrides` in the place of what the pipeline's `params:` say.
+///
+/// # Errors
+///
+/// Like [`resolve`].
+pub fn resolve_set(tree: &dyn Tree, pipeline_file: &Utf8Path, overrides: &Overrides) -> Result<Resolution, Faults> {
+    resolve_all(tree, pipeline_file, BUILTINS, overrides)
+}
+
 /// Like [`resolve`], with `builtins` as the stages that come with madmall.
 ///
 /// # Errors
 ///
 /// Like [`resolve`].
 pub fn resolve_with(tree: &dyn Tree, pipeline_file: &Utf8Path, builtins: &[Builtin]) -> Result<Resolution, Faults> {
+    resolve_all(tree, pipeline_file, builtins, &Overrides::default())
+}
+
+fn resolve_all(
+    tree: &dyn Tree,
+    pipeline_file: &Utf8Path,
+    builtins: &[Builtin],
+    overrides: &Overrides,
+) -> Result<Resolution, Faults> {
     let (source, definition_file) = read_pipeline(tree, pipeline_file)?;
     let (root, mut faults) = parse(&source);
     let Some(root) = root else {
         return Err(Faults(faults));
     };
-    let (spec, wrong) = check::pipeline(&source, &root);
+    let (mut spec, wrong) = check::pipeline(&source, &root);
     faults.extend(wrong);
+    overrides.apply(&mut spec, &mut faults);
     let Expanded { spec, families } = expand::stages(tree, spec, &mut faults);
     let mut library = Library::new(tree, builtins, definition_file);
     let plan = build(tree, &spec, &families, &mut library, &mut faults);
@@ -329,6 +350,7 @@ impl Assembly<'_> {
             env: draft.env,
             secrets: draft.secrets,
             sandbox: draft.sandbox,
+            limits: draft.limits,
             streams: draft.streams,
         })
     }

@@ -9,7 +9,7 @@ use super::outputs::Outputs;
 use super::program::{self, Scope};
 use super::values::{self, Params, PipelineParams};
 use crate::diagnostic::{Diagnostic, Source, Span};
-use crate::plan::{Command, ParamValue, SandboxMode, Streams};
+use crate::plan::{Command, Limits, ParamValue, SandboxMode, Streams};
 use crate::spec::{Body, NodeKind, PipelineSpec, Port, Stage, Text};
 use crate::stages::Builtin;
 
@@ -26,6 +26,7 @@ pub(super) struct Draft {
     pub(super) secrets: Vec<String>,
     pub(super) sandbox: SandboxMode,
     pub(super) streams: Streams,
+    pub(super) limits: Limits,
 }
 
 /// All that is known of the stage `at`.
@@ -75,6 +76,7 @@ impl Drafting<'_, '_> {
             secrets,
             sandbox: self.written.sandbox.or(defined_sandbox).unwrap_or_default(),
             streams,
+            limits: self.limits(),
         })
     }
 
@@ -199,6 +201,28 @@ impl Drafting<'_, '_> {
             }
         }
         (env.into_iter().collect(), secrets.into_iter().collect())
+    }
+
+    /// What holds the stage back: as it says, else as its definition does.
+    fn limits(&mut self) -> Limits {
+        let own = (&self.spec.source, &self.written.limits);
+        let under = self.defined.map(|defined| (&defined.source, &defined.limits));
+        let is_builtin = |defined: &Defined<'_>| matches!(defined.command, Some(DefinedCommand::Builtin(_)));
+        if self.defined.is_some_and(is_builtin) {
+            for (source, limits) in std::iter::once(own).chain(under) {
+                if let Some(key) = &limits.of_programs {
+                    let message = format!("a built-in stage has no `{}`", key.text);
+                    let help = "remove it: a built-in stage ends by itself, and fails in the same way each time";
+                    self.faults
+                        .push(Diagnostic::error(message).at(source, key.span, "").help(help));
+                }
+            }
+        }
+        let limits = own.1.limits.clone();
+        match under {
+            Some((_, under)) => limits.over(&under.limits),
+            None => limits,
+        }
     }
 
     /// `stdin:` and `stdout:` of the stage, or of its definition. A port that is not given is connected with nothing.
