@@ -299,6 +299,7 @@ fn the_schemas_have_the_fields_that_the_parser_knows() {
     let (pipeline, stage) = (schema(PIPELINE), schema(STAGE));
     assert_eq!(fields(&pipeline, "/properties"), known(check::PIPELINE_FIELDS));
     assert_eq!(fields(&pipeline, "/$defs/stage/properties"), known(check::STAGE_FIELDS));
+    assert_eq!(fields(&pipeline, "/$defs/input/properties"), known(check::INPUT_FIELDS));
     assert_eq!(
         fields(&pipeline, "/$defs/output/properties"),
         known(check::OUTPUT_FIELDS)

@@ -5,7 +5,7 @@
 //! in it: a stage that needs much is not passed by small ones without end. Each step costs the same whatever the number of
 //! stages.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
 use crate::plan::{Plan, StageId};
 
@@ -27,8 +27,8 @@ struct Mutex {
 pub(super) struct Gate {
     needs: Vec<Needs>,
     mutexes: Vec<Mutex>,
-    /// How many of its mutexes each stage that has come and not left holds.
-    held: HashMap<StageId, usize>,
+    /// How many of its mutexes each stage holds.
+    held: Vec<usize>,
     /// Those that hold all of their mutexes.
     queue: VecDeque<StageId>,
     slots: usize,
@@ -67,7 +67,7 @@ impl Gate {
         Self {
             needs: needs.collect(),
             mutexes: names.iter().map(|_| Mutex::default()).collect(),
-            held: HashMap::new(),
+            held: vec![0; plan.stages.len()],
             queue: VecDeque::new(),
             slots: jobs.max(1),
             memory,
@@ -77,7 +77,6 @@ impl Gate {
 
     /// A stage wants to begin.
     pub(super) fn come(&mut self, stage: StageId) {
-        self.held.insert(stage, 0);
         self.take_mutexes(stage);
     }
 
@@ -100,12 +99,12 @@ impl Gate {
         self.slots += needs.slots;
         self.memory = self.memory.saturating_add(needs.memory);
         self.inside -= 1;
-        self.held.remove(&stage);
+        self.held[stage.index()] = 0;
         for mutex in needs.mutexes.clone() {
             match self.mutexes[mutex].waiting.pop_front() {
                 // It is handed on, not freed: a stage that comes later cannot take it in between.
                 Some(next) => {
-                    *self.held.entry(next).or_default() += 1;
+                    self.held[next.index()] += 1;
                     self.take_mutexes(next);
                 }
                 None => self.mutexes[mutex].is_held = false,
@@ -115,7 +114,7 @@ impl Gate {
 
     /// Takes the mutexes that `stage` lacks, up to the first that another has.
     fn take_mutexes(&mut self, stage: StageId) {
-        let held = self.held.entry(stage).or_default();
+        let held = &mut self.held[stage.index()];
         for mutex in &self.needs[stage.index()].mutexes[*held..] {
             let mutex = &mut self.mutexes[*mutex];
             if mutex.is_held {

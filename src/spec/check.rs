@@ -34,6 +34,8 @@ pub const STAGE_FIELDS: &[&str] = &[
     "mutex",
     "resources",
 ];
+/// The fields of an input in a pipeline file, where it is more than a text.
+pub const INPUT_FIELDS: &[&str] = &["path", "optional"];
 /// The fields of an output in a pipeline file, where it is more than a path.
 pub const OUTPUT_FIELDS: &[&str] = &["path", "tolerance"];
 /// The fields of a stage definition file.
@@ -199,6 +201,7 @@ impl Checker<'_> {
             inputs: Vec::new(),
             outputs: Vec::new(),
             tolerances: Vec::new(),
+            optional: Vec::new(),
             params: Vec::new(),
             env: Vec::new(),
             secrets: Vec::new(),
@@ -217,7 +220,7 @@ impl Checker<'_> {
         stage.limits = self.limits(&fields);
         stage.body = self.body(&fields, stage.name.span, "uses");
         if let Some(node) = fields.get("inputs") {
-            stage.inputs = self.texts(node, "`inputs`", "input");
+            self.inputs(node, &mut stage);
         }
         match fields.get("outputs") {
             Some(node) => {
@@ -232,6 +235,31 @@ impl Checker<'_> {
         (stage.env, stage.secrets, stage.sandbox) = self.surroundings(&fields);
         stage.streams = self.streams(&fields);
         stage
+    }
+
+    /// Each input is a text, or a map with a path and whether it may be absent.
+    fn inputs(&mut self, node: &Node, stage: &mut Stage) {
+        for (name, node) in self.named(node, "`inputs`", "input") {
+            let what = format!("input `{}`", name.text);
+            if !matches!(node.kind, NodeKind::Map(_)) {
+                stage.inputs.extend(self.text(&node, &what).map(|text| (name, text)));
+                continue;
+            }
+            let Some(fields) = self.fields(&node, &what, INPUT_FIELDS) else {
+                continue;
+            };
+            match fields.get("path") {
+                Some(node) => {
+                    let path = self.text(node, "`path`");
+                    stage.inputs.extend(path.map(|path| (name.clone(), path)));
+                }
+                None => self.missing(&fields, name.span, "path", &what, "path: data/in.csv"),
+            }
+            let optional = fields.get("optional").and_then(|node| self.boolean(node, "`optional`"));
+            stage
+                .optional
+                .extend(optional.filter(|optional| *optional).map(|_| name));
+        }
     }
 
     /// Each output is a path, or a map with a path and how far a number in it may be off.

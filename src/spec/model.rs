@@ -30,6 +30,8 @@ pub struct Stage {
     pub body: Option<Body>,
     /// `inputs:`, name and where from.
     pub inputs: Vec<(Text, Text)>,
+    /// The names of the inputs that may be absent.
+    pub optional: Vec<Text>,
     /// `outputs:`, name and path.
     pub outputs: Vec<(Text, Text)>,
     /// How far numbers in an output may be off when it is made again, by its name.

@@ -200,17 +200,6 @@ impl<'a> Checker<'a> {
         }
         entries.to_vec()
     }
-
-    /// A map from names to texts.
-    pub(super) fn texts(&mut self, node: &Node, what: &str, of: &str) -> Vec<(Text, Text)> {
-        let mut texts = Vec::new();
-        for (key, value) in self.named(node, what, of) {
-            if let Some(text) = self.text(&value, &format!("{of} `{}`", key.text)) {
-                texts.push((key, text));
-            }
-        }
-        texts
-    }
 }
 
 fn article(noun: &str) -> &'static str {

@@ -25,6 +25,7 @@ mod log_git;
 mod log_proofs;
 mod matrix;
 mod metrics;
+mod optional;
 mod pins;
 mod programs;
 mod report;

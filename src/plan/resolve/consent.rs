@@ -32,7 +32,7 @@ pub(super) fn check(
     for (at, stage) in spec.stages.iter().enumerate().filter(|(at, _)| is_ingest(*at)) {
         for ((name, _), found) in stage.inputs.iter().zip(&inputs[at]) {
             match found.as_ref().filter(|_| name.text == EVENTS) {
-                None => {}
+                None | Some(Found::Absent) => {}
                 Some(Found::File { path }) => {
                     raw_files.entry(real(links, path)).or_insert(at);
                 }
@@ -64,7 +64,7 @@ pub(super) fn check(
                 continue;
             }
             let raw = match found {
-                None => None,
+                None | Some(Found::Absent) => None,
                 Some(Found::File { path }) => find(&raw_files, links, std::slice::from_ref(path)),
                 Some(Found::Folder { files, .. } | Found::Glob { files, .. }) => find(&raw_files, links, files),
                 Some(Found::Output(output)) => raw_outputs

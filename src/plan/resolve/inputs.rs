@@ -37,6 +37,8 @@ pub(super) enum Found {
         files: Vec<Utf8PathBuf>,
     },
     Output(OutputAt),
+    /// Nothing: it is optional, and not there.
+    Absent,
     /// The same output of every stage that a written one makes.
     Gather {
         stages: Range<usize>,
@@ -48,7 +50,7 @@ impl Found {
     /// The stages that make it.
     pub(super) fn makers(&self) -> Range<usize> {
         match self {
-            Self::File { .. } | Self::Folder { .. } | Self::Glob { .. } => 0..0,
+            Self::File { .. } | Self::Folder { .. } | Self::Glob { .. } | Self::Absent => 0..0,
             Self::Output((stage, _)) => *stage..stage + 1,
             Self::Gather { stages, .. } => stages.clone(),
         }
@@ -81,7 +83,10 @@ pub(super) fn resolve(
     };
     let mut found = Vec::with_capacity(spec.stages.len());
     for stage in &spec.stages {
-        let inputs = stage.inputs.iter().map(|(_, written)| finder.find(stage, written));
+        let inputs = stage.inputs.iter().map(|(name, written)| {
+            let is_optional = stage.optional.iter().any(|optional| optional.text == name.text);
+            finder.find(stage, written, is_optional)
+        });
         found.push(inputs.collect());
     }
     (found, finder.links)
@@ -118,7 +123,7 @@ impl Finder<'_> {
         None
     }
 
-    fn find(&mut self, reader: &Stage, written: &Text) -> Option<Found> {
+    fn find(&mut self, reader: &Stage, written: &Text, is_optional: bool) -> Option<Found> {
         let stage = reader.name.text.as_str();
         let text = written.text.as_str();
         let (name, output) = match text.split_once('.') {
@@ -148,7 +153,7 @@ impl Finder<'_> {
             return self.refuse(written, message, "", help);
         }
         if is_pattern(text) && !text.contains("${") {
-            return self.glob(stage, written);
+            return self.glob(stage, written, is_optional);
         }
         let path = match paths::normalise(text) {
             Ok(path) => path,
@@ -199,6 +204,7 @@ impl Finder<'_> {
                 let message = format!("{} is neither a file nor a folder", quoted(text));
                 self.refuse(written, message, "", "name a file or a folder")
             }
+            None if is_optional => Some(Found::Absent),
             None => {
                 let help = self.advice(text, &path);
                 let message = format!("no stage produces {}, and no such file exists", quoted(text));
@@ -287,7 +293,7 @@ impl Finder<'_> {
         Some(Found::Folder { path, files })
     }
 
-    fn glob(&mut self, stage: &str, written: &Text) -> Option<Found> {
+    fn glob(&mut self, stage: &str, written: &Text, is_optional: bool) -> Option<Found> {
         let glob = match Glob::parse(&written.text) {
             Ok(glob) => glob,
             Err((message, help)) => return self.refuse(written, message, "", help),
@@ -315,6 +321,9 @@ impl Finder<'_> {
         }
         files.sort_unstable_by(|one, other| one.as_str().cmp(other.as_str()));
         files.dedup();
+        if files.is_empty() && is_optional {
+            return Some(Found::Absent);
+        }
         if files.is_empty() {
             let message = format!("the pattern {} finds no file", quoted(&written.text));
             let help = "it sees only files that no stage of this pipeline writes, and `*` skips names with a leading dot; \

@@ -315,6 +315,8 @@ impl Assembly<'_> {
                 Found::Folder { path, files } => [input(name.clone(), InputSource::Folder { path, files })].into(),
                 Found::Glob { pattern, files } => [input(name.clone(), InputSource::Glob { pattern, files })].into(),
                 Found::Output(at) => [input(name.clone(), self.output(at))].into(),
+                // The stage is as if it were not written, until it is there.
+                Found::Absent => Vec::new(),
                 // Each is an input of its own, so that a receipt names for each the receipt that made it.
                 Found::Gather { stages, output } => stages
                     .map(|stage| {

@@ -204,6 +204,7 @@ impl Scope<'_, '_> {
                 Some(path) => Value::One(argument(path.as_str())),
                 None => Value::Absent,
             },
+            Found::Absent => Value::Absent,
             Found::Gather { stages, output } => {
                 let paths = stages.clone().filter_map(|stage| self.places.path((stage, *output)));
                 Value::Several(paths.map(|path| argument(path.as_str())).collect())

@@ -50,6 +50,7 @@ impl Drafting<'_, '_> {
                 if defined.is_sound {
                     self.check_ports(name, "input", &defined.inputs, &self.written.inputs);
                     self.check_ports(name, "output", &defined.outputs, &self.written.outputs);
+                    self.check_optional(name, &defined.inputs);
                 }
                 self.defined_params(name, defined)
             }
@@ -98,6 +99,19 @@ impl Drafting<'_, '_> {
                 let message = format!("stage `{}` lacks the {of} `{name}`", self.written.name.text);
                 let help = format!("`{uses}` needs it: add `{name}: …` to `{of}s:`");
                 self.fault(self.written.name.span, message, help);
+            }
+        }
+    }
+
+    /// An input that the definition needs cannot be one that may be absent.
+    fn check_optional(&mut self, uses: &str, declared: &[Port]) {
+        for name in &self.written.optional {
+            if declared
+                .iter()
+                .any(|port| port.name.text == name.text && !port.optional)
+            {
+                let message = format!("`{uses}` needs the input `{}`, so it cannot be optional", name.text);
+                self.fault(name.span, message, "remove `optional`".to_owned());
             }
         }
     }
