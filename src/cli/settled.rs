@@ -97,15 +97,17 @@ impl Question<'_> {
         let stages = &settled.stages;
         if !self.json {
             let lines = up_to_date_lines(stages.iter().map(|(name, _)| name.as_str()));
-            terminal.result(lines + &up_to_date_summary(stages.len(), began));
+            terminal.results(&(lines + &up_to_date_summary(stages.len(), began) + "\n"));
             return Ok(());
         }
-        for (name, receipt) in stages {
-            terminal.result(json!({
+        let events = stages.iter().map(|(name, receipt)| {
+            let event = json!({
                 "version": 1, "event": "stageFinished", "stage": name, "outcome": "upToDate",
                 "receipt": receipt.to_string(), "restored": [], "why": [], "milliseconds": 0,
-            }));
-        }
+            });
+            format!("{event}\n")
+        });
+        terminal.results(&events.collect::<String>());
         let run = run_id(&settled.name, (surroundings.clock)(), random()?);
         let code = ExitCode::Success.number();
         terminal.result(json!({ "version": 1, "event": "finished", "run": run, "receipts": null, "exitCode": code }));

@@ -30,6 +30,14 @@ impl Terminal {
         self.lost |= written.is_err_and(|error| error.kind() != io::ErrorKind::BrokenPipe);
     }
 
+    /// Writes the lines of a result at once: a call to the system for each would cost more than they do.
+    pub(super) fn results(&mut self, lines: &str) {
+        match self.out.current_choice() {
+            anstream::ColorChoice::Never => self.bytes(anstream::adapter::strip_str(lines).to_string().as_bytes()),
+            _ => self.result(lines.trim_end_matches('\n')),
+        }
+    }
+
     /// Writes the bytes of a result exactly, without a line break after them.
     pub(super) fn bytes(&mut self, bytes: &[u8]) {
         let written = io::stdout().write_all(bytes).and_then(|()| io::stdout().flush());

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{self, Read as _};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use rayon::prelude::*;
@@ -21,7 +22,9 @@ const HEADER: &[u8] = b"madmall settled v1\n";
 /// How many ways of asking are remembered. One more, and all are dropped: there is no clock to say which is the oldest.
 const MOST: usize = 64;
 /// With fewer looks than this, threads cost more than they spare.
-const FEW: usize = 1000;
+const FEW: usize = 4000;
+/// A file up to this size is read at once.
+const SMALL: u64 = 1 << 20;
 
 /// How a run was asked for, by whom, of which program: what decides besides files and variables.
 #[derive(Clone, Debug)]
@@ -130,10 +133,23 @@ fn looks_like(path: &Utf8Path, seen: &Seen, rigour: Rigour) -> bool {
         Seen::Folder(stamp) => Stamp::of_folder(path).is_ok_and(|now| now == *stamp),
         Seen::File(stamp, digest) => match rigour {
             Rigour::Stamps => Stamp::of(path).is_ok_and(|now| now == *stamp),
-            Rigour::EveryByte => hash_stamped(path)
-                .is_ok_and(|now| now.digests.blake3 == *digest && now.stamp.is_executable() == stamp.is_executable()),
+            Rigour::EveryByte => has_bytes(path, stamp, digest).unwrap_or(false),
         },
     }
+}
+
+/// Whether the file at `path` has these bytes, and may be executed as it might.
+fn has_bytes(path: &Utf8Path, stamp: &Stamp, digest: &Digest) -> io::Result<bool> {
+    let now = Stamp::of(path)?;
+    if now.size() != stamp.size() || now.is_executable() != stamp.is_executable() {
+        return Ok(false);
+    }
+    if now.size() > SMALL {
+        return Ok(hash_stamped(path)?.digests.blake3 == *digest);
+    }
+    let mut bytes = vec![0; usize::try_from(now.size()).unwrap_or(0)];
+    fs::File::open(path)?.read_exact(&mut bytes)?;
+    Ok(Digest::of(&bytes) == *digest)
 }
 
 fn file_of(folder: &Utf8Path, asked: Digest) -> Utf8PathBuf {
