@@ -115,12 +115,12 @@ fn print_text(arguments: &GcArguments, needed: &Needed, sweep: &Sweep, in_git: b
         )
     };
     let tips = match in_git {
-        true => format!(", of {}", count(needed.tips, "branch or tag", "branches and tags")),
-        false => " (this is no git repository: there are no branches to ask)".to_owned(),
+        true => format!("; {}", count(needed.tips, "branch or tag", "branches and tags")),
+        false => "; no git repository".to_owned(),
     };
     let runs = count(needed.runs.len(), "run", "runs");
     terminal.result(format_args!(
-        "kept: {} that {runs} and what is up to date need{tips}",
+        "kept: {}, for {runs} and what is up to date{tips}",
         objects(&sweep.kept)
     ));
     let (free, remove) = match arguments.yes {

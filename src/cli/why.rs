@@ -114,12 +114,12 @@ fn print_files(files: &[ChangedFile], more: usize, indent: &str, terminal: &mut 
             Some(origin) => format!(": {}", origin_text(origin)),
         };
         terminal.result(format_args!(
-            "{indent}  {}",
+            "{indent}    {}",
             shown(&format!("{}{what}{since}", file.path))
         ));
     }
     if more > 0 {
-        terminal.result(format_args!("{indent}  and {more} more files"));
+        terminal.result(format_args!("{indent}    and {more} more files"));
     }
 }
 

@@ -1,5 +1,7 @@
 //! What a run would do, and why, without doing it.
 
+use std::cell::LazyCell;
+
 use camino::Utf8PathBuf;
 
 use super::{ExecError, Session};
@@ -68,7 +70,8 @@ fn forecast_stage<'a>(
     claims: &[Option<&'a Claim>],
 ) -> Result<(Option<&'a Claim>, Forecast), ExecError> {
     let (plan, stage) = (session.plan, &session.plan.stages[id.index()]);
-    let last = last_snapshot(plan, stage, &session.believed);
+    // Only of a stage that may run is it asked: its receipt is read again from its file.
+    let last = LazyCell::new(|| last_snapshot(plan, stage, &session.believed));
     let mut before = Vec::new();
     let mut inputs = Vec::new();
     for input in &stage.inputs {
@@ -112,9 +115,9 @@ fn forecast_stage<'a>(
         ));
     }
     if !before.is_empty() {
-        let own = last.map_or_else(Vec::new, |last| {
-            Snapshot::now(plan, stage, &resolved).differences(&last)
-        });
+        let own = last
+            .as_ref()
+            .map_or_else(Vec::new, |last| Snapshot::now(plan, stage, &resolved).differences(last));
         let own: Vec<_> = own
             .into_iter()
             .filter(|reason| !matches!(reason, Stale::ModeChanged))

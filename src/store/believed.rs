@@ -9,6 +9,7 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
 use std::io;
+use std::sync::{Mutex, PoisonError};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
@@ -83,6 +84,8 @@ pub struct Believed {
     files: BTreeMap<String, Vec<Claim>>,
     by_action: HashMap<Digest, Vec<Claim>>,
     claimed: HashSet<Digest>,
+    /// The run whose file was read last, and its lines.
+    last_read: Mutex<Option<(String, Vec<Vec<u8>>)>>,
     changed: bool,
 }
 
@@ -119,6 +122,7 @@ impl Believed {
             files,
             by_action: HashMap::new(),
             claimed: HashSet::new(),
+            last_read: Mutex::default(),
             changed,
         };
         for claim in index.files.values().flatten() {
@@ -204,9 +208,16 @@ impl Believed {
     /// The whole statement of a claim, read again from its file. `None` if it is no longer there as it was.
     #[must_use]
     pub fn statement(&self, claim: &Claim) -> Option<Statement> {
-        let path = self.runs.join(format!("{}{RUN_FILE_SUFFIX}", claim.run));
-        let bytes = fs::read(path).ok()?;
-        let line = bytes.split(|byte| *byte == b'\n').nth(claim.line as usize)?;
+        let mut last_read = self.last_read.lock().unwrap_or_else(PoisonError::into_inner);
+        // What is asked of many stages is mostly in one file.
+        if last_read.as_ref().is_none_or(|(run, _)| *run != claim.run) {
+            let path = self.runs.join(format!("{}{RUN_FILE_SUFFIX}", claim.run));
+            let bytes = fs::read(path).ok()?;
+            let lines = bytes.split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
+            *last_read = Some((claim.run.clone(), lines));
+        }
+        let (_, lines) = last_read.as_ref()?;
+        let line = lines.get(claim.line as usize)?;
         let envelope = Envelope::parse(line).ok()?;
         (envelope.receipt_id() == claim.id).then(|| Statement::parse(envelope.payload()).ok())?
     }

@@ -46,7 +46,7 @@ fn what_the_last_runs_need_stays_and_the_rest_goes_only_if_that_is_said() {
     space
         .madmall(["gc"])
         .success()
-        .says("kept: 3 objects, 3 B that 3 runs and what is up to date need")
+        .says("kept: 3 objects, 3 B, for 3 runs and what is up to date; no git repository\n")
         .says("would free: 2 objects, 2 B\n")
         .says("would remove: logs of 2 runs")
         .says("nothing was removed yet; --yes does it");
