@@ -3,86 +3,33 @@
 //! In the order written, the first axis slowest. What is made is a stage like any other, with the values in its paths and
 //! the spans of what was written, so that all that follows knows of axes only where it looks for a value or a producer.
 
-use std::collections::{HashMap, HashSet};
-use std::ops::Range;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use camino::Utf8Path;
 
 use super::axes;
-use super::glob::Glob;
-use super::outputs::Outputs;
+use super::families::{Families, Family};
 use super::program::Advice;
 use super::template::{Dialect, Kind, Piece, Reference, pieces};
-use crate::diagnostic::{Diagnostic, Source, Span, nearest, quoted};
-use crate::plan::stage_name::{MAX_STAGE_NAME, family, made_name};
+use crate::diagnostic::{Diagnostic, Source, Span, nearest};
+use crate::plan::stage_name::{MAX_STAGE_NAME, made_name};
+use crate::receipt::statement::PAYLOAD_LIMITS;
 use crate::spec::{AxisKind, Body, Chosen, Node, NodeKind, PipelineSpec, Stage, Text};
 use crate::tree::Tree;
 
 /// How many stages a pipeline may have once its axes are multiplied out: the receipt of a run names them all, and must stay
-/// within [`crate::receipt::statement::PAYLOAD_LIMITS`].
+/// within [`PAYLOAD_LIMITS`].
 const MOST_STAGES: usize = 25_000;
 /// How large the stages that axes make may be together, roughly, in bytes.
 const MOST_BYTES: usize = 256 << 20;
 /// What a stage, and each thing in it, takes beside its texts, roughly.
 const OVERHEAD: usize = 256;
-/// So many faults of one kind are told of one place in a stage that axes multiply.
-const MOST_ALIKE: usize = 3;
 
 /// A pipeline with its axes multiplied out.
 pub(super) struct Expanded {
     pub(super) spec: PipelineSpec,
     pub(super) families: Families,
-}
-
-/// Which stages each written one has made.
-#[derive(Default)]
-pub(super) struct Families {
-    by_name: HashMap<String, Family>,
-    /// The patterns of `foreach:`.
-    patterns: Vec<(Glob, Text)>,
-    /// Where stages of which there are several are written.
-    extents: Vec<Span>,
-}
-
-/// The stages that a written one has made.
-pub(super) struct Family {
-    /// Their places, in the order of their values.
-    pub(super) stages: Range<usize>,
-    /// The axes: name, and each value's place.
-    axes: Vec<(String, HashMap<String, usize>)>,
-}
-
-/// Which of a family a stage reads.
-pub(super) enum Own {
-    /// There is only one, without axes.
-    Single,
-    /// The one with the same values.
-    At(usize),
-    /// All: the reader does not have all the axes.
-    All,
-    /// It has all the axes, but not a value that the reader has: axis and value.
-    Missing(String, String),
-}
-
-impl Family {
-    pub(super) fn own(&self, reader: &Stage) -> Own {
-        if self.axes.is_empty() {
-            return Own::Single;
-        }
-        let mut at = 0;
-        let mut missing = None;
-        for (axis, values) in &self.axes {
-            let Some(chosen) = reader.chosen.iter().find(|chosen| chosen.axis == *axis) else {
-                return Own::All;
-            };
-            match values.get(&chosen.text) {
-                Some(place) => at = at * values.len() + place,
-                None => missing = Some(Own::Missing(axis.clone(), chosen.text.clone())),
-            }
-        }
-        missing.unwrap_or(Own::At(self.stages.start + at))
-    }
 }
 
 /// Makes the stages that the axes of `spec` stand for.
@@ -92,6 +39,7 @@ pub(super) fn stages(tree: &dyn Tree, spec: PipelineSpec, faults: &mut Vec<Diagn
         tree,
         source: Arc::clone(&spec.source),
         bytes: 0,
+        receipt: 0,
         made: Vec::with_capacity(spec.stages.len()),
         faults,
     };
@@ -109,6 +57,8 @@ struct Maker<'a> {
     tree: &'a dyn Tree,
     source: Arc<Source>,
     bytes: usize,
+    /// How long what the receipt of a run says of the stages will be, roughly.
+    receipt: usize,
     made: Vec<Stage>,
     faults: &'a mut Vec<Diagnostic>,
 }
@@ -303,9 +253,23 @@ impl Maker<'_> {
         let longest = |axis: &Vec<Chosen>| axis.iter().map(|value| value.text.len()).max().unwrap_or(0);
         let name: usize = values.iter().map(longest).sum::<usize>()
             + written.axes.iter().map(|axis| axis.name.text.len() + 2).sum::<usize>();
-        if written.name.text.len() + name + 2 > MAX_STAGE_NAME {
+        let name = written.name.text.len() + name + 2;
+        if name > MAX_STAGE_NAME {
             let message = format!("the names of the stages that are made are longer than {MAX_STAGE_NAME} bytes");
             self.fault(span, message, "give the axes shorter values, or have fewer axes");
+            return false;
+        }
+        let paths: usize = written
+            .outputs
+            .iter()
+            .map(|(port, path)| OVERHEAD + port.text.len() + path.text.len() + name)
+            .sum();
+        self.receipt = self
+            .receipt
+            .saturating_add((OVERHEAD + name + paths).saturating_mul(count.unwrap_or(usize::MAX)));
+        if self.receipt > PAYLOAD_LIMITS.bytes {
+            let message = "the receipt of a run would be too long, with the names of all stages and outputs".to_owned();
+            self.fault(span, message, "give the axes fewer or shorter values");
             return false;
         }
         self.bytes = self
@@ -469,80 +433,4 @@ fn size(stage: &Stage) -> usize {
         .map(|text| text.text.len() + OVERHEAD)
         .sum::<usize>()
         + params
-}
-
-impl Families {
-    /// The stages that the written one of this name has made.
-    pub(super) fn get(&self, name: &str) -> Option<&Family> {
-        self.by_name.get(name)
-    }
-
-    /// Refuses outputs that a pattern of `foreach:` finds: the next run would make a stage for each of them.
-    pub(super) fn refuse_outputs(&self, spec: &PipelineSpec, outputs: &Outputs, faults: &mut Vec<Diagnostic>) {
-        for (glob, pattern) in &self.patterns {
-            let mut found: Vec<_> = outputs.iter().filter(|(path, _)| glob.finds(path)).collect();
-            found.sort_unstable_by_key(|(_, at)| *at);
-            let Some((path, (stage, output))) = found.first() else {
-                continue;
-            };
-            let stage = &spec.stages[*stage];
-            let message = format!("the pattern {} finds the output `{path}` too", quoted(&pattern.text));
-            let label = format!("written by stage `{}`", family(&stage.name.text));
-            faults.push(
-                Diagnostic::error(message)
-                    .at(
-                        &spec.source,
-                        pattern.span,
-                        "a stage is made for each file that this finds",
-                    )
-                    .at(&spec.source, stage.outputs[*output].1.span, label)
-                    .help("write outputs where the pattern does not look"),
-            );
-        }
-    }
-
-    /// Leaves few of the faults that are alike in one place of a stage of which there are many.
-    pub(super) fn thin_out(&self, pipeline: &Arc<Source>, mut faults: Vec<Diagnostic>) -> Vec<Diagnostic> {
-        if self.extents.is_empty() {
-            return faults;
-        }
-        let mut seen: HashSet<(Span, String)> = HashSet::new();
-        let mut alike: HashMap<(Span, String), usize> = HashMap::new();
-        faults.retain(|fault| {
-            let Some(label) = fault
-                .labels
-                .first()
-                .filter(|label| Arc::ptr_eq(&label.source, pipeline))
-            else {
-                return true;
-            };
-            let is_inside = |extent: &Span| extent.start <= label.span.start && label.span.end <= extent.end;
-            if !self.extents.iter().any(is_inside) {
-                return true;
-            }
-            let nameless = without(&fault.message, '[', ']');
-            let count = alike
-                .entry((label.span, without(&fault.message, '`', '`')))
-                .or_default();
-            *count += 1;
-            seen.insert((label.span, nameless)) && *count <= MOST_ALIKE
-        });
-        faults
-    }
-}
-
-/// `text` without whatever stands between `open` and `close`.
-fn without(text: &str, open: char, close: char) -> String {
-    let mut kept = String::with_capacity(text.len());
-    let mut is_inside = false;
-    for c in text.chars() {
-        if is_inside {
-            is_inside = c != close;
-        } else if c == open {
-            is_inside = true;
-        } else {
-            kept.push(c);
-        }
-    }
-    kept
 }

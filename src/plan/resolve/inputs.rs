@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::expand::{Families, Own};
+use super::families::{Families, Own};
 use super::files::unreadable;
 use super::glob::{Glob, is_pattern};
 use super::outputs::{OutputAt, Outputs};

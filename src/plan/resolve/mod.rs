@@ -6,6 +6,7 @@
 mod axes;
 mod consent;
 mod expand;
+mod families;
 mod files;
 mod glob;
 mod graph;
@@ -26,7 +27,8 @@ use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use self::expand::{Expanded, Families};
+use self::expand::Expanded;
+use self::families::Families;
 pub use self::glob::{find_files, is_pattern};
 use self::inputs::Found;
 use self::library::{Defined, DefinedCommand, Library};
