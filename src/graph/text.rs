@@ -90,7 +90,7 @@ mod tests {
         assert_eq!(name_width, 8);
         let gather = &found[100];
         assert_eq!(gather.layer, Some(2));
-        assert_eq!(gather.reads, "stage-0, stage-1, stage-2, stage-3 and 96 more");
+        assert_eq!(gather.reads, "stage-0, stage-1, stage-2, stage-3, stage-4 and 95 more");
         assert_eq!(found[101].reads, "gather");
         assert_eq!(found[1].layer, None);
         let (narrow, _) = lines(&graph, 20);

@@ -17,7 +17,7 @@ const MIN_PREFIX: usize = 4;
 /// How many runs an error names.
 const MOST_NAMED: usize = 5;
 /// `2026-11-23T091500Z-`.
-const TIME_AND_DASH: usize = 18;
+const TIME_AND_DASH: usize = 19;
 /// `-3f9a2c`.
 const DASH_AND_DIGITS: usize = 7;
 
