@@ -119,6 +119,19 @@ pub fn open(workspace: &Utf8Path) -> Result<Option<Repository>, GitError> {
     }))
 }
 
+/// The folders in which git keeps the repository that the folder `workspace` lies in, wherever they are (of a linked
+/// working tree there are two); none if there is none or it cannot be read.
+#[must_use]
+pub fn folders(workspace: &Utf8Path) -> Vec<Utf8PathBuf> {
+    let no_ceiling: [&std::ffi::OsStr; 0] = [];
+    let opened = git2::Repository::open_ext(workspace, RepositoryOpenFlags::empty(), no_ceiling);
+    let folders = opened.map(|found| [found.path().to_owned(), found.commondir().to_owned()]);
+    let folders = folders.into_iter().flatten();
+    folders
+        .filter_map(|folder| Utf8PathBuf::from_path_buf(folder).ok())
+        .collect()
+}
+
 impl Repository {
     /// The commit that is checked out; `None` if there is none yet.
     ///

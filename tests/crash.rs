@@ -171,8 +171,8 @@ fn kill_hard(child: &mut Child) {
 fn what_a_killed_run_had_finished_is_kept_and_attested() {
     let space = Space::with(
         "stages:
-  first: {run: 'echo first >> $TRACE; echo 1 > ${outputs.o}', env: [TRACE], outputs: {o: out/first}}
-  second: {run: 'echo second >> $TRACE; cp ${inputs.i} ${outputs.o}; sleep 20', env: [TRACE], inputs: {i: first}, outputs: {o: out/second}}",
+  first: {run: 'echo first >> $TRACE; echo 1 > ${outputs.o}', env: [TRACE], sandbox: off, outputs: {o: out/first}}
+  second: {run: 'echo second >> $TRACE; cp ${inputs.i} ${outputs.o}; sleep 20', env: [TRACE], sandbox: off, inputs: {i: first}, outputs: {o: out/second}}",
     );
     let mut child = space
         .command(["run", "pipeline.yaml"])
@@ -231,9 +231,9 @@ fn a_torn_pending_receipt_is_dropped_and_its_whole_neighbours_are_kept() {
 fn a_pending_receipt_whose_output_never_reached_the_disk_is_dropped_with_what_rests_on_it() {
     let space = Space::with(
         "stages:
-  a: {run: 'echo a >> $TRACE; echo 1 > ${outputs.o}', env: [TRACE], outputs: {o: out/a}}
-  b: {run: 'echo b >> $TRACE; cat ${inputs.i} ${inputs.i} > ${outputs.o}', env: [TRACE], inputs: {i: a}, outputs: {o: out/b}}
-  c: {run: 'echo c >> $TRACE; echo 3 > ${outputs.o}', env: [TRACE], outputs: {o: out/c}}",
+  a: {run: 'echo a >> $TRACE; echo 1 > ${outputs.o}', env: [TRACE], sandbox: off, outputs: {o: out/a}}
+  b: {run: 'echo b >> $TRACE; cat ${inputs.i} ${inputs.i} > ${outputs.o}', env: [TRACE], sandbox: off, inputs: {i: a}, outputs: {o: out/b}}
+  c: {run: 'echo c >> $TRACE; echo 3 > ${outputs.o}', env: [TRACE], sandbox: off, outputs: {o: out/c}}",
     );
     space.run(&["-j", "1"]).success();
     space.trace();

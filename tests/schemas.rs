@@ -171,6 +171,12 @@ fn parser_and_schema_agree_about_pipelines() {
             (false, stage!("run: x, outputs: { o: a }, env: [5]")),
             (false, stage!("run: x, outputs: { o: a }, secrets: [$X]")),
             (false, stage!("run: x, outputs: { o: a }, sandbox: on")),
+            (
+                true,
+                stage!("run: x, outputs: { o: a }, sandbox: required, network: true"),
+            ),
+            (false, stage!("run: x, outputs: { o: a }, network: 'true'")),
+            (false, stage!("run: x, outputs: { o: a }, network:")),
             (false, stage!("run: x, stdout: o, outputs: { o: a }")),
             (false, stage!("run: x, stdin: i, inputs: { i: b }, outputs: { o: a }")),
             (false, stage!("uses: x, stdout: o, outputs: { o: a }")),
@@ -218,7 +224,7 @@ fn parser_and_schema_agree_about_stage_definitions() {
             (
                 true,
                 definition!(
-                    "argv: [x, 5]\ninputs: { i: {} }\noutputs: { o: {} }\nenv: [A]\nsecrets: []\nsandbox: auto"
+                    "argv: [x, 5]\ninputs: { i: {} }\noutputs: { o: {} }\nenv: [A]\nsecrets: []\nsandbox: auto\nnetwork: false"
                 ),
             ),
             (

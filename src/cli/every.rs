@@ -2,11 +2,12 @@
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::opened::{Opened, Surroundings, check_settings, environment, find_workspace};
+use super::opened::{Opened, Surroundings, bounds, environment, find_workspace};
 use super::plan::with_session;
 use super::runs;
 use super::terminal::Failure;
 use crate::exec::forecast::{Forecast, forecast};
+use crate::exec::sandbox::Bounds;
 use crate::exec::{CacheMode, Session};
 use crate::plan::{Plan, StageId, resolve};
 use crate::receipt::key::SigningKey;
@@ -48,7 +49,7 @@ pub(super) struct Everything {
 /// [`Failure`] if the receipts or the folder of pipelines cannot be read.
 pub(super) fn everything(surroundings: &Surroundings, named: Option<&Utf8Path>) -> Result<Everything, Failure> {
     let (workspace, file) = find_workspace(&surroundings.folder, named.unwrap_or(Utf8Path::new(".")))?;
-    check_settings(&workspace)?;
+    bounds(surroundings, &workspace, &workspace)?;
     let store = Store::of(workspace.root());
     let believed = believed(&workspace, &store, surroundings)?;
     let mut files = pipeline_files(&workspace, &believed).map_err(|error| environment(&error))?;
@@ -94,6 +95,8 @@ pub(super) fn look<T>(
     let opened = Opened {
         workspace: workspace.clone(),
         plan: plan.clone(),
+        // Nothing is run.
+        bounds: Bounds::default(),
     };
     with_session(surroundings, &opened, CacheMode::Use, |session| {
         let all: Vec<_> = (0..plan.stages.len()).map(StageId::new).collect();

@@ -130,6 +130,7 @@ pub(super) fn with_session<T>(
         options,
         interrupts: &interrupts,
         looks: None,
+        bounds: &opened.bounds,
     })
     .map_err(|error| environment(&error))?;
     look(&session)

@@ -3,11 +3,13 @@
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::json;
 
-use super::opened::{Surroundings, environment, find_workspace};
+use super::opened::{Surroundings, bounds, environment, find_workspace};
 use super::terminal::{ERROR, Failure, GOOD, Terminal, WARNING, shown, with_causes};
 use super::verify::{resolve_in_words, trusted};
 use crate::exec::interrupt::Interrupts;
+use crate::exec::sandbox::Bounds;
 use crate::exit_code::ExitCode;
+use crate::git;
 use crate::rerun::{AttestError, Origin, Request, RerunError, attest, run_stage, temporary_folder};
 use crate::store::Store;
 use crate::store::lock::WorkspaceLock;
@@ -44,6 +46,14 @@ pub(super) struct StageArguments {
     payload: Utf8PathBuf,
     #[arg(long)]
     jobs: u16,
+    #[arg(long)]
+    readable: Vec<Utf8PathBuf>,
+    #[arg(long)]
+    never: Vec<Utf8PathBuf>,
+    #[arg(long)]
+    project: Vec<Utf8PathBuf>,
+    #[arg(long)]
+    home: Option<Utf8PathBuf>,
 }
 
 /// What `verify --rerun` is to make again.
@@ -65,8 +75,20 @@ pub(super) fn stage(
     terminal: &mut Terminal,
 ) -> Result<ExitCode, Failure> {
     let jobs = usize::from(arguments.jobs);
-    let ended = run_stage(&arguments.root, &arguments.payload, jobs, &surroundings.environment)
-        .map_err(|why| Failure::new(ExitCode::Environment, why, None))?;
+    let bounds = Bounds {
+        readable: arguments.readable.clone(),
+        never: arguments.never.clone(),
+        projects: arguments.project.clone(),
+        home: arguments.home.clone(),
+    };
+    let ended = run_stage(
+        &arguments.root,
+        &arguments.payload,
+        jobs,
+        &surroundings.environment,
+        &bounds,
+    )
+    .map_err(|why| Failure::new(ExitCode::Environment, why, None))?;
     terminal.result(serde_json::to_string(&ended).expect("texts have a spelling"));
     Ok(ExitCode::Success)
 }
@@ -274,6 +296,11 @@ impl Again<'_> {
         let madmall = std::env::current_exe().map_err(|error| broken(format!("cannot find this program: {error}")))?;
         let madmall = Utf8PathBuf::from_path_buf(madmall)
             .map_err(|path| broken(format!("the path of this program is not UTF-8: {}", path.display())))?;
+        let mut bounds = bounds(surroundings, self.workspace, self.workspace)?;
+        // What a stage reads of the project, it has in its checkout.
+        bounds.never.push(self.workspace.root().join(".madmall"));
+        bounds.never.extend(git::folders(self.workspace.root()));
+        bounds.projects.push(self.workspace.root().to_owned());
         let request = Request {
             workspace: self.workspace,
             receipts: self.receipts,
@@ -284,6 +311,7 @@ impl Again<'_> {
             environment: &surroundings.environment,
             jobs: self.jobs.map_or_else(other_jobs, usize::from),
             interrupts: &interrupts,
+            bounds: &bounds,
             outputs: self.outputs,
         };
         let mut tell = |stage: &str| terminal.say(format_args!("running `{}` again", shown(stage)));

@@ -112,7 +112,7 @@ pub(super) fn run(
         return Ok(ExitCode::Success);
     }
     let looks = Looks::begin();
-    let opened = open_noting(workspace, &file, &overrides, &looks, terminal)?;
+    let opened = open_noting(surroundings, workspace, &file, &overrides, &looks, terminal)?;
     let selected = opened.select(&arguments.stages)?;
     let key = surroundings.key(terminal)?;
     let interrupts = Interrupts::listen().map_err(|error| environment(&error))?;
@@ -235,6 +235,7 @@ fn open_session<'a>(
         options,
         interrupts,
         looks: Some(looks),
+        bounds: &opened.bounds,
     };
     Session::open(inputs).map_err(|error| environment(&error))
 }

@@ -29,6 +29,8 @@ pub struct StageRecord<'a> {
     pub inputs: &'a [InputState],
     /// The programs that were run.
     pub tools: &'a [(String, Digests)],
+    /// What the sandbox enforced, sorted.
+    pub sandbox: &'a [String],
     /// How it ended.
     pub outcome: Outcome,
     /// Its outputs, or its log.
@@ -77,7 +79,7 @@ pub fn stage_statement(record: StageRecord<'_>) -> Statement {
         internal: Some(StageInternal {
             action: record.action.to_string(),
             definition: definition_digest(plan, stage).to_string(),
-            sandbox: Vec::new(),
+            sandbox: record.sandbox.to_vec(),
             system: is_program.then(system),
         }),
         outcome: record.outcome,

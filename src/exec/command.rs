@@ -7,10 +7,12 @@ use std::io::{self, Write as _};
 use camino::Utf8Path;
 
 use super::ExecError;
+use super::confine::not_enforced;
 use super::event::FailureKind;
 use super::inputs::InputState;
 use super::process::{Ended, Finish, Program, find_executable, run};
 use super::root::{ExecutionRoot, RootEntry, RootEntryKind};
+use super::sandbox::SandboxError;
 use super::stage::{Attempt, Said};
 use crate::digest::Digests;
 use crate::plan::{Command, Input, InputSource, Streams, written_input};
@@ -24,6 +26,8 @@ pub(super) struct CommandEnd {
     pub(super) failure: Option<FailureKind>,
     /// The programs that were run: name and digests of the executable.
     pub(super) tools: Vec<(String, Digests)>,
+    /// What the sandbox enforced, as the receipt says it.
+    pub(super) sandbox: Vec<String>,
 }
 
 impl Attempt<'_> {
@@ -48,17 +52,23 @@ impl Attempt<'_> {
                 Ok(CommandEnd {
                     failure,
                     tools: Vec::new(),
+                    sandbox: Vec::new(),
                 })
             }
-            Command::Argv(argv) => self.run_program(argv, root, log_file),
+            Command::Argv(argv) => self.run_program(argv, root, (log, log_file)),
             Command::Shell(text) => {
                 let argv = ["sh", "-eu", "-c", text].map(str::to_owned);
-                self.run_program(&argv, root, log_file)
+                self.run_program(&argv, root, (log, log_file))
             }
         }
     }
 
-    fn run_program(&self, argv: &[String], root: &ExecutionRoot, log: File) -> Result<CommandEnd, ExecError> {
+    fn run_program(
+        &self,
+        argv: &[String],
+        root: &ExecutionRoot,
+        (log, log_file): (&Utf8Path, File),
+    ) -> Result<CommandEnd, ExecError> {
         let session = self.session;
         let path = session.environment.get("PATH").map_or("", String::as_str);
         let folder = root.folder();
@@ -87,6 +97,7 @@ impl Attempt<'_> {
             .collect();
         let environment = self.program_environment(root);
         let (stdin, stdout) = self.streams(&folder)?;
+        let mut own_log = log_file.try_clone().map_err(failed)?;
         let program = Program {
             executable: &executable,
             argv,
@@ -96,14 +107,39 @@ impl Attempt<'_> {
             stdin,
             stdout,
             timeout: self.stage.limits.timeout,
-            log,
+            log: log_file,
+            confinement: self.confinement(root, log, &executable),
         };
-        let Finish { ended, timed_out } = run(program, &session.groups).map_err(failed)?;
+        let end = match run(program, &session.groups) {
+            Ok(end) => end,
+            Err(SandboxError::Spawn(source)) => return Err(failed(source)),
+            Err(SandboxError::NotEnforced(missing)) => {
+                let refusal = not_enforced(&missing);
+                write_refusal(&mut own_log, &refusal).map_err(failed)?;
+                return Ok(CommandEnd {
+                    failure: Some(FailureKind::Refused(refusal)),
+                    tools,
+                    sandbox: Vec::new(),
+                });
+            }
+            Err(error @ SandboxError::Setup(_)) => {
+                return Err(ExecError::Sandbox {
+                    program: argv[0].clone(),
+                    stage: self.stage.name.clone(),
+                    reason: error.to_string(),
+                });
+            }
+        };
+        let Finish { ended, timed_out } = end.finish;
         let failure = match self.stage.limits.timeout.filter(|_| timed_out) {
             Some(after) => Some(FailureKind::TimedOut { after, ended }),
             None => (ended != Ended::Exited(0)).then_some(FailureKind::Ended(ended)),
         };
-        Ok(CommandEnd { failure, tools })
+        Ok(CommandEnd {
+            failure,
+            tools,
+            sandbox: self.sandbox_words(&end.enforced),
+        })
     }
 
     /// The files that the program's standard input and output are, in the execution root.

@@ -242,6 +242,7 @@ mod tests {
             env: Vec::new(),
             secrets: Vec::new(),
             sandbox: SandboxMode::Auto,
+            network: false,
             streams: crate::plan::Streams::default(),
             limits: Limits::default(),
         }

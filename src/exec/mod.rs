@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use jiff::Timestamp;
@@ -24,6 +24,7 @@ use crate::workspace::Workspace;
 
 pub mod attest;
 mod command;
+mod confine;
 pub mod event;
 pub mod forecast;
 mod gate;
@@ -34,6 +35,7 @@ pub mod mask;
 pub mod pending;
 pub mod process;
 pub mod root;
+pub mod sandbox;
 pub mod scheduler;
 pub mod stage;
 
@@ -43,6 +45,7 @@ use inputs::{FileHashes, InputError};
 use interrupt::Interrupts;
 use pending::Pending;
 use process::Groups;
+use sandbox::{Bounds, Sandbox};
 use scheduler::{Finished, schedule};
 use stage::Said;
 
@@ -127,6 +130,16 @@ pub enum ExecError {
         /// Why.
         source: io::Error,
     },
+    /// The stage's program could not be confined.
+    #[error("stage `{stage}`: cannot run `{program}`: {reason}")]
+    Sandbox {
+        /// As the pipeline names it.
+        program: String,
+        /// The stage.
+        stage: String,
+        /// Why.
+        reason: String,
+    },
     /// A built-in stage could not read or write a file.
     #[error("stage `{stage}`: cannot {verb} `{path}`")]
     BuiltinIo {
@@ -174,12 +187,16 @@ pub struct Session<'a> {
     pub options: RunOptions,
     /// What the user says by signals.
     pub interrupts: &'a Interrupts,
+    /// What programs may use, and what never.
+    pub bounds: &'a Bounds,
     /// The receipts so far.
     pub pending: Mutex<Pending>,
     /// The processes that run.
     pub groups: Groups,
     /// Where the logs were when the run began; read when the first receipt is signed.
     logs: Mutex<Option<Vec<LogHead>>>,
+    /// What all programs may use; opened when the first is run.
+    sandbox: OnceLock<Sandbox>,
     /// Whether the user knows that receipts name no commit.
     told_no_commit: AtomicBool,
     /// What a group commit makes durable.
@@ -213,6 +230,8 @@ pub struct SessionInputs<'a> {
     pub interrupts: &'a Interrupts,
     /// Where it is noted what the run looks at.
     pub looks: Option<&'a Looks>,
+    /// What programs may use, and what never.
+    pub bounds: &'a Bounds,
 }
 
 /// A run that has ended.
@@ -250,6 +269,7 @@ impl<'a> Session<'a> {
             options,
             interrupts,
             looks,
+            bounds,
         } = inputs;
         let cache = match options.rigour {
             Rigour::Stamps => StatCache::load(&store.stat_cache_file()),
@@ -273,6 +293,8 @@ impl<'a> Session<'a> {
             clock,
             options,
             interrupts,
+            bounds,
+            sandbox: OnceLock::new(),
             groups: Groups::default(),
             logs: Mutex::default(),
             told_no_commit: AtomicBool::new(false),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -11,6 +11,7 @@ use std::time::Duration;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::mask::MaskedWriter;
+use super::sandbox::{Confinement, SandboxError};
 
 /// How a program ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +63,17 @@ pub struct Program<'a> {
     pub timeout: Option<Duration>,
     /// Takes its standard error, and its standard output if that goes nowhere else.
     pub log: File,
+    /// What it may use; anything if there is none.
+    pub confinement: Option<Confinement<'a>>,
+}
+
+/// A program that has ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProgramEnd {
+    /// How.
+    pub finish: Finish,
+    /// What its sandbox enforced, sorted.
+    pub enforced: Vec<&'static str>,
 }
 
 /// The process groups that are running, so that an interrupt can end them.
@@ -103,8 +115,9 @@ impl Groups {
 ///
 /// # Errors
 ///
-/// Whatever spawning, waiting or writing the log gives.
-pub fn run(program: Program<'_>, groups: &Groups) -> io::Result<Finish> {
+/// Whatever confining, spawning, waiting or writing the log gives.
+pub fn run(program: Program<'_>, groups: &Groups) -> Result<ProgramEnd, SandboxError> {
+    let confinement = program.confinement.as_ref();
     let timeout = program.timeout;
     let mut command = Command::new(program.executable);
     command
@@ -120,10 +133,11 @@ pub fn run(program: Program<'_>, groups: &Groups) -> io::Result<Finish> {
             None => command.stdout(program.log.try_clone()?),
         };
         command.stderr(program.log);
-        let child = command.spawn()?;
+        let (child, enforced) = spawn(&mut command, confinement)?;
         // The command holds the log open; a stage that is done must not.
         drop(command);
-        return wait(child, timeout, groups);
+        let finish = wait(child, timeout, groups)?;
+        return Ok(ProgramEnd { finish, enforced });
     }
     let (mut reader, writer) = io::pipe()?;
     match program.stdout {
@@ -131,7 +145,7 @@ pub fn run(program: Program<'_>, groups: &Groups) -> io::Result<Finish> {
         None => command.stdout(writer.try_clone()?),
     };
     command.stderr(writer);
-    let child = command.spawn()?;
+    let (child, enforced) = spawn(&mut command, confinement)?;
     drop(command);
     std::thread::scope(|scope| {
         let copying = scope.spawn(move || {
@@ -146,12 +160,22 @@ pub fn run(program: Program<'_>, groups: &Groups) -> io::Result<Finish> {
                 }
             }
         });
-        let ended = wait(child, timeout, groups)?;
+        let finish = wait(child, timeout, groups)?;
         copying
             .join()
             .map_err(|_| io::Error::other("the log's thread panicked"))??;
-        Ok(ended)
+        Ok(ProgramEnd { finish, enforced })
     })
+}
+
+fn spawn(
+    command: &mut Command,
+    confinement: Option<&Confinement<'_>>,
+) -> Result<(Child, Vec<&'static str>), SandboxError> {
+    match confinement {
+        Some(confinement) => confinement.spawn(command),
+        None => Ok((command.spawn()?, Vec::new())),
+    }
 }
 
 /// The program that `name` means: a path is taken from `folder`, a plain name is looked for in the absolute folders of
@@ -205,7 +229,7 @@ fn signal_group(leader: i32, ending: Ending) {
 fn signal_group(_leader: i32, _ending: Ending) {}
 
 #[cfg(unix)]
-fn wait(mut child: std::process::Child, timeout: Option<Duration>, groups: &Groups) -> io::Result<Finish> {
+fn wait(mut child: Child, timeout: Option<Duration>, groups: &Groups) -> io::Result<Finish> {
     use std::os::unix::process::ExitStatusExt as _;
 
     use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
@@ -256,7 +280,7 @@ fn end_after(timeout: Duration, leader: i32, ended: &Receiver<()>) -> bool {
 }
 
 #[cfg(not(unix))]
-fn wait(mut child: std::process::Child, _timeout: Option<Duration>, _groups: &Groups) -> io::Result<Finish> {
+fn wait(mut child: Child, _timeout: Option<Duration>, _groups: &Groups) -> io::Result<Finish> {
     let ended = Ended::Exited(child.wait()?.code().unwrap_or(1));
     Ok(Finish {
         ended,

@@ -30,6 +30,13 @@ pub struct RootEntry {
     pub kind: RootEntryKind,
 }
 
+impl RootEntry {
+    /// Whether it is copied in, not linked to.
+    fn is_copied(&self) -> bool {
+        matches!(self.kind, RootEntryKind::File { size, .. } if size <= COPY_LIMIT)
+    }
+}
+
 /// What an input is.
 #[derive(Clone, Copy, Debug)]
 pub enum RootEntryKind {
@@ -146,6 +153,12 @@ impl ExecutionRoot {
     #[must_use]
     pub fn temporary(&self) -> Utf8PathBuf {
         self.base.join("tmp")
+    }
+
+    /// The inputs that are not in the root but linked to: where they lie.
+    pub fn linked(&self) -> impl Iterator<Item = &Utf8Path> {
+        let linked = self.entries.iter().filter(|entry| !entry.is_copied());
+        linked.map(|entry| entry.absolute.as_path())
     }
 
     /// Everything in the root that breaks the declaration, after the stage has ended.

@@ -15,7 +15,7 @@ use super::inputs::{Content, FileState, InputState};
 use super::process::Ended;
 use super::root::{ExecutionRoot, RootEntry, RootError};
 use super::{CacheMode, ExecError, Session};
-use crate::digest::{Digest, Digests, hash_file};
+use crate::digest::{Digest, hash_file};
 use crate::plan::action::{Resolved, action_digest};
 use crate::plan::stage_name::log_name;
 use crate::plan::stale::Stale;
@@ -118,7 +118,7 @@ fn attempt(
 }
 
 /// A try: the root it was made in, the tools it used, and what went wrong, if anything.
-type Tried = (ExecutionRoot, Vec<(String, Digests)>, Option<FailureKind>);
+type Tried = (ExecutionRoot, CommandEnd);
 
 /// Whether the outputs that a receipt claims are in place.
 enum Placed {
@@ -297,9 +297,9 @@ impl<'a> Attempt<'a> {
         };
         let of = self.stage.limits.retries.unwrap_or(0);
         let mut retry = 0;
-        let (root, tools, failure) = loop {
-            let (root, tools, failure) = self.try_once(&base, entries.clone(), &outputs, &log, retry)?;
-            match failure {
+        let (root, end, failure) = loop {
+            let (root, mut end) = self.try_once(&base, entries.clone(), &outputs, &log, retry)?;
+            match end.failure.take() {
                 Some(kind) if retry < of && kind.is_of_program() => {
                     retry += 1;
                     append_to_log(&log, &kind)?;
@@ -307,7 +307,7 @@ impl<'a> Attempt<'a> {
                     (self.say)(Said::Note(Note::Retrying { stage, why, retry, of }));
                     root.remove()?;
                 }
-                failure => break (root, tools, failure),
+                failure => break (root, end, failure),
             }
         };
         let finished = (session.clock)();
@@ -317,14 +317,14 @@ impl<'a> Attempt<'a> {
             finished,
         };
         let ended = match failure {
-            Some(kind) => self.fail(kind, &log, &tools, times)?,
-            None => self.succeed(&root, &tools, times)?,
+            Some(kind) => self.fail(kind, &log, &end, times)?,
+            None => self.succeed(&root, &end, times)?,
         };
         root.remove()?;
         Ok(ended)
     }
 
-    /// Runs the command in a root of its own. Gives the root, the tools, and what went wrong, if anything.
+    /// Runs the command in a root of its own. Gives the root, and how the command ended, with what it left.
     fn try_once(
         &self,
         base: &Utf8Path,
@@ -337,15 +337,14 @@ impl<'a> Attempt<'a> {
             RootError::Store(error) => ExecError::Store(error),
             other => ExecError::Root(other),
         })?;
-        let CommandEnd { failure, tools } = self.run_in(&root, log, retry)?;
+        let mut end = self.run_in(&root, log, retry)?;
         if self.session.interrupts.is_requested() {
             return Err(ExecError::Interrupted);
         }
-        let failure = match failure {
-            None => self.check_after(&root, outputs)?,
-            some => some,
-        };
-        Ok((root, tools, failure))
+        if end.failure.is_none() {
+            end.failure = self.check_after(&root, outputs)?;
+        }
+        Ok((root, end))
     }
 
     /// What the stage left or what happened to its inputs that makes its success none.
@@ -363,7 +362,7 @@ impl<'a> Attempt<'a> {
     fn succeed(
         &self,
         root: &ExecutionRoot,
-        tools: &[(String, Digests)],
+        end: &CommandEnd,
         times: Times<'_>,
     ) -> Result<(StageOutcome, Option<Given>), ExecError> {
         let session = self.session;
@@ -386,7 +385,7 @@ impl<'a> Attempt<'a> {
             });
         }
         let subject: Vec<Resource> = outputs.iter().map(output_resource).collect();
-        let receipt = self.attest(Outcome::Succeeded, subject.clone(), tools, times)?;
+        let receipt = self.attest(Outcome::Succeeded, subject.clone(), end, times)?;
         let mut changed = false;
         for output in &outputs {
             let in_place = session.hashes.file(Utf8Path::new(&output.path));
@@ -404,7 +403,7 @@ impl<'a> Attempt<'a> {
         &self,
         kind: FailureKind,
         log: &Utf8Path,
-        tools: &[(String, Digests)],
+        end: &CommandEnd,
         times: Times<'_>,
     ) -> Result<(StageOutcome, Option<Given>), ExecError> {
         if !matches!(kind, FailureKind::Ended(_) | FailureKind::Refused(_)) {
@@ -437,7 +436,7 @@ impl<'a> Attempt<'a> {
             FailureKind::Refused(_) => Outcome::Refused,
             FailureKind::Breaches(_) | FailureKind::InputChanged(_) => Outcome::BrokeDeclaration,
         };
-        let receipt = self.attest(outcome, subject.clone(), tools, times)?;
+        let receipt = self.attest(outcome, subject.clone(), end, times)?;
         let given = Given {
             receipt,
             outputs: Vec::new(),
@@ -458,7 +457,7 @@ impl<'a> Attempt<'a> {
         &self,
         outcome: Outcome,
         subject: Vec<Resource>,
-        tools: &[(String, Digests)],
+        end: &CommandEnd,
         times: Times<'_>,
     ) -> Result<ReceiptId, ExecError> {
         let session = self.session;
@@ -469,7 +468,8 @@ impl<'a> Attempt<'a> {
             action: self.action,
             resolved: &self.resolved,
             inputs: &self.inputs,
-            tools,
+            tools: &end.tools,
+            sandbox: &end.sandbox,
             outcome,
             subject,
             made,

@@ -78,8 +78,10 @@ pub struct Stage {
     pub env: Vec<String>,
     /// Names of variables that are passed through and never hashed or recorded; sorted.
     pub secrets: Vec<String>,
-    /// Whether the stage asked to run without a sandbox.
+    /// How far the program is confined. No part of the stage's identity.
     pub sandbox: SandboxMode,
+    /// Whether the program may use the network. No part of the stage's identity.
+    pub network: bool,
     /// What the program's standard streams are connected with.
     pub streams: Streams,
     /// What holds it back. No part of its identity.
@@ -158,6 +160,8 @@ pub enum SandboxMode {
     Auto,
     /// Not at all; the receipt says so.
     Off,
+    /// Fully; where this machine cannot, the stage does not run.
+    Required,
 }
 
 /// A parameter's value. Numbers are kept as text in shortest form, so that they have one spelling.

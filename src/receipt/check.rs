@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use camino::Utf8PathBuf;
 
 use super::names::{check_outputs as check_output_names, check_path, clip, is_plain_name};
+use super::sandbox;
 use super::statement::{
     BuildDefinition, CommandRecord, LOCAL_BUILDER, LogHead, MAX_LOG_HEADS, MAX_MEMBERS, Outcome, PREDICATE_TYPE,
     ParamRecord, RUN_BUILD_TYPE, Repository, Resource, Role, RunDetails, STAGE_BUILD_TYPE, STATEMENT_TYPE,
@@ -79,6 +80,9 @@ fn check_stage(statement: &Statement, stage: &StageParameters, internal: &StageI
     )?;
     let ascending = |list: &[String]| list.windows(2).all(|pair| pair[0] < pair[1]);
     require(ascending(&internal.sandbox), "`sandbox` is not sorted")?;
+    if let Some(fault) = sandbox::fault_in(&internal.sandbox, is_program) {
+        return Err(fault.to_owned());
+    }
     require(ascending(&stage.secrets), "`secrets` is not sorted")?;
     for value in stage.params.values() {
         check_param(value)?;

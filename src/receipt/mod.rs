@@ -10,6 +10,7 @@ mod names;
 pub mod policy;
 mod resource;
 pub mod run_file;
+pub mod sandbox;
 mod ssh;
 pub mod statement;
 pub mod trust;

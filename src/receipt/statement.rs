@@ -197,7 +197,7 @@ pub struct StageInternal {
     pub action: String,
     /// The definition digest, `blake3:…`: the resolved stage without the digests of its inputs.
     pub definition: String,
-    /// What the sandbox enforced, sorted; empty if nothing.
+    /// What the sandbox enforced, as words of [`super::sandbox`], sorted; empty if nothing.
     pub sandbox: Vec<String>,
     /// The operating system and architecture, for program stages (part of their action).
     #[serde(default, skip_serializing_if = "Option::is_none")]

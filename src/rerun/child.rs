@@ -18,6 +18,7 @@ use super::RerunError;
 use super::recipe::Recipe;
 use crate::exec::event::{Event, Failure, FailureKind, Observer, StageOutcome};
 use crate::exec::interrupt::Interrupts;
+use crate::exec::sandbox::Bounds;
 use crate::exec::{CacheMode, OnFailure, Record, RunOptions, Session, SessionInputs};
 use crate::plan::{StageId, find_files};
 use crate::receipt::key::SigningKey;
@@ -66,6 +67,8 @@ pub(super) struct Task<'a> {
     pub(super) recipe: &'a Recipe,
     /// How many threads a built-in stage may use.
     pub(super) jobs: usize,
+    /// What programs may use, and what never.
+    pub(super) bounds: &'a Bounds,
 }
 
 /// Runs the stage in a process of its own.
@@ -83,6 +86,20 @@ pub(super) fn run(task: &Task<'_>, interrupts: &Interrupts) -> Result<Ended, Rer
             task.payload.as_str(),
         ])
         .args(["--jobs", &task.jobs.to_string()])
+        .args(
+            task.bounds
+                .readable
+                .iter()
+                .flat_map(|path| ["--readable", path.as_str()]),
+        )
+        .args(task.bounds.never.iter().flat_map(|path| ["--never", path.as_str()]))
+        .args(
+            task.bounds
+                .projects
+                .iter()
+                .flat_map(|path| ["--project", path.as_str()]),
+        )
+        .args(task.bounds.home.iter().flat_map(|path| ["--home", path.as_str()]))
         .current_dir(task.home)
         .env_clear()
         .envs(surroundings(task))
@@ -189,6 +206,7 @@ pub fn run_stage(
     payload: &Utf8Path,
     jobs: usize,
     environment: &BTreeMap<String, String>,
+    bounds: &Bounds,
 ) -> Result<Ended, String> {
     vary_process();
     let text = |error: &dyn std::error::Error| super::in_words(error);
@@ -224,6 +242,7 @@ pub fn run_stage(
         },
         interrupts: &interrupts,
         looks: None,
+        bounds,
     })
     .map_err(|error| text(&error))?;
     let run = session.run(&[StageId::new(0)], &mut Silent);

@@ -14,6 +14,7 @@ use std::io;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::exec::interrupt::Interrupts;
+use crate::exec::sandbox::Bounds;
 use crate::git::{self, CommitId, GitError, Repository};
 use crate::receipt::check::is_repository_file;
 use crate::receipt::statement::Role;
@@ -59,6 +60,8 @@ pub struct Request<'a> {
     pub jobs: usize,
     /// What the user says by signals.
     pub interrupts: &'a Interrupts,
+    /// What programs may use, and what never.
+    pub bounds: &'a Bounds,
     /// Where the outputs that were asked about are put, if they are wanted. The folder is empty.
     pub outputs: Option<&'a Utf8Path>,
 }
@@ -381,6 +384,7 @@ impl Rerun<'_> {
             environment: self.request.environment,
             recipe,
             jobs: self.request.jobs,
+            bounds: self.request.bounds,
         };
         let ended = child::run(&task, self.request.interrupts)?;
         let trial = compare::Trial {

@@ -17,6 +17,7 @@ use crate::plan::{
     is_pattern,
 };
 use crate::receipt::check::{file_digests, tree_digests};
+use crate::receipt::sandbox::{NETWORK_ALLOWED, OFF};
 use crate::receipt::statement::{CommandRecord, ParamRecord, Resource, Role, StageParameters, Statement};
 use crate::stages::builtin;
 
@@ -89,6 +90,12 @@ impl Recipe {
         };
         let inputs = recipe.inputs(statement)?;
         let mut stage = stage(parameters, &external.purpose, inputs)?;
+        let says = |word| internal.sandbox.iter().any(|said| said == word);
+        // It is given no less than it had; what this machine can enforce may be more.
+        if says(OFF) {
+            stage.sandbox = SandboxMode::Off;
+        }
+        stage.network = says(NETWORK_ALLOWED);
         // A receipt names the pipeline file, and the file that defines the stage if there is one.
         stage.definition_file = (recipe.plan.definition_files.len() > 1).then_some(1);
         recipe.plan.stages.push(stage);
@@ -317,6 +324,7 @@ fn stage(parameters: &StageParameters, purpose: &Option<String>, inputs: Vec<Inp
         sandbox: SandboxMode::Auto,
         // No receipt tells them: they are no part of what was run.
         limits: Limits::default(),
+        network: false,
         streams: Streams {
             stdin: parameters.stdin.clone(),
             stdout: parameters.stdout.clone(),

@@ -5,7 +5,9 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::model::{Body, Definition, ParamSpec, ParamType, PipelineSpec, Port, Stage, Streams, WrittenLimits};
+use super::model::{
+    Body, Definition, Flag, ParamSpec, ParamType, PipelineSpec, Port, Settings, Stage, Streams, WrittenLimits,
+};
 use super::parse::{Node, NodeKind, Text};
 use super::scalar::{Scalar, scalar};
 use super::shape::{Checker, Fields, start};
@@ -27,6 +29,7 @@ pub const STAGE_FIELDS: &[&str] = &[
     "env",
     "secrets",
     "sandbox",
+    "network",
     "matrix",
     "foreach",
     "timeout",
@@ -54,6 +57,7 @@ pub const DEFINITION_FIELDS: &[&str] = &[
     "env",
     "secrets",
     "sandbox",
+    "network",
     "timeout",
     "retries",
     "mutex",
@@ -72,7 +76,9 @@ pub const PARAM_FIELDS: &[&str] = &[
     "optional",
 ];
 /// The fields of the settings file, `madmall.yaml`. It marks the workspace; settings come with what they set.
-pub const SETTINGS_FIELDS: &[&str] = &["version"];
+pub const SETTINGS_FIELDS: &[&str] = &["version", "sandbox"];
+/// The fields of `sandbox:` in the settings file.
+pub const SANDBOX_FIELDS: &[&str] = &["read"];
 /// What a pipeline's `purpose:` can be.
 pub const PURPOSES: &[&str] = &["care", "research"];
 
@@ -120,6 +126,7 @@ pub fn definition(source: &Arc<Source>, root: &Node) -> (Definition, Vec<Diagnos
         sandbox: None,
         streams: Streams::default(),
         limits: WrittenLimits::default(),
+        network: None,
     };
     if let Some(fields) = checker.fields(root, "a stage definition", DEFINITION_FIELDS) {
         let top = start(root);
@@ -145,6 +152,7 @@ pub fn definition(source: &Arc<Source>, root: &Node) -> (Definition, Vec<Diagnos
         (definition.env, definition.secrets, definition.sandbox) = checker.surroundings(&fields);
         definition.streams = checker.streams(&fields);
         definition.limits = checker.limits(&fields);
+        definition.network = checker.flag(&fields, "network");
     }
     (definition, checker.faults)
 }
@@ -152,12 +160,21 @@ pub fn definition(source: &Arc<Source>, root: &Node) -> (Definition, Vec<Diagnos
 /// Takes a tree as the settings file. A setting that nothing reads would be a promise that nothing keeps, so each field
 /// that is not known is a fault.
 #[must_use]
-pub fn settings(source: &Arc<Source>, root: &Node) -> Vec<Diagnostic> {
+pub fn settings(source: &Arc<Source>, root: &Node) -> (Settings, Vec<Diagnostic>) {
     let mut checker = Checker::new(source);
+    let mut settings = Settings::default();
     if let Some(fields) = checker.fields(root, "the settings file", SETTINGS_FIELDS) {
         checker.version(&fields, start(root));
+        let sandbox = fields.get("sandbox");
+        if let Some(fields) = sandbox.and_then(|node| checker.fields(node, "`sandbox`", SANDBOX_FIELDS))
+            && let Some(node) = fields.get("read")
+        {
+            for item in checker.items(node, "`read`").unwrap_or_default() {
+                settings.readable.extend(checker.text(item, "a path"));
+            }
+        }
     }
-    checker.faults
+    (settings, checker.faults)
 }
 
 impl Checker<'_> {
@@ -210,6 +227,7 @@ impl Checker<'_> {
             limits: WrittenLimits::default(),
             axes: Vec::new(),
             chosen: Vec::new(),
+            network: None,
             name,
         };
         let what = format!("stage `{}`", stage.name.text);
@@ -234,6 +252,7 @@ impl Checker<'_> {
         }
         (stage.env, stage.secrets, stage.sandbox) = self.surroundings(&fields);
         stage.streams = self.streams(&fields);
+        stage.network = self.flag(&fields, "network");
         stage
     }
 
@@ -390,12 +409,22 @@ impl Checker<'_> {
             .map_or_else(Vec::new, |node| self.variables(node, "`secrets`"));
         let sandbox = fields
             .get("sandbox")
-            .and_then(|node| self.choice(node, "`sandbox`", &["auto", "off"]));
+            .and_then(|node| self.choice(node, "`sandbox`", &["auto", "off", "required"]));
         let sandbox = sandbox.map(|text| match text.text.as_str() {
             "off" => SandboxMode::Off,
+            "required" => SandboxMode::Required,
             _ => SandboxMode::Auto,
         });
         (env, secrets, sandbox)
+    }
+
+    fn flag(&mut self, fields: &Fields<'_>, field: &str) -> Option<Flag> {
+        let node = fields.get(field)?;
+        let is_set = self.boolean(node, &format!("`{field}`"))?;
+        Some(Flag {
+            is_set,
+            span: node.span,
+        })
     }
 
     fn variables(&mut self, node: &Node, what: &str) -> Vec<Text> {

@@ -14,8 +14,8 @@ mod shape;
 
 pub use limits::RESOURCE_FIELDS;
 pub use model::{
-    Axis, AxisKind, AxisValues, Body, Chosen, Definition, ParamSpec, ParamType, PipelineSpec, Port, Stage, Streams,
-    WrittenLimits, is_name,
+    Axis, AxisKind, AxisValues, Body, Chosen, Definition, Flag, ParamSpec, ParamType, PipelineSpec, Port, Settings,
+    Stage, Streams, WrittenLimits, is_name,
 };
 pub use parse::{MAX_BYTES, Node, NodeKind, Text, parse};
 pub use scalar::{Scalar, scalar};

@@ -52,6 +52,17 @@ pub struct Stage {
     pub axes: Vec<Axis>,
     /// The values of its axes, if it is one of the stages that a written one makes.
     pub chosen: Vec<Chosen>,
+    /// `network:`.
+    pub network: Option<Flag>,
+}
+
+/// `true` or `false`, with its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flag {
+    /// Which.
+    pub is_set: bool,
+    /// Where it stands.
+    pub span: Span,
 }
 
 /// What a program's standard streams are connected with, by name.
@@ -150,6 +161,8 @@ pub struct Definition {
     pub streams: Streams,
     /// `timeout:`, `retries:`, `mutex:` and `resources:`.
     pub limits: WrittenLimits,
+    /// `network:`.
+    pub network: Option<Flag>,
 }
 
 /// An input or an output that a definition declares.
@@ -220,6 +233,13 @@ impl ParamType {
             Self::Map => "a map",
         }
     }
+}
+
+/// The settings file.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// `sandbox.read`: paths that every program may read, absolute or beginning with `~/`.
+    pub readable: Vec<Text>,
 }
 
 /// Whether `text` can name a stage, an input, an output or a parameter: `[a-z][a-z0-9_-]*`.

@@ -163,7 +163,7 @@ fn whether_an_output_may_be_executed_is_restored() {
     let space = Space::with(
         "stages:
   a: {run: 'printf \"echo hi\" > ${outputs.o}; chmod +x ${outputs.o}', outputs: {o: out/tool}}
-  b: {run: 'echo b >> $TRACE; ${inputs.i} > ${outputs.o}', env: [TRACE], inputs: {i: a}, outputs: {o: out/b}}",
+  b: {run: 'echo b >> $TRACE; ${inputs.i} > ${outputs.o}', env: [TRACE], sandbox: off, inputs: {i: a}, outputs: {o: out/b}}",
     );
     let mode = || {
         std::fs::metadata(space.path("out/tool"))
@@ -185,8 +185,8 @@ fn whether_an_output_may_be_executed_is_restored() {
 fn unpublished() -> Space {
     let mut space = Space::with(
         "stages:
-  a: {run: 'echo a >> $TRACE; echo a > ${outputs.o}', env: [TRACE], outputs: {o: out/a}}
-  b: {run: 'echo b >> $TRACE; cp ${inputs.i} ${outputs.o}; test -e \"$RUNS\" || : > \"$RUNS\"', env: [TRACE, RUNS], inputs: {i: a}, outputs: {o: out/b}}",
+  a: {run: 'echo a >> $TRACE; echo a > ${outputs.o}', env: [TRACE], sandbox: off, outputs: {o: out/a}}
+  b: {run: 'echo b >> $TRACE; cp ${inputs.i} ${outputs.o}; test -e \"$RUNS\" || : > \"$RUNS\"', env: [TRACE, RUNS], sandbox: off, inputs: {i: a}, outputs: {o: out/b}}",
     );
     let runs = space.path("runs").into_string();
     space.set("RUNS", &runs);

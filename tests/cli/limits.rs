@@ -46,7 +46,7 @@ fn a_program_that_ends_well_when_its_time_is_up_has_failed_all_the_same() {
 fn a_program_that_failed_is_tried_again_and_its_log_keeps_every_try() {
     let stage = |retries: &str| {
         format!(
-            "stages: {{a: {{run: 'echo try >> $TRACE; echo said; test $(wc -l < $TRACE) -ge 3; echo done > ${{outputs.o}}', env: [TRACE], {retries}outputs: {{o: out}}}}}}"
+            "stages: {{a: {{run: 'echo try >> $TRACE; echo said; test $(wc -l < $TRACE) -ge 3; echo done > ${{outputs.o}}', env: [TRACE], sandbox: off, {retries}outputs: {{o: out}}}}}}"
         )
     };
     let space = Space::with(&stage("retries: 1, "));
@@ -73,7 +73,7 @@ fn a_program_that_failed_is_tried_again_and_its_log_keeps_every_try() {
 #[test]
 fn what_a_try_left_is_not_seen_by_the_next() {
     let space = Space::with(
-        "stages: {a: {run: 'echo x >> ${outputs.o}; echo t >> $TRACE; test $(wc -l < $TRACE) -ge 2', env: [TRACE], retries: 3, outputs: {o: out}}}",
+        "stages: {a: {run: 'echo x >> ${outputs.o}; echo t >> $TRACE; test $(wc -l < $TRACE) -ge 2', env: [TRACE], sandbox: off, retries: 3, outputs: {o: out}}}",
     );
     space.run(&[]).success();
     assert_eq!(space.read("out"), "x\n");
@@ -102,9 +102,10 @@ fn stages_of_one_mutex_never_run_at_once() {
     matrix: { n: [1, 2, 3, 4, 5, 6] }
     run: 'mkdir $TRACE.lock; sleep 0.05; rmdir $TRACE.lock; echo > ${outputs.o}'
     env: [TRACE]
+    sandbox: off
     mutex: [gpu, disk]
     outputs: { o: 'a/${matrix.n}' }
-  b: { run: 'mkdir $TRACE.lock; sleep 0.05; rmdir $TRACE.lock; echo > ${outputs.o}', env: [TRACE], mutex: disk, outputs: { o: b } }
+  b: { run: 'mkdir $TRACE.lock; sleep 0.05; rmdir $TRACE.lock; echo > ${outputs.o}', env: [TRACE], sandbox: off, mutex: disk, outputs: { o: b } }
   c: { run: 'echo > ${outputs.o}', outputs: { o: c } }",
     );
     space.run(&["-j", "8"]).success().says("8 stages: 8 ran");
@@ -118,9 +119,10 @@ fn a_stage_counts_as_its_cpus_and_one_that_needs_too_much_runs_alone() {
     matrix: { n: [1, 2, 3] }
     run: 'mkdir $TRACE.lock; sleep 0.05; rmdir $TRACE.lock; echo > ${outputs.o}'
     env: [TRACE]
+    sandbox: off
     resources: { cpus: 3, time: 2h }
     outputs: { o: 'a/${matrix.n}' }
-  m: { run: 'mkdir $TRACE.lock; sleep 0.05; rmdir $TRACE.lock; echo > ${outputs.o}', env: [TRACE], resources: { cpus: 64, memory: 900TiB }, outputs: { o: m } }",
+  m: { run: 'mkdir $TRACE.lock; sleep 0.05; rmdir $TRACE.lock; echo > ${outputs.o}', env: [TRACE], sandbox: off, resources: { cpus: 64, memory: 900TiB }, outputs: { o: m } }",
     );
     space.run(&["-j", "4"]).success().says("4 stages: 4 ran");
 }
@@ -132,7 +134,7 @@ fn a_definition_has_limits_that_a_pipeline_may_change() {
     );
     space.write(
         "stages/flaky.yaml",
-        "version: 1\nname: flaky\nrun: 'test -e $TRACE || { echo > $TRACE; exit 1; }; echo > ${outputs.o}'\nenv: [TRACE]\noutputs: { o: {} }\nretries: 1\n",
+        "version: 1\nname: flaky\nrun: 'test -e $TRACE || { echo > $TRACE; exit 1; }; echo > ${outputs.o}'\nenv: [TRACE]\nsandbox: off\noutputs: { o: {} }\nretries: 1\n",
     );
     space.run(&["a"]).success().says("tried again (1 of 1)");
     space.trace();

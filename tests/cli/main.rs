@@ -30,6 +30,7 @@ mod pins;
 mod programs;
 mod report;
 mod rerun;
+mod sandbox;
 mod set;
 mod settled;
 mod space;

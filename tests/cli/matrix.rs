@@ -8,6 +8,7 @@ const GRID: &str = "stages:
     run: 'echo ${matrix.l2}-${params.s} >> $TRACE; echo fit ${matrix.l2} ${matrix.seed} > ${outputs.model}'
     params: { s: '${matrix.seed}' }
     env: [TRACE]
+    sandbox: off
     outputs: { model: 'models/${matrix.l2}-${matrix.seed}.txt' }
   score:
     matrix: { seed: [1, 2], l2: [1, 0.01, 100] }
@@ -88,6 +89,7 @@ fn a_stage_runs_for_each_file_that_a_pattern_finds() {
     foreach: { raw: 'data/raw/*.csv' }
     run: 'echo ${foreach.raw.stem} >> $TRACE; sort ${inputs.raw} > ${outputs.rows}'
     env: [TRACE]
+    sandbox: off
     inputs: { raw: '${foreach.raw}' }
     outputs: { rows: 'data/clean/${foreach.raw.stem}.csv' }
   count:

@@ -162,7 +162,7 @@ fn an_executable_output_stays_executable_when_it_is_put_back() {
 #[test]
 fn folders_and_globs_are_known_by_their_files() {
     let space = Space::with(
-        "stages: {a: {run: 'echo a >> $TRACE; cat ${inputs.g} ${inputs.d}/x > ${outputs.o}', env: [TRACE], inputs: {g: 'parts/*.txt', d: tree}, outputs: {o: parts/all}}}",
+        "stages: {a: {run: 'echo a >> $TRACE; cat ${inputs.g} ${inputs.d}/x > ${outputs.o}', env: [TRACE], sandbox: off, inputs: {g: 'parts/*.txt', d: tree}, outputs: {o: parts/all}}}",
     );
     space.write("parts/2.txt", "2");
     space.write("parts/1.txt", "1");
@@ -186,8 +186,8 @@ fn folders_and_globs_are_known_by_their_files() {
 fn an_interrupt_ends_the_program_and_the_next_run_goes_on() {
     let space = Space::with(
         "stages:
-  quick: {run: 'echo quick >> $TRACE; echo 1 > ${outputs.o}', env: [TRACE], outputs: {o: out/quick}}
-  slow: {run: 'echo slow >> $TRACE; cp ${inputs.i} ${outputs.o}; sleep 30', env: [TRACE], inputs: {i: quick}, outputs: {o: out/slow}}",
+  quick: {run: 'echo quick >> $TRACE; echo 1 > ${outputs.o}', env: [TRACE], sandbox: off, outputs: {o: out/quick}}
+  slow: {run: 'echo slow >> $TRACE; cp ${inputs.i} ${outputs.o}; sleep 30', env: [TRACE], sandbox: off, inputs: {i: quick}, outputs: {o: out/slow}}",
     );
     let child = space
         .command(["run", "pipeline.yaml"])
@@ -218,7 +218,7 @@ fn an_interrupt_ends_the_program_and_the_next_run_goes_on() {
 
     space.pipeline(
         "stages:
-  quick: {run: 'echo quick >> $TRACE; echo 1 > ${outputs.o}', env: [TRACE], outputs: {o: out/quick}}
+  quick: {run: 'echo quick >> $TRACE; echo 1 > ${outputs.o}', env: [TRACE], sandbox: off, outputs: {o: out/quick}}
   slow: {run: 'cp ${inputs.i} ${outputs.o}', inputs: {i: quick}, outputs: {o: out/slow}}",
     );
     space.run(&[]).success().says("1 ran, 1 up to date");
@@ -228,7 +228,7 @@ fn an_interrupt_ends_the_program_and_the_next_run_goes_on() {
 #[test]
 fn a_second_run_waits_for_the_first_and_finds_the_work_done() {
     let space = Space::with(
-        "stages: {a: {run: 'echo a >> $TRACE; sleep 1; echo 1 > ${outputs.o}', env: [TRACE], outputs: {o: out}}}",
+        "stages: {a: {run: 'echo a >> $TRACE; sleep 1; echo 1 > ${outputs.o}', env: [TRACE], sandbox: off, outputs: {o: out}}}",
     );
     let spawn = || {
         space

@@ -241,7 +241,7 @@ fn an_input_that_is_not_in_git_comes_from_the_workspace_or_is_missed() {
 
 #[test]
 fn what_a_stranger_signed_is_not_run() {
-    let stages = "stages: {copy: {run: 'echo ran >> $TRACE; cp in.txt out.txt', env: [TRACE], inputs: {i: in.txt}, outputs: {o: out.txt}}}";
+    let stages = "stages: {copy: {run: 'echo ran >> $TRACE; cp in.txt out.txt', env: [TRACE], sandbox: off, inputs: {i: in.txt}, outputs: {o: out.txt}}}";
     let space = ran(stages);
     assert_eq!(space.trace(), "ran\n");
     let stranger = "a".repeat(62) + "05";
@@ -299,7 +299,7 @@ fn a_temporary_folder_in_the_workspace_is_refused() {
 #[cfg(unix)]
 #[test]
 fn an_interrupt_leaves_nothing_behind() {
-    let stages = "stages: {slow: {run: 'if [ -e $TRACE.slow ]; then echo began >> $TRACE; sleep 60; fi; cp in.txt out.txt', env: [TRACE],
+    let stages = "stages: {slow: {run: 'if [ -e $TRACE.slow ]; then echo began >> $TRACE; sleep 60; fi; cp in.txt out.txt', env: [TRACE], sandbox: off,
                    inputs: {i: in.txt}, outputs: {o: out.txt}}}";
     let space = ran(stages);
     fs::write(space.root().with_file_name("trace.slow"), "").expect("written");

@@ -6,7 +6,7 @@ use crate::space::{Space, files_below};
 use crate::strace::trace;
 
 const STAGES: &str = "stages:
-  a: {run: 'echo a >> $TRACE; cat ${inputs.i} > ${outputs.o}', env: [TRACE, MODE], inputs: {i: in}, outputs: {o: out/a}}
+  a: {run: 'echo a >> $TRACE; cat ${inputs.i} > ${outputs.o}', env: [TRACE, MODE], sandbox: off, inputs: {i: in}, outputs: {o: out/a}}
   b:
     uses: stages/b.yaml
     inputs: {i: a, set: set, some: 'more/*.txt'}
@@ -15,6 +15,7 @@ const B: &str = "version: 1
 name: b
 run: 'echo b >> $TRACE; cat ${inputs.i} $(find -L ${inputs.set} -type f | sort) ${inputs.some} > ${outputs.o}'
 env: [TRACE]
+sandbox: off
 inputs: {i: {}, set: {}, some: {}}
 outputs: {o: {}}
 ";

@@ -9,10 +9,11 @@ const CHAIN: &str = "stages:
   a:
     run: 'echo a >> $TRACE; grep -v \"^#\" ${inputs.i} > ${outputs.o}'
     env: [TRACE]
+    sandbox: off
     inputs: {i: in}
     outputs: {o: out/a}
-  b: {run: 'echo b >> $TRACE; cp ${inputs.i} ${outputs.o}', env: [TRACE], inputs: {i: a.o}, outputs: {o: out/b}}
-  c: {run: 'echo c >> $TRACE; cp ${inputs.i} ${outputs.o}', env: [TRACE], inputs: {i: b}, outputs: {o: out/c}}";
+  b: {run: 'echo b >> $TRACE; cp ${inputs.i} ${outputs.o}', env: [TRACE], sandbox: off, inputs: {i: a.o}, outputs: {o: out/b}}
+  c: {run: 'echo c >> $TRACE; cp ${inputs.i} ${outputs.o}', env: [TRACE], sandbox: off, inputs: {i: b}, outputs: {o: out/c}}";
 
 fn chain() -> Space {
     let space = Space::with(CHAIN);
@@ -165,8 +166,8 @@ fn a_going_back_is_found_in_the_store() {
 fn a_changed_command_variable_or_output_runs_and_says_why() {
     let mut space = chain();
     space.pipeline(&CHAIN.replace(
-        "cp ${inputs.i} ${outputs.o}', env: [TRACE], inputs: {i: b}",
-        "cat ${inputs.i} > ${outputs.o}', env: [TRACE], inputs: {i: b}",
+        "cp ${inputs.i} ${outputs.o}', env: [TRACE], sandbox: off, inputs: {i: b}",
+        "cat ${inputs.i} > ${outputs.o}', env: [TRACE], sandbox: off, inputs: {i: b}",
     ));
     space.run(&[]).success().says("command changed: ");
     assert_eq!(space.trace(), "c\n");

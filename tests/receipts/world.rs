@@ -192,6 +192,7 @@ pub(crate) fn resolve(tree: &dyn Tree, file: &Utf8Path) -> Result<Plan, String> 
         secrets: Vec::new(),
         sandbox: SandboxMode::Auto,
         limits: Limits::default(),
+        network: false,
         streams: Streams::default(),
     };
     let from_a = InputSource::Output {

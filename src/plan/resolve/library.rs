@@ -27,6 +27,7 @@ pub(super) struct Defined<'b> {
     pub(super) sandbox: Option<SandboxMode>,
     pub(super) streams: spec::Streams,
     pub(super) limits: WrittenLimits,
+    pub(super) network: Option<spec::Flag>,
     /// Whether nothing is wrong with it, so that what it lacks is really not there.
     pub(super) is_sound: bool,
     /// Which of the plan's definition files it is.
@@ -265,6 +266,7 @@ fn plain<'b>(definition: Definition, faults: &mut Vec<Diagnostic>) -> Defined<'b
         sandbox: definition.sandbox,
         streams: definition.streams,
         limits: definition.limits,
+        network: definition.network,
         is_sound: true,
         file: None,
         source,
@@ -322,6 +324,7 @@ fn overlay<'b>(base: &Definition, over: Definition, name: &Text, faults: &mut Ve
         sandbox: over.sandbox,
         streams: over.streams,
         limits: over.limits,
+        network: over.network,
         is_sound: true,
         file: None,
         source,

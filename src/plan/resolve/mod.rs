@@ -355,6 +355,7 @@ impl Assembly<'_> {
             secrets: draft.secrets,
             sandbox: draft.sandbox,
             limits: draft.limits,
+            network: draft.network,
             streams: draft.streams,
         })
     }

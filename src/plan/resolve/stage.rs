@@ -25,6 +25,7 @@ pub(super) struct Draft {
     pub(super) env: Vec<String>,
     pub(super) secrets: Vec<String>,
     pub(super) sandbox: SandboxMode,
+    pub(super) network: bool,
     pub(super) streams: Streams,
     pub(super) limits: Limits,
 }
@@ -62,6 +63,7 @@ impl Drafting<'_, '_> {
         };
         let (env, secrets) = self.variables();
         let streams = self.streams();
+        let network = self.network();
         let command = self.command(&params)?;
         let (definition_file, defined_sandbox) = self.defined.map_or((None, None), |d| (d.file, d.sandbox));
         let params: Option<Params> = params.into_iter().map(|(name, value)| Some((name, value?))).collect();
@@ -76,6 +78,7 @@ impl Drafting<'_, '_> {
             env,
             secrets,
             sandbox: self.written.sandbox.or(defined_sandbox).unwrap_or_default(),
+            network,
             streams,
             limits: self.limits(),
         })
@@ -180,10 +183,7 @@ impl Drafting<'_, '_> {
         let mut env: BTreeSet<String> = BTreeSet::new();
         let mut secrets: BTreeSet<String> = BTreeSet::new();
         let defined = self.defined;
-        let is_builtin = matches!(
-            defined.and_then(|defined| defined.command.as_ref()),
-            Some(DefinedCommand::Builtin(_))
-        );
+        let is_builtin = self.is_builtin();
         let own: (&Arc<Source>, &[Text], &[Text]) = (&self.spec.source, &self.written.env, &self.written.secrets);
         let under = defined.map(|defined| (&defined.source, &defined.env[..], &defined.secrets[..]));
         for (source, names, secret_names) in std::iter::once(own).chain(under) {
@@ -237,6 +237,24 @@ impl Drafting<'_, '_> {
             Some((_, under)) => limits.over(&under.limits),
             None => limits,
         }
+    }
+
+    /// `network:` of the stage, or of its definition.
+    fn network(&mut self) -> bool {
+        let own = self.written.network.map(|flag| (Arc::clone(&self.spec.source), flag));
+        let under = self
+            .defined
+            .and_then(|defined| Some((Arc::clone(&defined.source), defined.network?)));
+        if let Some((source, flag)) = own.as_ref().or(under.as_ref()).filter(|_| self.is_builtin()) {
+            let fault = Diagnostic::error("a built-in stage uses no network").at(source, flag.span, "");
+            self.faults.push(fault.help("remove it"));
+        }
+        own.or(under).is_some_and(|(_, flag)| flag.is_set)
+    }
+
+    fn is_builtin(&self) -> bool {
+        let command = self.defined.and_then(|defined| defined.command.as_ref());
+        matches!(command, Some(DefinedCommand::Builtin(_)))
     }
 
     /// `stdin:` and `stdout:` of the stage, or of its definition. A port that is not given is connected with nothing.

@@ -1,0 +1,95 @@
+//! What a program stage may use: what its declaration says, and no more.
+
+use camino::Utf8Path;
+
+use super::root::ExecutionRoot;
+use super::sandbox::{Confinement, Own, Sandbox, Wanted};
+use super::stage::Attempt;
+use crate::plan::{InputSource, SandboxMode};
+use crate::receipt::sandbox::{NETWORK_ALLOWED, OFF};
+use crate::stages::Refusal;
+
+impl Attempt<'_> {
+    /// What the stage's program, `executable`, may use; nothing is opened if it asked not to be confined.
+    pub(super) fn confinement(
+        &self,
+        root: &ExecutionRoot,
+        log: &Utf8Path,
+        executable: &Utf8Path,
+    ) -> Option<Confinement<'_>> {
+        if self.stage.sandbox == SandboxMode::Off {
+            return None;
+        }
+        let sandbox = self.session.sandbox();
+        let mut readable: Vec<_> = root.linked().map(Utf8Path::to_owned).collect();
+        self.add_linked_from_folders(sandbox, &mut readable);
+        if !executable.starts_with(root.folder()) {
+            sandbox.places().add_tool(executable, &mut readable);
+        }
+        let own = Own {
+            writable: &[root.folder(), root.home(), root.temporary()],
+            readable: &readable,
+            log,
+        };
+        let wanted = Wanted {
+            network: self.stage.network,
+            required: self.stage.sandbox == SandboxMode::Required,
+        };
+        Some(sandbox.confine(&own, wanted))
+    }
+
+    /// A folder is one link; a link within it may lead to another place of the workspace, which is then part of the input.
+    fn add_linked_from_folders(&self, sandbox: &Sandbox, to: &mut Vec<camino::Utf8PathBuf>) {
+        for (input, state) in self.stage.inputs.iter().zip(&self.inputs) {
+            let InputSource::Folder { path, .. } = &input.source else {
+                continue;
+            };
+            let folder = self.session.workspace.absolute(path).canonicalize_utf8();
+            for file in state.files() {
+                let absolute = self.session.workspace.absolute(&file.path);
+                let is_link = absolute.symlink_metadata().is_ok_and(|found| found.is_symlink());
+                if let Some(real) = is_link.then(|| absolute.canonicalize_utf8().ok()).flatten()
+                    && !folder.as_ref().is_ok_and(|folder| real.starts_with(folder))
+                    && !sandbox.places().forbid(&real)
+                {
+                    to.push(real);
+                }
+            }
+        }
+    }
+
+    /// What the receipt says of the sandbox.
+    pub(super) fn sandbox_words(&self, enforced: &[&str]) -> Vec<String> {
+        if self.stage.sandbox == SandboxMode::Off {
+            return vec![OFF.to_owned()];
+        }
+        let allowed = self.stage.network.then_some(NETWORK_ALLOWED);
+        let mut words: Vec<String> = enforced.iter().copied().chain(allowed).map(str::to_owned).collect();
+        words.sort_unstable();
+        words
+    }
+}
+
+impl super::Session<'_> {
+    /// What all programs may use.
+    pub(super) fn sandbox(&self) -> &Sandbox {
+        self.sandbox
+            .get_or_init(|| Sandbox::open(self.bounds, self.workspace.root()))
+    }
+}
+
+/// A stage that must be confined does not run where it cannot be.
+pub(super) fn not_enforced(missing: &[&str]) -> Refusal {
+    Refusal {
+        summary: format!(
+            "`sandbox: required`, and this machine cannot enforce {}",
+            missing.join(", ")
+        ),
+        help: Some(
+            "run it where the kernel has Landlock, version 6 or newer (Linux 6.12), or write `sandbox: auto`: the receipt \
+             then says what was enforced"
+                .to_owned(),
+        ),
+        ..Refusal::default()
+    }
+}

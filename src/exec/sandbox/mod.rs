@@ -1,0 +1,228 @@
+//! Confining program stages: what one may read and write, and what of that the kernel enforced.
+//!
+//! A stage is confined by Landlock, which binds a thread and what it spawns. So each stage has a thread of its own that
+//! restricts itself, starts the program and ends; the threads that watch the program and read its output are free. What
+//! may be read is decided by paths ([`places`]) and opened once for a run; a stage adds its own few. What was enforced is
+//! told by the kernel's version of Landlock, never guessed: where there is none, nothing is.
+//!
+//! Built-in stages run in this process and are not confined: they open what they are given.
+
+use std::io;
+use std::process::{Child, Command};
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+#[cfg(target_os = "linux")]
+mod landlock;
+#[cfg(not(target_os = "linux"))]
+#[path = "nothing.rs"]
+mod landlock;
+pub mod places;
+
+use places::{NEVER_WHOLE, Places};
+
+/// What `sandbox: required` wants, of a stage that may not use the network and of one that may. Older kernels lack some
+/// of it; what only the newest have (`udp`, `unix-sockets`) is taken where it is.
+const REQUIRED: &[&str] = &[
+    "abstract-sockets",
+    "device-control",
+    "files",
+    "signals",
+    "tcp",
+    "truncation",
+];
+/// What of that is about the network.
+const OF_NETWORK: &[&str] = &["abstract-sockets", "tcp"];
+
+/// What the user's settings and surroundings say about all sandboxes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Bounds {
+    /// Files and folders that every program may read: `sandbox.read`, absolute.
+    pub readable: Vec<Utf8PathBuf>,
+    /// What no program may ever read or write: the folder of keys, git's folders.
+    pub never: Vec<Utf8PathBuf>,
+    /// Other workspaces than the one that stages run in: read only where something in them is listed, wherever they lie.
+    pub projects: Vec<Utf8PathBuf>,
+    /// The user's home folder.
+    pub home: Option<Utf8PathBuf>,
+}
+
+/// Why a program could not be confined, and so was not started.
+#[derive(Debug, thiserror::Error)]
+pub enum SandboxError {
+    /// The kernel has Landlock, but would not do what it was asked.
+    #[error("cannot confine it: {0}")]
+    Setup(String),
+    /// `sandbox: required`, and this machine cannot enforce these.
+    #[error("this machine cannot enforce {}", .0.join(", "))]
+    NotEnforced(Vec<&'static str>),
+    /// The program itself could not be started.
+    #[error(transparent)]
+    Spawn(#[from] io::Error),
+}
+
+/// How a path may be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Use {
+    /// Read and executed.
+    Read,
+    /// Read, written, and whatever else is done with files and folders; no devices are made.
+    Write,
+    /// A device that is read and written.
+    Device,
+    /// A file that is only written: the stage's own log, which a program may open again as `/dev/stderr`.
+    Append,
+}
+
+/// What all stages of a run may use, opened once.
+pub struct Sandbox {
+    places: Places,
+    rules: landlock::Rules,
+}
+
+/// What one stage may use.
+pub struct Confinement<'a> {
+    sandbox: &'a Sandbox,
+    own: landlock::Rules,
+    network: bool,
+    required: bool,
+}
+
+/// What a stage asks of its sandbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// Whether it may use the network.
+    pub network: bool,
+    /// Whether it may not run without being confined.
+    pub required: bool,
+}
+
+/// The paths that are a stage's own.
+pub struct Own<'a> {
+    /// Folders that it may do anything with.
+    pub writable: &'a [Utf8PathBuf],
+    /// Files and folders that it may read: inputs that are linked to, and what its tools are installed with.
+    pub readable: &'a [Utf8PathBuf],
+    /// Its log.
+    pub log: &'a Utf8Path,
+}
+
+impl Sandbox {
+    /// Opens what all stages in the workspace at `workspace` may use.
+    #[must_use]
+    pub fn open(bounds: &Bounds, workspace: &Utf8Path) -> Self {
+        let places = Places::of(bounds, workspace);
+        let mut rules = landlock::Rules::default();
+        for path in places.readable() {
+            rules.add(path, Use::Read);
+        }
+        for device in ["/dev/urandom", "/dev/random"] {
+            rules.add(Utf8Path::new(device), Use::Read);
+        }
+        for device in ["/dev/null", "/dev/zero", "/dev/full", "/dev/tty"] {
+            rules.add(Utf8Path::new(device), Use::Device);
+        }
+        Self { places, rules }
+    }
+
+    /// Which paths those are.
+    #[must_use]
+    pub fn places(&self) -> &Places {
+        &self.places
+    }
+
+    /// Opens what one stage may use beside it.
+    #[must_use]
+    pub fn confine(&self, own: &Own<'_>, wanted: Wanted) -> Confinement<'_> {
+        let mut rules = landlock::Rules::default();
+        for path in own.writable {
+            rules.add(path, Use::Write);
+        }
+        for path in own.readable {
+            rules.add(path, Use::Read);
+        }
+        rules.add(own.log, Use::Append);
+        if wanted.network {
+            // Names are looked up by what this says, and it is often a link to a folder of its own.
+            if let Ok(real) = Utf8Path::new("/etc/resolv.conf").canonicalize_utf8() {
+                rules.add(&real, Use::Read);
+            }
+        }
+        Confinement {
+            sandbox: self,
+            own: rules,
+            network: wanted.network,
+            required: wanted.required,
+        }
+    }
+}
+
+impl Confinement<'_> {
+    /// Starts the program, confined. Gives what was enforced with it, sorted.
+    ///
+    /// # Errors
+    ///
+    /// [`SandboxError`]; the program was not started then.
+    pub fn spawn(&self, command: &mut Command) -> Result<(Child, Vec<&'static str>), SandboxError> {
+        std::thread::scope(|scope| {
+            // The restriction stays with the thread for ever, so the thread ends with the start of the program.
+            let confined = std::thread::Builder::new().spawn_scoped(scope, || {
+                let rules = [&self.sandbox.rules, &self.own];
+                let enforced = landlock::restrict_thread(rules, self.network).map_err(SandboxError::Setup)?;
+                if self.required {
+                    let missing = missing(&enforced, self.network);
+                    if !missing.is_empty() {
+                        return Err(SandboxError::NotEnforced(missing));
+                    }
+                }
+                Ok((command.spawn()?, enforced))
+            })?;
+            let panicked = |_| SandboxError::Setup("its thread panicked".to_owned());
+            confined.join().map_err(panicked)?
+        })
+    }
+}
+
+/// What `sandbox: required` wants and was not enforced.
+fn missing(enforced: &[&'static str], network: bool) -> Vec<&'static str> {
+    let wanted = REQUIRED.iter().filter(|word| !(network && OF_NETWORK.contains(*word)));
+    wanted.filter(|word| !enforced.contains(*word)).copied().collect()
+}
+
+/// Whether `path` can be made readable for all programs.
+///
+/// # Errors
+///
+/// The forbidden place that it lies in or holds.
+pub fn check_readable(path: &Utf8Path, bounds: &Bounds, workspace: &Utf8Path) -> Result<(), Utf8PathBuf> {
+    let real = path.canonicalize_utf8();
+    let never = places::never(bounds, workspace);
+    for path in std::iter::once(path).chain(real.as_deref().ok()) {
+        if path.components().any(|part| part.as_str() == NEVER_WHOLE) {
+            return Err(path.to_owned());
+        }
+        if let Some(place) = never
+            .iter()
+            .find(|never| never.starts_with(path) || path.starts_with(never))
+        {
+            return Err(place.clone());
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::receipt::sandbox::WORDS;
+
+    #[test]
+    fn what_is_required_depends_on_the_network_and_not_on_the_newest_kernel() {
+        assert_eq!(missing(&[], false), REQUIRED);
+        assert_eq!(missing(REQUIRED, false), [""; 0]);
+        let local = ["device-control", "files", "signals", "truncation"];
+        assert_eq!(missing(&local, true), [""; 0]);
+        assert_eq!(missing(&local, false), OF_NETWORK);
+        assert!(REQUIRED.iter().all(|word| WORDS.contains(word)));
+    }
+}
