@@ -163,7 +163,7 @@ mod tests {
             "home/bin/p",
             "opt/f",
         ] {
-            fs::copy("/dev/null", root.join(path)).expect("made");
+            fs::File::create_new(root.join(path)).expect("made");
         }
         (folder, root)
     }
