@@ -187,6 +187,12 @@ impl<'a> Lines<'a> {
             } else {
                 terminal.say(format_args!("  all of it: {log}"));
             }
+            if let Some(readable) = &failure.advice.readable {
+                terminal.say(format_args!("  it was allowed to read: {}", shown(readable)));
+            }
+            for wanted in &failure.advice.wanted {
+                terminal.say(format_args!("{HELP}help{HELP:#}: {}", shown(wanted)));
+            }
         });
     }
 

@@ -374,6 +374,7 @@ fn finished(report: &StageReport, plan: &Plan) -> Value {
             json!({
                 "outcome": "failed", "receipt": failure.receipt.to_string(), "how": kind, "details": details,
                 "unlisted": unlisted, "help": help, "log": failure.log,
+                "readable": failure.advice.readable, "wanted": failure.advice.wanted,
             })
         }
         StageOutcome::Blocked { by } => json!({ "outcome": "blocked", "by": plan.stages[by.index()].name }),
@@ -432,6 +433,7 @@ mod tests {
             receipt,
             kind,
             log: "log".into(),
+            advice: crate::exec::event::Advice::default(),
         })
     }
 

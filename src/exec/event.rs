@@ -162,6 +162,17 @@ pub struct Failure {
     pub kind: FailureKind,
     /// Its log, relative to the workspace.
     pub log: Utf8PathBuf,
+    /// What may be of help.
+    pub advice: Advice,
+}
+
+/// What may be of help with a program that failed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Advice {
+    /// What it was allowed to read, in one line; nothing if that is of no interest.
+    pub readable: Option<String>,
+    /// What it may have wanted and was not given, each with what to do.
+    pub wanted: Vec<String>,
 }
 
 /// What went wrong in a stage.

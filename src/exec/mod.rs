@@ -22,6 +22,7 @@ use crate::store::stat_cache::{StatCache, settling_time};
 use crate::store::{Store, StoreError, atomic};
 use crate::workspace::Workspace;
 
+mod advice;
 pub mod attest;
 mod command;
 mod confine;

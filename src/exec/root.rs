@@ -89,7 +89,7 @@ pub enum Breach {
     /// A declared output is not there.
     OutputMissing(Utf8PathBuf),
     /// A declared output is a link, a folder or something else that is not a file.
-    OutputNotAFile(Utf8PathBuf, &'static str),
+    OutputNotAFile(Utf8PathBuf, String),
     /// A file that was not declared.
     Undeclared(Utf8PathBuf),
     /// The stage changed its own copy of an input.
@@ -101,6 +101,10 @@ impl std::fmt::Display for Breach {
         match self {
             Self::OutputMissing(path) => write!(f, "it did not write its output `{path}`"),
             Self::OutputNotAFile(path, found) => write!(f, "its output `{path}` is {found}, not a file"),
+            Self::Undeclared(path) if path.components().any(|part| part.as_str() == "__pycache__") => write!(
+                f,
+                "it wrote `{path}`, which it does not declare; `python3 -B` writes no such file"
+            ),
             Self::Undeclared(path) => write!(
                 f,
                 "it wrote `{path}`, which it does not declare; name it under `outputs:`, or write it to $TMPDIR"
@@ -172,7 +176,10 @@ impl ExecutionRoot {
         for output in outputs {
             match fs::symlink_metadata(folder.join(output)) {
                 Ok(found) if found.is_file() => {}
-                Ok(found) => breaches.push(Breach::OutputNotAFile((*output).to_owned(), kind_name(&found))),
+                Ok(found) => {
+                    let found = kind_name(&found, &folder.join(output));
+                    breaches.push(Breach::OutputNotAFile((*output).to_owned(), found));
+                }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     breaches.push(Breach::OutputMissing((*output).to_owned()));
                 }
@@ -266,12 +273,13 @@ fn link(target: &Utf8Path, at: &Utf8Path) -> io::Result<()> {
     fs::copy(target, at).map(drop)
 }
 
-fn kind_name(found: &fs::Metadata) -> &'static str {
+fn kind_name(found: &fs::Metadata, path: &Utf8Path) -> String {
     if found.is_symlink() {
-        "a link"
+        let target = fs::read_link(path).unwrap_or_default();
+        format!("a link (to `{}`)", target.display())
     } else if found.is_dir() {
-        "a folder"
+        "a folder".to_owned()
     } else {
-        "a special file"
+        "a special file".to_owned()
     }
 }

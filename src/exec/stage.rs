@@ -10,7 +10,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::attest::{StageRecord, Times, files_used, stage_statement};
 use super::command::CommandEnd;
-use super::event::{Failure, FailureKind, Note, StageOutcome, StageReport};
+use super::event::{Advice, Failure, FailureKind, Note, StageOutcome, StageReport};
 use super::inputs::{Content, FileState, InputState};
 use super::process::Ended;
 use super::root::{ExecutionRoot, RootEntry, RootError};
@@ -317,7 +317,10 @@ impl<'a> Attempt<'a> {
             finished,
         };
         let ended = match failure {
-            Some(kind) => self.fail(kind, &log, &end, times)?,
+            Some(kind) => {
+                let advice = self.advice(&kind, &root, &log);
+                self.fail((kind, advice), &log, &end, times)?
+            }
             None => self.succeed(&root, &end, times)?,
         };
         root.remove()?;
@@ -401,7 +404,7 @@ impl<'a> Attempt<'a> {
 
     fn fail(
         &self,
-        kind: FailureKind,
+        (kind, advice): (FailureKind, Advice),
         log: &Utf8Path,
         end: &CommandEnd,
         times: Times<'_>,
@@ -447,6 +450,7 @@ impl<'a> Attempt<'a> {
                 receipt,
                 kind,
                 log: name,
+                advice,
             }),
             Some(given),
         ))

@@ -109,7 +109,10 @@ fn what_breaks_the_declaration_fails_with_its_own_message() {
             "echo > out/o; echo > extra",
             "it wrote `extra`, which it does not declare",
         ),
-        ("ln -s /etc/hostname out/o", "its output `out/o` is a link, not a file"),
+        (
+            "ln -s /etc/hostname out/o",
+            "its output `out/o` is a link (to `/etc/hostname`), not a file",
+        ),
         ("mkdir out/o", "its output `out/o` is a folder, not a file"),
         ("echo > out/o; echo 2 > in", "it modified its input `in`"),
     ] {

@@ -378,3 +378,73 @@ fn a_tool_outside_of_the_system_runs_with_what_it_is_installed_with() {
         .expect("read");
     assert!(text.starts_with("#!"), "the tool is as it was");
 }
+
+#[test]
+fn a_failing_program_is_told_what_it_could_read_and_what_it_may_have_wanted() {
+    let mut space = Space::with(
+        "stages: {a: {argv: [python3, scripts/card.py, '${outputs.o}'], inputs: {s: data/in}, outputs: {o: out}}}",
+    );
+    space.set("PATH", SYSTEM_PATH);
+    space.write("data/in", "1");
+    space.write("scripts/card.py", "import helper\n");
+    space.write("scripts/helper.py", "");
+    if !has_python() {
+        return;
+    }
+    space
+        .run(&[])
+        .code(1)
+        .says("it was allowed to read: `data/in`; and the system's own files")
+        .says("`scripts/card.py` is there but not declared: add it under `inputs:`");
+    space.pipeline(
+        "stages: {a: {argv: [python3, scripts/card.py, '${outputs.o}'], inputs: {s: scripts/card.py}, outputs: {o: out}}}",
+    );
+    space
+        .run(&[])
+        .code(1)
+        .says("No module named 'helper'")
+        .says("`scripts/helper.py` is there but not declared: add it under `inputs:`");
+    let ran = space.run(&["--json"]).code(1);
+    assert!(
+        ran.out.contains("\"wanted\":[\"`scripts/helper.py` is there"),
+        "{}",
+        ran.out
+    );
+    space.pipeline(
+        "stages: {a: {argv: [python3, scripts/card.py, '${outputs.o}'], inputs: {s: scripts/card.py, h: scripts/helper.py}, outputs: {o: out}}}",
+    );
+    space.run(&[]).code(1).says("`python3 -B` writes no such file");
+
+    space.pipeline("stages: {a: {run: 'cat < \"notes.txt\" > ${outputs.o}', outputs: {o: out}}}");
+    space.write("notes.txt", "1");
+    space.run(&[]).code(1).says("`notes.txt` is there but not declared");
+    // What is nobody's business is not proposed.
+    space.pipeline("stages: {a: {run: 'cat .madmall/lock .git/config no/such; exit 1', outputs: {o: out}}}");
+    space.git(&["init", "-q"]);
+    space
+        .run(&[])
+        .code(1)
+        .says("no file of the workspace")
+        .says_not("help:");
+}
+
+#[test]
+fn a_closed_folder_of_a_tool_is_proposed_for_the_settings() {
+    if !enforces(&["files"]) {
+        return;
+    }
+    let mut space = Space::with("stages: {a: {run: 'cat \"$LIBRARY\"', env: [LIBRARY], outputs: {o: out}}}");
+    space.write("../home/.pyenv/lib/x.py", "1");
+    let library = space.base().join("home/.pyenv/lib/x.py");
+    space.set("LIBRARY", library.as_str());
+    space
+        .run(&[])
+        .code(1)
+        .says("the sandbox closed")
+        .says("write `sandbox: { read: ['~/.pyenv'] }` into `madmall.yaml`");
+    // The advice is good.
+    space.write("madmall.yaml", "version: 1\nsandbox: { read: ['~/.pyenv'] }\n");
+    space.run(&[]).code(1).says("it did not write its output");
+    space.set("LIBRARY", space.base().join("config/signing-key.pem").as_str());
+    space.run(&[]).code(1).says("Permission denied").says_not("read: [");
+}
