@@ -283,6 +283,10 @@ impl Drafting<'_, '_> {
         }
         let mut inputs = self.written.inputs.iter().zip(self.found);
         let found = inputs.find(|((input, _), _)| input.text == name.text);
+        // One that is optional and not there is as if it were not written.
+        if matches!(found, Some((_, Some(Found::Absent)))) {
+            return false;
+        }
         let several = match found {
             Some((_, Some(Found::Folder { .. } | Found::Glob { .. }))) => Some("a folder or a pattern"),
             Some((_, Some(Found::Gather { .. }))) => Some("the outputs of all that it makes"),
