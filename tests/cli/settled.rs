@@ -249,3 +249,18 @@ fn strict_hashes_every_file_again() {
     space.run(&["--strict"]).success().says("restored");
     assert_eq!(space.trace(), "");
 }
+
+#[test]
+fn other_values_are_another_question() {
+    let stage = "a: {run: 'echo ${params.n} > ${outputs.o}; echo a >> $TRACE', env: [TRACE], outputs: {o: out/a}}";
+    let space = Space::with(&format!("params: {{n: 1}}\nstages:\n  {stage}"));
+    space.run(&[]).success();
+    std::thread::sleep(Duration::from_millis(50));
+    space.run(&[]).success();
+    assert_eq!(files_below(&space.path(".madmall/settled")).len(), 1);
+    space.run(&["--set", "n=2"]).success();
+    assert_eq!(space.read("out/a"), "2\n");
+    space.run(&[]).success().says("restored");
+    assert_eq!(space.read("out/a"), "1\n");
+    assert_eq!(space.trace(), "a\na\n");
+}
