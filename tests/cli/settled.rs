@@ -252,7 +252,7 @@ fn strict_hashes_every_file_again() {
 
 #[test]
 fn other_values_are_another_question() {
-    let stage = "a: {run: 'echo ${params.n} > ${outputs.o}; echo a >> $TRACE', env: [TRACE], outputs: {o: out/a}}";
+    let stage = "a: {run: 'echo ${params.n} > ${outputs.o}; echo a >> $TRACE', env: [TRACE], sandbox: off, outputs: {o: out/a}}";
     let space = Space::with(&format!("params: {{n: 1}}\nstages:\n  {stage}"));
     space.run(&[]).success();
     std::thread::sleep(Duration::from_millis(50));

@@ -218,7 +218,8 @@ impl Space {
         names
     }
 
-    /// Every file of the workspace with its bytes. The lock's file says who had it last, and is left out.
+    /// Every file of the workspace with its bytes. The lock's file says who had it last, and what is
+    /// remembered of settled runs only spares work: both are left out.
     pub(crate) fn snapshot(&self) -> BTreeMap<String, Vec<u8>> {
         let root = self.root();
         let read = |path: String| {
@@ -227,7 +228,7 @@ impl Space {
         };
         files_below(&root)
             .into_iter()
-            .filter(|path| path != ".madmall/lock")
+            .filter(|path| path != ".madmall/lock" && !path.starts_with(".madmall/settled/"))
             .map(read)
             .collect()
     }
