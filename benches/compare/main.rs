@@ -61,6 +61,7 @@ fn compare(work: &Work, peers: &[Peer], folder: &Path) {
     for peer in &able {
         let _ = peer.run(&place(peer));
     }
+    let calls = measure::calls(&able[0].command(&place(able[0])));
     table("nothing to do", &able, work.rounds(ROUNDS), |peer| {
         peer.run(&place(peer))
     });
@@ -81,10 +82,7 @@ fn compare(work: &Work, peers: &[Peer], folder: &Path) {
         work.change(&place(peer), number);
         peer.run(&place(peer))
     });
-    println!(
-        "\nsystem calls of madmall with nothing to do: {}",
-        measure::calls(&able[0].command(&place(able[0])))
-    );
+    println!("\nsystem calls of madmall with nothing to do: {calls}");
 }
 
 /// Measures `rounds` of all peers in turn, and prints a line for each.
