@@ -152,14 +152,28 @@ pub fn split_lines(bytes: &[u8]) -> Result<Vec<&[u8]>, LinesError> {
         return Err(LinesError::Cut);
     }
     // Counted first: a list of them is longer than the file if they are all empty.
-    if rest.iter().filter(|b| **b == b'\n').nth(MAX_LINES - 1).is_some() {
+    if memchr::memchr_iter(b'\n', rest).nth(MAX_LINES - 1).is_some() {
         return Err(LinesError::TooMany);
     }
-    let lines: Vec<&[u8]> = rest.split(|b| *b == b'\n').collect();
+    let lines: Vec<&[u8]> = lines_of(rest).collect();
     match lines.iter().position(|line| line.is_empty()) {
         Some(index) => Err(LinesError::EmptyLine(index + 1)),
         None => Ok(lines),
     }
+}
+
+/// What lies between line breaks.
+fn lines_of(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut from = 0;
+    let ends = memchr::memchr_iter(b'\n', bytes).chain([bytes.len()]);
+    ends.map(move |end| &bytes[std::mem::replace(&mut from, end + 1)..end])
+}
+
+/// Each line that ends with a line break, without it, with its number, from 1.
+pub fn whole_lines(bytes: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
+    let end = memchr::memrchr(b'\n', bytes);
+    let lines = end.into_iter().flat_map(|end| lines_of(&bytes[..end]));
+    (1..).zip(lines)
 }
 
 impl RunFile {

@@ -169,10 +169,7 @@ fn read_lines(path: &Utf8Path, bytes: &[u8], trusted: &[TrustedKey]) -> FileEvid
         }
     }
     // Of a file that was cut, whole lines still count as evidence.
-    let lines: Vec<(usize, &[u8])> = bytes
-        .split_inclusive(|b| *b == b'\n')
-        .enumerate()
-        .filter_map(|(index, line)| Some((index + 1, line.strip_suffix(b"\n")?)))
+    let lines: Vec<(usize, &[u8])> = run_file::whole_lines(bytes)
         .filter(|(_, line)| !line.is_empty())
         .collect();
     let read: Vec<Result<Known, Box<Finding>>> = lines

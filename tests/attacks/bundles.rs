@@ -273,6 +273,17 @@ fn bundles_that_harm_nobody() {
     let harmless = |attack: Attack| attack.ends(0).finds(&[]);
     try_all(vec![
         harmless(on_archive("compressed anew", |_| {})).says("of runs that are not in the bundle"),
+        harmless(attack("with a later run that is in no log", |repo| {
+            let run = repo.fill("{second}");
+            repo.madmall(["bundle", &run, "--artifacts", "-o", BUNDLE]).success();
+            repo.forge(|_| {});
+            let mut members = members(&repo.bytes(BUNDLE));
+            members.insert(format!("workspace/{FORGED}"), repo.bytes(FORGED));
+            repo.write(BUNDLE, forged(&members));
+        }))
+        .ask(&[BUNDLE])
+        .finds(&["W-UNLOGGED"])
+        .says("2 receipts that the answer rests on are in no log"),
         harmless(on_members("without artifacts but one", |members| {
             members.retain(|name, _| !name.starts_with("workspace/out/") || name == ARTIFACT);
         })),

@@ -3,7 +3,7 @@
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 
 use crate::forge::{canonical, statement};
-use crate::repo::{Repo, stranger};
+use crate::repo::{FORGED, FORGED_NEXT, Repo, stranger};
 use crate::space::files_below;
 use crate::table::{harmless, try_all};
 
@@ -34,7 +34,22 @@ fn in_the_workspace() {
             .ask(&["out/count.txt"])
             .by_policy_in("config"),
         harmless("nothing, and a file is asked for", |_| {}).ask(&["out/joined.txt"]),
+        harmless("nothing, and what a file was made of is asked for", |_| {})
+            .ask(&["out/count.txt"])
+            .says("\"data/in.txt\""),
         harmless("nothing, and a run is asked for", |_| {}).ask(&["{second}"]),
+        harmless("a run that rests on another that is in no log", |repo| {
+            repo.forge(|_| {});
+            let mut run = statement(repo.lines(FORGED).last().expect("a line"));
+            let metadata = &mut run["predicate"]["runDetails"]["metadata"];
+            metadata["invocationId"] = "2099-01-01T000002Z-main-ffffff".into();
+            metadata["startedOn"] = "2099-01-01T00:00:02Z".into();
+            metadata["finishedOn"] = "2099-01-01T00:00:02Z".into();
+            repo.write_lines(FORGED_NEXT, &[repo.own().line(&canonical(&run))]);
+        })
+        .ask(&[FORGED_NEXT])
+        .finds(&["W-UNLOGGED"])
+        .says("2 receipts that the answer rests on are in no log"),
         harmless("nothing, and another's run is asked for", |_| {}).ask(&["{theirs}"]),
         harmless("an unrelated file", |repo| repo.write("notes/todo.txt", "buy milk\n")),
         harmless("an unrelated file beside outputs", |repo| {
@@ -66,6 +81,12 @@ fn in_the_workspace() {
             repo.remove("out/upper.txt");
             repo.remove("out/joined.txt");
         }),
+        harmless(
+            "an output deleted, and nothing is said of the failed stage's log",
+            |repo| repo.remove("out/joined.txt"),
+        )
+        .says("`out/joined.txt` is not here")
+        .says_not(".log` is not here"),
         harmless("all outputs of one clone deleted", |repo| {
             for file in ["upper.txt", "joined.txt", "count.txt", "tool"] {
                 repo.remove(&format!("out/{file}"));

@@ -16,6 +16,7 @@ mod bundles;
 mod caches;
 mod commits;
 mod consent;
+mod countersigned;
 mod files;
 #[path = "../common/forge.rs"]
 mod forge;

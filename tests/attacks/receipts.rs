@@ -68,6 +68,30 @@ fn lines_and_files() {
         bytes("an empty line", "{first}", |bytes| bytes.push(b'\n'))
             .finds(&["E-JSON"])
             .says("line 5 is empty"),
+        bytes("lines that are no receipts", "{first}", |bytes| {
+            *bytes = b"x\n".repeat(150);
+        })
+        .finds(&["E-JSON", "E-LOG"])
+        .says("has 50 more lines that are wrong")
+        .says("\"line\":99")
+        .says_not("\"line\":101"),
+        bytes("as many wrong lines as are listed", "{first}", |bytes| {
+            *bytes = b"x\n".repeat(100);
+        })
+        .finds(&["E-JSON", "E-LOG"])
+        .says_not("more lines that are wrong"),
+        attack("more bytes than are read at once", |repo| {
+            // Five of the largest files that are read, with nothing in them; with the fourth the bound is met, not passed.
+            for number in 0..128 {
+                let file = format!("runs/0-{number:03}.intoto.jsonl");
+                repo.write(&file, "");
+                if number < 4 || number == 64 {
+                    let file = std::fs::File::options().write(true).open(repo.path(&file));
+                    file.and_then(|file| file.set_len(1 << 28)).expect("made long");
+                }
+            }
+        })
+        .says("has more receipts than are read at once; 4 files were not looked at"),
         bytes("an empty line before all", "{first}", |bytes| bytes.insert(0, b'\n')).finds(&["E-JSON"]),
         bytes("no last line break", "{first}", |bytes| bytes.truncate(bytes.len() - 1)).finds(&["E-JSON", "E-LOG"]),
         bytes("cut in the middle", "{first}", |bytes| bytes.truncate(bytes.len() / 2)).finds(&["E-JSON", "E-LOG"]),

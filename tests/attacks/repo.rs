@@ -139,6 +139,14 @@ fn own_key(space: &Space, config: &str) -> Forger {
     Forger::from_pem(&space.read(&format!("../{config}/signing-key.pem")))
 }
 
+/// The run's id, from the name of its file.
+fn id_of(file: &str) -> String {
+    let name = file
+        .strip_prefix("runs/")
+        .and_then(|name| name.strip_suffix(".intoto.jsonl"));
+    name.unwrap_or_default().to_owned()
+}
+
 /// Whom nobody trusts.
 pub(crate) fn stranger() -> Forger {
     Forger::from_seed(66)
@@ -186,6 +194,10 @@ impl Repo {
             ("{log}", &names.log),
             ("{their_log}", &names.their_log),
             ("{base}", &self.space.base().to_string()),
+            ("{first_id}", &id_of(&names.first)),
+            ("{own_key}", &self.own().keyid()),
+            ("{their_key}", &self.theirs().keyid()),
+            ("{their_digits}", &self.theirs().keyid()[..8].to_owned()),
         ] {
             text = text.replace(name, value);
         }
@@ -266,6 +278,9 @@ impl Repo {
         self.write_lines(FORGED, &[self.own().line(&canonical(&run))]);
     }
 }
+
+/// The file of a second forged run, a moment after the first.
+pub(crate) const FORGED_NEXT: &str = "runs/2099-01-01T000002Z-main-ffffff.intoto.jsonl";
 
 /// The file of forged receipts.
 pub(crate) const FORGED: &str = "runs/2099-01-01T000000Z-main-ffffff.intoto.jsonl";
