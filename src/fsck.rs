@@ -10,6 +10,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use rayon::prelude::{IntoParallelIterator as _, ParallelIterator as _};
 
 use crate::digest::Digest;
+use crate::store::trees::read_file;
 use crate::store::usage::digest_of_name;
 use crate::store::{Store, StoreError};
 use crate::verify::report::{Code, Finding};
@@ -62,6 +63,7 @@ pub fn check(workspace: &Utf8Path) -> Result<Checked, StoreError> {
             }
         }
     }
+    check_trees(workspace, &store, &mut checked)?;
     for path in list(&store.pending_folder())? {
         let message = match path.extension() {
             Some("damaged") => "holds receipts of a run that died, which could not be published",
@@ -73,6 +75,42 @@ pub fn check(workspace: &Utf8Path) -> Result<Checked, StoreError> {
         .findings
         .sort_by(|a, b| (a.severity, &a.file).cmp(&(b.severity, &b.file)));
     Ok(checked)
+}
+
+/// Looks at the listings of output folders: each must be what it is named for. The files are objects, and looked at as such.
+fn check_trees(workspace: &Utf8Path, store: &Store, checked: &mut Checked) -> Result<(), StoreError> {
+    let trees = store.root().join("trees");
+    for path in list(&trees)? {
+        let name = path.strip_prefix(&trees).unwrap_or(&path);
+        let found = path.symlink_metadata().ok().filter(std::fs::Metadata::is_file);
+        let (Some(digest), Some(found)) = (digest_of_name(name), found) else {
+            checked
+                .findings
+                .push(stray(workspace, &path, "is no listing of an output folder"));
+            continue;
+        };
+        match read_file(&path) {
+            Ok((_, listing)) if listing.blake3 == digest => {
+                checked.whole += 1;
+                checked.bytes += found.len();
+            }
+            Ok((_, listing)) => checked.findings.push(damaged(workspace, &path, digest, listing.blake3)),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                let message = "is damaged: it is no listing of an output folder";
+                let help = format!(
+                    "`rm {}`: what needs it is made again by the next run",
+                    relative(workspace, &path)
+                );
+                let finding = Finding::new(Code::Object, message).file(relative(workspace, &path));
+                checked.findings.push(finding.help(help));
+            }
+            Err(error) => {
+                let finding = Finding::new(Code::Read, format!("cannot be read: {error}"));
+                checked.findings.push(finding.file(relative(workspace, &path)));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Every file below `folder` (links are not followed), in order; none if there is no such folder.

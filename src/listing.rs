@@ -8,6 +8,7 @@
 //! Both are over the files sorted by the bytes of their paths. Folders as such, owners and times are not in it.
 
 use camino::{Utf8Path, Utf8PathBuf};
+use serde::{Deserialize, Serialize};
 use sha2::Digest as _;
 
 use crate::canonical::CanonicalHasher;
@@ -25,12 +26,41 @@ pub struct ListedFile {
 }
 
 /// The digests of a listing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListingDigests {
     /// What identity uses.
     pub blake3: Digest,
     /// What other tools can check: in-toto's `dirHash`.
     pub dir_hash: Sha256,
+}
+
+/// The digests of an artifact.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ArtifactDigests {
+    /// Of a file's bytes.
+    File(Digests),
+    /// Of a folder's files.
+    Folder(ListingDigests),
+}
+
+impl ArtifactDigests {
+    /// What identity uses.
+    #[must_use]
+    pub const fn blake3(&self) -> Digest {
+        match self {
+            Self::File(digests) => digests.blake3,
+            Self::Folder(listing) => listing.blake3,
+        }
+    }
+
+    /// What other tools can check, with its name: `sha256:…`, or `dirHash:…`.
+    #[must_use]
+    pub fn public(&self) -> String {
+        match self {
+            Self::File(digests) => digests.sha256.to_string(),
+            Self::Folder(listing) => format!("dirHash:{}", listing.dir_hash.to_hex()),
+        }
+    }
 }
 
 /// Why files are no listing.

@@ -37,13 +37,33 @@ impl Workspace {
         on_folder: &dyn Fn(&Utf8Path),
         on_link: &dyn Fn(&Utf8Path),
     ) -> Result<Vec<(Utf8PathBuf, EntryKind)>, TreeError> {
-        let mut files = Vec::new();
         // What the folders of git and of madmall hold is no stage's business, and may be much.
         let is_private = |entry: &walkdir::DirEntry| {
             let name = entry.file_name();
             name == ".git"
                 || (folder.as_str().is_empty() && entry.depth() == 1 && (name == ".madmall" || name == "runs"))
         };
+        self.walk_but(folder, &is_private, on_folder, on_link)
+    }
+
+    /// Everything in `folder`, also what no stage sees; tells of each folder before its names are listed, and of each link.
+    pub(crate) fn walk_all(
+        &self,
+        folder: &Utf8Path,
+        on_folder: &dyn Fn(&Utf8Path),
+        on_link: &dyn Fn(&Utf8Path),
+    ) -> Result<Vec<(Utf8PathBuf, EntryKind)>, TreeError> {
+        self.walk_but(folder, &|_| false, on_folder, on_link)
+    }
+
+    fn walk_but(
+        &self,
+        folder: &Utf8Path,
+        is_private: &dyn Fn(&walkdir::DirEntry) -> bool,
+        on_folder: &dyn Fn(&Utf8Path),
+        on_link: &dyn Fn(&Utf8Path),
+    ) -> Result<Vec<(Utf8PathBuf, EntryKind)>, TreeError> {
+        let mut files = Vec::new();
         on_folder(folder);
         let walk = walkdir::WalkDir::new(self.absolute(folder)).min_depth(1).into_iter();
         for entry in walk.filter_entry(|entry| !is_private(entry)) {

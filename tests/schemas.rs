@@ -312,6 +312,10 @@ fn the_schemas_have_the_fields_that_the_parser_knows() {
     );
     assert_eq!(fields(&stage, "/properties"), known(check::DEFINITION_FIELDS));
     assert_eq!(fields(&stage, "/$defs/port/properties"), known(check::PORT_FIELDS));
+    assert_eq!(
+        fields(&stage, "/$defs/outputPort/properties"),
+        known(check::OUTPUT_PORT_FIELDS)
+    );
     assert_eq!(fields(&stage, "/$defs/param/properties"), known(check::PARAM_FIELDS));
     let words = |schema: &Value, place: &str| schema.pointer(place).cloned().expect("words");
     assert_eq!(words(&pipeline, "/properties/purpose/enum"), json!(check::PURPOSES));

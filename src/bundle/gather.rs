@@ -10,13 +10,14 @@ use super::write::{Planned, Source};
 use super::{KEYS, WORKSPACE, proofs};
 use crate::digest::{Digests, hash_file};
 use crate::git::Repository;
+use crate::listing::{ArtifactDigests, ListedFile, ListingDigests, listing_digests};
 use crate::log::LogId;
-use crate::receipt::check::file_digests;
+use crate::plan::find_files;
+use crate::receipt::check::{artifact_digests, file_digests};
 use crate::receipt::key::PublicKey;
 use crate::receipt::run_file::Receipt;
 use crate::receipt::statement::{Resource, Role};
-use crate::store::StoreError;
-use crate::store::cas::Cas;
+use crate::store::{Store, StoreError};
 use crate::tree::{EntryKind, Tree as _, TreeError};
 use crate::workspace::Workspace;
 
@@ -39,7 +40,7 @@ pub struct Place<'a> {
     /// Files as they are now.
     pub workspace: &'a Workspace,
     /// Bytes by digest.
-    pub cas: &'a Cas,
+    pub store: &'a Store,
     /// Files as commits have them.
     pub repository: Option<&'a Repository>,
     /// The public keys that are known.
@@ -242,10 +243,52 @@ impl Gathering<'_> {
 
     /// A file that a receipt names, with just the bytes that it names.
     fn resource(&mut self, resource: &Resource, kind: Kind, receipt: &Receipt) -> Result<(), String> {
-        let Some(digests) = file_digests(resource) else {
-            return Err("it is no file".to_owned());
+        let executable = match resource.role() {
+            Role::Output { executable, .. } | Role::Member { executable, .. } => *executable,
+            _ => false,
         };
-        let name = format!("{WORKSPACE}/{}", resource.name);
+        match artifact_digests(resource) {
+            Some(ArtifactDigests::File(digests)) => self.one((&resource.name, digests, executable), kind, receipt),
+            Some(ArtifactDigests::Folder(listing)) => {
+                for file in self.files_of(Utf8Path::new(&resource.name), &listing)? {
+                    self.one((file.path.as_str(), file.digests, file.executable), kind, receipt)
+                        .map_err(|why| format!("`{}`: {why}", file.path))?;
+                }
+                Ok(())
+            }
+            None => Err("it is no file".to_owned()),
+        }
+    }
+
+    /// The files of a folder that a stage made: by its listing in the store, else as it is in place.
+    fn files_of(&self, path: &Utf8Path, listing: &ListingDigests) -> Result<Vec<ListedFile>, String> {
+        if let Some(files) = self.place.store.folder(listing) {
+            return Ok(files);
+        }
+        let workspace = self.place.workspace;
+        let files = find_files(workspace, path).unwrap_or_default();
+        let files = files.into_iter().map(|(path, executable)| {
+            let (digests, _) = hash_file(&workspace.absolute(&path)).ok()?;
+            Some(ListedFile {
+                path,
+                executable,
+                digests,
+            })
+        });
+        let files: Option<Vec<ListedFile>> = files.collect();
+        files
+            .filter(|files| listing_digests(files).is_ok_and(|found| found == *listing))
+            .ok_or_else(|| "its files are neither in place as they were nor listed in the store".to_owned())
+    }
+
+    /// A file with just these bytes.
+    fn one(
+        &mut self,
+        (path, digests, executable): (&str, Digests, bool),
+        kind: Kind,
+        receipt: &Receipt,
+    ) -> Result<(), String> {
+        let name = format!("{WORKSPACE}/{path}");
         if let Some((member, _)) = self.members.get(&name) {
             return match member.digests() == digests {
                 true => Ok(()),
@@ -256,15 +299,11 @@ impl Gathering<'_> {
                 )),
             };
         }
-        if !is_plain(&name) || resource.name.starts_with("runs/") {
+        if !is_plain(&name) || path.starts_with("runs/") {
             return Err("a bundle can hold no file of that name".to_owned());
         }
-        let executable = match resource.role() {
-            Role::Output { executable, .. } | Role::Member { executable, .. } => *executable,
-            _ => false,
-        };
         let commit = receipt.statement.internal().made.commit.as_deref();
-        let (source, size) = self.find(Utf8Path::new(&resource.name), digests, commit)?;
+        let (source, size) = self.find(Utf8Path::new(path), digests, commit)?;
         self.add(name, kind, executable, (digests, size), source);
         Ok(())
     }
@@ -273,7 +312,7 @@ impl Gathering<'_> {
     fn find(&self, path: &Utf8Path, digests: Digests, commit: Option<&str>) -> Result<(Source, u64), String> {
         let workspace = self.place.workspace;
         let is_file = matches!(workspace.kind(path), Ok(Some(EntryKind::File { .. })));
-        let stored = self.place.cas.path(digests.blake3);
+        let stored = self.place.store.cas().path(digests.blake3);
         let places = [
             is_file.then(|| workspace.absolute(path)),
             stored.is_file().then_some(stored),

@@ -59,7 +59,7 @@ pub(super) fn bundle(
     let repository = git::open(workspace.root()).ok().flatten();
     let place = Place {
         workspace: &workspace,
-        cas: &Store::of(workspace.root()).cas(),
+        store: &Store::of(workspace.root()),
         repository: repository.as_ref(),
         keys: &known_keys(surroundings)?,
     };

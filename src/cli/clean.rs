@@ -73,6 +73,7 @@ fn candidates(
         let help = format!("`madmall check {file}` shows its mistakes");
         Failure::new(ExitCode::Refused, shown(&message), Some(&help))
     };
+    let hashes = FileHashes::new(&all.workspace, StatCache::load(&all.store.stat_cache_file()));
     if arguments.orphans {
         let Some(mut found) = orphans_of(all) else {
             let broken = all.pipelines.iter().find(|found| found.plan.is_err());
@@ -89,9 +90,8 @@ fn candidates(
                 .and_then(|found| found.plan.as_ref().ok());
             found.retain(|orphan| plan.is_some_and(|plan| plan.pipeline == orphan.pipeline));
         }
-        return Ok(orphans(&found, &all.workspace));
+        return Ok(orphans(&found, &hashes, &all.workspace));
     }
-    let hashes = FileHashes::new(&all.workspace, StatCache::load(&all.store.stat_cache_file()));
     let mut candidates = Vec::new();
     for found in all
         .pipelines
@@ -142,6 +142,7 @@ fn print_json(arguments: &CleanArguments, candidates: &[Candidate], removed: &[b
             Kept::Unclaimed => "unclaimed",
             Kept::NotStored => "notStored",
             Kept::NoFile => "noFile",
+            Kept::NoFolder => "noFolder",
         });
         json!({
             "path": candidate.path, "stage": candidate.stage, "bytes": candidate.size, "kept": kept,

@@ -99,7 +99,7 @@ fn current(surroundings: &Surroundings, all: &Everything, terminal: &mut Termina
         current.extend(
             claims
                 .flat_map(|claim| &claim.outputs)
-                .map(|output| output.digests.blake3),
+                .map(|output| output.digests.blake3()),
         );
     }
     Ok(current)

@@ -13,6 +13,7 @@ use crate::exec::forecast::Forecast;
 use crate::exec::inputs::FileHashes;
 use crate::exit_code::ExitCode;
 use crate::history::runs::{newest_of, run_ids};
+use crate::listing::ArtifactDigests;
 use crate::plan::Plan;
 use crate::plan::stale::Stale;
 use crate::receipt::run_file::Receipt;
@@ -109,8 +110,7 @@ pub(super) fn status(
 pub(super) fn orphans_of(all: &Everything) -> Option<Vec<Orphan>> {
     let plans: Option<Vec<&Plan>> = all.pipelines.iter().map(|found| found.plan.as_ref().ok()).collect();
     let hashes = FileHashes::new(&all.workspace, StatCache::load(&all.store.stat_cache_file()));
-    let cas = all.store.cas();
-    let stored = |digest| cas.contains(digest);
+    let stored = |digests: &ArtifactDigests| all.store.holds(digests);
     plans.map(|plans| orphans(&plans, &all.believed, &hashes, &all.workspace, &stored))
 }
 

@@ -9,7 +9,7 @@ use camino::Utf8Path;
 use super::ExecError;
 use super::confine::not_enforced;
 use super::event::FailureKind;
-use super::inputs::InputState;
+use super::inputs::{Content, InputState};
 use super::process::{Ended, Finish, Program, find_executable, run};
 use super::root::{ExecutionRoot, RootEntry, RootEntryKind};
 use super::sandbox::SandboxError;
@@ -239,11 +239,15 @@ impl Attempt<'_> {
         let workspace = self.session.workspace;
         let mut entries = Vec::new();
         for (input, state) in self.stage.inputs.iter().zip(&self.inputs) {
-            if let InputSource::Folder { path, .. } = &input.source {
-                let absolute = workspace.absolute(path);
+            let is_folder = match &input.source {
+                InputSource::Folder { .. } => true,
+                InputSource::Output { .. } => matches!(state.content, Content::Several { .. }),
+                InputSource::File { .. } | InputSource::Glob { .. } => false,
+            };
+            if is_folder {
                 entries.push(RootEntry {
-                    path: path.clone(),
-                    absolute,
+                    path: state.path.clone(),
+                    absolute: workspace.absolute(&state.path),
                     kind: RootEntryKind::Folder,
                 });
                 continue;

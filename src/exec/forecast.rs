@@ -6,6 +6,7 @@ use camino::Utf8PathBuf;
 
 use super::{ExecError, Session};
 use crate::digest::Digest;
+use crate::listing::ArtifactDigests;
 use crate::plan::action::{Resolved, ResolvedInput, action_digest};
 use crate::plan::stale::{Snapshot, Stale};
 use crate::plan::{InputSource, Plan, Stage, StageId};
@@ -81,7 +82,7 @@ fn forecast_stage<'a>(
                     let name = &plan.stages[maker.index()].outputs[*output].name;
                     let output = claim.outputs.iter().find(|output| output.name == *name);
                     output.map_or_else(unknown, |output| ResolvedInput {
-                        digest: output.digests.blake3,
+                        digest: output.digests.blake3(),
                         executable: output.executable,
                     })
                 }
@@ -158,18 +159,18 @@ fn forecast_stage<'a>(
 
 /// The outputs of `claim` that are not in place but in the store; or the first that is in neither.
 fn not_in_place(session: &Session<'_>, claim: &Claim) -> Result<Vec<Utf8PathBuf>, Utf8PathBuf> {
-    let cas = session.store.cas();
     let mut paths = Vec::new();
     for output in &claim.outputs {
         let path = Utf8PathBuf::from(&output.path);
+        let is_folder = matches!(output.digests, ArtifactDigests::Folder(_));
         if session
             .hashes
-            .file(&path)
-            .is_ok_and(|hashed| output.is_held_by(&hashed))
+            .output(&path, is_folder)
+            .is_ok_and(|found| found.is(output))
         {
             continue;
         }
-        if !cas.contains(output.digests.blake3) {
+        if !session.store.holds(&output.digests) {
             return Err(path);
         }
         paths.push(path);

@@ -1,19 +1,21 @@
 //! What files hold now: hashed once, in parallel, and vouched for by the stat cache after that.
 
+use std::cell::Cell;
 use std::io;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use rayon::prelude::*;
 
-use crate::listing::{ListedFile, ListingDigests, ListingError, listing_digests};
+use crate::listing::{ArtifactDigests, ListedFile, ListingDigests, ListingError, listing_digests};
 use crate::plan::action::ResolvedInput;
 use crate::plan::{InputSource, is_pattern};
 use crate::receipt::statement::{MAX_MEMBERS, ReceiptId, Resource, Role};
+use crate::store::believed::ClaimedOutput;
 use crate::store::looks::{Looks, Seen};
 use crate::store::stat_cache::{Hashed, Stamp, StatCache, hash_stamped};
-use crate::tree::Tree as _;
+use crate::tree::{EntryKind, Tree as _};
 use crate::workspace::Workspace;
 
 /// Why an input could not be hashed. Exit code 7, but for a file that is gone.
@@ -94,6 +96,55 @@ impl<'a> FileHashes<'a> {
         Ok(hashed)
     }
 
+    /// What lies in the place of an output: the file, or the folder with all that is in it.
+    ///
+    /// # Errors
+    ///
+    /// Whatever reading gives; an error of kind `InvalidData` if the folder holds what no output folder does.
+    pub fn output(&self, path: &Utf8Path, is_folder: bool) -> io::Result<InputState> {
+        if is_folder {
+            let found = self.folder(path);
+            if let (Err(_), Some(looks)) = (&found, self.looks) {
+                looks.give_up();
+            }
+            return found;
+        }
+        let hashed = self.file(path)?;
+        let path = path.to_owned();
+        Ok(InputState {
+            content: Content::File(FileState {
+                path: path.clone(),
+                hashed,
+            }),
+            path,
+            receipt: None,
+        })
+    }
+
+    fn folder(&self, path: &Utf8Path) -> io::Result<InputState> {
+        if !self.workspace.absolute(path).symlink_metadata()?.is_dir() {
+            return Err(io::ErrorKind::NotADirectory.into());
+        }
+        let bad = || io::Error::new(io::ErrorKind::InvalidData, "it holds more than regular files");
+        let has_link = Cell::new(false);
+        let on_folder = |folder: &Utf8Path| {
+            if let Some(looks) = self.looks {
+                looks.note_folder(self.workspace, folder);
+            }
+        };
+        let found = self.workspace.walk_all(path, &on_folder, &|_| has_link.set(true));
+        let found = found.map_err(io::Error::other)?;
+        let is_file = |(_, kind): &(Utf8PathBuf, EntryKind)| matches!(kind, EntryKind::File { .. });
+        if has_link.get() || !found.iter().all(is_file) {
+            return Err(bad());
+        }
+        let files = found
+            .into_par_iter()
+            .map(|(path, _)| self.file(&path).map(|hashed| FileState { path, hashed }))
+            .collect::<io::Result<Vec<_>>>()?;
+        InputState::of_folder(path, files).map_err(io::Error::other)
+    }
+
     /// Does something with the cache, alone.
     pub fn with_cache<T>(&self, with: impl FnOnce(&mut StatCache) -> T) -> T {
         with(&mut self.cache.lock().unwrap_or_else(PoisonError::into_inner))
@@ -136,7 +187,10 @@ impl<'a> FileHashes<'a> {
         })?;
         Ok(InputState {
             path: path.to_owned(),
-            content: Content::Several { listing, files },
+            content: Content::Several {
+                listing,
+                files: files.into(),
+            },
             receipt: None,
         })
     }
@@ -217,13 +271,51 @@ pub enum Content {
     /// The files of a folder or a pattern, in order, known by the digests of their listing.
     Several {
         /// The files.
-        files: Vec<FileState>,
+        files: Arc<[FileState]>,
         /// Of the listing.
         listing: ListingDigests,
     },
 }
 
 impl InputState {
+    /// The folder `path` with these files, which are all of it.
+    ///
+    /// # Errors
+    ///
+    /// [`ListingError`] if a name cannot be listed.
+    pub fn of_folder(path: &Utf8Path, files: Vec<FileState>) -> Result<Self, ListingError> {
+        let listed: Vec<ListedFile> = files.iter().map(FileState::listed).collect();
+        Ok(Self {
+            path: path.to_owned(),
+            content: Content::Several {
+                listing: listing_digests(&listed)?,
+                files: files.into(),
+            },
+            receipt: None,
+        })
+    }
+
+    /// Its digests.
+    #[must_use]
+    pub fn digests(&self) -> ArtifactDigests {
+        match &self.content {
+            Content::File(file) => ArtifactDigests::File(file.hashed.digests),
+            Content::Several { listing, .. } => ArtifactDigests::Folder(*listing),
+        }
+    }
+
+    /// Whether it is what a receipt claims: its bytes, and whether it may be executed, for the next stage sees both.
+    #[must_use]
+    pub fn is(&self, claimed: &ClaimedOutput) -> bool {
+        self.digests() == claimed.digests && self.resolved().executable == claimed.executable
+    }
+
+    /// How many bytes it has.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.files().iter().map(|file| file.hashed.stamp.size()).sum()
+    }
+
     /// Its files, in order.
     #[must_use]
     pub fn files(&self) -> &[FileState] {
@@ -258,7 +350,9 @@ impl InputState {
         match &self.content {
             Content::File(file) => vec![Resource::file(self.path.as_str(), &file.hashed.digests, role)],
             Content::Several { files, listing } => {
-                let listed = if files.len() <= MAX_MEMBERS { &files[..] } else { &[] };
+                // What a stage made is known by that stage's receipt.
+                let is_listed = files.len() <= MAX_MEMBERS && self.receipt.is_none();
+                let listed = if is_listed { &files[..] } else { &[] };
                 let members = listed.iter().map(|file| {
                     let executable = file.hashed.stamp.is_executable();
                     let role = Role::Member {

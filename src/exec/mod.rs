@@ -7,6 +7,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use jiff::Timestamp;
+use rayon::prelude::*;
 
 use crate::git::{self, Used};
 use crate::log::{self, Begun, LogError, News, Publication};
@@ -27,6 +28,7 @@ pub mod attest;
 mod command;
 mod confine;
 pub mod event;
+mod folders;
 pub mod forecast;
 mod gate;
 pub mod inputs;
@@ -435,10 +437,9 @@ impl<'a> Session<'a> {
             return;
         }
         std::thread::sleep(settling_time());
-        for path in placed {
-            // What cannot be read now is hashed, and complained about, by the next run.
-            let _ = self.hashes.file(&path);
-        }
+        // What cannot be read now is hashed, and complained about, by the next run.
+        let hash = |path: Utf8PathBuf| drop(self.hashes.file(&path));
+        placed.into_par_iter().with_min_len(64).for_each(hash);
     }
 }
 

@@ -13,12 +13,11 @@ use std::io::{self, Seek as _, Write as _};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::attest::{RunRecord, run_statement};
-use crate::receipt::check::file_digests;
+use crate::receipt::check::artifact_digests;
 use crate::receipt::envelope::{Envelope, sign};
 use crate::receipt::key::SigningKey;
 use crate::receipt::run_file::RUN_FILE_SUFFIX;
 use crate::receipt::statement::{Made, Outcome, ReceiptId, Repository, Resource, Role, Statement};
-use crate::store::cas::Cas;
 use crate::store::{Store, StoreError, atomic};
 
 /// The receipts of the run that is going on.
@@ -132,7 +131,7 @@ pub fn recover(store: &Store, runs: &Utf8Path, key: &SigningKey) -> Result<Vec<S
         let published = runs.join(format!("{run}{RUN_FILE_SUFFIX}"));
         if !published.exists() {
             let bytes = fs::read(&path).map_err(failed)?;
-            if let Some(bytes) = interrupted_run(&bytes, run, &store.cas(), key) {
+            if let Some(bytes) = interrupted_run(&bytes, run, store, key) {
                 publish(runs, &published, &bytes)?;
                 recovered.push(run.to_owned());
             } else if bytes.contains(&b'\n') {
@@ -177,7 +176,7 @@ fn remove(path: &Utf8Path) -> Result<(), StoreError> {
 }
 
 /// The file of a run that was killed: its whole lines, and a receipt that says so. `None` if it had finished nothing.
-fn interrupted_run(bytes: &[u8], run: &str, cas: &Cas, key: &SigningKey) -> Option<Vec<u8>> {
+fn interrupted_run(bytes: &[u8], run: &str, store: &Store, key: &SigningKey) -> Option<Vec<u8>> {
     let whole = &bytes[..bytes.iter().rposition(|byte| *byte == b'\n')? + 1];
     let mut lines = Vec::new();
     let mut statements = Vec::new();
@@ -192,7 +191,7 @@ fn interrupted_run(bytes: &[u8], run: &str, cas: &Cas, key: &SigningKey) -> Opti
         let Ok(statement) = Statement::parse(envelope.payload()) else {
             continue;
         };
-        if !is_founded(&statement, &dropped, cas) {
+        if !is_founded(&statement, &dropped, store) {
             dropped.insert(envelope.receipt_id().to_string());
             continue;
         }
@@ -249,9 +248,9 @@ fn interrupted_run(bytes: &[u8], run: &str, cas: &Cas, key: &SigningKey) -> Opti
 }
 
 /// Whether what a receipt claims is there: its outputs whole in the store, and no receipt that it rests on was dropped.
-fn is_founded(statement: &Statement, dropped: &BTreeSet<String>, cas: &Cas) -> bool {
+fn is_founded(statement: &Statement, dropped: &BTreeSet<String>, store: &Store) -> bool {
     let is_stored = |subject: &Resource| match subject.role() {
-        Role::Output { .. } => file_digests(subject).is_some_and(|digests| cas.is_whole(digests.blake3)),
+        Role::Output { .. } => artifact_digests(subject).is_some_and(|digests| store.holds_whole(&digests)),
         // A log is of use, but nothing rests on it.
         _ => true,
     };

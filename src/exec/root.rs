@@ -13,7 +13,9 @@ use std::io;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use super::folders;
 use crate::digest::{Digest, copy_hashed};
+use crate::plan::Output;
 use crate::store::{StoreError, atomic};
 
 /// An input file up to this size is copied in; a larger one is linked to.
@@ -90,6 +92,12 @@ pub enum Breach {
     OutputMissing(Utf8PathBuf),
     /// A declared output is a link, a folder or something else that is not a file.
     OutputNotAFile(Utf8PathBuf, String),
+    /// A declared output that is a folder is a file, a link or something else.
+    OutputNotAFolder(Utf8PathBuf, String),
+    /// A declared output folder has no file in it.
+    FolderEmpty(Utf8PathBuf),
+    /// A file of an output folder is none that an output folder can hold; why.
+    BadMember(String, String),
     /// A file that was not declared.
     Undeclared(Utf8PathBuf),
     /// The stage changed its own copy of an input.
@@ -101,6 +109,9 @@ impl std::fmt::Display for Breach {
         match self {
             Self::OutputMissing(path) => write!(f, "it did not write its output `{path}`"),
             Self::OutputNotAFile(path, found) => write!(f, "its output `{path}` is {found}, not a file"),
+            Self::OutputNotAFolder(path, found) => write!(f, "its output `{path}/` is {found}, not a folder"),
+            Self::FolderEmpty(path) => write!(f, "it wrote no file into its output folder `{path}/`"),
+            Self::BadMember(path, why) => write!(f, "it wrote `{path}`, which {why}"),
             Self::Undeclared(path) if path.components().any(|part| part.as_str() == "__pycache__") => write!(
                 f,
                 "it wrote `{path}`, which it does not declare; `python3 -B` writes no such file"
@@ -122,12 +133,12 @@ pub struct ExecutionRoot {
 }
 
 impl ExecutionRoot {
-    /// Makes the root at `base`: brings in `entries` and makes the folders of `outputs`.
+    /// Makes the root at `base`: brings in `entries` and makes the folders of `outputs`; an output folder is empty.
     ///
     /// # Errors
     ///
     /// [`RootError`] if something cannot be written, or an input is no longer what the action says.
-    pub fn prepare(base: Utf8PathBuf, entries: Vec<RootEntry>, outputs: &[&Utf8Path]) -> Result<Self, RootError> {
+    pub fn prepare(base: Utf8PathBuf, entries: Vec<RootEntry>, outputs: &[Output]) -> Result<Self, RootError> {
         let root = Self { base, entries };
         for folder in [root.folder(), root.home(), root.temporary()] {
             atomic::create_folder(&folder)?;
@@ -136,7 +147,12 @@ impl ExecutionRoot {
             root.bring(entry)?;
         }
         for output in outputs {
-            atomic::create_folder(atomic::folder_of(&root.folder().join(output)))?;
+            let path = root.folder().join(&output.path);
+            atomic::create_folder(if output.is_folder {
+                &path
+            } else {
+                atomic::folder_of(&path)
+            })?;
         }
         Ok(root)
     }
@@ -170,29 +186,44 @@ impl ExecutionRoot {
     /// # Errors
     ///
     /// [`RootError::Read`] if the root cannot be walked.
-    pub fn breaches(&self, outputs: &[&Utf8Path]) -> Result<Vec<Breach>, RootError> {
+    pub fn breaches(&self, outputs: &[Output]) -> Result<Vec<Breach>, RootError> {
         let folder = self.folder();
         let mut breaches = Vec::new();
-        for output in outputs {
-            match fs::symlink_metadata(folder.join(output)) {
-                Ok(found) if found.is_file() => {}
+        for Output { path, is_folder, .. } in outputs {
+            let absolute = folder.join(path);
+            match fs::symlink_metadata(&absolute) {
+                Ok(found) if found.is_dir() && *is_folder => {
+                    let members = folders::faults(&folder, path).map_err(|source| RootError::Read {
+                        path: path.clone(),
+                        source,
+                    })?;
+                    breaches.extend(members);
+                }
+                Ok(found) if found.is_file() && !is_folder => {}
                 Ok(found) => {
-                    let found = kind_name(&found, &folder.join(output));
-                    breaches.push(Breach::OutputNotAFile((*output).to_owned(), found));
+                    let found = kind_name(&found, &absolute);
+                    breaches.push(match is_folder {
+                        true => Breach::OutputNotAFolder(path.clone(), found),
+                        false => Breach::OutputNotAFile(path.clone(), found),
+                    });
                 }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    breaches.push(Breach::OutputMissing((*output).to_owned()));
+                    breaches.push(Breach::OutputMissing(path.clone()));
                 }
                 Err(source) => {
-                    return Err(RootError::Read {
-                        path: (*output).to_owned(),
-                        source,
-                    });
+                    let path = path.clone();
+                    return Err(RootError::Read { path, source });
                 }
             }
         }
+        let is_output_folder = |path: &Utf8Path| outputs.iter().any(|output| output.is_folder && output.path == path);
+        let is_output = |path: &Utf8Path| outputs.iter().any(|output| output.path == path);
         let inputs: BTreeSet<&Utf8Path> = self.entries.iter().map(|entry| entry.path.as_path()).collect();
-        for entry in walkdir::WalkDir::new(&folder).min_depth(1).sort_by_file_name() {
+        let mut walk = walkdir::WalkDir::new(&folder)
+            .min_depth(1)
+            .sort_by_file_name()
+            .into_iter();
+        while let Some(entry) = walk.next() {
             let entry = entry.map_err(|error| RootError::Read {
                 path: folder.clone(),
                 source: error.into(),
@@ -203,7 +234,12 @@ impl ExecutionRoot {
                 .expect("the walk began there")
                 .to_string_lossy();
             let path = Utf8Path::new(&*path);
-            if !entry.file_type().is_dir() && !inputs.contains(path) && !outputs.contains(&path) {
+            if entry.file_type().is_dir() && is_output_folder(path) {
+                // What is in it is its own.
+                walk.skip_current_dir();
+                continue;
+            }
+            if !entry.file_type().is_dir() && !inputs.contains(path) && !is_output(path) {
                 breaches.push(Breach::Undeclared(path.to_owned()));
             }
         }
@@ -279,6 +315,8 @@ fn kind_name(found: &fs::Metadata, path: &Utf8Path) -> String {
         format!("a link (to `{}`)", target.display())
     } else if found.is_dir() {
         "a folder".to_owned()
+    } else if found.is_file() {
+        "a file".to_owned()
     } else {
         "a special file".to_owned()
     }

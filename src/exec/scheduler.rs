@@ -191,9 +191,9 @@ impl<'a, 'o> Owner<'a, 'o> {
             if let InputSource::Output { stage, output } = input.source
                 && let State::Finished(finished) = &self.states[stage.index()]
                 && let Some(given) = &finished.given
-                && let Some(file) = given.outputs.get(output)
+                && let Some(state) = given.outputs.get(output)
             {
-                upstream.insert(index, (file.clone(), given.receipt));
+                upstream.insert(index, state.clone());
             }
         }
         upstream

@@ -11,11 +11,12 @@ use camino::{Utf8Path, Utf8PathBuf};
 use super::attest::{StageRecord, Times, files_used, stage_statement};
 use super::command::CommandEnd;
 use super::event::{Advice, Failure, FailureKind, Note, StageOutcome, StageReport};
-use super::inputs::{Content, FileState, InputState};
+use super::inputs::InputState;
 use super::process::Ended;
 use super::root::{ExecutionRoot, RootEntry, RootError};
 use super::{CacheMode, ExecError, Session};
 use crate::digest::{Digest, hash_file};
+use crate::listing::ArtifactDigests;
 use crate::plan::action::{Resolved, action_digest};
 use crate::plan::stage_name::log_name;
 use crate::plan::stale::Stale;
@@ -29,8 +30,8 @@ use crate::store::{StoreError, atomic};
 /// The number of the signal that asks a program to end.
 const TERMINATED: i32 = 15;
 
-/// What the stages before have given: for each input that is another stage's output, its file and receipt.
-pub type Upstream = BTreeMap<usize, (FileState, ReceiptId)>;
+/// What the stages before have given: for each input that is another stage's output, what it holds, and its receipt.
+pub type Upstream = BTreeMap<usize, InputState>;
 
 /// What a stage has given to those after it.
 #[derive(Clone, Debug)]
@@ -38,7 +39,7 @@ pub struct Given {
     /// The receipt.
     pub receipt: ReceiptId,
     /// Its outputs in place, in the order of [`Stage::outputs`].
-    pub outputs: Vec<FileState>,
+    pub outputs: Vec<InputState>,
     /// The receipt's subject.
     pub subject: Vec<Resource>,
 }
@@ -139,11 +140,7 @@ impl<'a> Attempt<'a> {
         let inputs = (0..)
             .zip(&stage.inputs)
             .map(|(index, input)| match (&input.source, upstream.get(&index)) {
-                (InputSource::Output { .. }, Some((file, receipt))) => Ok(InputState {
-                    path: file.path.clone(),
-                    content: Content::File(file.clone()),
-                    receipt: Some(*receipt),
-                }),
+                (InputSource::Output { .. }, Some(state)) => Ok(state.clone()),
                 (source, _) => session.hashes.source(source),
             });
         let inputs = inputs.collect::<Result<Vec<_>, _>>()?;
@@ -179,45 +176,56 @@ impl<'a> Attempt<'a> {
     /// Puts the outputs that `claim` names in place, from the store where they are not there already.
     fn put_in_place(&self, claim: &Claim) -> Result<Placed, ExecError> {
         let mut restored = Vec::new();
-        let cas = self.session.store.cas();
-        let mut absent = Vec::new();
+        let mut states = Vec::with_capacity(claim.outputs.len());
         for output in &claim.outputs {
             let path = Utf8Path::new(&output.path);
-            match self.session.hashes.file(path) {
-                Ok(hashed) if output.is_held_by(&hashed) => {}
-                _ if cas.contains(output.digests.blake3) => absent.push(output),
+            let is_folder = matches!(output.digests, ArtifactDigests::Folder(_));
+            states.push(match self.session.hashes.output(path, is_folder) {
+                Ok(state) if state.is(output) => Some(state),
+                _ if self.session.store.holds(&output.digests) => None,
                 _ => return Ok(Placed::Missing(path.to_owned())),
-            }
+            });
         }
-        for output in absent {
+        for (output, state) in claim.outputs.iter().zip(&mut states) {
+            if state.is_some() {
+                continue;
+            }
             match self.place(output) {
                 Err(ExecError::Store(StoreError::Damaged { .. })) => {
                     return Ok(Placed::Missing(output.path.clone().into()));
                 }
-                other => other?,
+                placed => *state = Some(placed?),
             }
             restored.push(output.path.clone().into());
         }
-        let given = self.given(claim.id, &claim.outputs, Vec::new())?;
+        let states = states.into_iter().flatten().collect();
+        let given = self.given(claim.id, &claim.outputs, states, Vec::new())?;
         Ok(Placed::Whole { restored, given })
     }
 
     /// Puts one output in place from the store. What lies there and could be lost is moved away first.
-    fn place(&self, output: &ClaimedOutput) -> Result<(), ExecError> {
+    /// Gives what lies there then.
+    fn place(&self, output: &ClaimedOutput) -> Result<InputState, ExecError> {
         let path = Utf8Path::new(&output.path);
+        let digests = match &output.digests {
+            ArtifactDigests::Folder(listing) => return self.place_folder(path, listing),
+            ArtifactDigests::File(digests) => digests,
+        };
         self.displace(path)?;
         let absolute = self.session.workspace.absolute(path);
-        self.session
-            .store
-            .cas()
-            .place(output.digests.blake3, &absolute, output.executable)?;
+        let cas = self.session.store.cas();
+        cas.place(digests.blake3, &absolute, output.executable)?;
         self.session.unsynced.add(absolute);
         self.session.note_placed(path);
-        Ok(())
+        let found = self.session.hashes.output(path, false);
+        Ok(found.map_err(|source| StoreError::Read {
+            path: path.to_owned(),
+            source,
+        })?)
     }
 
     /// Moves what lies at `path` to `.madmall/displaced/`, unless the store has the same bytes under a believed receipt.
-    fn displace(&self, path: &Utf8Path) -> Result<(), ExecError> {
+    pub(super) fn displace(&self, path: &Utf8Path) -> Result<(), ExecError> {
         let session = self.session;
         let absolute = session.workspace.absolute(path);
         match fs::symlink_metadata(&absolute) {
@@ -243,28 +251,31 @@ impl<'a> Attempt<'a> {
         Ok(())
     }
 
-    /// What the stage gives to those after it, once its outputs are in place.
-    fn given(&self, receipt: ReceiptId, outputs: &[ClaimedOutput], subject: Vec<Resource>) -> Result<Given, ExecError> {
+    /// What the stage gives to those after it, once its outputs are in place: `states`, in the order of `outputs`.
+    fn given(
+        &self,
+        receipt: ReceiptId,
+        outputs: &[ClaimedOutput],
+        states: Vec<InputState>,
+        subject: Vec<Resource>,
+    ) -> Result<Given, ExecError> {
         let subject = if subject.is_empty() {
             outputs.iter().map(output_resource).collect()
         } else {
             subject
         };
+        let claimed = outputs.iter().zip(states);
+        let mut by_name: BTreeMap<&str, (&ClaimedOutput, InputState)> = claimed
+            .map(|(output, state)| (output.name.as_str(), (output, state)))
+            .collect();
         let states = self.stage.outputs.iter().map(|output| {
-            let hashed = self
-                .session
-                .hashes
-                .file(&output.path)
-                .map_err(|source| StoreError::Read {
-                    path: output.path.clone(),
-                    source,
-                })?;
-            match outputs.iter().find(|claimed| claimed.name == output.name) {
-                Some(claimed) if claimed.digests == hashed.digests => Ok(FileState {
-                    path: output.path.clone(),
-                    hashed,
+            let found = by_name.remove(output.name.as_str());
+            match found.filter(|(claimed, state)| claimed.digests == state.digests()) {
+                Some((_, state)) => Ok(InputState {
+                    receipt: Some(receipt),
+                    ..state
                 }),
-                _ => Err(ExecError::OutputMeddled {
+                None => Err(ExecError::OutputMeddled {
                     path: output.path.clone(),
                 }),
             }
@@ -290,7 +301,6 @@ impl<'a> Attempt<'a> {
             .scratch_folder()
             .join(&session.run_id)
             .join(self.id.index().to_string());
-        let outputs: Vec<&Utf8Path> = self.stage.outputs.iter().map(|output| output.path.as_path()).collect();
         let entries = match self.stage.command {
             Command::Builtin { .. } => Vec::new(),
             _ => self.root_entries(),
@@ -298,7 +308,7 @@ impl<'a> Attempt<'a> {
         let of = self.stage.limits.retries.unwrap_or(0);
         let mut retry = 0;
         let (root, end, failure) = loop {
-            let (root, mut end) = self.try_once(&base, entries.clone(), &outputs, &log, retry)?;
+            let (root, mut end) = self.try_once(&base, entries.clone(), &log, retry)?;
             match end.failure.take() {
                 Some(kind) if retry < of && kind.is_of_program() => {
                     retry += 1;
@@ -332,11 +342,11 @@ impl<'a> Attempt<'a> {
         &self,
         base: &Utf8Path,
         entries: Vec<RootEntry>,
-        outputs: &[&Utf8Path],
         log: &Utf8Path,
         retry: u32,
     ) -> Result<Tried, ExecError> {
-        let root = ExecutionRoot::prepare(base.to_owned(), entries, outputs).map_err(|error| match error {
+        let root = ExecutionRoot::prepare(base.to_owned(), entries, &self.stage.outputs);
+        let root = root.map_err(|error| match error {
             RootError::Store(error) => ExecError::Store(error),
             other => ExecError::Root(other),
         })?;
@@ -345,14 +355,14 @@ impl<'a> Attempt<'a> {
             return Err(ExecError::Interrupted);
         }
         if end.failure.is_none() {
-            end.failure = self.check_after(&root, outputs)?;
+            end.failure = self.check_after(&root)?;
         }
         Ok((root, end))
     }
 
     /// What the stage left or what happened to its inputs that makes its success none.
-    fn check_after(&self, root: &ExecutionRoot, outputs: &[&Utf8Path]) -> Result<Option<FailureKind>, ExecError> {
-        let breaches = root.breaches(outputs).map_err(ExecError::Root)?;
+    fn check_after(&self, root: &ExecutionRoot) -> Result<Option<FailureKind>, ExecError> {
+        let breaches = root.breaches(&self.stage.outputs).map_err(ExecError::Root)?;
         if !breaches.is_empty() {
             return Ok(Some(FailureKind::Breaches(breaches)));
         }
@@ -372,14 +382,10 @@ impl<'a> Attempt<'a> {
         let mut outputs = Vec::new();
         for output in &self.stage.outputs {
             let made = root.folder().join(&output.path);
-            let failed = |source| StoreError::Read {
-                path: made.clone(),
-                source,
+            let (digests, executable) = match output.is_folder {
+                true => (ArtifactDigests::Folder(self.take_folder(&made, &output.path)?), false),
+                false => self.take_file(&made)?,
             };
-            let (digests, _) = hash_file(&made).map_err(failed)?;
-            let executable = is_executable(&made).map_err(failed)?;
-            let object = session.store.cas().adopt(&made, digests.blake3)?;
-            session.unsynced.add(object);
             outputs.push(ClaimedOutput {
                 name: output.name.clone(),
                 path: output.path.to_string(),
@@ -390,16 +396,34 @@ impl<'a> Attempt<'a> {
         let subject: Vec<Resource> = outputs.iter().map(output_resource).collect();
         let receipt = self.attest(Outcome::Succeeded, subject.clone(), end, times)?;
         let mut changed = false;
+        let mut states = Vec::with_capacity(outputs.len());
         for output in &outputs {
-            let in_place = session.hashes.file(Utf8Path::new(&output.path));
-            if !in_place.is_ok_and(|hashed| output.is_held_by(&hashed)) {
-                changed = true;
-                self.place(output)?;
-            }
+            let is_folder = matches!(output.digests, ArtifactDigests::Folder(_));
+            let in_place = session.hashes.output(Utf8Path::new(&output.path), is_folder);
+            states.push(match in_place {
+                Ok(state) if state.is(output) => state,
+                _ => {
+                    changed = true;
+                    self.place(output)?
+                }
+            });
         }
         self.compare_with_others(&outputs);
-        let given = self.given(receipt, &outputs, subject)?;
+        let given = self.given(receipt, &outputs, states, subject)?;
         Ok((StageOutcome::Ran { receipt, changed }, Some(given)))
+    }
+
+    /// Takes the file that the stage has made at `made` into the store.
+    fn take_file(&self, made: &Utf8Path) -> Result<(ArtifactDigests, bool), ExecError> {
+        let failed = |source| StoreError::Read {
+            path: made.to_owned(),
+            source,
+        };
+        let (digests, _) = hash_file(made).map_err(failed)?;
+        let executable = is_executable(made).map_err(failed)?;
+        let object = self.session.store.cas().adopt(made, digests.blake3)?;
+        self.session.unsynced.add(object);
+        Ok((ArtifactDigests::File(digests), executable))
     }
 
     fn fail(
@@ -518,7 +542,10 @@ fn output_resource(output: &ClaimedOutput) -> Resource {
         stage: None,
         executable: output.executable,
     };
-    Resource::file(&output.path, &output.digests, role)
+    match &output.digests {
+        ArtifactDigests::File(digests) => Resource::file(&output.path, digests, role),
+        ArtifactDigests::Folder(listing) => Resource::tree(&output.path, listing, role),
+    }
 }
 
 fn append_to_log(log: &Utf8Path, kind: &FailureKind) -> Result<(), StoreError> {
@@ -542,12 +569,12 @@ fn append_to_log(log: &Utf8Path, kind: &FailureKind) -> Result<(), StoreError> {
 }
 
 #[cfg(unix)]
-fn is_executable(path: &Utf8Path) -> io::Result<bool> {
+pub(super) fn is_executable(path: &Utf8Path) -> io::Result<bool> {
     use std::os::unix::fs::PermissionsExt as _;
     Ok(fs::metadata(path)?.permissions().mode() & 0o100 != 0)
 }
 
 #[cfg(not(unix))]
-fn is_executable(_path: &Utf8Path) -> io::Result<bool> {
+pub(super) fn is_executable(_path: &Utf8Path) -> io::Result<bool> {
     Ok(false)
 }

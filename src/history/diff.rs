@@ -8,8 +8,8 @@ use serde_json::Number;
 use super::artifact;
 use super::numbers;
 use super::past::PastRun;
-use crate::digest::Digest;
 use crate::plan::stale::{command_lines, param_text};
+use crate::receipt::check::file_digests;
 use crate::receipt::run_file::Receipt;
 use crate::receipt::statement::{CommandRecord, Outcome, Resource, Role};
 use crate::store::Store;
@@ -232,7 +232,8 @@ fn metrics(run: &PastRun, workspace: &Workspace, store: &Store, notes: &mut Vec<
             continue;
         };
         let path = Utf8Path::new(&subject.name);
-        let digest = subject.digest.get("blake3").and_then(|hex| Digest::from_hex(hex).ok());
+        // A folder holds no numbers of its own.
+        let digest = file_digests(subject).map(|digests| digests.blake3);
         let (Some("json"), Some(digest)) = (path.extension(), digest) else {
             continue;
         };

@@ -9,8 +9,9 @@ use super::artifact;
 use super::numbers::{self, Named};
 use super::runs::{self, RunError};
 use crate::digest::Digest;
+use crate::receipt::check::file_digests;
 use crate::receipt::run_file::Receipt;
-use crate::receipt::statement::{Outcome, Resource, Role};
+use crate::receipt::statement::{Outcome, Role};
 use crate::store::Store;
 use crate::workspace::Workspace;
 
@@ -175,7 +176,8 @@ impl Reader<'_> {
             };
             let path = Utf8Path::new(&subject.name);
             let is_asked = output == METRICS || (!self.only_metrics && path.extension() == Some("json"));
-            let Some(digest) = blake3_of(subject).filter(|_| is_asked) else {
+            // A folder holds no numbers of its own.
+            let Some(digest) = file_digests(subject).map(|digests| digests.blake3).filter(|_| is_asked) else {
                 continue;
             };
             match self.read(digest, path) {
@@ -203,10 +205,6 @@ impl Reader<'_> {
         };
         self.known.entry(digest).or_insert_with(read).as_ref()
     }
-}
-
-fn blake3_of(subject: &Resource) -> Option<Digest> {
-    subject.digest.get("blake3").and_then(|hex| Digest::from_hex(hex).ok())
 }
 
 /// The numbers of each output that lie on the highest level on which it has any, in the order of the newest file.

@@ -103,7 +103,7 @@ pub fn parameters(stage: &Stage, resolved: &Resolved) -> StageParameters {
         outputs: stage
             .outputs
             .iter()
-            .map(|output| (output.name.clone(), output.path.to_string()))
+            .map(|output| (output.name.clone(), output.spelling().into_owned()))
             .collect(),
         params: stage
             .params
@@ -151,7 +151,8 @@ fn add_stage(hasher: &mut CanonicalHasher, plan: &Plan, stage: &Stage) {
         }
     });
     hasher.list(&stage.outputs, |h, output| {
-        h.str(&output.name).str(output.path.as_str());
+        // That of a folder ends in `/`, as no file's does.
+        h.str(&output.name).str(&output.spelling());
     });
     hasher.list(&stage.env, |h, name| {
         h.str(name);

@@ -1,5 +1,6 @@
 //! The plan: a pipeline resolved. Names have become ids, templates text, defaults values.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 
@@ -285,15 +286,28 @@ pub enum InputSource {
     },
 }
 
-/// A named output of a stage: a file.
+/// A named output of a stage: a file, or a folder with all that the stage makes in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Output {
     /// Its name in the stage.
     pub name: String,
     /// Relative to the workspace, in normal form.
     pub path: Utf8PathBuf,
+    /// Whether it is a folder.
+    pub is_folder: bool,
     /// How far a number in it may be off when it is made again. No part of the stage's identity.
     pub tolerance: Option<Number>,
+}
+
+impl Output {
+    /// Its path as a pipeline and a receipt spell it: that of a folder ends in `/`.
+    #[must_use]
+    pub fn spelling(&self) -> Cow<'_, str> {
+        match self.is_folder {
+            true => Cow::Owned(format!("{}/", self.path)),
+            false => Cow::Borrowed(self.path.as_str()),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use super::statement::{
     StageInternal, StageParameters, Statement, dependency_order,
 };
 use crate::digest::{Digest, Digests, Sha256};
-use crate::listing::{ListedFile, ListingDigests, listing_digests};
+use crate::listing::{ArtifactDigests, ListedFile, ListingDigests, listing_digests};
 use crate::log::checkpoint::Head;
 use crate::plan::Number;
 use crate::plan::stage_name::is_stage_name;
@@ -44,7 +44,7 @@ pub(super) fn check(statement: &Statement) -> Checked {
     )?;
     for subject in &statement.subject {
         check_path(&subject.name)?;
-        check_file_digests(subject)?;
+        check_subject_digests(subject)?;
     }
     check_output_names(&statement.subject)?;
     let definition = &statement.predicate.build_definition;
@@ -129,8 +129,8 @@ fn check_streams(statement: &Statement, stage: &StageParameters) -> Checked {
         stage
             .stdout
             .as_ref()
-            .is_none_or(|name| stage.outputs.contains_key(name)),
-        "`stdout` is not an output",
+            .is_none_or(|name| stage.outputs.get(name).is_some_and(|path| !path.ends_with('/'))),
+        "`stdout` is not an output that is a file",
     )
 }
 
@@ -147,7 +147,12 @@ fn check_outputs(statement: &Statement, stage: &StageParameters) -> Checked {
                 clip(&subject.name)
             ));
         };
-        claimed.insert(output.clone(), subject.name.clone());
+        let path = match tree_digests(subject) {
+            // As the stage spells the path of a folder.
+            Some(_) => format!("{}/", subject.name),
+            None => subject.name.clone(),
+        };
+        claimed.insert(output.clone(), path);
     }
     require(
         claimed == stage.outputs && claimed.len() == statement.subject.len(),
@@ -224,7 +229,6 @@ fn check_dependencies(definition: &BuildDefinition) -> Checked {
                 check_path(&dependency.name)?;
                 if let Some(receipt) = receipt {
                     receipt.parse::<Sha256>().map_err(|error| error.to_string())?;
-                    check_file_digests(dependency)?;
                 }
                 let first = inputs.insert(input, dependency).is_none();
                 require(first, "an input stands twice")?;
@@ -251,7 +255,13 @@ fn check_dependencies(definition: &BuildDefinition) -> Checked {
         }
     }
     for (input, dependency) in inputs {
-        check_input(dependency, &members.remove(input))?;
+        let members = members.remove(input);
+        let is_made = matches!(dependency.role(), Role::Input { receipt: Some(_), .. });
+        require(
+            !is_made || members.is_none(),
+            "the files of a folder that a stage made are listed with a stage that reads it",
+        )?;
+        check_input(dependency, &members)?;
     }
     require(members.is_empty(), "a member is of an input that is not there")
 }
@@ -389,6 +399,16 @@ fn check_param(value: &ParamRecord) -> Checked {
     }
 }
 
+/// The digest set of a subject: that of a file, or, of an output, that of a folder, which nobody executes.
+fn check_subject_digests(subject: &Resource) -> Checked {
+    match subject.role() {
+        Role::Output { executable, .. } if tree_digests(subject).is_some() => {
+            require(!executable, "an output that is a folder is said to be executable")
+        }
+        _ => check_file_digests(subject).map(drop),
+    }
+}
+
 /// The digest set of a file: `blake3` and `sha256`, both and only those.
 fn check_file_digests(resource: &Resource) -> Checked<Digests> {
     file_digests(resource).ok_or_else(|| {
@@ -421,6 +441,13 @@ pub fn tree_digests(resource: &Resource) -> Option<ListingDigests> {
         blake3: Digest::from_hex(digest.get("blake3")?).ok()?,
         dir_hash: Sha256::from_hex(digest.get("dirHash")?).ok()?,
     })
+}
+
+/// The digests of a resource that is a file or several; `None` if its digest set is another.
+#[must_use]
+pub fn artifact_digests(resource: &Resource) -> Option<ArtifactDigests> {
+    let file = file_digests(resource).map(ArtifactDigests::File);
+    file.or_else(|| tree_digests(resource).map(ArtifactDigests::Folder))
 }
 
 /// Whether `text` can be a run id, and so the name of a file: letters, digits, `-` and `_`, at most 200 of them.

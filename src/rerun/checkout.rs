@@ -23,6 +23,7 @@ use crate::exec::interrupt::Interrupts;
 use crate::git::CommitTree;
 use crate::listing::{ListedFile, ListingDigests, listing_digests};
 use crate::plan::find_files;
+use crate::store::trees::read_file;
 use crate::store::{Store, atomic};
 use crate::tree::{EntryKind, Tree};
 use crate::workspace::Workspace;
@@ -79,6 +80,11 @@ impl Bench {
         self.outputs().join(digests.blake3.to_hex())
     }
 
+    /// Where the listing of an output folder that came out the same is kept.
+    pub(super) fn listing(&self, listing: &ListingDigests) -> Utf8PathBuf {
+        self.outputs().join(format!("{}.tree", listing.blake3.to_hex()))
+    }
+
     /// The root for stage number `number`: its path has another length than that of `workspace`.
     pub(super) fn root(&self, number: usize, workspace: &Workspace) -> Utf8PathBuf {
         let root = self.folder.join(format!("stage-{number}"));
@@ -126,8 +132,12 @@ impl Sources<'_, '_> {
     pub(super) fn list(&self, recipe: &mut Recipe) -> Result<(), String> {
         for unlisted in recipe.unlisted.clone() {
             let files = self.files_of(&unlisted).ok_or_else(|| {
+                let what = match unlisted.made_by {
+                    Some(_) => "is a folder that a stage made",
+                    None => "is of so many files that its receipt does not list them",
+                };
                 format!(
-                    "its input `{}` is of so many files that its receipt does not list them, and they are not here as they were",
+                    "its input `{}` {what}, and they are not here as they were",
                     unlisted.path
                 )
             })?;
@@ -137,24 +147,40 @@ impl Sources<'_, '_> {
                 path: file.path,
                 digests: file.digests,
                 executable: Some(file.executable),
-                made_by: None,
+                made_by: unlisted.made_by.clone(),
             }));
         }
         Ok(())
     }
 
-    fn files_of(&self, unlisted: &Unlisted) -> Option<Vec<ListedFile>> {
+    /// The files of an input that its receipt does not list.
+    pub(super) fn files_of(&self, unlisted: &Unlisted) -> Option<Vec<ListedFile>> {
+        if unlisted.made_by.is_some() {
+            return self.files_of_folder(&unlisted.path, &unlisted.listing);
+        }
         let in_commit = self.commit.and_then(|commit| {
             let hash = |path: &Utf8Path| commit.file_digests(path).ok().flatten();
-            listed(commit, unlisted, &hash)
+            listed(commit, &unlisted.path, &unlisted.listing, &hash)
         });
-        in_commit.or_else(|| {
-            let hash = |path: &Utf8Path| {
-                let hashed = crate::digest::hash_file(&self.workspace.absolute(path));
-                hashed.ok().map(|(digests, _)| digests)
-            };
-            listed(self.workspace, unlisted, &hash)
-        })
+        in_commit.or_else(|| self.files_in_workspace(&unlisted.path, &unlisted.listing))
+    }
+
+    /// The files of a folder that a stage made: as it was just made again, as it is in place, or by the listing in the store.
+    pub(super) fn files_of_folder(&self, path: &Utf8Path, listing: &ListingDigests) -> Option<Vec<ListedFile>> {
+        let again = read_file(&self.bench.listing(listing)).ok();
+        again
+            .filter(|(_, found)| found == listing)
+            .map(|(files, _)| files)
+            .or_else(|| self.files_in_workspace(path, listing))
+            .or_else(|| Store::of(self.workspace.root()).folder(listing))
+    }
+
+    fn files_in_workspace(&self, path: &Utf8Path, listing: &ListingDigests) -> Option<Vec<ListedFile>> {
+        let hash = |path: &Utf8Path| {
+            let hashed = crate::digest::hash_file(&self.workspace.absolute(path));
+            hashed.ok().map(|(digests, _)| digests)
+        };
+        listed(self.workspace, path, listing, &hash)
     }
 
     /// Writes all that `recipe` needs below `root`. Files are made in an order that is not the usual one, so that a
@@ -227,11 +253,12 @@ fn missing(file: &Needed) -> String {
 /// The files that `tree` has for the input, if they are those of its listing.
 fn listed(
     tree: &dyn Tree,
-    unlisted: &Unlisted,
+    path: &Utf8Path,
+    listing: &ListingDigests,
     hash: &dyn Fn(&Utf8Path) -> Option<Digests>,
 ) -> Option<Vec<ListedFile>> {
     let mut files = Vec::new();
-    for (path, executable) in find_files(tree, &unlisted.path)? {
+    for (path, executable) in find_files(tree, path)? {
         let digests = hash(&path)?;
         files.push(ListedFile {
             path,
@@ -240,7 +267,7 @@ fn listed(
         });
     }
     let found: ListingDigests = listing_digests(&files).ok()?;
-    (found == unlisted.listing).then_some(files)
+    (found == *listing).then_some(files)
 }
 
 /// Copies what `from` gives to the new file `to`; whether it has these digests.

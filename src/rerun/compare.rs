@@ -9,7 +9,8 @@ use super::RerunError;
 use super::checkout::Sources;
 use super::child::{Ended, receipts_of};
 use super::place::{Difference, Tolerance, compare};
-use crate::receipt::check::file_digests;
+use crate::listing::ArtifactDigests;
+use crate::receipt::check::artifact_digests;
 use crate::receipt::run_file::RunFile;
 use crate::receipt::statement::{Resource, Role, Statement};
 use crate::store::atomic;
@@ -74,7 +75,7 @@ impl Trial<'_, '_> {
         for recorded in &self.recorded.subject {
             let made = self.root.join(&recorded.name);
             if let Some(folder) = self.outputs {
-                hand_over(&made, &folder.join(&recorded.name))?;
+                self.hand_over(&made, &folder.join(&recorded.name), now.subject_named(&recorded.name))?;
             }
             let found = now.subject_named(&recorded.name);
             if found.is_some_and(|found| found == recorded) {
@@ -111,8 +112,10 @@ impl Trial<'_, '_> {
 
     /// Keeps an output that came out the same, for the stages after it.
     fn keep(&self, recorded: &Resource, made: &Utf8Path) -> Result<(), RerunError> {
-        let Some(digests) = file_digests(recorded) else {
-            return Ok(());
+        let digests = match artifact_digests(recorded) {
+            Some(ArtifactDigests::File(digests)) => digests,
+            Some(ArtifactDigests::Folder(listing)) => return self.keep_folder(recorded, &listing),
+            None => return Ok(()),
         };
         let to = self.sources.bench.output(digests);
         fs::rename(made, &to).map_err(|source| RerunError::Write { path: to, source })
@@ -124,8 +127,15 @@ impl Trial<'_, '_> {
             place: place.to_owned(),
             is_within: false,
         };
-        let (Some(digests), Some(found)) = (file_digests(recorded), found) else {
+        let Some(found) = found else {
             return at("its name: it is not there");
+        };
+        let digests = match (artifact_digests(recorded), artifact_digests(found)) {
+            (Some(ArtifactDigests::File(was)), Some(ArtifactDigests::File(_))) => was,
+            (Some(ArtifactDigests::Folder(was)), Some(ArtifactDigests::Folder(is))) => {
+                return at(&self.place_in_folder(&recorded.name, &was, &is));
+            }
+            _ => return at("what it is: a file or a folder"),
         };
         if found.role() != recorded.role() {
             return at("its executable bit");
@@ -141,6 +151,11 @@ impl Trial<'_, '_> {
 
 /// Whether two receipts are of the same work: the parts that are a function of the inputs, but for what came out.
 fn is_same_work(recorded: &Statement, now: &Statement) -> bool {
+    // The files of a folder that a stage made are in that stage's receipt; to a stage that is run alone it is a source.
+    let is_of_made = |member: &str| {
+        let mut dependencies = recorded.dependencies().iter();
+        dependencies.any(|d| matches!(d.role(), Role::Input { input, receipt: Some(_) } if input == member))
+    };
     let artifacts = |statement: &Statement| -> Vec<Resource> {
         let dependencies = statement.dependencies().iter();
         let artifacts = dependencies.filter_map(|dependency| {
@@ -148,6 +163,7 @@ fn is_same_work(recorded: &Statement, now: &Statement) -> bool {
             match &mut dependency.annotations.madmall {
                 // Which receipts were used may differ.
                 Role::Input { receipt, .. } => *receipt = None,
+                Role::Member { input, .. } if is_of_made(input) => return None,
                 Role::Member { .. } | Role::Definition {} => {}
                 _ => return None,
             }
@@ -210,8 +226,8 @@ fn secrets(recorded: &Statement) -> Vec<String> {
     told.collect()
 }
 
-/// Puts a copy of an output where it is wanted.
-fn hand_over(made: &Utf8Path, to: &Utf8Path) -> Result<(), RerunError> {
+/// Puts a copy of a file where it is wanted.
+pub(super) fn copy_file(made: &Utf8Path, to: &Utf8Path) -> Result<(), RerunError> {
     atomic::create_folder(atomic::folder_of(to))?;
     let copied = reflink_copy::reflink_or_copy(made, to);
     let path: Utf8PathBuf = to.to_owned();
@@ -219,6 +235,5 @@ fn hand_over(made: &Utf8Path, to: &Utf8Path) -> Result<(), RerunError> {
 }
 
 fn sha256_of(resource: &Resource) -> String {
-    let hex = resource.digest.get("sha256").map_or("none", String::as_str);
-    format!("sha256:{hex}")
+    artifact_digests(resource).map_or_else(|| "none".to_owned(), |digests| digests.public())
 }

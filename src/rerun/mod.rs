@@ -28,6 +28,7 @@ mod checkout;
 mod child;
 mod commit;
 mod compare;
+mod folders;
 mod place;
 mod recipe;
 
@@ -310,6 +311,19 @@ impl Rerun<'_> {
             for file in recipe.needed.iter().filter(|_| job.is_wanted) {
                 if let Some(maker) = &file.made_by
                     && sources.find(&file.path, file.digests).is_none()
+                {
+                    needed.insert(maker.clone());
+                }
+            }
+            for folder in recipe.unlisted.iter().filter(|_| job.is_wanted) {
+                let is_here = || {
+                    let files = sources.files_of(folder)?;
+                    let mut all = files.iter();
+                    all.all(|file| sources.find(&file.path, file.digests).is_some())
+                        .then_some(())
+                };
+                if let Some(maker) = &folder.made_by
+                    && is_here().is_none()
                 {
                     needed.insert(maker.clone());
                 }

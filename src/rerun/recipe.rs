@@ -46,6 +46,8 @@ pub(super) struct Unlisted {
     pub(super) path: Utf8PathBuf,
     /// Of its files.
     pub(super) listing: ListingDigests,
+    /// The receipt of the stage that made it; none for a source.
+    pub(super) made_by: Option<String>,
 }
 
 /// A stage that can be run again.
@@ -139,7 +141,7 @@ impl Recipe {
                 });
                 InputSource::File { path }
             } else {
-                self.several(name, path, resource, statement)?
+                self.several(name, path, (resource, receipt), statement)?
             };
             all.push(Input {
                 name: name.to_owned(),
@@ -153,7 +155,7 @@ impl Recipe {
         &mut self,
         name: &str,
         path: Utf8PathBuf,
-        resource: &Resource,
+        (resource, receipt): (&Resource, Option<&String>),
         statement: &Statement,
     ) -> Result<InputSource, String> {
         let listing = tree_digests(resource).ok_or_else(|| format!("input `{name}` has digests of no known kind"))?;
@@ -182,6 +184,7 @@ impl Recipe {
                 input: name.to_owned(),
                 path: path.clone(),
                 listing,
+                made_by: receipt.cloned(),
             });
         }
         Ok(source_of(path, files))
@@ -307,7 +310,8 @@ fn stage(parameters: &StageParameters, purpose: &Option<String>, inputs: Vec<Inp
     });
     let outputs = parameters.outputs.iter().map(|(name, path)| Output {
         name: name.clone(),
-        path: path.into(),
+        path: path.trim_end_matches('/').into(),
+        is_folder: path.ends_with('/'),
         // No receipt tells it: it is no part of what was run.
         tolerance: None,
     });

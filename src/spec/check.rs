@@ -63,8 +63,10 @@ pub const DEFINITION_FIELDS: &[&str] = &[
     "mutex",
     "resources",
 ];
-/// The fields of an input or an output in a stage definition.
+/// The fields of an input in a stage definition.
 pub const PORT_FIELDS: &[&str] = &["description", "optional"];
+/// The fields of an output in a stage definition.
+pub const OUTPUT_PORT_FIELDS: &[&str] = &["description", "optional", "folder"];
 /// The fields of a parameter in a stage definition.
 pub const PARAM_FIELDS: &[&str] = &[
     "type",
@@ -138,10 +140,10 @@ pub fn definition(source: &Arc<Source>, root: &Node) -> (Definition, Vec<Diagnos
         definition.body = checker.body(&fields, top, "builtin");
         definition.inputs = fields
             .get("inputs")
-            .map_or_else(Vec::new, |node| checker.ports(node, "input"));
+            .map_or_else(Vec::new, |node| checker.ports(node, "input", PORT_FIELDS));
         match fields.get("outputs") {
             Some(node) => {
-                definition.outputs = checker.ports(node, "output");
+                definition.outputs = checker.ports(node, "output", OUTPUT_PORT_FIELDS);
                 checker.not_empty(node, "`outputs`");
             }
             None => checker.missing(&fields, top, "outputs", "a stage definition", "outputs: { name: {} }"),
@@ -299,7 +301,14 @@ impl Checker<'_> {
                 }
                 None => self.missing(&fields, name.span, "path", &what, "path: data/out.csv"),
             }
-            if let Some(node) = fields.get("tolerance") {
+            let is_folder = fields
+                .get("path")
+                .and_then(Node::as_text)
+                .is_some_and(|path| path.text.ends_with('/'));
+            if let Some(node) = fields.get("tolerance").filter(|_| is_folder) {
+                let help = "remove it: of a folder every bit counts";
+                self.fault(node.span, "`tolerance` goes with a file alone", "", help);
+            } else if let Some(node) = fields.get("tolerance") {
                 stage
                     .tolerances
                     .extend(self.tolerance(node).map(|tolerance| (name, tolerance)));
@@ -456,20 +465,22 @@ impl Checker<'_> {
         names
     }
 
-    fn ports(&mut self, node: &Node, of: &str) -> Vec<Port> {
+    fn ports(&mut self, node: &Node, of: &str, known: &'static [&'static str]) -> Vec<Port> {
         let mut ports = Vec::new();
         for (name, node) in self.named(node, &format!("`{of}s`"), of) {
             let what = format!("{of} `{}`", name.text);
-            let Some(fields) = self.fields(&node, &what, PORT_FIELDS) else {
+            let Some(fields) = self.fields(&node, &what, known) else {
                 continue;
             };
             if let Some(node) = fields.get("description") {
                 self.text(node, "`description`");
             }
             let optional = fields.get("optional").and_then(|node| self.boolean(node, "`optional`"));
+            let folder = fields.get("folder").and_then(|node| self.boolean(node, "`folder`"));
             ports.push(Port {
                 name,
                 optional: optional.unwrap_or(false),
+                is_folder: folder.unwrap_or(false),
             });
         }
         ports

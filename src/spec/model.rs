@@ -32,7 +32,7 @@ pub struct Stage {
     pub inputs: Vec<(Text, Text)>,
     /// The names of the inputs that may be absent.
     pub optional: Vec<Text>,
-    /// `outputs:`, name and path.
+    /// `outputs:`, name and path; that of a folder ends in `/`.
     pub outputs: Vec<(Text, Text)>,
     /// How far numbers in an output may be off when it is made again, by its name.
     pub tolerances: Vec<(Text, Number)>,
@@ -172,6 +172,8 @@ pub struct Port {
     pub name: Text,
     /// Whether a pipeline may leave it out.
     pub optional: bool,
+    /// Of an output: whether it is a folder.
+    pub is_folder: bool,
 }
 
 /// A parameter that a definition declares.

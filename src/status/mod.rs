@@ -9,7 +9,8 @@ use camino::{Utf8Path, Utf8PathBuf};
 use crate::exec::Session;
 use crate::exec::forecast::Forecast;
 use crate::exec::inputs::FileHashes;
-use crate::plan::{InputSource, Plan, StageId};
+use crate::listing::ArtifactDigests;
+use crate::plan::{InputSource, Output, Plan, StageId};
 use crate::receipt::statement::ReceiptId;
 use crate::store::believed::{Believed, Claim};
 use crate::tree::{EntryKind, Tree, TreeError};
@@ -69,7 +70,7 @@ pub fn stages(session: &Session<'_>, forecasts: Vec<(StageId, Forecast)>) -> Vec
             Forecast::Run { .. } | Forecast::Perhaps { .. } => None,
         };
         let outputs = stage.outputs.iter().filter_map(|output| {
-            let state = output_state(session, claim, &output.name, &output.path);
+            let state = output_state(session, claim, output);
             let is_expected = claim.is_some() || has_run.contains(stage.name.as_str());
             (state != OutputState::Missing || is_expected).then(|| OutputStatus {
                 path: output.path.clone(),
@@ -85,17 +86,17 @@ pub fn stages(session: &Session<'_>, forecasts: Vec<(StageId, Forecast)>) -> Vec
     forecasts.into_iter().map(status).collect()
 }
 
-fn output_state(session: &Session<'_>, claim: Option<&Claim>, name: &str, path: &Utf8Path) -> OutputState {
-    if session.workspace.absolute(path).symlink_metadata().is_err() {
+fn output_state(session: &Session<'_>, claim: Option<&Claim>, output: &Output) -> OutputState {
+    if session.workspace.absolute(&output.path).symlink_metadata().is_err() {
         return OutputState::Missing;
     }
-    let Ok(found) = session.hashes.file(path) else {
+    let Ok(found) = session.hashes.output(&output.path, output.is_folder) else {
         return OutputState::Edited;
     };
-    let claimed = claim.and_then(|claim| claim.outputs.iter().find(|output| output.name == name));
-    if claimed.is_some_and(|claimed| claimed.is_held_by(&found)) {
+    let claimed = claim.and_then(|claim| claim.outputs.iter().find(|claimed| claimed.name == output.name));
+    if claimed.is_some_and(|claimed| found.is(claimed)) {
         OutputState::InPlace
-    } else if session.believed.is_claimed(found.digests.blake3) {
+    } else if session.believed.is_claimed(found.digests().blake3()) {
         OutputState::Earlier
     } else {
         OutputState::Edited
@@ -151,6 +152,8 @@ pub struct Orphan {
     pub is_stored: bool,
     /// How many bytes there are.
     pub size: u64,
+    /// Whether it is a folder.
+    pub is_folder: bool,
 }
 
 /// The files that believed receipts claim as outputs, that are still there, and that none of `plans` names. They must be
@@ -161,35 +164,51 @@ pub fn orphans(
     believed: &Believed,
     hashes: &FileHashes<'_>,
     tree: &dyn Tree,
-    stored: &dyn Fn(crate::digest::Digest) -> bool,
+    stored: &dyn Fn(&ArtifactDigests) -> bool,
 ) -> Vec<Orphan> {
     let named = named_paths(plans);
-    let mut claimed: BTreeMap<&str, &Claim> = BTreeMap::new();
+    let folders = output_folders(plans);
+    let mut claimed: BTreeMap<&str, (&Claim, bool)> = BTreeMap::new();
     for claim in believed.all().filter(|claim| claim.believed && claim.succeeded) {
         for output in &claim.outputs {
-            claimed.insert(&output.path, claim);
+            let is_folder = matches!(output.digests, ArtifactDigests::Folder(_));
+            claimed.insert(&output.path, (claim, is_folder));
         }
     }
     let mut orphans = Vec::new();
-    for (path, claim) in claimed {
+    for (path, (claim, is_folder)) in claimed {
         let path = Utf8Path::new(path);
+        // What lies in a folder that a stage makes is that stage's; a folder in which something is named is in use.
+        let is_in_use = path.ancestors().any(|above| folders.contains(above))
+            || named.range(path..).next().is_some_and(|next| next.starts_with(path));
         // One that is reached through a link is another file, which may be named.
         let is_itself = || tree.real_path(path).ok().flatten().as_deref() == Some(path);
-        if named.contains(path) || !is_itself() {
+        if named.contains(path) || is_in_use || !is_itself() {
             continue;
         }
-        if let Ok(found) = hashes.file(path) {
+        if let Ok(found) = hashes.output(path, is_folder) {
             orphans.push(Orphan {
                 path: path.to_owned(),
                 pipeline: claim.pipeline.clone(),
                 stage: claim.stage.clone(),
-                is_claimed: believed.is_claimed(found.digests.blake3),
-                is_stored: stored(found.digests.blake3),
-                size: found.stamp.size(),
+                is_claimed: believed.is_claimed(found.digests().blake3()),
+                is_stored: stored(&found.digests()),
+                size: found.size(),
+                is_folder,
             });
         }
     }
     orphans
+}
+
+/// The folders that stages write.
+fn output_folders<'a>(plans: &[&'a Plan]) -> BTreeSet<&'a Utf8Path> {
+    let stages = plans.iter().flat_map(|plan| &plan.stages);
+    let outputs = stages.flat_map(|stage| &stage.outputs);
+    outputs
+        .filter(|output| output.is_folder)
+        .map(|output| output.path.as_path())
+        .collect()
 }
 
 /// Every path that a plan writes, reads or is defined by.

@@ -15,10 +15,10 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::ended::Ended;
-use super::stat_cache::Hashed;
 use super::{StoreError, atomic};
-use crate::digest::{Digest, Digests};
-use crate::receipt::check::file_digests;
+use crate::digest::Digest;
+use crate::listing::ArtifactDigests;
+use crate::receipt::check::artifact_digests;
 use crate::receipt::envelope::Envelope;
 use crate::receipt::run_file::{MAX_RUN_FILE, RUN_FILE_SUFFIX, RunFileName};
 use crate::receipt::statement::{Outcome, ReceiptId, Resource, Role, STAGE_BUILD_TYPE, Statement};
@@ -27,7 +27,7 @@ use crate::workspace::Workspace;
 
 /// The folder of receipts, relative to the workspace.
 const RUNS: &str = "runs";
-const HEADER: &[u8] = b"madmall believed v2\n";
+const HEADER: &[u8] = b"madmall believed v3\n";
 
 /// What one stage's receipt says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,18 +61,10 @@ pub struct ClaimedOutput {
     pub name: String,
     /// Its path in the workspace.
     pub path: String,
-    /// Of its bytes.
-    pub digests: Digests,
-    /// Whether it may be executed.
+    /// Of its bytes, or of its files.
+    pub digests: ArtifactDigests,
+    /// Whether it may be executed; never a folder.
     pub executable: bool,
-}
-
-impl ClaimedOutput {
-    /// Whether a file is this output: its bytes, and whether it may be executed, for the next stage sees both.
-    #[must_use]
-    pub fn is_held_by(&self, found: &Hashed) -> bool {
-        found.digests == self.digests && found.stamp.is_executable() == self.executable
-    }
 }
 
 /// The index of receipts.
@@ -130,7 +122,7 @@ impl Believed {
             if claim.believed && claim.succeeded {
                 index
                     .claimed
-                    .extend(claim.outputs.iter().map(|output| output.digests.blake3));
+                    .extend(claim.outputs.iter().map(|output| output.digests.blake3()));
             }
         }
         Ok(index)
@@ -325,7 +317,7 @@ fn claimed_output(resource: &Resource) -> Option<ClaimedOutput> {
     Some(ClaimedOutput {
         name: output.clone(),
         path: resource.name.clone(),
-        digests: file_digests(resource)?,
+        digests: artifact_digests(resource)?,
         executable: *executable,
     })
 }

@@ -86,16 +86,50 @@ impl Cas {
                     source,
                 },
             })?;
-        // The copy is hashed, not the object: what is placed is what was checked.
         let file = File::open(temporary.path()).map_err(failed)?;
-        let found = blake3_of(&file).map_err(failed)?;
-        if found != digest {
-            let _ = fs::remove_file(&from);
-            return Err(StoreError::Damaged { name: digest, found });
-        }
-        atomic::set_published_mode(&file, executable).map_err(failed)?;
+        self.check_copy(digest, &file, executable, failed)?;
         temporary.persist(to).map_err(|error| failed(error.error))?;
         Ok(())
+    }
+}
+
+impl Cas {
+    /// Copies the object's bytes to the new file `to`, in a folder that is not in its place yet.
+    ///
+    /// # Errors
+    ///
+    /// Like [`Cas::place`].
+    pub fn copy(&self, digest: Digest, to: &Utf8Path, executable: bool) -> Result<(), StoreError> {
+        let from = self.path(digest);
+        let failed = |source| StoreError::Write {
+            path: to.to_owned(),
+            source,
+        };
+        reflink_copy::reflink_or_copy(&from, to).map_err(|source| match File::open(&from) {
+            Ok(_) => failed(source),
+            Err(source) => StoreError::Read {
+                path: from.clone(),
+                source,
+            },
+        })?;
+        let file = File::open(to).map_err(failed)?;
+        self.check_copy(digest, &file, executable, failed)
+    }
+
+    /// The copy is hashed, not the object: what is placed is what was checked.
+    fn check_copy(
+        &self,
+        digest: Digest,
+        copy: &File,
+        executable: bool,
+        failed: impl Fn(io::Error) -> StoreError,
+    ) -> Result<(), StoreError> {
+        let found = blake3_of(copy).map_err(&failed)?;
+        if found != digest {
+            let _ = fs::remove_file(self.path(digest));
+            return Err(StoreError::Damaged { name: digest, found });
+        }
+        atomic::set_published_mode(copy, executable).map_err(failed)
     }
 }
 

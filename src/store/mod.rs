@@ -4,6 +4,7 @@
 //! .madmall/
 //!   .gitignore        `*`: nothing in here is committed
 //!   cas/ab/cdef…      artifacts, named by their BLAKE3, read-only
+//!   trees/ab/cdef…    what output folders hold, named by the BLAKE3 of the listing
 //!   believed          what the receipts under runs/ say, checked once (an index; may be dropped)
 //!   stat-cache        digests of files by what the file system says of them (may be dropped)
 //!   settled/          what runs looked at that found nothing to do (may be dropped)
@@ -18,6 +19,9 @@
 use std::io;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use rayon::prelude::*;
+
+use crate::listing::{ArtifactDigests, ListedFile, ListingDigests};
 
 pub mod atomic;
 pub mod believed;
@@ -28,6 +32,7 @@ pub mod lock;
 pub mod looks;
 pub mod settled;
 pub mod stat_cache;
+pub mod trees;
 pub mod usage;
 
 /// Why the store could not be read or written. Exit code 7.
@@ -105,6 +110,43 @@ impl Store {
     #[must_use]
     pub fn cas(&self) -> cas::Cas {
         cas::Cas::at(self.root.join("cas"))
+    }
+
+    /// What output folders hold.
+    #[must_use]
+    pub fn trees(&self) -> trees::Trees {
+        trees::Trees::at(self.root.join("trees"))
+    }
+
+    /// Whether the store has all that it takes to put an artifact in place. Its bytes are checked when they are used.
+    #[must_use]
+    pub fn holds(&self, artifact: &ArtifactDigests) -> bool {
+        let cas = self.cas();
+        match artifact {
+            ArtifactDigests::File(digests) => cas.contains(digests.blake3),
+            ArtifactDigests::Folder(listing) => self
+                .folder(listing)
+                .is_some_and(|files| files.par_iter().all(|file| cas.contains(file.digests.blake3))),
+        }
+    }
+
+    /// The same, and every byte is hashed.
+    #[must_use]
+    pub fn holds_whole(&self, artifact: &ArtifactDigests) -> bool {
+        let cas = self.cas();
+        match artifact {
+            ArtifactDigests::File(digests) => cas.is_whole(digests.blake3),
+            ArtifactDigests::Folder(listing) => self
+                .folder(listing)
+                .is_some_and(|files| files.par_iter().all(|file| cas.is_whole(file.digests.blake3))),
+        }
+    }
+
+    /// The files of the folder that receipts know by `listing`, if its listing is here and gives both digests.
+    #[must_use]
+    pub fn folder(&self, listing: &ListingDigests) -> Option<Vec<ListedFile>> {
+        let (files, found) = trees::read_file(&self.trees().path(listing.blake3)).ok()?;
+        (found == *listing).then_some(files)
     }
 
     /// The index of receipts.

@@ -53,7 +53,7 @@ pub struct Usage {
 /// [`StoreError::Read`] if a folder of it cannot be listed.
 pub fn measure(store: &Store) -> Result<Usage, StoreError> {
     let mut usage = Usage::default();
-    for object in objects(store)? {
+    for object in objects(store)?.into_iter().chain(trees(store)?) {
         usage.objects.add(object.size);
     }
     usage.logs = amount_below(&store.root().join("output"))?;
@@ -67,10 +67,22 @@ pub fn measure(store: &Store) -> Result<Usage, StoreError> {
 ///
 /// [`StoreError::Read`] if a folder cannot be listed.
 pub fn objects(store: &Store) -> Result<Vec<StoredObject>, StoreError> {
-    let root = store.root().join("cas");
+    named_by_digest(&store.root().join("cas"))
+}
+
+/// The listings of output folders, likewise.
+///
+/// # Errors
+///
+/// [`StoreError::Read`] if a folder cannot be listed.
+pub fn trees(store: &Store) -> Result<Vec<StoredObject>, StoreError> {
+    named_by_digest(&store.root().join("trees"))
+}
+
+fn named_by_digest(root: &Utf8Path) -> Result<Vec<StoredObject>, StoreError> {
     let mut objects = Vec::new();
-    for (path, size) in files_below(&root)? {
-        let name = path.strip_prefix(&root).unwrap_or(&path);
+    for (path, size) in files_below(root)? {
+        let name = path.strip_prefix(root).unwrap_or(&path);
         if let Some(digest) = digest_of_name(name) {
             objects.push(StoredObject { path, digest, size });
         }

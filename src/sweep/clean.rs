@@ -5,12 +5,13 @@ use std::io;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::exec::inputs::FileHashes;
+use crate::digest::Digest;
+use crate::exec::inputs::{Content, FileHashes};
 use crate::plan::Plan;
 use crate::status::Orphan;
 use crate::store::Store;
 use crate::store::believed::Believed;
-use crate::store::stat_cache::Stamp;
+use crate::store::stat_cache::{Stamp, StatCache};
 use crate::tree::Tree as _;
 use crate::workspace::Workspace;
 
@@ -23,6 +24,8 @@ pub enum Kept {
     NotStored,
     /// It is no regular file, or reached through a link.
     NoFile,
+    /// It is no folder of regular files, or reached through a link.
+    NoFolder,
 }
 
 impl Kept {
@@ -33,8 +36,18 @@ impl Kept {
             Self::Unclaimed => "no receipt claims its bytes",
             Self::NotStored => "the store does not have its bytes",
             Self::NoFile => "it is no regular file of its own",
+            Self::NoFolder => "it is no folder of regular files",
         }
     }
+}
+
+/// What tells whether an output is still what it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mark {
+    /// Of a file.
+    File(Stamp),
+    /// Of all that a folder holds.
+    Folder(Digest),
 }
 
 /// An output in its place.
@@ -47,7 +60,7 @@ pub struct Candidate {
     /// How many bytes it has.
     pub size: u64,
     /// What it was when it was looked at; or why it stays.
-    pub verdict: Result<Stamp, Kept>,
+    pub verdict: Result<Mark, Kept>,
     /// Whether the store has its bytes.
     pub is_stored: bool,
 }
@@ -71,21 +84,26 @@ pub fn outputs(
             path: output.path.clone(),
             stage: stage.name.clone(),
             size: found.len(),
-            verdict: Err(Kept::NoFile),
+            verdict: Err(if output.is_folder { Kept::NoFolder } else { Kept::NoFile }),
             is_stored: false,
         };
-        if !found.is_file() || !is_itself(workspace, &output.path) {
+        if output.is_folder == found.is_file() || !is_itself(workspace, &output.path) {
             return Some(candidate);
         }
-        let Ok(hashed) = hashes.file(&output.path) else {
+        let Ok(state) = hashes.output(&output.path, output.is_folder) else {
             return Some(candidate);
         };
-        let digest = hashed.digests.blake3;
-        candidate.is_stored = believed.is_claimed(digest) && store.cas().is_whole(digest);
+        candidate.size = state.size();
+        let digest = state.digests().blake3();
+        let mark = match &state.content {
+            Content::File(file) => Mark::File(file.hashed.stamp),
+            Content::Several { listing, .. } => Mark::Folder(listing.blake3),
+        };
+        candidate.is_stored = believed.is_claimed(digest) && store.holds_whole(&state.digests());
         candidate.verdict = match (believed.is_claimed(digest), candidate.is_stored) {
             (false, _) => Err(Kept::Unclaimed),
             (true, false) => Err(Kept::NotStored),
-            (true, true) => Ok(hashed.stamp),
+            (true, true) => Ok(mark),
         };
         Some(candidate)
     });
@@ -95,16 +113,17 @@ pub fn outputs(
 /// What stages left behind that no pipeline has any more. One whose bytes a receipt claims may go, whether the store has
 /// them or not: nothing would put it back.
 #[must_use]
-pub fn orphans(orphans: &[Orphan], workspace: &Workspace) -> Vec<Candidate> {
+pub fn orphans(orphans: &[Orphan], hashes: &FileHashes<'_>, workspace: &Workspace) -> Vec<Candidate> {
     let candidate = |orphan: &Orphan| Candidate {
         path: orphan.path.clone(),
         stage: orphan.stage.clone(),
         size: orphan.size,
         is_stored: orphan.is_stored,
         verdict: match (orphan.is_claimed, Stamp::of(&workspace.absolute(&orphan.path))) {
+            (true, _) if orphan.is_folder => folder_mark(&orphan.path, hashes, workspace).ok_or(Kept::NoFolder),
             (false, _) => Err(Kept::Unclaimed),
             (true, Ok(_)) if !is_regular(workspace, &orphan.path) => Err(Kept::NoFile),
-            (true, Ok(stamp)) => Ok(stamp),
+            (true, Ok(stamp)) => Ok(Mark::File(stamp)),
             (true, Err(_)) => Err(Kept::NoFile),
         },
     };
@@ -117,15 +136,32 @@ pub fn orphans(orphans: &[Orphan], workspace: &Workspace) -> Vec<Candidate> {
 ///
 /// Whatever removing gives.
 pub fn remove(candidate: &Candidate, workspace: &Workspace) -> io::Result<bool> {
-    let Ok(stamp) = candidate.verdict else {
+    let Ok(mark) = candidate.verdict else {
         return Ok(false);
     };
     let path = workspace.absolute(&candidate.path);
-    let is_same = Stamp::of(&path).is_ok_and(|now| now == stamp) && is_regular(workspace, &candidate.path);
-    if is_same {
-        fs::remove_file(path)?;
+    match mark {
+        Mark::File(stamp) => {
+            let is_same = Stamp::of(&path).is_ok_and(|now| now == stamp) && is_regular(workspace, &candidate.path);
+            if is_same {
+                fs::remove_file(path)?;
+            }
+            Ok(is_same)
+        }
+        Mark::Folder(digest) => {
+            let hashes = FileHashes::new(workspace, StatCache::default());
+            let is_same = folder_mark(&candidate.path, &hashes, workspace) == Some(Mark::Folder(digest));
+            if is_same {
+                fs::remove_dir_all(path)?;
+            }
+            Ok(is_same)
+        }
     }
-    Ok(is_same)
+}
+
+fn folder_mark(path: &Utf8Path, hashes: &FileHashes<'_>, workspace: &Workspace) -> Option<Mark> {
+    let state = hashes.output(path, true).ok().filter(|_| is_itself(workspace, path))?;
+    Some(Mark::Folder(state.digests().blake3()))
 }
 
 fn is_regular(workspace: &Workspace, path: &Utf8Path) -> bool {

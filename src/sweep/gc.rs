@@ -8,7 +8,7 @@ use camino::Utf8PathBuf;
 
 use super::needed::Needed;
 use crate::digest::Digest;
-use crate::store::usage::{Amount, StoredObject, amount_below, folders_in, objects};
+use crate::store::usage::{Amount, StoredObject, amount_below, folders_in, objects, trees};
 use crate::store::{Store, StoreError, atomic};
 
 /// What can go, and what stays.
@@ -37,8 +37,10 @@ pub struct Sweep {
 /// [`StoreError::Read`] if a folder of the store cannot be listed.
 pub fn plan(store: &Store, needed: &Needed, current: &HashSet<Digest>, keep_last: usize) -> Result<Sweep, StoreError> {
     let mut sweep = Sweep::default();
-    for object in objects(store)? {
-        if needed.objects.contains(&object.digest) || current.contains(&object.digest) {
+    let inside = inside_folders(store, needed.objects.iter().chain(current));
+    for object in objects(store)?.into_iter().chain(trees(store)?) {
+        let digest = &object.digest;
+        if needed.objects.contains(digest) || current.contains(digest) || inside.contains(digest) {
             sweep.kept.add(object.size);
         } else {
             sweep.freed.add(object.size);
@@ -61,6 +63,14 @@ pub fn plan(store: &Store, needed: &Needed, current: &HashSet<Digest>, keep_last
         sweep.displaced.push(folder);
     }
     Ok(sweep)
+}
+
+/// The objects that are files of the folders among `digests`.
+fn inside_folders<'a>(store: &Store, digests: impl Iterator<Item = &'a Digest>) -> HashSet<Digest> {
+    let trees = store.trees();
+    let folders = digests.filter(|digest| trees.contains(**digest));
+    let files = folders.filter_map(|digest| trees.read(*digest)).flatten();
+    files.map(|file| file.digests.blake3).collect()
 }
 
 fn add(sum: &mut Amount, more: Amount) {

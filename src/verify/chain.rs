@@ -8,6 +8,7 @@ use std::collections::HashMap;
 
 use super::evidence::{Evidence, Known};
 use super::report::{Code, Finding, Severity};
+use crate::receipt::check::artifact_digests;
 use crate::receipt::statement::{Outcome, Resource, Role};
 
 /// Checks the links of every trusted receipt. `key_severity` is how bad it is to rest on a key that is not trusted.
@@ -133,7 +134,7 @@ impl<'a> Links<'a> {
             Some(subject) if subject.digest == named.digest => {}
             Some(subject) => {
                 let message = format!("`{}` has other digests in the receipt that made it", named.name);
-                self.broken(message, Some((sha256_of(subject), sha256_of(named))));
+                self.broken(message, Some((public_digest(subject), public_digest(named))));
             }
             None => {
                 let message = format!("`{}` is not made by the receipt named for it", named.name);
@@ -154,7 +155,7 @@ impl<'a> Links<'a> {
     }
 }
 
-fn sha256_of(resource: &Resource) -> String {
-    let hex = resource.digest.get("sha256").map_or("none", String::as_str);
-    format!("sha256:{hex}")
+/// The digest that other tools can check.
+fn public_digest(resource: &Resource) -> String {
+    artifact_digests(resource).map_or_else(|| "none".to_owned(), |digests| digests.public())
 }

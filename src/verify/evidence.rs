@@ -7,8 +7,8 @@ use rayon::prelude::{IntoParallelRefIterator as _, ParallelIterator as _};
 
 use super::VerifyError;
 use super::report::{Code, Finding};
-use crate::digest::Digests;
-use crate::receipt::check::file_digests;
+use crate::listing::ArtifactDigests;
+use crate::receipt::check::artifact_digests;
 use crate::receipt::envelope::EnvelopeError;
 use crate::receipt::key::KeyId;
 use crate::receipt::run_file::{self, LinesError, MAX_RUN_FILE, RUN_FILE_SUFFIX, Receipt, RunFileName};
@@ -311,7 +311,7 @@ fn find_signer(receipt: &Receipt, trusted: &[TrustedKey]) -> Result<Option<usize
 pub(super) struct Claim {
     /// The place in [`Evidence::receipts`].
     pub(super) receipt: usize,
-    pub(super) digests: Digests,
+    pub(super) digests: ArtifactDigests,
 }
 
 impl Evidence {
@@ -341,7 +341,7 @@ impl Evidence {
                 continue;
             }
             for subject in &receipt.statement.subject {
-                if let Some(digests) = file_digests(subject) {
+                if let Some(digests) = artifact_digests(subject) {
                     let claim = Claim {
                         receipt: index,
                         digests,

@@ -10,6 +10,7 @@ use super::report::{Assurance, Code, Finding, Report};
 use super::subjects::Question;
 use crate::bundle::BundleError;
 use crate::digest::Digests;
+use crate::listing::ArtifactDigests;
 use crate::receipt::check::file_digests;
 use crate::receipt::statement::ReceiptId;
 use crate::receipt::trust::Trust;
@@ -29,7 +30,13 @@ pub(super) fn check(
     let named = named(evidence);
     let mut unlisted = 0;
     for (path, _) in site.files_below("".into()).map_err(|source| failed("", source))? {
-        if question.claims.contains_key(&path) {
+        // A file of a folder is compared with the folder.
+        let is_claimed = |above: &Utf8Path| {
+            let is_folder = |claim: &super::evidence::Claim| matches!(claim.digests, ArtifactDigests::Folder(_));
+            let claims = question.claims.get(above);
+            claims.is_some_and(|claims| claims.iter().any(is_folder))
+        };
+        if question.claims.contains_key(&path) || path.ancestors().skip(1).any(is_claimed) {
             continue;
         }
         if findings.len() >= MAX_FAULTS {

@@ -148,9 +148,8 @@ pub fn examine(request: &Request<'_>) -> Result<(Report, Vec<Rested>), VerifyErr
     }
     let posed = question::pose(request, &evidence, key_severity)?;
     findings.extend(posed.findings);
-    let paths: BTreeSet<Utf8PathBuf> = posed.question.claims.keys().cloned().collect();
-    let places = places::look(request.site, paths.into_iter().collect());
-    let answer = posed.question.answer(&evidence, &places);
+    let places = posed.question.look(request.site);
+    let answer = posed.question.answer(request.site, &evidence, &places);
     let basis = match request.site.is_excerpt() {
         // Everything in a bundle is there because the run that it was made for rests on it.
         true => evidence.trusted(),

@@ -9,6 +9,7 @@ use super::places::{self, Place};
 use super::report::{Code, Finding, Severity};
 use super::subjects::Question;
 use super::{Request, VerifyError};
+use crate::listing::ArtifactDigests;
 use crate::receipt::check::is_run_id;
 use crate::receipt::run_file::{RUN_FILE_SUFFIX, RunFileName};
 use crate::receipt::statement::Role;
@@ -121,12 +122,14 @@ pub(super) fn pose<'a>(
                 .collect()
         }
         What::File(path) => {
-            named = Some(path.as_path());
-            let list = match all.get(path.as_path()) {
+            // Of a file in a folder that a stage made, the folder is asked about.
+            let path = folder_of(path, &all).unwrap_or(path);
+            named = Some(path);
+            let list = match all.get(path) {
                 Some(list) => list.clone(),
                 None => by_content(request.site, path, &all, &mut findings),
             };
-            claims.insert(path.clone(), list);
+            claims.insert(path.to_owned(), list);
         }
         What::Receipt(digits) => chosen = Some(by_digits(digits, evidence, &mut findings)?),
         What::Run(id) => chosen = Some(of_run(id, evidence, &mut findings)),
@@ -157,6 +160,16 @@ pub(super) fn pose<'a>(
     Ok(Posed { question, findings })
 }
 
+/// The folder, claimed by a receipt, that `path` lies in.
+fn folder_of<'a>(path: &'a Utf8Path, all: &BTreeMap<&Utf8Path, Vec<Claim>>) -> Option<&'a Utf8Path> {
+    if all.contains_key(path) {
+        return None;
+    }
+    let is_folder = |claim: &Claim| matches!(claim.digests, ArtifactDigests::Folder(_));
+    let mut above = path.ancestors().skip(1);
+    above.find(|folder| all.get(folder).is_some_and(|claims| claims.iter().any(is_folder)))
+}
+
 /// A file that no receipt names may still be a copy of one that a receipt names.
 fn by_content(
     site: &dyn Site,
@@ -167,6 +180,7 @@ fn by_content(
     let Place::File { digests: found, .. } = places::look_at(site, path) else {
         return Vec::new();
     };
+    let found = ArtifactDigests::File(found);
     let claims = all.values().flatten().filter(|claim| claim.digests == found);
     let claims: Vec<Claim> = claims.copied().collect();
     if claims.is_empty() {

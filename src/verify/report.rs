@@ -328,8 +328,12 @@ pub struct Artifact {
     /// No receipt names the file, but it has the bytes of this output.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub copy_of: Option<String>,
-    /// `sha256:…` of its bytes.
-    pub sha256: String,
+    /// `sha256:…` of a file's bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+    /// `dirHash:…` of a folder's files.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dir_hash: Option<String>,
     /// The id of the receipt that says so.
     pub receipt: String,
     /// The stage that made it.

@@ -13,8 +13,9 @@ use super::report::{Artifact, Code, Finding, Source, State};
 use super::subjects::{Answer, Question};
 use crate::digest::Digests;
 use crate::git::{CommitTree, Repository};
+use crate::listing::ArtifactDigests;
 use crate::plan::{InputSource, Plan, StageId};
-use crate::receipt::check::file_digests;
+use crate::receipt::check::artifact_digests;
 use crate::receipt::statement::{Resource, Role};
 use crate::receipt::trust::TrustedKey;
 use crate::tree::Tree as _;
@@ -139,7 +140,6 @@ impl Pipelines<'_> {
             if statement.external().pipeline_file != *file || !statement.is_stage_success() {
                 continue;
             }
-            let hex = digests.sha256.to_hex();
             match statement.subject_named(path.as_str()) {
                 Some(_) => outputs.extend([path.clone()]),
                 // A copy: its original.
@@ -147,7 +147,7 @@ impl Pipelines<'_> {
                     let originals = statement
                         .subject
                         .iter()
-                        .filter(|s| s.digest.get("sha256") == Some(&hex));
+                        .filter(|subject| artifact_digests(subject) == Some(*digests));
                     outputs.extend(originals.map(|subject| Utf8PathBuf::from(&subject.name)));
                 }
             }
@@ -163,12 +163,11 @@ impl Pipelines<'_> {
                 let Some((_, digests)) = self.answer.makers.get(&output.path) else {
                     continue;
                 };
-                let hex = digests.sha256.to_hex();
                 let claims = accepted.iter().any(|index| {
                     let subject = self.evidence.receipts[*index]
                         .statement
                         .subject_named(output.path.as_str());
-                    subject.is_some_and(|subject| subject.digest.get("sha256") == Some(&hex))
+                    subject.is_some_and(|subject| artifact_digests(subject) == Some(*digests))
                 });
                 if !claims {
                     others.push(output.path.clone());
@@ -189,6 +188,7 @@ impl Pipelines<'_> {
                 .or_insert_with(|| places::look_at(site, path));
             match place {
                 Place::File { digests, .. } => Ok(*digests),
+                Place::Folder { .. } => Err(format!("`{path}` is a folder, not a file")),
                 Place::Absent => Err(format!("`{path}` is not here")),
                 Place::Refused(why) => Err(format!("`{path}` {why}")),
                 Place::Unreadable(why) => Err(format!("`{path}` cannot be read: {why}")),
@@ -320,7 +320,8 @@ pub(super) fn artifacts(
         artifacts.push(Artifact {
             path: path.to_string(),
             copy_of: original(receipt, path, *digests),
-            sha256: digests.sha256.to_string(),
+            sha256: matches!(digests, ArtifactDigests::File(_)).then(|| digests.public()),
+            dir_hash: matches!(digests, ArtifactDigests::Folder(_)).then(|| digests.public()),
             receipt: id,
             stage: stage.name.clone(),
             pipeline_file: receipt.statement.external().pipeline_file.clone(),
@@ -340,9 +341,9 @@ pub(super) fn artifacts(
 }
 
 /// What `path` is a copy of, if `receipt` does not name it but made the same bytes.
-fn original(receipt: &Known, path: &Utf8Path, digests: Digests) -> Option<String> {
+fn original(receipt: &Known, path: &Utf8Path, digests: ArtifactDigests) -> Option<String> {
     let statement = &receipt.statement;
-    let is_it = |subject: &&Resource| file_digests(subject) == Some(digests);
+    let is_it = |subject: &&Resource| artifact_digests(subject) == Some(digests);
     match statement.subject_named(path.as_str()) {
         Some(_) => None,
         None => statement.subject.iter().find(is_it).map(|subject| subject.name.clone()),

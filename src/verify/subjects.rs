@@ -6,10 +6,15 @@ use std::fmt::Write as _;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::evidence::{Claim, Evidence};
-use super::places::Place;
+use super::places::{self, Place};
 use super::report::{Code, Finding, Severity};
-use crate::digest::Digests;
+use crate::listing::{ArtifactDigests, ListedFile};
 use crate::receipt::statement::Role;
+use crate::store::trees;
+use crate::tree::{EntryKind, Site};
+
+/// No longer listing of a folder is read.
+const MAX_LISTING: u64 = 1 << 30;
 
 /// Which files and receipts are asked about.
 pub(super) struct Question<'a> {
@@ -28,7 +33,7 @@ pub(super) struct Question<'a> {
 #[derive(Default)]
 pub(super) struct Answer {
     /// The files whose bytes a trusted receipt claims, and that receipt.
-    pub(super) makers: BTreeMap<Utf8PathBuf, (usize, Digests)>,
+    pub(super) makers: BTreeMap<Utf8PathBuf, (usize, ArtifactDigests)>,
     /// Foreign receipts that findings name.
     pub(super) blamed: BTreeSet<usize>,
     pub(super) findings: Vec<Finding>,
@@ -36,8 +41,19 @@ pub(super) struct Answer {
 }
 
 impl Question<'_> {
+    /// Looks at every place asked about.
+    pub(super) fn look(&self, site: &dyn Site) -> BTreeMap<Utf8PathBuf, Place> {
+        let is_folder = |claim: &Claim| matches!(claim.digests, ArtifactDigests::Folder(_));
+        let (folders, files): (Vec<_>, Vec<_>) =
+            self.claims.iter().partition(|(_, claims)| claims.iter().any(is_folder));
+        let paths = |claims: Vec<(&Utf8PathBuf, _)>| claims.into_iter().map(|(path, _)| path.clone()).collect();
+        let mut places = places::look(site, paths(files));
+        places.extend(places::look_into(site, paths(folders)));
+        places
+    }
+
     /// Compares every file asked about.
-    pub(super) fn answer(&self, evidence: &Evidence, places: &BTreeMap<Utf8PathBuf, Place>) -> Answer {
+    pub(super) fn answer(&self, site: &dyn Site, evidence: &Evidence, places: &BTreeMap<Utf8PathBuf, Place>) -> Answer {
         let mut answer = Answer::default();
         for (path, claims) in &self.claims {
             match places.get(path) {
@@ -49,7 +65,7 @@ impl Question<'_> {
                     answer.findings.push(finding.help(help));
                 }
                 Some(Place::Refused(why)) => {
-                    let finding = Finding::new(Code::File, *why).file(path);
+                    let finding = Finding::new(Code::File, why.as_str()).file(path);
                     answer
                         .findings
                         .push(finding.help("put the file back, or run the pipeline again"));
@@ -59,8 +75,19 @@ impl Question<'_> {
                     answer.findings.push(finding.file(path));
                 }
                 Some(Place::File { digests, executable }) => {
-                    self.compare(path, *digests, claims, evidence, &mut answer);
+                    let found = ArtifactDigests::File(*digests);
+                    self.compare(path, found, claims, evidence, &mut answer);
                     answer.findings.extend(other_mode(path, *executable, evidence, &answer));
+                }
+                Some(Place::Folder { files, listing }) => {
+                    let found = ArtifactDigests::Folder(*listing);
+                    let before = answer.findings.len();
+                    self.compare(path, found, claims, evidence, &mut answer);
+                    for finding in &mut answer.findings[before..] {
+                        if finding.code == Code::Digest {
+                            name_files(finding, files, claims, evidence, site);
+                        }
+                    }
                 }
             }
         }
@@ -78,7 +105,14 @@ impl Question<'_> {
         }
     }
 
-    fn compare(&self, path: &Utf8Path, found: Digests, claims: &[Claim], evidence: &Evidence, answer: &mut Answer) {
+    fn compare(
+        &self,
+        path: &Utf8Path,
+        found: ArtifactDigests,
+        claims: &[Claim],
+        evidence: &Evidence,
+        answer: &mut Answer,
+    ) {
         let is_trusted = |claim: &&Claim| evidence.receipts[claim.receipt].signer.is_some();
         let trusted: Vec<&Claim> = claims.iter().filter(is_trusted).collect();
         let is_chosen = |claim: &Claim| {
@@ -163,10 +197,16 @@ fn older(path: &Utf8Path, maker: &Claim, latest: &Claim, evidence: &Evidence) ->
     Finding::new(Code::WarnOlder, message)
         .file(path)
         .receipt(&evidence.receipts[maker.receipt].id)
-        .differs(latest.digests.sha256.to_string(), maker.digests.sha256.to_string())
+        .differs(latest.digests.public(), maker.digests.public())
 }
 
-fn changed(path: &Utf8Path, claim: &Claim, found: Digests, stranger: Option<&Claim>, evidence: &Evidence) -> Finding {
+fn changed(
+    path: &Utf8Path,
+    claim: &Claim,
+    found: ArtifactDigests,
+    stranger: Option<&Claim>,
+    evidence: &Evidence,
+) -> Finding {
     let receipt = &evidence.receipts[claim.receipt];
     let mut message = "was changed: no trusted receipt claims the bytes that are here".to_owned();
     if let Some(stranger) = stranger {
@@ -178,16 +218,63 @@ fn changed(path: &Utf8Path, claim: &Claim, found: Digests, stranger: Option<&Cla
         );
     }
     // Both digests must fit; name the one that does not.
-    let (expected, found) = if claim.digests.sha256 == found.sha256 {
-        (claim.digests.blake3.to_string(), found.blake3.to_string())
+    let (expected, found) = if claim.digests.public() == found.public() {
+        (claim.digests.blake3().to_string(), found.blake3().to_string())
     } else {
-        (claim.digests.sha256.to_string(), found.sha256.to_string())
+        (claim.digests.public(), found.public())
     };
     Finding::new(Code::Digest, message)
         .file(path)
         .receipt(&receipt.id)
         .differs(expected, found)
         .help("run the pipeline again to put back what the receipt names, and ask who changed it")
+}
+
+/// So many files of a folder are named.
+const MOST_NAMED: usize = 5;
+
+/// Says which files of a folder are not as the receipt that `finding` names says. The store may have its listing; that is
+/// believed only if it gives both digests that the receipt claims.
+fn name_files(finding: &mut Finding, found: &[ListedFile], claims: &[Claim], evidence: &Evidence, site: &dyn Site) {
+    let is_it = |claim: &&Claim| Some(evidence.receipts[claim.receipt].id.to_string()) == finding.receipt;
+    let Some(ArtifactDigests::Folder(claimed)) = claims.iter().rfind(is_it).map(|claim| claim.digests) else {
+        return;
+    };
+    let hex = claimed.blake3.to_hex();
+    let kept = Utf8PathBuf::from(format!(".madmall/trees/{}/{}", &hex[..2], &hex[2..]));
+    if !matches!(site.kind(&kept), Ok(Some(EntryKind::File { .. }))) {
+        return;
+    }
+    let kept = site
+        .read(&kept, MAX_LISTING)
+        .ok()
+        .and_then(|bytes| trees::parse(&bytes));
+    let Some((files, _)) = kept.filter(|(_, listing)| *listing == claimed) else {
+        return;
+    };
+    let was: BTreeMap<&Utf8Path, &ListedFile> = files.iter().map(|file| (file.path.as_path(), file)).collect();
+    let is: BTreeMap<&Utf8Path, &ListedFile> = found.iter().map(|file| (file.path.as_path(), file)).collect();
+    let mut told: Vec<String> = Vec::new();
+    for path in was.keys().chain(is.keys()).collect::<BTreeSet<_>>() {
+        told.extend(match (was.get(path), is.get(path)) {
+            (Some(_), None) => Some(format!("`{path}` is missing")),
+            (None, Some(_)) => Some(format!("`{path}` was added")),
+            (Some(was), Some(is)) if was.digests != is.digests => Some(format!("`{path}` has other bytes")),
+            (Some(was), Some(is)) if was.executable != is.executable => Some(match is.executable {
+                true => format!("`{path}` can be executed now"),
+                false => format!("`{path}` can no longer be executed"),
+            }),
+            _ => None,
+        });
+    }
+    if told.len() > MOST_NAMED {
+        let more = told.len() - MOST_NAMED;
+        told.truncate(MOST_NAMED);
+        told.push(format!("and {more} more"));
+    }
+    if !told.is_empty() {
+        let _ = write!(finding.message, ": {}", told.join(", "));
+    }
 }
 
 fn is_log(evidence: &Evidence, claim: &Claim, path: &Utf8Path) -> bool {

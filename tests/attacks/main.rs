@@ -18,6 +18,7 @@ mod commits;
 mod consent;
 mod countersigned;
 mod files;
+mod folders;
 #[path = "../common/forge.rs"]
 mod forge;
 mod harmless;

@@ -26,6 +26,7 @@ mod log_proofs;
 mod matrix;
 mod metrics;
 mod optional;
+mod output_folders;
 mod pins;
 mod programs;
 mod report;

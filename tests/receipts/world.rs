@@ -186,6 +186,7 @@ pub(crate) fn resolve(tree: &dyn Tree, file: &Utf8Path) -> Result<Plan, String> 
         outputs: vec![Output {
             name: "out".to_owned(),
             path: output.into(),
+            is_folder: false,
             tolerance: None,
         }],
         env: Vec::new(),

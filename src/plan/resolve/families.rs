@@ -4,8 +4,10 @@ use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
 
+use camino::{Utf8Path, Utf8PathBuf};
+
 use super::glob::Glob;
-use super::outputs::Outputs;
+use super::outputs::{OutputAt, Outputs};
 use crate::diagnostic::{Diagnostic, Source, Span, quoted};
 use crate::plan::stage_name::family;
 use crate::spec::{PipelineSpec, Stage, Text};
@@ -73,6 +75,7 @@ impl Families {
     pub(super) fn refuse_outputs(&self, spec: &PipelineSpec, outputs: &Outputs, faults: &mut Vec<Diagnostic>) {
         for (glob, pattern) in &self.patterns {
             let mut found: Vec<_> = outputs.iter().filter(|(path, _)| glob.finds(path)).collect();
+            found.extend(found_in_folder(glob, spec, outputs));
             found.sort_unstable_by_key(|(_, at)| *at);
             let Some((path, (stage, output))) = found.first() else {
                 continue;
@@ -121,6 +124,14 @@ impl Families {
         });
         faults
     }
+}
+
+/// An output folder in which the pattern has found a file.
+fn found_in_folder<'a>(glob: &Glob, spec: &PipelineSpec, outputs: &'a Outputs) -> Option<(&'a Utf8PathBuf, OutputAt)> {
+    let chosen = spec.stages.iter().flat_map(|stage| &stage.chosen);
+    let mut files = chosen.map(|chosen| Utf8Path::new(&chosen.text));
+    let at = files.find_map(|file| outputs.folder_above(file).filter(|_| glob.finds(file)))?;
+    Some((outputs.path(at)?, at))
 }
 
 /// `text` without whatever stands between `open` and `close`.

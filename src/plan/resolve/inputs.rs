@@ -160,7 +160,16 @@ impl Finder<'_> {
             Err(fault) => return self.refuse(written, fault.message(), "", fault.help()),
         };
         if let Some(at) = self.outputs.at(&path) {
-            return Some(Found::Output(at));
+            return match text.ends_with('/') && !self.outputs.is_folder(at) {
+                true => {
+                    let message = format!("{} is a file that a stage writes", quoted(text));
+                    self.refuse(written, message, "", "remove the `/` at the end")
+                }
+                false => Some(Found::Output(at)),
+            };
+        }
+        if let Some(at) = self.outputs.folder_above(&path) {
+            return self.inside_output(written, at);
         }
         if let Some(folder) = paths::private_folder(&path) {
             let message = format!("input {} lies in `{folder}`", quoted(text));
@@ -211,6 +220,20 @@ impl Finder<'_> {
                 self.refuse(written, message, format!("read by stage `{stage}`"), help)
             }
         }
+    }
+
+    /// Refuses what lies in the output folder `at`: only the whole of it is known to be there.
+    fn inside_output(&mut self, written: &Text, at: OutputAt) -> Option<Found> {
+        let stage = &self.spec.stages[at.0];
+        let (name, folder) = &stage.outputs[at.1];
+        let by = family(&stage.name.text);
+        let message = format!("{} lies in the output folder `{}`", quoted(&written.text), folder.text);
+        let label = format!("written by stage `{}`", stage.name.text);
+        let help = format!("read the whole folder, `{by}.{}`, and take the file from it", name.text);
+        let fault = Diagnostic::error(message).at(&self.spec.source, written.span, "");
+        self.faults
+            .push(fault.at(&self.spec.source, folder.span, label).help(help));
+        None
     }
 
     /// The output that `stage.output`, or `stage` alone, names.
@@ -280,7 +303,7 @@ impl Finder<'_> {
         let mut files = Vec::with_capacity(listing.len());
         for (file, kind) in listing.iter() {
             self.check_kind(written, file, *kind)?;
-            if self.outputs.at(file).is_none() {
+            if self.outputs.covering(file).is_none() {
                 let real = self.real_path(written, file)?;
                 self.check_real(written, file, &real)?;
                 files.push(file.clone());
@@ -308,12 +331,12 @@ impl Finder<'_> {
                 continue;
             }
             for (file, kind) in self.listing(written, base)?.iter() {
-                if !glob.finds(file) || self.outputs.at(file).is_some() {
+                if !glob.finds(file) || self.outputs.covering(file).is_some() {
                     continue;
                 }
                 self.check_kind(written, file, *kind)?;
                 let real = self.real_path(written, file)?;
-                if self.outputs.at(&real).is_none() {
+                if self.outputs.covering(&real).is_none() {
                     self.check_real(written, file, &real)?;
                     files.push(file.clone());
                 }
@@ -384,7 +407,7 @@ impl Finder<'_> {
             let help = "that folder is not for inputs: put the file itself somewhere else";
             return self.refuse(written, message, "", help).map(drop);
         }
-        if let Some((stage, output)) = self.outputs.at(real) {
+        if let Some((stage, output)) = self.outputs.covering(real) {
             let stage = &self.spec.stages[stage];
             let message = format!("{shown} leads to `{real}`, an output of stage `{}`", stage.name.text);
             let help = format!(

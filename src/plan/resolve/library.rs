@@ -363,6 +363,11 @@ fn overlay_ports(
                 .at(source, port.name.span, "")
                 .help("remove `optional: true`"),
             ),
+            Some(_) if port.is_folder => faults.push(
+                Diagnostic::error(format!("{of} `{}` of `{}` is a file", port.name.text, builtin.text))
+                    .at(source, port.name.span, "")
+                    .help("remove `folder: true`: built-in stages write files"),
+            ),
             Some(_) => ports.push(port),
         }
     }

@@ -339,6 +339,7 @@ impl Assembly<'_> {
             outputs.push(Output {
                 name: name.text.clone(),
                 path: path.clone(),
+                is_folder: self.outputs.is_folder((at, index)),
                 tolerance: tolerance.map(|(_, tolerance)| tolerance.clone()),
             });
         }

@@ -1,6 +1,6 @@
 //! What a pipeline writes: every output in a place of its own, where nothing else can be lost.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -20,12 +20,32 @@ pub(super) struct Outputs {
     by_folded: HashMap<String, OutputAt>,
     /// For each stage its outputs in the order written; `None` if the path's fault has been reported.
     by_stage: Vec<Vec<Option<Utf8PathBuf>>>,
+    /// Those that are folders.
+    folders: HashSet<OutputAt>,
 }
 
 impl Outputs {
     /// The output at `path`.
     pub(super) fn at(&self, path: &Utf8Path) -> Option<OutputAt> {
         self.by_path.get(path).copied()
+    }
+
+    /// The output that `path` is, or whose folder it lies in.
+    pub(super) fn covering(&self, path: &Utf8Path) -> Option<OutputAt> {
+        self.at(path).or_else(|| self.folder_above(path))
+    }
+
+    /// The output folder that `path` lies in.
+    pub(super) fn folder_above(&self, path: &Utf8Path) -> Option<OutputAt> {
+        if self.folders.is_empty() {
+            return None;
+        }
+        paths::folders_above(path).find_map(|folder| self.near(folder).filter(|at| self.folders.contains(at)))
+    }
+
+    /// Whether an output is a folder.
+    pub(super) fn is_folder(&self, at: OutputAt) -> bool {
+        self.folders.contains(&at)
     }
 
     /// The output at `path` or at one that a file system may take for it.
@@ -62,11 +82,15 @@ pub(super) fn collect(
         by_path: HashMap::new(),
         by_folded: HashMap::new(),
         by_stage: Vec::with_capacity(spec.stages.len()),
+        folders: HashSet::new(),
     };
     for (at, stage) in spec.stages.iter().enumerate() {
         let mut own = Vec::with_capacity(stage.outputs.len());
         for (index, (_, written)) in stage.outputs.iter().enumerate() {
             let path = collector.path(written);
+            if written.text.ends_with('/') {
+                outputs.folders.insert((at, index));
+            }
             own.push(path.filter(|path| collector.place(&mut outputs, path, (at, index), written)));
         }
         outputs.by_stage.push(own);
@@ -141,12 +165,8 @@ impl Collector<'_> {
             Err(fault) => return self.refuse(written, fault.message(), fault.help()),
         };
         let shown = quoted(path.as_str());
-        if written.text.ends_with('/') {
-            let help = "an output is a file: remove the `/`, or pack the folder into one file";
-            return self.refuse(written, format!("output {shown} is a folder"), help);
-        }
         if path.as_str().contains(['*', '?', '[', '{']) {
-            let help = "an output is one file: write its path without `*`, `?`, `[` and `{`";
+            let help = "an output is one file or one folder: write its path without `*`, `?`, `[` and `{`";
             return self.refuse(written, format!("output {shown} looks like a pattern"), help);
         }
         if let Some(folder) = paths::private_folder(&path) {
@@ -158,8 +178,31 @@ impl Collector<'_> {
             let help = "a run must not change what defines it: write to another file";
             return self.refuse(written, format!("output {shown} is {kind}"), help);
         }
+        if written.text.ends_with('/') {
+            self.check_folder(written, &path)?;
+        }
         self.check_place(written, &path)?;
         Some(path)
+    }
+
+    /// Refuses an output folder in which definitions lie, or are looked for.
+    fn check_folder(&mut self, written: &Text, path: &Utf8Path) -> Option<()> {
+        let shown = quoted(path.as_str());
+        let help = "a run must not change what defines it: write to another folder";
+        let folder = paths::folded(path.as_str());
+        let top = folder.split('/').next().unwrap_or_default();
+        if matches!(top, "pipelines" | "stages") {
+            let message = format!("output {shown} is a folder of definitions");
+            return self.refuse(written, message, help).map(drop);
+        }
+        let below = format!("{folder}/");
+        match self.definitions.iter().find(|file| file.starts_with(&below)) {
+            Some(file) => {
+                let message = format!("output {shown} is a folder that holds `{file}`, a definition of this pipeline");
+                self.refuse(written, message, help).map(drop)
+            }
+            None => Some(()),
+        }
     }
 
     /// Looks at what stands at `path` and on the way to it.
@@ -199,23 +242,30 @@ impl Collector<'_> {
                 return None;
             }
         };
-        let (message, help) = match kind {
-            None => return Some(()),
-            Some(EntryKind::File { .. }) => match self.leads_to(written, path)? {
-                None => return Some(()),
-                Some(real) => {
-                    let message = format!("output {shown} is a link to `{real}`");
-                    return self
-                        .refuse(written, message, "remove the link, or write to the file itself")
-                        .map(drop);
+        let is_folder = written.text.ends_with('/');
+        let (message, help) = match (kind, is_folder) {
+            (None, _) => return Some(()),
+            (Some(EntryKind::File { .. }), false) | (Some(EntryKind::Folder), true) => {
+                match self.leads_to(written, path)? {
+                    None => return Some(()),
+                    Some(real) => {
+                        let message = format!("output {shown} is a link to `{real}`");
+                        return self
+                            .refuse(written, message, "remove the link, or write to where it leads")
+                            .map(drop);
+                    }
                 }
-            },
-            Some(EntryKind::Folder) => (
-                "is a folder",
-                "an output is a file: write to another path, or remove that folder",
+            }
+            (Some(EntryKind::File { .. }), true) => (
+                "is a file, and a path that ends in `/` is that of a folder",
+                "remove the `/`, or that file",
             ),
-            Some(EntryKind::BadLink) => ("is a link that leads out of the workspace", "remove the link"),
-            Some(EntryKind::Other) => ("is no file", "write to another path"),
+            (Some(EntryKind::Folder), false) => (
+                "is a folder",
+                "write the path of a folder with a `/` at its end, or remove that folder",
+            ),
+            (Some(EntryKind::BadLink), _) => ("is a link that leads out of the workspace", "remove the link"),
+            (Some(EntryKind::Other), _) => ("is no file", "write to another path"),
         };
         self.refuse(written, format!("output {shown} {message}"), help)
             .map(drop)
@@ -298,10 +348,14 @@ impl Collector<'_> {
                 };
                 let written = &self.spec.stages[stage].outputs[output].1;
                 let folder = &self.spec.stages[above.0].outputs[above.1].1;
+                let what = match outputs.is_folder(above) {
+                    true => "lies inside this one",
+                    false => "lies inside this one, which is a file",
+                };
                 self.faults.push(
                     Diagnostic::error(format!("output {} lies inside another output", quoted(path.as_str())))
                         .at(&self.spec.source, written.span, "this one")
-                        .at(&self.spec.source, folder.span, "lies inside this one, which is a file")
+                        .at(&self.spec.source, folder.span, what)
                         .help("give each output a path of its own"),
                 );
             }

@@ -52,6 +52,7 @@ impl Drafting<'_, '_> {
                     self.check_ports(name, "input", &defined.inputs, &self.written.inputs);
                     self.check_ports(name, "output", &defined.outputs, &self.written.outputs);
                     self.check_optional(name, &defined.inputs);
+                    self.check_folders(name, &defined.outputs);
                 }
                 self.defined_params(name, defined)
             }
@@ -267,11 +268,45 @@ impl Drafting<'_, '_> {
         let stdin = streams.stdin.as_ref().filter(|name| self.is_file(&source, name));
         let stdout = streams.stdout.as_ref().filter(|name| {
             let declared = self.defined.map_or(&[][..], |defined| &defined.outputs[..]);
-            self.is_port(&source, name, "output", declared, &written.outputs)
+            self.is_port(&source, name, "output", declared, &written.outputs) && self.is_file_output(&source, name)
         });
         Streams {
             stdin: stdin.map(|name| name.text.clone()),
             stdout: stdout.map(|name| name.text.clone()),
+        }
+    }
+
+    /// Whether the output `name` is a file; a folder is a fault.
+    fn is_file_output(&mut self, source: &Arc<Source>, name: &Text) -> bool {
+        let given = self.written.outputs.iter().find(|(given, _)| given.text == name.text);
+        let Some((_, path)) = given.filter(|(_, path)| path.text.ends_with('/')) else {
+            return true;
+        };
+        let message = format!("`stdout` is a file, and the output `{}` is a folder", name.text);
+        let fault = Diagnostic::error(message).at(source, name.span, "");
+        let fault = fault.at(&self.spec.source, path.span, "its path ends in `/`");
+        self.faults.push(fault.help("name an output that is a file"));
+        false
+    }
+
+    /// Outputs are folders just where the definition says so.
+    fn check_folders(&mut self, uses: &str, declared: &[Port]) {
+        for (name, path) in &self.written.outputs {
+            let Some(port) = declared.iter().find(|port| port.name.text == name.text) else {
+                continue;
+            };
+            let (message, help) = match (port.is_folder, path.text.ends_with('/')) {
+                (true, false) => (
+                    format!("the output `{}` of `{uses}` is a folder", name.text),
+                    format!("write its path with a `/` at the end: `{}/`", path.text),
+                ),
+                (false, true) => (
+                    format!("the output `{}` of `{uses}` is a file", name.text),
+                    "remove the `/` at the end; a definition says of a folder `folder: true`".to_owned(),
+                ),
+                _ => continue,
+            };
+            self.fault(path.span, message, help);
         }
     }
 
@@ -290,6 +325,7 @@ impl Drafting<'_, '_> {
         let several = match found {
             Some((_, Some(Found::Folder { .. } | Found::Glob { .. }))) => Some("a folder or a pattern"),
             Some((_, Some(Found::Gather { .. }))) => Some("the outputs of all that it makes"),
+            Some((_, Some(Found::Output(at)))) if self.outputs.is_folder(*at) => Some("a folder that a stage writes"),
             _ => None,
         };
         if let (Some(several), Some(((_, written), _))) = (several, found) {
