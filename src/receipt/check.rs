@@ -148,6 +148,10 @@ fn check_outputs(statement: &Statement, stage: &StageParameters) -> Checked {
             ));
         };
         let path = match tree_digests(subject) {
+            Some(_) if stage.outputs.get(output) == Some(&subject.name) => {
+                check_file_digests(subject)?;
+                subject.name.clone()
+            }
             // As the stage spells the path of a folder.
             Some(_) => format!("{}/", subject.name),
             None => subject.name.clone(),
@@ -257,11 +261,11 @@ fn check_dependencies(definition: &BuildDefinition) -> Checked {
     for (input, dependency) in inputs {
         let members = members.remove(input);
         let is_made = matches!(dependency.role(), Role::Input { receipt: Some(_), .. });
+        check_input(dependency, &members)?;
         require(
             !is_made || members.is_none(),
             "the files of a folder that a stage made are listed with a stage that reads it",
         )?;
-        check_input(dependency, &members)?;
     }
     require(members.is_empty(), "a member is of an input that is not there")
 }

@@ -144,8 +144,33 @@ fn digests() {
         stage("a stage's input with the digests of a folder", |s| {
             dependency(s, "input")["digest"] = json!({"blake3": "0".repeat(64), "dirHash": "0".repeat(64)});
         })
-        .says("is not `blake3` and `sha256`"),
+        .finds(&["E-CHAIN"]),
+        stage("files of a folder that a stage made", |s| {
+            let (digests, member) = folder_of_one("out/joined.txt/x");
+            dependency(s, "input")["digest"] = digests;
+            dependencies(s).push(member);
+            sort_dependencies(dependencies(s));
+        })
+        .says("are listed with a stage that reads it"),
     ]);
+}
+
+/// The digests of a folder with one file, and that file as one of the input `text`.
+fn folder_of_one(path: &str) -> (Value, Value) {
+    use madmall::listing::{ListedFile, listing_digests};
+    let digests = madmall::digest::Digests::of(b"");
+    let file = ListedFile {
+        path: path.into(),
+        executable: false,
+        digests,
+    };
+    let listing = listing_digests(&[file]).expect("a listing");
+    let member = json!({
+        "annotations": {"madmall": {"member": {"executable": false, "input": "text"}}},
+        "digest": {"blake3": digests.blake3.to_hex(), "sha256": digests.sha256.to_hex()}, "name": path,
+    });
+    let digests = json!({"blake3": listing.blake3.to_hex(), "dirHash": listing.dir_hash.to_hex()});
+    (digests, member)
 }
 
 fn digest(statement: &mut Value) -> &mut serde_json::Map<String, Value> {
