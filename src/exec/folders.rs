@@ -102,12 +102,8 @@ fn fault_of(path: &Utf8Path, entry: &walkdir::DirEntry, names: &mut HashMap<Stri
         return Some("is a special file: an output folder holds regular files".to_owned());
     }
     // Above it the same was asked of each folder.
-    match names.insert(folded(path.as_str()), path.to_owned()) {
-        Some(other) => Some(format!(
-            "is one file with `{other}` on some file systems: rename one of the two"
-        )),
-        None => None,
-    }
+    let other = names.insert(folded(path.as_str()), path.to_owned());
+    other.map(|other| format!("is one file with `{other}` on some file systems: rename one of the two"))
 }
 
 impl Attempt<'_> {

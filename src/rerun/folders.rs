@@ -20,7 +20,7 @@ impl Trial<'_, '_> {
             return copy_file(made, to);
         };
         for file in Store::of(self.root).folder(&listing).unwrap_or_default() {
-            let below = file.path.strip_prefix(&found.map_or("", |found| &found.name));
+            let below = file.path.strip_prefix(found.map_or("", |found| &found.name));
             copy_file(&self.root.join(&file.path), &to.join(below.unwrap_or(&file.path)))?;
         }
         Ok(())
