@@ -26,7 +26,7 @@ pub struct ListedFile {
 }
 
 /// The digests of a listing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ListingDigests {
     /// What identity uses.
     pub blake3: Digest,
@@ -35,7 +35,7 @@ pub struct ListingDigests {
 }
 
 /// The digests of an artifact.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum ArtifactDigests {
     /// Of a file's bytes.
     File(Digests),

@@ -12,8 +12,8 @@ use crate::exec::forecast::{Forecast, forecast};
 use crate::exec::interrupt::Interrupts;
 use crate::exec::{CacheMode, OnFailure, Record, RunOptions, Session, SessionInputs};
 use crate::exit_code::ExitCode;
-use crate::plan::StageId;
 use crate::plan::stale::Stale;
+use crate::plan::{Output, StageId};
 use crate::receipt::key::SigningKey;
 use crate::receipt::statement::ReceiptId;
 use crate::store::Store;
@@ -141,7 +141,14 @@ fn print_text(opened: &Opened, forecasts: &[(StageId, Forecast)], runs: &Runs, t
     let width = stages.iter().map(|stage| stage.name.len()).max().unwrap_or(0).min(40);
     for (id, forecast) in forecasts {
         let (style, state, text) = match forecast {
-            Forecast::UpToDate { receipt } => (DIM, "up to date", format!("in place{}", made_by(runs, receipt))),
+            Forecast::UpToDate { receipt } => {
+                let gone = gone(opened, *id);
+                let but = match gone.is_empty() {
+                    true => String::new(),
+                    false => format!(", but for what is temporary ({})", join(&gone)),
+                };
+                (DIM, "up to date", format!("in place{but}{}", made_by(runs, receipt)))
+            }
             Forecast::Restore { receipt, paths } => {
                 let text = format!("from the store{}: {}", made_by(runs, receipt), join(paths));
                 (GOOD, "restore", text)
@@ -174,11 +181,20 @@ fn print_json(opened: &Opened, forecasts: &[(StageId, Forecast)], runs: &Runs, t
         };
         json!({
             "stage": opened.plan.stages[id.index()].name, "state": state, "from": from, "restore": paths,
+            "gone": if matches!(forecast, Forecast::UpToDate { .. }) { gone(opened, *id) } else { Vec::new() },
             "madeBy": receipt.and_then(|receipt| runs.get(receipt)), "why": reasons(why),
         })
     });
     let stages: Vec<_> = stages.collect();
     terminal.result(json!({ "version": 1, "pipeline": opened.plan.pipeline, "stages": stages }));
+}
+
+/// The temporary outputs of a stage that are not here.
+fn gone(opened: &Opened, id: StageId) -> Vec<Utf8PathBuf> {
+    let outputs = opened.plan.stages[id.index()].outputs.iter();
+    let is_gone =
+        |output: &&Output| output.is_temporary && opened.workspace.absolute(&output.path).symlink_metadata().is_err();
+    outputs.filter(is_gone).map(|output| output.path.clone()).collect()
 }
 
 pub(super) fn reasons(why: &[Stale]) -> Vec<String> {

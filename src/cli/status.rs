@@ -193,6 +193,7 @@ fn print_pipeline(status: &PipelineStatus<'_>, columns: Columns, terminal: &mut 
                 OutputState::Earlier if !matches!(stage.forecast, Forecast::Restore { .. }) => continue,
                 OutputState::Earlier => (DIM, "holds an earlier result"),
                 OutputState::Missing => (DIM, "is missing"),
+                OutputState::Gone => (DIM, "is temporary, and made again when it is needed"),
                 OutputState::Edited => (WARNING, "was edited: no receipt claims its bytes"),
             };
             let room = columns.most.saturating_sub(name_width + 4);
@@ -288,6 +289,7 @@ fn pipeline_json(plan: &Plan, status: &PipelineStatus<'_>) -> Value {
                 OutputState::InPlace => "inPlace",
                 OutputState::Earlier => "earlier",
                 OutputState::Missing => "missing",
+                OutputState::Gone => "gone",
                 OutputState::Edited => "edited",
             };
             json!({ "path": output.path, "state": state })

@@ -49,7 +49,15 @@ pub(super) fn why(
 ) -> Result<ExitCode, Failure> {
     let opened = open_set(surroundings, &arguments.pipeline.pipeline, &arguments.set, terminal)?;
     let id = opened.find(&arguments.stage)?;
-    let selected = opened.select(std::slice::from_ref(&arguments.stage))?;
+    // What is temporary is made again for those that read it.
+    let is_temporary = opened.plan.stages[id.index()]
+        .outputs
+        .iter()
+        .any(|output| output.is_temporary);
+    let selected = match is_temporary {
+        true => opened.select(&[])?,
+        false => opened.select(std::slice::from_ref(&arguments.stage))?,
+    };
     let (state, chain) = with_session(surroundings, &opened, CacheMode::Use, |session| {
         let forecasts = forecast(session, &selected).map_err(|error| environment(&error))?;
         Ok(explain(&opened, session, id, &forecasts))
@@ -273,7 +281,7 @@ fn pending_chain(opened: &Opened, session: &Session<'_>, id: StageId, forecasts:
             _ => Vec::new(),
         };
         next = reasons.iter().find_map(|reason| match reason {
-            Stale::AfterStage { stage } => opened
+            Stale::AfterStage { stage } | Stale::Needed { by: stage, .. } => opened
                 .plan
                 .stages
                 .iter()

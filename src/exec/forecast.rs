@@ -1,17 +1,18 @@
 //! What a run would do, and why, without doing it.
 
 use std::cell::LazyCell;
+use std::collections::BTreeMap;
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 
 use super::{ExecError, Session};
 use crate::digest::Digest;
 use crate::listing::ArtifactDigests;
 use crate::plan::action::{Resolved, ResolvedInput, action_digest};
 use crate::plan::stale::{Snapshot, Stale};
-use crate::plan::{InputSource, Plan, Stage, StageId};
+use crate::plan::{InputSource, Output, Plan, Stage, StageId};
 use crate::receipt::statement::ReceiptId;
-use crate::store::believed::{Believed, Claim};
+use crate::store::believed::{Believed, Claim, ClaimedOutput};
 
 /// What a run would do with a stage.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,7 +63,71 @@ pub fn forecast(session: &Session<'_>, selected: &[StageId]) -> Result<Vec<(Stag
         claims[id.index()] = claim;
         forecasts.push((*id, forecast));
     }
+    add_needed(session, &claims, &mut forecasts);
     Ok(forecasts)
+}
+
+/// A stage that runs needs what it reads: temporary outputs that are not here are put back, or made again.
+fn add_needed(session: &Session<'_>, claims: &[Option<&Claim>], forecasts: &mut [(StageId, Forecast)]) {
+    let plan = session.plan;
+    let places: BTreeMap<StageId, usize> = (0..).zip(&*forecasts).map(|(place, (id, _))| (*id, place)).collect();
+    // Each stage stands after those that it reads from.
+    for place in (0..forecasts.len()).rev() {
+        let (reader, is_certain) = match &forecasts[place] {
+            (id, Forecast::Run { .. }) => (*id, true),
+            (id, Forecast::Perhaps { .. }) => (*id, false),
+            _ => continue,
+        };
+        let reader = &plan.stages[reader.index()];
+        for input in &reader.inputs {
+            let InputSource::Output { stage: maker, output } = input.source else {
+                continue;
+            };
+            let output = &plan.stages[maker.index()].outputs[output];
+            let (Some(maker), Some(claim), true) = (places.get(&maker), claims[maker.index()], output.is_temporary)
+            else {
+                continue;
+            };
+            let claimed = claim.outputs.iter().find(|claimed| claimed.name == output.name);
+            let Some(claimed) = claimed.filter(|claimed| !is_in_place(session, claimed)) else {
+                continue;
+            };
+            let needed = Stale::Needed {
+                path: output.path.clone(),
+                by: reader.name.clone(),
+            };
+            let forecast = &mut forecasts[*maker].1;
+            *forecast = match std::mem::replace(forecast, Forecast::UpToDate { receipt: claim.id }) {
+                Forecast::UpToDate { receipt } if is_certain && session.store.holds(&claimed.digests) => {
+                    Forecast::Restore {
+                        receipt,
+                        paths: vec![output.path.clone()],
+                    }
+                }
+                Forecast::Restore { receipt, mut paths } if is_certain && session.store.holds(&claimed.digests) => {
+                    if !paths.contains(&output.path) {
+                        paths.push(output.path.clone());
+                    }
+                    Forecast::Restore { receipt, paths }
+                }
+                Forecast::UpToDate { .. } | Forecast::Restore { .. } if is_certain => {
+                    Forecast::Run { why: vec![needed] }
+                }
+                Forecast::UpToDate { .. } | Forecast::Restore { .. } => Forecast::Perhaps { why: vec![needed] },
+                Forecast::Perhaps { mut why } if is_certain && matches!(why[..], [Stale::Needed { .. }, ..]) => {
+                    why.push(needed);
+                    Forecast::Run { why }
+                }
+                other => other,
+            };
+        }
+    }
+}
+
+fn is_in_place(session: &Session<'_>, output: &ClaimedOutput) -> bool {
+    let is_folder = matches!(output.digests, ArtifactDigests::Folder(_));
+    let found = session.hashes.output_if_there(Utf8Path::new(&output.path), is_folder);
+    found.is_ok_and(|found| found.is_some_and(|found| found.is(output)))
 }
 
 fn forecast_stage<'a>(
@@ -139,7 +204,7 @@ fn forecast_stage<'a>(
         let why = reasons(plan, stage, &resolved, &session.believed);
         return Ok((None, Forecast::Run { why }));
     };
-    Ok(match not_in_place(session, claim) {
+    Ok(match not_in_place(session, stage, claim) {
         Ok(paths) if paths.is_empty() => (Some(claim), Forecast::UpToDate { receipt: claim.id }),
         Ok(paths) => (
             Some(claim),
@@ -157,17 +222,14 @@ fn forecast_stage<'a>(
     })
 }
 
-/// The outputs of `claim` that are not in place but in the store; or the first that is in neither.
-fn not_in_place(session: &Session<'_>, claim: &Claim) -> Result<Vec<Utf8PathBuf>, Utf8PathBuf> {
+/// The outputs of `claim` that are not in place but in the store; or the first that is in neither. Temporary ones need not be
+/// anywhere.
+fn not_in_place(session: &Session<'_>, stage: &Stage, claim: &Claim) -> Result<Vec<Utf8PathBuf>, Utf8PathBuf> {
     let mut paths = Vec::new();
     for output in &claim.outputs {
         let path = Utf8PathBuf::from(&output.path);
-        let is_folder = matches!(output.digests, ArtifactDigests::Folder(_));
-        if session
-            .hashes
-            .output(&path, is_folder)
-            .is_ok_and(|found| found.is(output))
-        {
+        let is_temporary = |own: &Output| own.is_temporary && own.name == output.name;
+        if stage.outputs.iter().any(is_temporary) || is_in_place(session, output) {
             continue;
         }
         if !session.store.holds(&output.digests) {

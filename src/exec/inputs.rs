@@ -121,6 +121,24 @@ impl<'a> FileHashes<'a> {
         })
     }
 
+    /// The same of a temporary output, which need not be there.
+    ///
+    /// # Errors
+    ///
+    /// Like [`Self::output`].
+    pub fn output_if_there(&self, path: &Utf8Path, is_folder: bool) -> io::Result<Option<InputState>> {
+        let looked_at = SystemTime::now();
+        match self.workspace.absolute(path).symlink_metadata() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                if let Some(looks) = self.looks {
+                    looks.note(path, Seen::Absent, looked_at);
+                }
+                Ok(None)
+            }
+            _ => self.output(path, is_folder).map(Some),
+        }
+    }
+
     fn folder(&self, path: &Utf8Path) -> io::Result<InputState> {
         if !self.workspace.absolute(path).symlink_metadata()?.is_dir() {
             return Err(io::ErrorKind::NotADirectory.into());
@@ -275,6 +293,13 @@ pub enum Content {
         /// Of the listing.
         listing: ListingDigests,
     },
+    /// A temporary output that is not here: what its receipt says that it was.
+    Gone {
+        /// Of its bytes, or of its files.
+        digests: ArtifactDigests,
+        /// Whether it might be executed.
+        executable: bool,
+    },
 }
 
 impl InputState {
@@ -301,7 +326,27 @@ impl InputState {
         match &self.content {
             Content::File(file) => ArtifactDigests::File(file.hashed.digests),
             Content::Several { listing, .. } => ArtifactDigests::Folder(*listing),
+            Content::Gone { digests, .. } => *digests,
         }
+    }
+
+    /// The temporary output that a receipt claims, and that is not here.
+    #[must_use]
+    pub fn gone(claimed: &ClaimedOutput) -> Self {
+        Self {
+            path: claimed.path.clone().into(),
+            content: Content::Gone {
+                digests: claimed.digests,
+                executable: claimed.executable,
+            },
+            receipt: None,
+        }
+    }
+
+    /// Whether it is not here.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        matches!(self.content, Content::Gone { .. })
     }
 
     /// Whether it is what a receipt claims: its bytes, and whether it may be executed, for the next stage sees both.
@@ -322,6 +367,7 @@ impl InputState {
         match &self.content {
             Content::File(file) => std::slice::from_ref(file),
             Content::Several { files, .. } => files,
+            Content::Gone { .. } => &[],
         }
     }
 
@@ -337,6 +383,10 @@ impl InputState {
                 digest: listing.blake3,
                 executable: false,
             },
+            Content::Gone { digests, executable } => ResolvedInput {
+                digest: digests.blake3(),
+                executable: *executable,
+            },
         }
     }
 
@@ -348,6 +398,8 @@ impl InputState {
             receipt: self.receipt.map(|id| id.to_string()),
         };
         match &self.content {
+            // No stage runs without its inputs.
+            Content::Gone { .. } => Vec::new(),
             Content::File(file) => vec![Resource::file(self.path.as_str(), &file.hashed.digests, role)],
             Content::Several { files, listing } => {
                 // What a stage made is known by that stage's receipt.

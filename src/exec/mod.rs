@@ -41,6 +41,7 @@ pub mod root;
 pub mod sandbox;
 pub mod scheduler;
 pub mod stage;
+mod temporary;
 
 use attest::{RunRecord, definition, rfc3339, run_statement, used};
 use event::{Event, Note, Observer, StageOutcome};
@@ -333,6 +334,7 @@ impl<'a> Session<'a> {
             None => (None, News::Nothing),
         };
         self.log(&news, observer)?;
+        self.forget_temporary(&stages)?;
         removed?;
         self.hashes
             .with_cache(|cache| cache.save(&self.store.stat_cache_file()))?;

@@ -9,9 +9,9 @@ use super::event::{Event, Note, Observer, StageOutcome, StageReport};
 use super::gate::Gate;
 use super::machine::memory;
 use super::process::{Ending, GRACE};
-use super::stage::{Done, Given, Said, Upstream, bring_up_to_date};
+use super::stage::{Brought, Given, Said, Upstream, Wanted, bring_up_to_date};
 use super::{OnFailure, Session};
-use crate::plan::{InputSource, StageId};
+use crate::plan::{InputSource, Stage, StageId};
 
 /// How often the owner looks whether the user has interrupted.
 const TICK: Duration = Duration::from_millis(50);
@@ -42,12 +42,13 @@ pub struct Finished {
 
 struct Task {
     stage: StageId,
+    wanted: Wanted,
     upstream: Upstream,
 }
 
 enum Message {
     Said(StageId, Said),
-    Done(StageId, Box<Done>),
+    Brought(StageId, Brought),
 }
 
 /// Brings the `selected` stages (closed under what they read from, in the plan's order) up to date. Gives them back in
@@ -79,8 +80,8 @@ fn work(session: &Session<'_>, queue: &Mutex<Receiver<Task>>, messages: &Sender<
             // The owner outlives its workers; if it is gone, nobody listens.
             let _ = messages.send(Message::Said(task.stage, said));
         };
-        let done = bring_up_to_date(session, task.stage, &task.upstream, &say);
-        if messages.send(Message::Done(task.stage, Box::new(done))).is_err() {
+        let brought = bring_up_to_date(session, (task.stage, task.wanted), &task.upstream, &say);
+        if messages.send(Message::Brought(task.stage, brought)).is_err() {
             return;
         }
     }
@@ -90,6 +91,14 @@ struct Owner<'a, 'o> {
     session: &'a Session<'a>,
     states: Vec<State>,
     dependents: Vec<Vec<StageId>>,
+    /// Stages that are done with and make their temporary outputs again, each with those that wait for that.
+    remaking: BTreeMap<StageId, Vec<StageId>>,
+    /// Those of them that wait themselves, each for so many.
+    suspended: BTreeMap<StageId, usize>,
+    /// Whether one of them has failed, so that what it gave before is not there any more.
+    lost: bool,
+    /// Whether any output is temporary.
+    has_temporary: bool,
     gate: Gate,
     running: usize,
     tasks: Option<Sender<Task>>,
@@ -128,6 +137,10 @@ impl<'a, 'o> Owner<'a, 'o> {
             session,
             states,
             dependents,
+            remaking: BTreeMap::new(),
+            suspended: BTreeMap::new(),
+            lost: false,
+            has_temporary: stages.iter().any(has_temporary),
             gate,
             running: 0,
             tasks: Some(tasks),
@@ -156,10 +169,13 @@ impl<'a, 'o> Owner<'a, 'o> {
             }
             match inbox.recv_timeout(TICK) {
                 Ok(Message::Said(stage, said)) => self.tell(stage, said),
-                Ok(Message::Done(stage, done)) => {
+                Ok(Message::Brought(stage, brought)) => {
                     self.running -= 1;
                     self.gate.leave(stage);
-                    self.finish(stage, done.report, done.given);
+                    match brought {
+                        Brought::Done(done) => self.finish(stage, done.report, done.given),
+                        Brought::Needs(makers) => self.wait_for(stage, makers),
+                    }
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
@@ -173,15 +189,76 @@ impl<'a, 'o> Owner<'a, 'o> {
             self.finish(id, report(StageOutcome::NotStarted), None);
             return;
         }
-        self.states[id.index()] = State::Running;
+        let read = self.lost.then(|| self.session.plan.stages[id.index()].reads_from());
+        if let Some(by) = read.into_iter().flatten().find(|maker| !self.is_good(*maker)) {
+            self.gate.leave(id);
+            self.finish(id, report(StageOutcome::Blocked { by }), None);
+            return;
+        }
+        let wanted = match self.remaking.get(&id).and_then(|waiting| waiting.first()) {
+            // It stays finished for all others meanwhile.
+            Some(by) => Wanted::Outputs { by: *by },
+            None => {
+                self.states[id.index()] = State::Running;
+                Wanted::Settled
+            }
+        };
         self.running += 1;
         spawn(self.running);
         let task = Task {
             stage: id,
+            wanted,
             upstream: self.upstream(id),
         };
         let tasks = self.tasks.as_ref().expect("tasks are taken while stages are started");
         tasks.send(task).expect("the queue lives as long as the workers' scope");
+    }
+
+    /// A stage has to run, and what it reads was temporary: `makers`, which are done with, make it once more.
+    fn wait_for(&mut self, id: StageId, makers: Vec<StageId>) {
+        let blockers = makers.len();
+        match self.remaking.contains_key(&id) {
+            true => drop(self.suspended.insert(id, blockers)),
+            false => self.states[id.index()] = State::Waiting { blockers },
+        }
+        for maker in makers {
+            let waiting = self.remaking.entry(maker).or_default();
+            waiting.push(id);
+            if waiting.len() == 1 {
+                self.gate.come(maker);
+            }
+        }
+    }
+
+    /// Removes the temporary outputs of the stages that `id` reads from, if nobody in this run has still to read them. What a
+    /// failed stage reads stays, so that it can be tried again.
+    fn drop_read(&self, id: StageId) {
+        if !self.has_temporary {
+            return;
+        }
+        let stages = &self.session.plan.stages;
+        let makers = stages[id.index()].reads_from().into_iter();
+        for maker in makers.filter(|maker| has_temporary(&stages[maker.index()])) {
+            let is_done = |reader: &StageId| !self.remaking.contains_key(reader) && self.is_good(*reader);
+            if !self.remaking.contains_key(&maker) && self.dependents[maker.index()].iter().all(is_done) {
+                self.session.drop_temporary(maker, self.given(maker));
+            }
+        }
+    }
+
+    /// Whether what the stage gave can be used.
+    fn is_good(&self, id: StageId) -> bool {
+        let State::Finished(finished) = &self.states[id.index()] else {
+            return false;
+        };
+        matches!(ending_of(&finished.report.outcome, id), ForDependents::Go)
+    }
+
+    fn given(&self, id: StageId) -> Option<&Given> {
+        match &self.states[id.index()] {
+            State::Finished(finished) => finished.given.as_ref(),
+            _ => None,
+        }
     }
 
     /// What the stages before have given to `id`.
@@ -222,19 +299,32 @@ impl<'a, 'o> Owner<'a, 'o> {
                 StageOutcome::Broken(_) | StageOutcome::Interrupted => true,
                 _ => false,
             };
-            self.states[id.index()] = State::Finished(Box::new(Finished {
-                stage: id,
-                report,
-                given,
-            }));
-            for dependent in &self.dependents[id.index()] {
-                let State::Waiting { blockers } = &mut self.states[dependent.index()] else {
-                    continue;
+            // One that was to make temporary outputs again and did not run is as it was.
+            let remade = self.remaking.remove(&id);
+            let is_as_before = matches!(report.outcome, StageOutcome::NotStarted | StageOutcome::Blocked { .. });
+            if remade.is_none() || !is_as_before {
+                self.lost |= remade.is_some() && !matches!(ending, ForDependents::Go);
+                self.states[id.index()] = State::Finished(Box::new(Finished {
+                    stage: id,
+                    report,
+                    given,
+                }));
+            }
+            if matches!(ending, ForDependents::Go) {
+                self.drop_read(id);
+            }
+            for dependent in remade.as_ref().unwrap_or(&self.dependents[id.index()]) {
+                let is_suspended = remade.is_some() && self.suspended.contains_key(dependent);
+                let blockers = match &mut self.states[dependent.index()] {
+                    _ if is_suspended => self.suspended.entry(*dependent).or_default(),
+                    State::Waiting { blockers } => blockers,
+                    _ => continue,
                 };
                 let outcome = match ending {
                     ForDependents::Go => {
                         *blockers -= 1;
                         if *blockers == 0 {
+                            self.suspended.remove(dependent);
                             self.gate.come(*dependent);
                         }
                         continue;
@@ -242,7 +332,10 @@ impl<'a, 'o> Owner<'a, 'o> {
                     ForDependents::Blocked(by) => StageOutcome::Blocked { by },
                     ForDependents::NotStarted => StageOutcome::NotStarted,
                 };
-                self.states[dependent.index()] = State::Ending;
+                match is_suspended {
+                    true => drop(self.suspended.remove(dependent)),
+                    false => self.states[dependent.index()] = State::Ending,
+                }
                 ended.push((*dependent, self::report(outcome), None));
             }
         }
@@ -282,6 +375,10 @@ impl<'a, 'o> Owner<'a, 'o> {
             })
             .collect()
     }
+}
+
+fn has_temporary(stage: &Stage) -> bool {
+    stage.outputs.iter().any(|output| output.is_temporary)
 }
 
 /// What the end of a stage means for those that read from it.

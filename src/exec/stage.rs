@@ -54,6 +54,26 @@ pub enum Said {
     Note(Note),
 }
 
+/// What is wanted of a stage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// That it is up to date. A temporary output need not be here for that.
+    Settled,
+    /// That its temporary outputs are here too: this stage has to run, and reads one.
+    Outputs {
+        /// That stage.
+        by: StageId,
+    },
+}
+
+/// What came of a stage.
+pub enum Brought {
+    /// It is done with.
+    Done(Box<Done>),
+    /// It has to run, and temporary outputs that it reads are not here: these stages make them.
+    Needs(Vec<StageId>),
+}
+
 /// A stage that is done with.
 pub struct Done {
     /// How it ended.
@@ -63,23 +83,32 @@ pub struct Done {
 }
 
 /// Brings one stage up to date: from the store, or by running it.
-pub fn bring_up_to_date(session: &Session<'_>, id: StageId, upstream: &Upstream, say: &dyn Fn(Said)) -> Done {
+pub fn bring_up_to_date(
+    session: &Session<'_>,
+    (id, wanted): (StageId, Wanted),
+    upstream: &Upstream,
+    say: &dyn Fn(Said),
+) -> Brought {
     let began = Instant::now();
     let mut why = Vec::new();
-    let (outcome, given) = match attempt(session, id, upstream, say, &mut why) {
-        Ok(ended) => ended,
+    let (outcome, given) = match attempt(session, (id, wanted), upstream, say, &mut why) {
+        Ok(Ok(ended)) => ended,
+        Ok(Err(makers)) => return Brought::Needs(makers),
         Err(ExecError::Interrupted) => (StageOutcome::Interrupted, None),
         Err(error) => (StageOutcome::Broken(Box::new(error)), None),
     };
-    Done {
+    Brought::Done(Box::new(Done {
         report: StageReport {
             outcome,
             elapsed: began.elapsed(),
             why,
         },
         given,
-    }
+    }))
 }
+
+/// What an attempt came to; or the stages that have to make something before.
+type Tried = Result<(StageOutcome, Option<Given>), Vec<StageId>>;
 
 /// A stage with all that its action is made of.
 pub(super) struct Attempt<'a> {
@@ -94,32 +123,45 @@ pub(super) struct Attempt<'a> {
 
 fn attempt(
     session: &Session<'_>,
-    id: StageId,
+    (id, wanted): (StageId, Wanted),
     upstream: &Upstream,
     say: &dyn Fn(Said),
     why: &mut Vec<Stale>,
-) -> Result<(StageOutcome, Option<Given>), ExecError> {
+) -> Result<Tried, ExecError> {
     let attempt = Attempt::new(session, id, upstream, say)?;
     if session.options.cache == CacheMode::Use
         && let Some(claim) = session.believed.lookup(attempt.action)
     {
-        match attempt.put_in_place(claim)? {
+        match attempt.put_in_place(claim, wanted)? {
             Placed::Whole { restored, given } => {
-                let receipt = claim.id;
-                return Ok((StageOutcome::UpToDate { receipt, restored }, Some(given)));
+                let outcome = StageOutcome::UpToDate {
+                    receipt: claim.id,
+                    restored,
+                };
+                return Ok(Ok((outcome, Some(given))));
             }
-            Placed::Missing(path) => why.push(Stale::OutputMissing { path }),
+            Placed::Missing(path) => why.push(match wanted {
+                Wanted::Outputs { by } if attempt.is_temporary(&path) => Stale::Needed {
+                    path,
+                    by: session.plan.stages[by.index()].name.clone(),
+                },
+                _ => Stale::OutputMissing { path },
+            }),
         }
+    }
+    let makers = attempt.makers_of_gone();
+    if !makers.is_empty() {
+        return Ok(Err(makers));
     }
     if why.is_empty() {
         *why = attempt.reasons();
     }
     say(Said::Started(why.clone()));
-    attempt.run()
+    attempt.run().map(Ok)
 }
 
 /// A try: the root it was made in, the tools it used, and what went wrong, if anything.
-type Tried = (ExecutionRoot, CommandEnd);
+type Trial = (ExecutionRoot, CommandEnd);
 
 /// Whether the outputs that a receipt claims are in place.
 enum Placed {
@@ -173,13 +215,40 @@ impl<'a> Attempt<'a> {
         super::forecast::reasons(session.plan, self.stage, &self.resolved, &session.believed)
     }
 
-    /// Puts the outputs that `claim` names in place, from the store where they are not there already.
-    fn put_in_place(&self, claim: &Claim) -> Result<Placed, ExecError> {
+    /// The stages that make the temporary outputs which this one reads, and which are not here.
+    fn makers_of_gone(&self) -> Vec<StageId> {
+        let inputs = self.stage.inputs.iter().zip(&self.inputs);
+        let mut makers: Vec<StageId> = inputs
+            .filter(|(_, state)| state.is_gone())
+            .filter_map(|(input, _)| match input.source {
+                InputSource::Output { stage, .. } => Some(stage),
+                _ => None,
+            })
+            .collect();
+        makers.sort_unstable();
+        makers.dedup();
+        makers
+    }
+
+    fn is_temporary(&self, path: &Utf8Path) -> bool {
+        let mut outputs = self.stage.outputs.iter();
+        outputs.any(|output| output.is_temporary && output.path == path)
+    }
+
+    /// Puts the outputs that `claim` names in place, from the store where they are not there already; those that are temporary
+    /// only if they are wanted.
+    fn put_in_place(&self, claim: &Claim, wanted: Wanted) -> Result<Placed, ExecError> {
         let mut restored = Vec::new();
         let mut states = Vec::with_capacity(claim.outputs.len());
         for output in &claim.outputs {
             let path = Utf8Path::new(&output.path);
             let is_folder = matches!(output.digests, ArtifactDigests::Folder(_));
+            if wanted == Wanted::Settled && self.is_temporary(path) {
+                let found = self.session.hashes.output_if_there(path, is_folder).ok().flatten();
+                let found = found.filter(|state| state.is(output));
+                states.push(Some(found.unwrap_or_else(|| InputState::gone(output))));
+                continue;
+            }
             states.push(match self.session.hashes.output(path, is_folder) {
                 Ok(state) if state.is(output) => Some(state),
                 _ if self.session.store.holds(&output.digests) => None,
@@ -344,7 +413,7 @@ impl<'a> Attempt<'a> {
         entries: Vec<RootEntry>,
         log: &Utf8Path,
         retry: u32,
-    ) -> Result<Tried, ExecError> {
+    ) -> Result<Trial, ExecError> {
         let root = ExecutionRoot::prepare(base.to_owned(), entries, &self.stage.outputs);
         let root = root.map_err(|error| match error {
             RootError::Store(error) => ExecError::Store(error),

@@ -297,6 +297,8 @@ pub struct Output {
     pub is_folder: bool,
     /// How far a number in it may be off when it is made again. No part of the stage's identity.
     pub tolerance: Option<Number>,
+    /// Whether it is kept only until all that read it in a run are done. No part of the stage's identity.
+    pub is_temporary: bool,
 }
 
 impl Output {

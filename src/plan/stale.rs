@@ -110,6 +110,13 @@ pub enum Stale {
         /// Its path.
         path: Utf8PathBuf,
     },
+    /// A temporary output is not here, and a stage that runs reads it.
+    Needed {
+        /// Its path.
+        path: Utf8PathBuf,
+        /// The stage that reads it.
+        by: String,
+    },
     /// A stage that this one reads from must run first (in a forecast).
     AfterStage {
         /// Its name.
@@ -141,6 +148,7 @@ impl fmt::Display for Stale {
             Self::OutputsChanged { was, is } => write!(f, "outputs changed: {was} → {is}"),
             Self::VariableChanged { name } => write!(f, "variable `{name}` changed"),
             Self::SystemChanged { was, is } => write!(f, "system changed: {was} → {is}"),
+            Self::Needed { path, by } => write!(f, "its temporary output `{path}` is needed by `{by}`"),
             Self::OutputMissing { path } => write!(f, "output `{path}` is neither in place nor in the store"),
             Self::AfterStage { stage } => write!(f, "`{stage}` runs first"),
         }

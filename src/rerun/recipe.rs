@@ -314,6 +314,7 @@ fn stage(parameters: &StageParameters, purpose: &Option<String>, inputs: Vec<Inp
         is_folder: path.ends_with('/'),
         // No receipt tells it: it is no part of what was run.
         tolerance: None,
+        is_temporary: false,
     });
     Ok(Stage {
         name: parameters.name.clone(),

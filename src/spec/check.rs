@@ -40,7 +40,7 @@ pub const STAGE_FIELDS: &[&str] = &[
 /// The fields of an input in a pipeline file, where it is more than a text.
 pub const INPUT_FIELDS: &[&str] = &["path", "optional"];
 /// The fields of an output in a pipeline file, where it is more than a path.
-pub const OUTPUT_FIELDS: &[&str] = &["path", "tolerance"];
+pub const OUTPUT_FIELDS: &[&str] = &["path", "tolerance", "temp"];
 /// The fields of a stage definition file.
 pub const DEFINITION_FIELDS: &[&str] = &[
     "version",
@@ -220,6 +220,7 @@ impl Checker<'_> {
             inputs: Vec::new(),
             outputs: Vec::new(),
             tolerances: Vec::new(),
+            temporary: Vec::new(),
             optional: Vec::new(),
             params: Vec::new(),
             env: Vec::new(),
@@ -283,7 +284,7 @@ impl Checker<'_> {
         }
     }
 
-    /// Each output is a path, or a map with a path and how far a number in it may be off.
+    /// Each output is a path, or a map with a path, how far a number in it may be off, and whether it is kept.
     fn outputs(&mut self, node: &Node, stage: &mut Stage) {
         for (name, node) in self.named(node, "`outputs`", "output") {
             let what = format!("output `{}`", name.text);
@@ -301,6 +302,8 @@ impl Checker<'_> {
                 }
                 None => self.missing(&fields, name.span, "path", &what, "path: data/out.csv"),
             }
+            let temp = fields.get("temp").and_then(|node| self.boolean(node, "`temp`"));
+            stage.temporary.extend(temp.filter(|temp| *temp).map(|_| name.clone()));
             let is_folder = fields
                 .get("path")
                 .and_then(Node::as_text)

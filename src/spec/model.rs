@@ -36,6 +36,8 @@ pub struct Stage {
     pub outputs: Vec<(Text, Text)>,
     /// How far numbers in an output may be off when it is made again, by its name.
     pub tolerances: Vec<(Text, Number)>,
+    /// The names of the outputs that are kept only until they were read.
+    pub temporary: Vec<Text>,
     /// `params:`.
     pub params: Vec<(Text, Node)>,
     /// `env:`.

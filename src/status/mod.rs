@@ -27,6 +27,8 @@ pub enum OutputState {
     Earlier,
     /// Nothing.
     Missing,
+    /// Nothing: it is temporary, and was read.
+    Gone,
     /// Bytes that no believed receipt claims.
     Edited,
 }
@@ -88,7 +90,10 @@ pub fn stages(session: &Session<'_>, forecasts: Vec<(StageId, Forecast)>) -> Vec
 
 fn output_state(session: &Session<'_>, claim: Option<&Claim>, output: &Output) -> OutputState {
     if session.workspace.absolute(&output.path).symlink_metadata().is_err() {
-        return OutputState::Missing;
+        return match claim.is_some() && output.is_temporary {
+            true => OutputState::Gone,
+            false => OutputState::Missing,
+        };
     }
     let Ok(found) = session.hashes.output(&output.path, output.is_folder) else {
         return OutputState::Edited;

@@ -98,6 +98,7 @@ pub fn outputs(
         let mark = match &state.content {
             Content::File(file) => Mark::File(file.hashed.stamp),
             Content::Several { listing, .. } => Mark::Folder(listing.blake3),
+            Content::Gone { .. } => return Some(candidate),
         };
         candidate.is_stored = believed.is_claimed(digest) && store.holds_whole(&state.digests());
         candidate.verdict = match (believed.is_claimed(digest), candidate.is_stored) {

@@ -39,6 +39,7 @@ mod status;
 mod strace;
 mod streams;
 mod tamper;
+mod temp;
 mod up_to_date;
 mod usage;
 mod why;

@@ -188,6 +188,7 @@ pub(crate) fn resolve(tree: &dyn Tree, file: &Utf8Path) -> Result<Plan, String> 
             path: output.into(),
             is_folder: false,
             tolerance: None,
+            is_temporary: false,
         }],
         env: Vec::new(),
         secrets: Vec::new(),

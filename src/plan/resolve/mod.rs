@@ -196,6 +196,7 @@ fn build(
         }
     }
     warn_of_unused(spec, &pipeline, faults);
+    warn_of_unread(spec, &inputs, faults);
     let order = find_order(spec, &inputs, faults)?;
     let drafts: Vec<Draft> = drafts.into_iter().collect::<Option<_>>()?;
     let mut assembly = Assembly {
@@ -234,6 +235,28 @@ fn warn_of_unused(spec: &PipelineSpec, pipeline: &PipelineParams<'_>, faults: &m
                 .at(&spec.source, name.span, "")
                 .help(format!("remove it, or refer to it as `${{params.{}}}`", name.text)),
         );
+    }
+}
+
+/// Who makes something temporary that nobody reads either means something else, or makes it for nothing.
+fn warn_of_unread(spec: &PipelineSpec, inputs: &[Vec<Option<Found>>], faults: &mut Vec<Diagnostic>) {
+    let mut read: HashSet<OutputAt> = HashSet::new();
+    for found in inputs.iter().flatten().flatten() {
+        match found {
+            Found::Output(at) => drop(read.insert(*at)),
+            Found::Gather { stages, output } => read.extend(stages.clone().map(|stage| (stage, *output))),
+            Found::File { .. } | Found::Folder { .. } | Found::Glob { .. } | Found::Absent => {}
+        }
+    }
+    for (at, stage) in spec.stages.iter().enumerate() {
+        for name in &stage.temporary {
+            let index = stage.outputs.iter().position(|(own, _)| own.text == name.text);
+            if index.is_some_and(|index| !read.contains(&(at, index))) {
+                let message = format!("no stage reads the temporary output `{}`, so it stays", name.text);
+                let fault = Diagnostic::warning(message).at(&spec.source, name.span, "");
+                faults.push(fault.help("remove `temp: true`, or let a stage read it"));
+            }
+        }
     }
 }
 
@@ -341,6 +364,7 @@ impl Assembly<'_> {
                 path: path.clone(),
                 is_folder: self.outputs.is_folder((at, index)),
                 tolerance: tolerance.map(|(_, tolerance)| tolerance.clone()),
+                is_temporary: written.temporary.iter().any(|own| own.text == name.text),
             });
         }
         outputs.sort_unstable_by(|one, other| one.name.cmp(&other.name));
