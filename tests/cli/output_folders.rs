@@ -306,7 +306,7 @@ fn definitions_say_that_an_output_is_a_folder() {
 #[test]
 fn a_program_that_fills_the_folder_anew_sees_none_of_the_old() {
     let space = Space::with(
-        "stages: {a: {run: 'ls ${outputs.p} | wc -l > ${outputs.p}/count', inputs: {i: in}, outputs: {p: out/}}}",
+        "stages: {a: {run: 'n=$(ls ${outputs.p} | wc -l); echo $n > ${outputs.p}/count', inputs: {i: in}, outputs: {p: out/}}}",
     );
     for text in ["1", "2"] {
         space.write("in", text);
