@@ -100,6 +100,12 @@ fn parser_and_schema_agree_about_pipelines() {
             (false, "version: 1\nname: p\nstages: {}"),
             (false, "version: 1\nname: p\nstages: []"),
             (false, "version: 1\nname: p\nstages:"),
+            (true, "version: 1\nname: p\ninclude: [a.yaml]"),
+            (false, "version: 1\nname: p\ninclude: []"),
+            (false, "version: 1\nname: p\ninclude: a.yaml"),
+            (false, "version: 1\nname: p\ninclude: [1]"),
+            (true, stage!("run: x, outputs: { o: { path: a/, temp: true } }")),
+            (false, stage!("run: x, outputs: { o: { path: a, temp: 1 } }")),
             (false, "name: p\nstages: { a: { run: x, outputs: { o: a } } }"),
             (
                 false,

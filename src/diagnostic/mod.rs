@@ -92,8 +92,9 @@ impl Diagnostic {
     /// Adds a place; the first one added is where the message points.
     #[must_use]
     pub fn at(mut self, source: &Arc<Source>, span: Span, text: impl Into<String>) -> Self {
+        let (source, span) = source.locate(span);
         self.labels.push(Label {
-            source: Arc::clone(source),
+            source,
             span,
             text: text.into(),
         });

@@ -33,6 +33,8 @@ pub struct Source {
     text: String,
     /// Where each line begins.
     lines: Vec<usize>,
+    /// If it is several texts, where each begins.
+    parts: Vec<(usize, Arc<Source>)>,
 }
 
 impl Source {
@@ -51,7 +53,43 @@ impl Source {
             name: name.into(),
             text,
             lines,
+            parts: Vec::new(),
         })
+    }
+
+    /// Several texts as one, and where in it each begins. What is said about it is shown in the text that is meant.
+    #[must_use]
+    pub fn joined(sources: &[Arc<Self>]) -> (Arc<Self>, Vec<usize>) {
+        let mut text = String::new();
+        let mut parts = Vec::with_capacity(sources.len());
+        for source in sources {
+            parts.push((text.len(), Arc::clone(source)));
+            text.push_str(&source.text);
+            // So that the end of one text is not the beginning of the next.
+            text.push('\n');
+        }
+        let offsets = parts.iter().map(|(offset, _)| *offset).collect();
+        let name = sources.first().map_or("", |source| source.name()).to_owned();
+        let joined = Self {
+            name,
+            text,
+            lines: vec![0],
+            parts,
+        };
+        (Arc::new(joined), offsets)
+    }
+
+    /// The text that `span` lies in, and where in it, if this is several texts.
+    #[must_use]
+    pub fn locate(self: &Arc<Self>, span: Span) -> (Arc<Self>, Span) {
+        let after = self.parts.partition_point(|(offset, _)| *offset <= span.start);
+        match after.checked_sub(1).and_then(|place| self.parts.get(place)) {
+            None => (Arc::clone(self), span),
+            Some((offset, part)) => {
+                let within = Span::new(span.start - offset, span.end.saturating_sub(*offset));
+                (Arc::clone(part), within)
+            }
+        }
     }
 
     /// What the text is called.
@@ -115,4 +153,25 @@ pub struct Position {
     pub line: usize,
     /// In characters, from 1.
     pub column: usize,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_in_several_texts_is_one_in_the_text_that_has_it() {
+        let texts = ["one", "", "three"].map(|text| Source::new(text, text));
+        let (joined, offsets) = Source::joined(&texts);
+        for (text, offset) in texts.iter().zip(offsets) {
+            for place in 0..=text.text().len() {
+                let (found, span) = joined.locate(Span::new(offset + place, offset + text.text().len()));
+                assert!(Arc::ptr_eq(&found, text));
+                assert_eq!(span, Span::new(place, text.text().len()));
+            }
+        }
+        let alone = &texts[0];
+        let (found, span) = alone.locate(Span::new(1, 2));
+        assert!(Arc::ptr_eq(&found, alone) && span == Span::new(1, 2));
+    }
 }

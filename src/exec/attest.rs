@@ -206,12 +206,13 @@ pub fn definition(file: &DefinitionFile) -> Resource {
     Resource::file(file.path.as_str(), &file.digests, Role::Definition {})
 }
 
-/// The files that say what `stage` is: the pipeline's, and its own if it has one.
+/// The files that say what `stage` is: the pipeline's, those that it was included through, and its own if it has one.
 pub fn definition_files<'a>(plan: &'a Plan, stage: &Stage) -> impl Iterator<Item = &'a DefinitionFile> {
     let own = stage.definition_file.filter(|index| *index != 0);
-    [Some(0), own]
-        .into_iter()
-        .flatten()
+    let included = stage.included.iter().copied();
+    std::iter::once(0)
+        .chain(included)
+        .chain(own)
         .map(|index| &plan.definition_files[index])
 }
 

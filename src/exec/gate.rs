@@ -235,6 +235,7 @@ mod tests {
             name: "a".into(),
             uses: None,
             definition_file: None,
+            included: Vec::new(),
             command: statement,
             params: std::collections::BTreeMap::new(),
             inputs: Vec::new(),

@@ -19,7 +19,8 @@ pub struct Plan {
     pub purpose: Option<String>,
     /// The pipeline file, relative to the workspace.
     pub pipeline_file: Utf8PathBuf,
-    /// The files that say what the stages are: the pipeline file first, then each stage definition once.
+    /// The files that say what the stages are: the pipeline file first, then those that it includes, then each stage
+    /// definition once.
     pub definition_files: Vec<DefinitionFile>,
     /// The stages, in an order that can be run. [`StageId`] is an index into this.
     pub stages: Vec<Stage>,
@@ -67,6 +68,8 @@ pub struct Stage {
     pub uses: Option<String>,
     /// Which of [`Plan::definition_files`] define it, besides the pipeline file (which is always the first).
     pub definition_file: Option<usize>,
+    /// Which of them it was reached through, if it stands in a file that the pipeline includes; that file is the last.
+    pub included: Vec<usize>,
     /// What runs.
     pub command: Command,
     /// Parameters with defaults filled in.

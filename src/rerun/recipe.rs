@@ -98,8 +98,8 @@ impl Recipe {
             stage.sandbox = SandboxMode::Off;
         }
         stage.network = says(NETWORK_ALLOWED);
-        // A receipt names the pipeline file, and the file that defines the stage if there is one.
-        stage.definition_file = (recipe.plan.definition_files.len() > 1).then_some(1);
+        // A receipt names the pipeline file, those that it was included through, and the file that defines the stage.
+        stage.included = (1..recipe.plan.definition_files.len()).collect();
         recipe.plan.stages.push(stage);
         recipe.needed.sort_by(|a, b| a.path.cmp(&b.path));
         recipe
@@ -320,6 +320,7 @@ fn stage(parameters: &StageParameters, purpose: &Option<String>, inputs: Vec<Inp
         name: parameters.name.clone(),
         uses: None,
         definition_file: None,
+        included: Vec::new(),
         command,
         params: params.collect::<Result<_, String>>()?,
         inputs,

@@ -15,7 +15,9 @@ use crate::diagnostic::{Diagnostic, Source, Span, quoted};
 use crate::plan::{Number, SandboxMode};
 
 /// The fields of a pipeline file.
-pub const PIPELINE_FIELDS: &[&str] = &["version", "name", "purpose", "params", "stages"];
+pub const PIPELINE_FIELDS: &[&str] = &["version", "name", "purpose", "include", "params", "stages"];
+/// The fields of a file that a pipeline includes.
+pub const INCLUDED_FIELDS: &[&str] = &["version", "name", "purpose", "include", "stages"];
 /// The fields of a stage in a pipeline file.
 pub const STAGE_FIELDS: &[&str] = &[
     "uses",
@@ -107,10 +109,56 @@ pub fn pipeline(source: &Arc<Source>, root: &Node) -> (PipelineSpec, Vec<Diagnos
         }
         match fields.get("stages") {
             Some(node) => spec.stages = checker.stages(node),
+            None if fields.key("include").is_some() => {}
             None => checker.missing(&fields, top, "stages", "a pipeline", "stages: { … }"),
         }
+        checker.include(&fields);
     }
     (spec, checker.faults)
+}
+
+/// The files that the pipeline or included file `root` includes, as far as they are written as they should be.
+#[must_use]
+pub fn includes(root: &Node) -> Vec<Text> {
+    let NodeKind::Map(entries) = &root.kind else {
+        return Vec::new();
+    };
+    let include = entries.iter().find(|(key, _)| key.text == "include");
+    match include.map(|(_, node)| &node.kind) {
+        Some(NodeKind::List(items)) => {
+            let is_text = |item: &&Node| matches!(scalar(item), Some(Scalar::String(_)));
+            items.iter().filter(is_text).filter_map(Node::as_text).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Takes a tree as a file that is included by a pipeline of that purpose. Its stages; what has a fault is left out.
+#[must_use]
+pub fn included(source: &Arc<Source>, root: &Node, purpose: Option<&Text>) -> (Vec<Stage>, Vec<Diagnostic>) {
+    let mut checker = Checker::new(source);
+    let mut stages = Vec::new();
+    if let Some(fields) = checker.fields(root, "an included file", INCLUDED_FIELDS) {
+        let top = start(root);
+        checker.version(&fields, top);
+        if let Some(node) = fields.get("name")
+            && let Some(text) = checker.text(node, "`name`")
+        {
+            checker.name(&text, "a pipeline");
+        }
+        if let Some(node) = fields.get("purpose")
+            && let Some(own) = checker.choice(node, "`purpose`", PURPOSES)
+        {
+            checker.same_purpose(&own, purpose);
+        }
+        match fields.get("stages") {
+            Some(node) => stages = checker.stages(node),
+            None if fields.key("include").is_some() => {}
+            None => checker.missing(&fields, top, "stages", "an included file", "stages: { … }"),
+        }
+        checker.include(&fields);
+    }
+    (stages, checker.faults)
 }
 
 /// Takes a tree as a stage definition file. What has a fault is left out.
@@ -192,6 +240,32 @@ impl Checker<'_> {
         }
     }
 
+    /// `include:` is a list of texts.
+    fn include(&mut self, fields: &Fields<'_>) {
+        let Some(node) = fields.get("include") else { return };
+        let items = self.items(node, "`include`").unwrap_or_default();
+        if items.is_empty() && matches!(node.kind, NodeKind::List(_)) {
+            let help = "name a file: `include: [parts/common.yaml]`, or remove the field";
+            self.fault(node.span, "`include` is empty", "", help);
+        }
+        for item in items {
+            self.text(item, "a file to include");
+        }
+    }
+
+    /// What is included cannot be for something else than what includes it.
+    fn same_purpose(&mut self, own: &Text, purpose: Option<&Text>) {
+        if purpose.is_some_and(|purpose| purpose.text == own.text) {
+            return;
+        }
+        let message = match purpose {
+            Some(purpose) => format!("the pipeline that includes this is for `{}`", purpose.text),
+            None => "the pipeline that includes this has no purpose".to_owned(),
+        };
+        let help = "remove `purpose` here, or write the same in both files";
+        self.fault(own.span, message, "", help);
+    }
+
     fn own_name(&mut self, fields: &Fields<'_>, top: Span, what: &str) -> Option<Text> {
         let Some(node) = fields.get("name") else {
             self.missing(fields, top, "name", what, "name: baseline");
@@ -231,6 +305,7 @@ impl Checker<'_> {
             axes: Vec::new(),
             chosen: Vec::new(),
             network: None,
+            included: Vec::new(),
             name,
         };
         let what = format!("stage `{}`", stage.name.text);

@@ -9,7 +9,7 @@ use crate::plan::{Limits, Number, SandboxMode};
 /// A pipeline file.
 #[derive(Clone, Debug)]
 pub struct PipelineSpec {
-    /// The file.
+    /// The file, with those that it includes.
     pub source: Arc<Source>,
     /// `name:`; `None` if its fault has been reported.
     pub name: Option<Text>,
@@ -56,6 +56,8 @@ pub struct Stage {
     pub chosen: Vec<Chosen>,
     /// `network:`.
     pub network: Option<Flag>,
+    /// The included files that it was reached through, as they are numbered among those of the pipeline; the last has it.
+    pub included: Vec<usize>,
 }
 
 /// `true` or `false`, with its place.

@@ -85,6 +85,28 @@ impl Text {
     }
 }
 
+impl Node {
+    /// The same, `by` bytes further on.
+    #[must_use]
+    pub fn moved(self, by: usize) -> Self {
+        let further = |span: Span| Span::new(span.start + by, span.end + by);
+        Self {
+            span: further(self.span),
+            kind: match self.kind {
+                NodeKind::List(items) => NodeKind::List(items.into_iter().map(|item| item.moved(by)).collect()),
+                NodeKind::Map(entries) => {
+                    let entries = entries.into_iter().map(|(key, value)| {
+                        let span = further(key.span);
+                        (Text { span, ..key }, value.moved(by))
+                    });
+                    NodeKind::Map(entries.collect())
+                }
+                other => other,
+            },
+        }
+    }
+}
+
 /// Reads one YAML document. Gives what could be read, and everything that was wrong; `None` if nothing could be read.
 #[must_use]
 pub fn parse(source: &Arc<Source>) -> (Option<Node>, Vec<Diagnostic>) {

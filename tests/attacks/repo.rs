@@ -136,7 +136,9 @@ fn make() -> Base {
 }
 
 fn own_key(space: &Space, config: &str) -> Forger {
-    Forger::from_pem(&space.read(&format!("../{config}/signing-key.pem")))
+    // The workspace may have been moved.
+    let path = space.base().join(config).join("signing-key.pem");
+    Forger::from_pem(&std::fs::read_to_string(path).expect("a key"))
 }
 
 /// The run's id, from the name of its file.

@@ -18,6 +18,7 @@ mod folders;
 mod gc;
 mod graph;
 mod hostile;
+mod include;
 mod keys;
 mod limits;
 mod log;

@@ -177,6 +177,7 @@ pub(crate) fn resolve(tree: &dyn Tree, file: &Utf8Path) -> Result<Plan, String> 
         name: name.to_owned(),
         uses: None,
         definition_file: None,
+        included: Vec::new(),
         command: Command::Argv(vec![text.clone(), name.to_owned()]),
         params: BTreeMap::new(),
         inputs: vec![Input {

@@ -82,7 +82,7 @@ impl Maker<'_> {
         }
         let stages = first..self.made.len();
         if stages.len() > 1 {
-            families.extents.push(extent);
+            families.extents.push(self.source.locate(extent));
         }
         families.by_name.entry(name).or_insert(Family { stages, axes });
     }

@@ -22,7 +22,7 @@ pub(super) struct Families {
     /// The patterns of `foreach:`.
     pub(super) patterns: Vec<(Glob, Text)>,
     /// Where stages of which there are several are written.
-    pub(super) extents: Vec<Span>,
+    pub(super) extents: Vec<(Arc<Source>, Span)>,
 }
 
 /// The stages that a written one has made.
@@ -97,30 +97,30 @@ impl Families {
     }
 
     /// Leaves few of the faults that are alike in one place of a stage of which there are many.
-    pub(super) fn thin_out(&self, pipeline: &Arc<Source>, mut faults: Vec<Diagnostic>) -> Vec<Diagnostic> {
+    pub(super) fn thin_out(&self, mut faults: Vec<Diagnostic>) -> Vec<Diagnostic> {
         if self.extents.is_empty() {
             return faults;
         }
-        let mut seen: HashSet<(Span, String)> = HashSet::new();
-        let mut alike: HashMap<(Span, String), usize> = HashMap::new();
+        let mut seen: HashSet<(*const Source, Span, String)> = HashSet::new();
+        let mut alike: HashMap<(*const Source, Span, String), usize> = HashMap::new();
         faults.retain(|fault| {
-            let Some(label) = fault
-                .labels
-                .first()
-                .filter(|label| Arc::ptr_eq(&label.source, pipeline))
-            else {
+            let Some(label) = fault.labels.first() else {
                 return true;
             };
-            let is_inside = |extent: &Span| extent.start <= label.span.start && label.span.end <= extent.end;
+            let is_inside = |(source, extent): &(Arc<Source>, Span)| {
+                let is_there = extent.start <= label.span.start && label.span.end <= extent.end;
+                is_there && Arc::ptr_eq(source, &label.source)
+            };
             if !self.extents.iter().any(is_inside) {
                 return true;
             }
+            let file = Arc::as_ptr(&label.source);
             let nameless = without(&fault.message, '[', ']');
             let count = alike
-                .entry((label.span, without(&fault.message, '`', '`')))
+                .entry((file, label.span, without(&fault.message, '`', '`')))
                 .or_default();
             *count += 1;
-            seen.insert((label.span, nameless)) && *count <= MOST_ALIKE
+            seen.insert((file, label.span, nameless)) && *count <= MOST_ALIKE
         });
         faults
     }

@@ -10,6 +10,7 @@ mod families;
 mod files;
 mod glob;
 mod graph;
+mod include;
 mod inputs;
 mod library;
 mod outputs;
@@ -39,7 +40,7 @@ use self::stage::Draft;
 use self::values::PipelineParams;
 use super::{DefinitionFile, Input, InputSource, Output, Plan, Stage, StageId, gathered_name};
 use crate::diagnostic::{Diagnostic, Faults, Severity, Source, nearest, quoted};
-use crate::spec::{Body, PipelineSpec, check, parse};
+use crate::spec::{Body, PipelineSpec, parse};
 use crate::stages::{BUILTINS, Builtin};
 use crate::tree::Tree;
 
@@ -93,11 +94,12 @@ fn resolve_all(
     let Some(root) = root else {
         return Err(Faults(faults));
     };
-    let (mut spec, wrong) = check::pipeline(&source, &root);
-    faults.extend(wrong);
+    let include::Included { mut spec, files } =
+        include::read(tree, &definition_file.path, (&source, &root), &mut faults);
     overrides.apply(&mut spec, &mut faults);
     let Expanded { spec, families } = expand::stages(tree, spec, &mut faults);
     let mut library = Library::new(tree, builtins, definition_file);
+    library.files.extend(files);
     let plan = build(tree, &spec, &families, &mut library, &mut faults);
     let faults = sorted(&source, &families, faults);
     let (errors, warnings): (Vec<_>, Vec<_>) = faults.into_iter().partition(|fault| fault.severity == Severity::Error);
@@ -372,6 +374,7 @@ impl Assembly<'_> {
             name: written.name.text.clone(),
             uses: draft.uses,
             definition_file: draft.definition_file,
+            included: written.included.clone(),
             command: draft.command,
             params: draft.params,
             inputs,
@@ -412,5 +415,5 @@ fn sorted(pipeline: &Arc<Source>, families: &Families, mut faults: Vec<Diagnosti
             .map(|label| (label.source.name().to_owned(), label.span));
         seen.insert((place, fault.message.clone()))
     });
-    families.thin_out(pipeline, faults)
+    families.thin_out(faults)
 }
