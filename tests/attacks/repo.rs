@@ -48,6 +48,8 @@ struct Names {
     theirs: String,
     log: String,
     their_log: String,
+    /// Of the colleague's keyid, as in the names of his countersignatures.
+    their_digits: String,
 }
 
 struct Base {
@@ -125,6 +127,7 @@ fn make() -> Base {
     space.git(&["gc", "-q"]);
 
     let keys = [own_key(&space, "config"), own_key(&space, "config2")];
+    keys[1].keyid()[..8].clone_into(&mut names.their_digits);
     let entry = |(key, name): (&Forger, &str)| serde_json::json!({"keyid": key.keyid(), "public": key.public_hex(), "name": name});
     let entries: Vec<Value> = keys.iter().zip(["operator", "colleague"]).map(entry).collect();
     let policy = serde_json::json!({"version": 1, "keys": entries});
@@ -197,9 +200,7 @@ impl Repo {
             ("{their_log}", &names.their_log),
             ("{base}", &self.space.base().to_string()),
             ("{first_id}", &id_of(&names.first)),
-            ("{own_key}", &self.own().keyid()),
-            ("{their_key}", &self.theirs().keyid()),
-            ("{their_digits}", &self.theirs().keyid()[..8].to_owned()),
+            ("{their_digits}", &names.their_digits),
         ] {
             text = text.replace(name, value);
         }
