@@ -115,9 +115,12 @@ impl Attempt<'_> {
             source,
         };
         let mut files = Vec::new();
+        atomic::let_owner_change(made.as_std_path()).map_err(failed)?;
         for entry in walkdir::WalkDir::new(made).min_depth(1) {
             let entry = entry.map_err(|error| failed(error.into()))?;
             if entry.file_type().is_dir() {
+                // Programs make folders read-only too, and files are moved out of them.
+                atomic::let_owner_change(entry.path()).map_err(failed)?;
                 continue;
             }
             let file = Utf8Path::from_path(entry.path())

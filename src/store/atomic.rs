@@ -183,18 +183,25 @@ pub fn sweep(folder: &Utf8Path) {
     }
 }
 
+/// So often it is tried to remove a folder in which somebody makes files.
+const MOST_TRIES: usize = 1000;
+
 /// Removes a folder and all in it, if it is there. Files made read-only by a stage are no obstacle.
 ///
 /// # Errors
 ///
 /// [`StoreError::Write`] if something in it cannot be removed.
 pub fn remove_folder(folder: &Utf8PathBuf) -> Result<(), StoreError> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            make_writable(folder);
-            fs::remove_dir_all(folder)
+    let mut tries = 0;
+    loop {
+        match fs::remove_dir_all(folder) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied && tries == 0 => make_writable(folder),
+            // A program of a run that was killed may go on for a while, and make files meanwhile. When its folder is gone it
+            // cannot any more.
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty && tries < MOST_TRIES => {}
+            other => break other,
         }
-        other => other,
+        tries += 1;
     }
     .or_else(|error| match error.kind() {
         io::ErrorKind::NotFound => Ok(()),
@@ -207,20 +214,50 @@ pub fn remove_folder(folder: &Utf8PathBuf) -> Result<(), StoreError> {
 
 /// Gives the owner back the right to change the folders below `folder`.
 fn make_writable(folder: &Utf8Path) {
-    #[cfg(unix)]
     for entry in walkdir::WalkDir::new(folder).into_iter().flatten() {
-        use std::os::unix::fs::PermissionsExt as _;
         if entry.file_type().is_dir() {
-            let _ = fs::set_permissions(entry.path(), fs::Permissions::from_mode(0o700));
+            let _ = let_owner_change(entry.path());
+        }
+    }
+}
+
+/// Gives the owner the right to list and change the folder `folder`.
+///
+/// # Errors
+///
+/// Whatever the system gives.
+pub fn let_owner_change(folder: &std::path::Path) -> io::Result<()> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        let mode = fs::symlink_metadata(folder)?.permissions().mode();
+        if mode & 0o700 != 0o700 {
+            fs::set_permissions(folder, fs::Permissions::from_mode(mode & 0o777 | 0o700))?;
         }
     }
     #[cfg(not(unix))]
     let _ = folder;
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_folder_is_removed_though_somebody_makes_files_in_it() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let root = Utf8Path::from_path(folder.path()).expect("UTF-8");
+        for round in 0..20 {
+            let scratch = root.join(round.to_string());
+            create_folder(&scratch).expect("made");
+            std::thread::scope(|scope| {
+                // It goes on until its folder is gone.
+                scope.spawn(|| (0..).find(|n| File::create(scratch.join(format!("{n}"))).is_err()));
+                remove_folder(&scratch).expect("removed");
+            });
+        }
+    }
 
     #[test]
     fn a_file_that_is_there_is_kept_or_replaced_and_a_writer_that_fails_leaves_nothing() {
