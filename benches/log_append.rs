@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use madmall::log::{News, Publication, catch_up};
-use madmall::receipt::envelope::sign;
+use madmall::receipt::envelope::{Envelope, sign};
 use madmall::receipt::key::SigningKey;
 use madmall::receipt::run_file::RunFile;
 use madmall::store::{Store, atomic};
@@ -89,7 +89,9 @@ fn measure(runs: u32, receipts: u32) -> (Duration, Duration, u64) {
 fn publish(folder: &Utf8PathBuf, name: &str, bytes: &[u8]) -> News {
     let publication = Publication::begin(folder);
     atomic::write(&folder.join(name), bytes).expect("written");
-    News::Run(publication.end(folder, name))
+    let lines = bytes.split_inclusive(|byte| *byte == b'\n');
+    let ids = lines.map(|line| Envelope::parse(line.trim_ascii_end()).expect("a receipt").receipt_id());
+    News::Run(publication.end(folder, name, ids.collect()))
 }
 
 fn name(run: u32) -> String {

@@ -13,6 +13,8 @@ use sha2::Digest as _;
 
 /// Read and write in steps of this many bytes: large enough for BLAKE3's widest kernels, small enough for the L2 cache.
 const CHUNK: usize = 256 * 1024;
+/// How much is read first: most files are small, and a large buffer costs more than they do.
+const FIRST: usize = 8 * 1024;
 /// What is longer is hashed by two threads.
 const SHORT: u64 = 4 << 20;
 /// How many chunks may be between the two: the one that reads need not wait for the other.
@@ -197,7 +199,7 @@ pub fn hash_file(path: &Utf8Path) -> io::Result<(Digests, u64)> {
 /// Whatever reading or writing gives, or starting a thread for what is long.
 pub fn copy_hashed(reader: &mut dyn Read, writer: &mut dyn Write) -> io::Result<(Digests, u64)> {
     let mut hasher = DigestsHasher::new();
-    let mut buffer = vec![0; CHUNK];
+    let mut buffer = vec![0; FIRST];
     while hasher.bytes < SHORT {
         let read = read_some(reader, &mut buffer)?;
         if read == 0 {
@@ -205,6 +207,9 @@ pub fn copy_hashed(reader: &mut dyn Read, writer: &mut dyn Write) -> io::Result<
         }
         hasher.update(&buffer[..read]);
         writer.write_all(&buffer[..read])?;
+        if read == buffer.len() {
+            buffer.resize(CHUNK, 0);
+        }
     }
     copy_hashed_by_two(hasher, reader, writer)
 }

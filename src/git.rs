@@ -256,18 +256,14 @@ impl Used<'_> {
     }
 }
 
-/// What a receipt says under `made`: the commit that is checked out, and which of `files` it has with other bytes or
-/// not at all. A repository that cannot be read is said to be that, and why, beside it.
-#[must_use]
-pub fn made(workspace: &Utf8Path, files: &[Used<'_>]) -> (Made, Option<GitError>) {
-    match try_made(workspace, files) {
-        Ok(made) => (made, None),
-        Err(error) => (Made::without_commit(statement::Repository::Unreadable), Some(error)),
-    }
-}
-
-fn try_made(workspace: &Utf8Path, files: &[Used<'_>]) -> Result<Made, GitError> {
-    let Some(repository) = open(workspace)? else {
+/// What a receipt says under `made`, of what is in `repository` now: the commit that is checked out, and which of `files` it has
+/// with other bytes or not at all.
+///
+/// # Errors
+///
+/// [`GitError::Object`] if the commit cannot be read.
+pub fn made(repository: Option<&Repository>, files: &[Used<'_>]) -> Result<Made, GitError> {
+    let Some(repository) = repository else {
         return Ok(Made::without_commit(statement::Repository::None));
     };
     let Some(head) = repository.head()? else {

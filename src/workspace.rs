@@ -201,7 +201,8 @@ impl Site for Workspace {
     }
 }
 
-fn kind_of(found: &std::fs::Metadata) -> EntryKind {
+/// What is said of something that is no link.
+pub(crate) fn kind_of(found: &std::fs::Metadata) -> EntryKind {
     if found.is_file() {
         EntryKind::File {
             executable: is_executable(found),

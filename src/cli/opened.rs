@@ -225,10 +225,7 @@ pub(super) fn open_noting(
     looks: &Looks,
     terminal: &mut Terminal,
 ) -> Result<Opened, Failure> {
-    let watched = Watched {
-        workspace: &workspace,
-        looks,
-    };
+    let watched = Watched::new(&workspace, looks);
     let bounds = bounds(surroundings, &watched, &workspace)?;
     match resolve_set(&watched, file, overrides) {
         Ok(resolution) => {

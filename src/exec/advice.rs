@@ -45,7 +45,7 @@ impl Attempt<'_> {
         let folder = root.folder();
         let scene = Scene {
             workspace: self.session.workspace,
-            root: &folder,
+            root: folder,
             declared: declared.collect(),
             places: is_confined.then(|| self.session.sandbox().places()),
             bounds: self.session.bounds,

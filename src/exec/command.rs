@@ -76,7 +76,7 @@ impl Attempt<'_> {
             program: argv[0].clone(),
             stage: self.stage.name.clone(),
         };
-        let executable = find_executable(&argv[0], &folder, path).ok_or_else(not_found)?;
+        let executable = find_executable(&argv[0], folder, path).ok_or_else(not_found)?;
         let failed = |source| ExecError::Spawn {
             program: argv[0].clone(),
             stage: self.stage.name.clone(),
@@ -84,7 +84,7 @@ impl Attempt<'_> {
         };
         let mut tools = Vec::new();
         // A program in the execution root is an input of the stage, and in the receipt as that.
-        if !executable.starts_with(&folder) {
+        if !executable.starts_with(folder) {
             let real = executable.canonicalize_utf8().map_err(failed)?;
             let name = executable.file_name().unwrap_or(&argv[0]).to_owned();
             tools.push((name, session.hashes.file(&real).map_err(failed)?.digests));
@@ -96,12 +96,12 @@ impl Attempt<'_> {
             .filter_map(|name| session.environment.get(name).cloned())
             .collect();
         let environment = self.program_environment(root);
-        let (stdin, stdout) = self.streams(&folder)?;
+        let (stdin, stdout) = self.streams(folder)?;
         let mut own_log = log_file.try_clone().map_err(failed)?;
         let program = Program {
             executable: &executable,
             argv,
-            folder: &folder,
+            folder,
             environment: &environment,
             secrets: &secrets,
             stdin,
@@ -169,7 +169,7 @@ impl Attempt<'_> {
         let caller = self.session.environment;
         let mut environment = BTreeMap::from([
             ("HOME".to_owned(), root.home().to_string()),
-            ("TMPDIR".to_owned(), root.temporary().to_string()),
+            ("TMPDIR".to_owned(), root.home().to_string()),
             ("LANG".to_owned(), "C.UTF-8".to_owned()),
             ("TZ".to_owned(), "UTC".to_owned()),
         ]);

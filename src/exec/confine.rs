@@ -27,7 +27,7 @@ impl Attempt<'_> {
             sandbox.places().add_tool(executable, &mut readable);
         }
         let own = Own {
-            writable: &[root.folder(), root.home(), root.temporary()],
+            writable: &[root.folder().to_owned(), root.home()],
             readable: &readable,
             log,
         };

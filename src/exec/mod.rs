@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::Instant;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use jiff::Timestamp;
@@ -12,10 +13,11 @@ use rayon::prelude::*;
 use crate::git::{self, Used};
 use crate::log::{self, Begun, LogError, News, Publication};
 use crate::plan::{Plan, StageId};
+use crate::receipt::envelope::Envelope;
 use crate::receipt::key::SigningKey;
-use crate::receipt::statement::{LogHead, Made, Outcome, Repository, StatementError};
-use crate::receipt::trust::Trust;
-use crate::store::believed::Believed;
+use crate::receipt::statement::{LogHead, Made, Outcome, Repository, Statement, StatementError};
+use crate::receipt::trust::{Trust, TrustedKey};
+use crate::store::believed::{Believed, Claim};
 use crate::store::durable::Unsynced;
 use crate::store::looks::Looks;
 use crate::store::settled::Rigour;
@@ -49,6 +51,7 @@ use inputs::{FileHashes, InputError};
 use interrupt::Interrupts;
 use pending::Pending;
 use process::Groups;
+use root::Room;
 use sandbox::{Bounds, Sandbox};
 use scheduler::{Finished, schedule};
 use stage::Said;
@@ -205,8 +208,16 @@ pub struct Session<'a> {
     told_no_commit: AtomicBool,
     /// What a group commit makes durable.
     pub unsynced: Unsynced,
-    /// Outputs that were put in place.
-    placed: Mutex<Vec<Utf8PathBuf>>,
+    /// Outputs that were put in place, and when.
+    placed: Mutex<Vec<(Utf8PathBuf, Instant)>>,
+    /// Who signs, as the policy has it; none if it is not trusted.
+    own: Option<TrustedKey>,
+    /// What the receipts so far claim, line by line; none where only reading them again can tell.
+    claims: Mutex<Vec<Option<Claim>>>,
+    /// What execution roots may take that are done with.
+    room: Room,
+    /// Where the commit is that is checked out; opened for the first receipt.
+    repository: OnceLock<Mutex<Result<Option<git::Repository>, git::GitError>>>,
 }
 
 /// What a session is opened with.
@@ -248,6 +259,9 @@ pub struct Run {
     pub receipts: Option<Utf8PathBuf>,
 }
 
+/// To hash a file of this size takes longer than to wait until it need not be.
+const WORTH_WAITING: u64 = 16 << 20;
+
 /// The folder of receipts of a workspace.
 #[must_use]
 pub fn runs_folder(workspace: &Workspace) -> Utf8PathBuf {
@@ -284,6 +298,7 @@ impl<'a> Session<'a> {
         }
         let believed = Believed::open(&store.believed_file(), workspace, trust, &key.derive_seal_key())?;
         let run_id = run_id(&plan.pipeline, clock(), nonce);
+        let keyid = key.public().keyid();
         Ok(Self {
             plan,
             workspace,
@@ -304,6 +319,10 @@ impl<'a> Session<'a> {
             told_no_commit: AtomicBool::new(false),
             unsynced: Unsynced::default(),
             placed: Mutex::default(),
+            own: trust.keys.iter().find(|known| known.keyid == keyid).cloned(),
+            claims: Mutex::default(),
+            room: Room::default(),
+            repository: OnceLock::new(),
         })
     }
 
@@ -317,9 +336,9 @@ impl<'a> Session<'a> {
         let started = (self.clock)();
         atomic::remove_folder(&self.store.scratch_folder())?;
         let stages = schedule(&self, selected, observer);
-        self.settle();
         // What stages left there may be all that fills the disk, and the receipts need a place on it.
-        let removed = atomic::remove_folder(&self.store.scratch_folder());
+        let removed = atomic::remove_folders_of(&self.store.scratch_folder().join(&self.run_id))
+            .and_then(|()| atomic::remove_folder(&self.store.scratch_folder()));
         self.unsynced.commit()?;
         let something_ran = stages
             .iter()
@@ -336,17 +355,12 @@ impl<'a> Session<'a> {
         self.log(&news, observer)?;
         self.forget_temporary(&stages)?;
         removed?;
+        self.settle();
         self.hashes
             .with_cache(|cache| cache.save(&self.store.stat_cache_file()))?;
-        if receipts.is_none() {
-            self.believed
-                .save(&self.store.believed_file(), &self.key.derive_seal_key())?;
-        }
-        Ok(Run {
-            id: self.run_id,
-            stages,
-            receipts,
-        })
+        let id = self.run_id.clone();
+        self.save_believed(receipts.as_deref())?;
+        Ok(Run { id, stages, receipts })
     }
 
     /// Signs and publishes the run's receipts.
@@ -379,8 +393,8 @@ impl<'a> Session<'a> {
         let pending = std::mem::replace(self.pending.get_mut().unwrap_or_else(PoisonError::into_inner), pending);
         let runs = runs_folder(self.workspace);
         let publication = Publication::begin(&runs);
-        let path = pending.publish(&runs, &self.run_id, &envelope)?;
-        let published = publication.end(&runs, path.file_name().unwrap_or_default());
+        let (path, ids) = pending.publish(&runs, &self.run_id, &envelope)?;
+        let published = publication.end(&runs, path.file_name().unwrap_or_default(), ids);
         let path = path.strip_prefix(self.workspace.root()).unwrap_or(&path).to_owned();
         Ok((path, News::Run(published)))
     }
@@ -408,13 +422,10 @@ impl<'a> Session<'a> {
 
     /// How the files compare with the commit; tells why if there is none to compare with.
     pub(crate) fn made(&self, files: &[Used<'_>], say: &dyn Fn(Said)) -> Made {
-        let (made, error) = git::made(self.workspace.root(), files);
-        let why = match (made.repository, error) {
-            (_, Some(error)) => Some(error.to_string()),
-            (Repository::None, None) => Some("the workspace is in no git repository: `git init` makes one".to_owned()),
-            (Repository::Unborn, None) => Some("the git repository has no commit yet".to_owned()),
-            (Repository::Git | Repository::Unreadable, None) => None,
-        };
+        let (made, why) = self.try_made(files).unwrap_or_else(|why| {
+            let made = Made::without_commit(Repository::Unreadable);
+            (made, Some(why))
+        });
         if let Some(why) = why
             && !self.told_no_commit.swap(true, Ordering::Relaxed)
         {
@@ -423,25 +434,66 @@ impl<'a> Session<'a> {
         made
     }
 
+    /// How the files compare with the commit, and why with none; or why the repository cannot be read.
+    fn try_made(&self, files: &[Used<'_>]) -> Result<(Made, Option<String>), String> {
+        // Opening it costs more than all that is asked of it, and each file of the commit is hashed once.
+        let repository = self
+            .repository
+            .get_or_init(|| Mutex::new(git::open(self.workspace.root())));
+        let repository = repository.lock().unwrap_or_else(PoisonError::into_inner);
+        let repository = repository.as_ref().map_err(ToString::to_string)?;
+        let made = git::made(repository.as_ref(), files).map_err(|error| error.to_string())?;
+        let why = match made.repository {
+            Repository::None => Some("the workspace is in no git repository: `git init` makes one"),
+            Repository::Unborn => Some("the git repository has no commit yet"),
+            Repository::Git | Repository::Unreadable => None,
+        };
+        Ok((made, why.map(str::to_owned)))
+    }
+
     /// Remembers that an output was put in place just now.
     pub(crate) fn note_placed(&self, path: &Utf8Path) {
         self.placed
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .push(path.to_owned());
+            .push((path.to_owned(), Instant::now()));
     }
 
-    /// Hashes what was put in place once more, when enough time has passed that a later change would leave a trace: so
-    /// the next run need not read it.
+    /// Hashes what was put in place once more, where enough time has passed that a later change would leave a trace: so
+    /// the next run need not read it. Only for what takes long to read is it worth waiting until then.
     fn settle(&self) {
         let placed = std::mem::take(&mut *self.placed.lock().unwrap_or_else(PoisonError::into_inner));
-        if placed.is_empty() {
-            return;
-        }
-        std::thread::sleep(settling_time());
-        // What cannot be read now is hashed, and complained about, by the next run.
-        let hash = |path: Utf8PathBuf| drop(self.hashes.file(&path));
-        placed.into_par_iter().with_min_len(64).for_each(hash);
+        let is_large = |path: &Utf8Path| {
+            let found = self.workspace.absolute(path).metadata();
+            found.is_ok_and(|found| found.len() >= WORTH_WAITING)
+        };
+        let settles_in = |when: &Instant| settling_time().saturating_sub(when.elapsed());
+        let large = placed
+            .iter()
+            .filter(|(path, when)| !settles_in(when).is_zero() && is_large(path));
+        std::thread::sleep(large.map(|(_, when)| settles_in(when)).max().unwrap_or_default());
+        placed
+            .par_iter()
+            .filter(|(_, when)| settles_in(when).is_zero())
+            // What cannot be read now is hashed, and complained about, by the next run.
+            .for_each(|(path, _)| drop(self.hashes.file(path)));
+    }
+
+    /// Notes what a receipt claims that was signed just now and stands at `line` of the run's file.
+    pub(crate) fn note_claim(&self, envelope: &Envelope, statement: &Statement, line: usize) {
+        let claim = self.own.as_ref().zip(u32::try_from(line).ok());
+        let claim = claim.and_then(|(own, line)| Claim::of_own(envelope, statement, line, own));
+        let mut claims = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
+        claims.push(claim);
+    }
+
+    /// Writes the index of receipts; with what this run has published in the file `receipts`, which the next then need not read.
+    fn save_believed(self, receipts: Option<&Utf8Path>) -> Result<(), StoreError> {
+        let claims = self.claims.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let name = receipts.and_then(Utf8Path::file_name).map(str::to_owned);
+        let published = name.zip(claims.into_iter().collect());
+        let sealed = self.store.believed_file();
+        self.believed.save(published, &sealed, &self.key.derive_seal_key())
     }
 }
 

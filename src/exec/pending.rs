@@ -26,6 +26,7 @@ pub struct Pending {
     path: Utf8PathBuf,
     file: Option<File>,
     lines: Vec<Vec<u8>>,
+    ids: Vec<ReceiptId>,
     /// How long the file is when all that was added is whole.
     length: u64,
 }
@@ -38,17 +39,18 @@ impl Pending {
             path: store.pending_folder().join(format!("{run}.jsonl")),
             file: None,
             lines: Vec::new(),
+            ids: Vec::new(),
             length: 0,
         }
     }
 
     /// Adds a receipt; when this returns, it survives the end of the process. After [`Pending::sync`] it survives a loss of
-    /// power.
+    /// power. Gives the place of its line, from 0.
     ///
     /// # Errors
     ///
     /// [`StoreError::Write`] if it cannot be written.
-    pub fn append(&mut self, envelope: &Envelope) -> Result<(), StoreError> {
+    pub fn append(&mut self, envelope: &Envelope) -> Result<usize, StoreError> {
         let failed = |source| StoreError::Write {
             path: self.path.clone(),
             source,
@@ -72,7 +74,8 @@ impl Pending {
         }
         self.length += line.len() as u64;
         self.lines.push(line);
-        Ok(())
+        self.ids.push(envelope.receipt_id());
+        Ok(self.lines.len() - 1)
     }
 
     /// Makes the receipts so far durable; what they name must be so before.
@@ -90,12 +93,17 @@ impl Pending {
             .map_or(Ok(()), |file| file.sync_data().map_err(failed))
     }
 
-    /// Publishes the receipts, with that of the run as the last, under `runs`.
+    /// Publishes the receipts, with that of the run as the last, under `runs`. Gives the file, and the receipts in it.
     ///
     /// # Errors
     ///
     /// [`StoreError::Write`] if that fails; the next run then publishes them as those of an interrupted run.
-    pub fn publish(self, runs: &Utf8Path, run: &str, own: &Envelope) -> Result<Utf8PathBuf, StoreError> {
+    pub fn publish(
+        mut self,
+        runs: &Utf8Path,
+        run: &str,
+        own: &Envelope,
+    ) -> Result<(Utf8PathBuf, Vec<ReceiptId>), StoreError> {
         let path = runs.join(format!("{run}{RUN_FILE_SUFFIX}"));
         let mut bytes = self.lines.concat();
         bytes.extend(line_of(own));
@@ -103,7 +111,8 @@ impl Pending {
         if self.file.is_some() {
             remove(&self.path)?;
         }
-        Ok(path)
+        self.ids.push(own.receipt_id());
+        Ok((path, self.ids))
     }
 }
 
@@ -132,6 +141,8 @@ pub fn recover(store: &Store, runs: &Utf8Path, key: &SigningKey) -> Result<Vec<S
         if !published.exists() {
             let bytes = fs::read(&path).map_err(failed)?;
             if let Some(bytes) = interrupted_run(&bytes, run, store, key) {
+                // A run that was published, and lost again with the power, may be another under the same name now.
+                forget(&store.believed_file())?;
                 publish(runs, &published, &bytes)?;
                 recovered.push(run.to_owned());
             } else if bytes.contains(&b'\n') {
@@ -166,6 +177,17 @@ fn line_of(envelope: &Envelope) -> Vec<u8> {
     let mut line = envelope.to_line().into_bytes();
     line.push(b'\n');
     line
+}
+
+/// Removes the file, if it is there.
+fn forget(path: &Utf8Path) -> Result<(), StoreError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other.map_err(|source| StoreError::Write {
+            path: path.to_owned(),
+            source,
+        }),
+    }
 }
 
 fn remove(path: &Utf8Path) -> Result<(), StoreError> {

@@ -1,15 +1,14 @@
 //! The execution root: the folder that a program stage runs in, with its declared inputs and nothing else.
 //!
 //! ```text
-//! scratch/<run>/<stage number>/
-//!   root/    the working folder: inputs at their paths, folders for outputs
-//!   home/    HOME
-//!   tmp/     TMPDIR
+//! scratch/<run>/<stage number>         the working folder: inputs at their paths, folders for outputs
+//! scratch/<run>/<stage number>.home    HOME and TMPDIR
 //! ```
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -20,6 +19,12 @@ use crate::store::{StoreError, atomic};
 
 /// An input file up to this size is copied in; a larger one is linked to.
 const COPY_LIMIT: u64 = 1024 * 1024;
+
+/// What the roots of finished stages may take together.
+const ROOM: u64 = 256 << 20;
+
+/// What the folders of a root take on most file systems.
+const FOLDERS: u64 = 4 * 4096;
 
 /// A file or folder that a stage declared as an input.
 #[derive(Clone, Debug)]
@@ -125,29 +130,53 @@ impl std::fmt::Display for Breach {
     }
 }
 
+/// How much the roots of stages that are done with may still take until the end of the run.
+///
+/// To remove each at once costs more than to run a small program: ext4 does not give out an inode that was freed within the last
+/// seconds, and looks at every such inode again each time that a file or folder is made.
+#[derive(Debug)]
+pub struct Room(AtomicU64);
+
+impl Default for Room {
+    fn default() -> Self {
+        Self(AtomicU64::new(ROOM))
+    }
+}
+
+impl Room {
+    /// Whether there is room for `size` bytes, which are then taken.
+    fn take(&self, size: u64) -> bool {
+        let size = size + FOLDERS;
+        let taken = self
+            .0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |room| room.checked_sub(size));
+        taken.is_ok()
+    }
+}
+
 /// An execution root on disk. Removed by [`ExecutionRoot::remove`], or with all of `scratch/` by the next run.
 #[derive(Debug)]
 pub struct ExecutionRoot {
-    base: Utf8PathBuf,
+    folder: Utf8PathBuf,
     entries: Vec<RootEntry>,
 }
 
 impl ExecutionRoot {
-    /// Makes the root at `base`: brings in `entries` and makes the folders of `outputs`; an output folder is empty.
+    /// Makes the root `folder`: brings in `entries` and makes the folders of `outputs`; an output folder is empty.
     ///
     /// # Errors
     ///
     /// [`RootError`] if something cannot be written, or an input is no longer what the action says.
-    pub fn prepare(base: Utf8PathBuf, entries: Vec<RootEntry>, outputs: &[Output]) -> Result<Self, RootError> {
-        let root = Self { base, entries };
-        for folder in [root.folder(), root.home(), root.temporary()] {
-            atomic::create_folder(&folder)?;
+    pub fn prepare(folder: Utf8PathBuf, entries: Vec<RootEntry>, outputs: &[Output]) -> Result<Self, RootError> {
+        let root = Self { folder, entries };
+        for folder in [&root.folder, &root.home()] {
+            atomic::create_folder(folder)?;
         }
         for entry in &root.entries {
             root.bring(entry)?;
         }
         for output in outputs {
-            let path = root.folder().join(&output.path);
+            let path = root.folder.join(&output.path);
             atomic::create_folder(if output.is_folder {
                 &path
             } else {
@@ -159,20 +188,15 @@ impl ExecutionRoot {
 
     /// The stage's working folder.
     #[must_use]
-    pub fn folder(&self) -> Utf8PathBuf {
-        self.base.join("root")
+    pub fn folder(&self) -> &Utf8Path {
+        &self.folder
     }
 
-    /// The stage's `HOME`.
+    /// The stage's `HOME`, and its `TMPDIR`.
     #[must_use]
     pub fn home(&self) -> Utf8PathBuf {
-        self.base.join("home")
-    }
-
-    /// The stage's `TMPDIR`.
-    #[must_use]
-    pub fn temporary(&self) -> Utf8PathBuf {
-        self.base.join("tmp")
+        let name = self.folder.file_name().unwrap_or_default();
+        self.folder.with_file_name(format!("{name}.home"))
     }
 
     /// The inputs that are not in the root but linked to: where they lie.
@@ -187,13 +211,13 @@ impl ExecutionRoot {
     ///
     /// [`RootError::Read`] if the root cannot be walked.
     pub fn breaches(&self, outputs: &[Output]) -> Result<Vec<Breach>, RootError> {
-        let folder = self.folder();
+        let folder = self.folder.as_path();
         let mut breaches = Vec::new();
         for Output { path, is_folder, .. } in outputs {
             let absolute = folder.join(path);
             match fs::symlink_metadata(&absolute) {
                 Ok(found) if found.is_dir() && *is_folder => {
-                    let members = folders::faults(&folder, path).map_err(|source| RootError::Read {
+                    let members = folders::faults(folder, path).map_err(|source| RootError::Read {
                         path: path.clone(),
                         source,
                     })?;
@@ -219,18 +243,18 @@ impl ExecutionRoot {
         let is_output_folder = |path: &Utf8Path| outputs.iter().any(|output| output.is_folder && output.path == path);
         let is_output = |path: &Utf8Path| outputs.iter().any(|output| output.path == path);
         let inputs: BTreeSet<&Utf8Path> = self.entries.iter().map(|entry| entry.path.as_path()).collect();
-        let mut walk = walkdir::WalkDir::new(&folder)
+        let mut walk = walkdir::WalkDir::new(folder)
             .min_depth(1)
             .sort_by_file_name()
             .into_iter();
         while let Some(entry) = walk.next() {
             let entry = entry.map_err(|error| RootError::Read {
-                path: folder.clone(),
+                path: folder.to_owned(),
                 source: error.into(),
             })?;
             let path = entry
                 .path()
-                .strip_prefix(&folder)
+                .strip_prefix(folder)
                 .expect("the walk began there")
                 .to_string_lossy();
             let path = Utf8Path::new(&*path);
@@ -258,11 +282,46 @@ impl ExecutionRoot {
     ///
     /// [`StoreError::Write`] if something cannot be removed.
     pub fn remove(self) -> Result<(), StoreError> {
-        atomic::remove_folder(&self.base)
+        atomic::remove_folder(&self.home())?;
+        atomic::remove_folder(&self.folder)
+    }
+
+    /// The same, when the stage has ended well and its `outputs` were taken; what is next to nothing stays until the end of the
+    /// run, as long as there is `room` for it.
+    ///
+    /// # Errors
+    ///
+    /// Like [`ExecutionRoot::remove`].
+    pub fn leave(self, outputs: &[Output], room: &Room) -> Result<(), StoreError> {
+        match self.size_if_plain(outputs) {
+            Some(size) if room.take(size) => Ok(()),
+            _ => self.remove(),
+        }
+    }
+
+    /// How many bytes there are in the root, if there are only copies of inputs and outputs in it, and nothing in the other folder.
+    fn size_if_plain(&self, outputs: &[Output]) -> Option<u64> {
+        if !fs::read_dir(self.home()).is_ok_and(|mut entries| entries.next().is_none()) {
+            return None;
+        }
+        let copied = self.entries.iter().filter(|entry| entry.is_copied());
+        let copied = copied.filter_map(|entry| match entry.kind {
+            RootEntryKind::File { size, .. } => Some(size),
+            RootEntryKind::Folder => None,
+        });
+        if outputs.iter().any(|output| output.is_folder) {
+            return None;
+        }
+        // An output that the store has already was not moved there.
+        let left = outputs.iter().filter_map(|output| {
+            let found = fs::symlink_metadata(self.folder.join(&output.path)).ok()?;
+            Some(found.len())
+        });
+        Some(copied.chain(left).sum())
     }
 
     fn bring(&self, entry: &RootEntry) -> Result<(), RootError> {
-        let to = self.folder().join(&entry.path);
+        let to = self.folder.join(&entry.path);
         let failed = |source| RootError::Bring {
             path: entry.path.clone(),
             source,
@@ -289,7 +348,7 @@ impl ExecutionRoot {
     }
 
     fn is_modified(&self, entry: &RootEntry) -> bool {
-        let path = self.folder().join(&entry.path);
+        let path = self.folder.join(&entry.path);
         match entry.kind {
             RootEntryKind::File { size, digest, .. } if size <= COPY_LIMIT => {
                 !fs::read(&path).is_ok_and(|bytes| Digest::of(&bytes) == digest)

@@ -1,6 +1,6 @@
 //! The one owner of a run's state: gives stages to workers as what they read from is done.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -9,12 +9,15 @@ use super::event::{Event, Note, Observer, StageOutcome, StageReport};
 use super::gate::Gate;
 use super::machine::memory;
 use super::process::{Ending, GRACE};
-use super::stage::{Brought, Given, Said, Upstream, Wanted, bring_up_to_date};
+use super::stage::{Brought, Given, Said, Upstream, Wanted, bring_up_to_date, known_up_to_date};
 use super::{OnFailure, Session};
 use crate::plan::{InputSource, Stage, StageId};
 
 /// How often the owner looks whether the user has interrupted.
 const TICK: Duration = Duration::from_millis(50);
+
+/// How many stages are looked at before workers are given what must run.
+const FEW: usize = 32;
 
 /// Where a stage is.
 enum State {
@@ -99,6 +102,8 @@ struct Owner<'a, 'o> {
     lost: bool,
     /// Whether any output is temporary.
     has_temporary: bool,
+    /// Those whose makers are done with.
+    ready: VecDeque<StageId>,
     gate: Gate,
     running: usize,
     tasks: Option<Sender<Task>>,
@@ -120,14 +125,15 @@ impl<'a, 'o> Owner<'a, 'o> {
         // Only asked for if somebody wants some.
         let wants_memory = stages.iter().any(|stage| stage.limits.memory.is_some());
         let memory = if wants_memory { memory() } else { None };
-        let mut gate = Gate::new(session.plan, session.options.jobs, memory);
+        let gate = Gate::new(session.plan, session.options.jobs, memory);
+        let mut ready = VecDeque::new();
         for id in selected {
             let reads_from = stages[id.index()].reads_from();
             for maker in &reads_from {
                 dependents[maker.index()].push(*id);
             }
             if reads_from.is_empty() {
-                gate.come(*id);
+                ready.push_back(*id);
             }
             states[id.index()] = State::Waiting {
                 blockers: reads_from.len(),
@@ -141,6 +147,7 @@ impl<'a, 'o> Owner<'a, 'o> {
             suspended: BTreeMap::new(),
             lost: false,
             has_temporary: stages.iter().any(has_temporary),
+            ready,
             gate,
             running: 0,
             tasks: Some(tasks),
@@ -158,9 +165,16 @@ impl<'a, 'o> Owner<'a, 'o> {
                 self.observer.event(Event::Tick);
             }
             self.watch_for_interrupt();
+            self.welcome();
             // No more than can run at once: what waits in a queue could not be held back after a failure.
             while let Some(id) = self.gate.next() {
                 self.start(id, spawn);
+            }
+            if !self.ready.is_empty() {
+                while let Ok(message) = inbox.try_recv() {
+                    self.take(message);
+                }
+                continue;
             }
             if self.running == 0 {
                 // Without tasks to come, the workers end.
@@ -168,17 +182,38 @@ impl<'a, 'o> Owner<'a, 'o> {
                 return;
             }
             match inbox.recv_timeout(TICK) {
-                Ok(Message::Said(stage, said)) => self.tell(stage, said),
-                Ok(Message::Brought(stage, brought)) => {
-                    self.running -= 1;
-                    self.gate.leave(stage);
-                    match brought {
-                        Brought::Done(done) => self.finish(stage, done.report, done.given),
-                        Brought::Needs(makers) => self.wait_for(stage, makers),
-                    }
-                }
+                Ok(message) => self.take(message),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    fn take(&mut self, message: Message) {
+        match message {
+            Message::Said(stage, said) => self.tell(stage, said),
+            Message::Brought(stage, brought) => {
+                self.running -= 1;
+                self.gate.leave(stage);
+                match brought {
+                    Brought::Done(done) => self.finish(stage, done.report, done.given),
+                    Brought::Needs(makers) => self.wait_for(stage, makers),
+                }
+            }
+        }
+    }
+
+    /// What is up to date needs no slot, and is done with at once; what may have to run goes to the gate. A few of those that are
+    /// ready, so that workers need not wait for all.
+    fn welcome(&mut self) {
+        for id in self.ready.drain(..self.ready.len().min(FEW)).collect::<Vec<_>>() {
+            let done = match self.stopping || self.lost {
+                true => None,
+                false => known_up_to_date(self.session, id, &self.upstream(id)),
+            };
+            match done {
+                Some(done) => self.finish(id, done.report, done.given),
+                None => self.gate.come(id),
             }
         }
     }
@@ -324,8 +359,11 @@ impl<'a, 'o> Owner<'a, 'o> {
                     ForDependents::Go => {
                         *blockers -= 1;
                         if *blockers == 0 {
-                            self.suspended.remove(dependent);
-                            self.gate.come(*dependent);
+                            let must_run = self.suspended.remove(dependent).is_some() || remade.is_some();
+                            match must_run {
+                                true => self.gate.come(*dependent),
+                                false => self.ready.push_back(*dependent),
+                            }
                         }
                         continue;
                     }

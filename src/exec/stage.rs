@@ -11,7 +11,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use super::attest::{StageRecord, Times, files_used, stage_statement};
 use super::command::CommandEnd;
 use super::event::{Advice, Failure, FailureKind, Note, StageOutcome, StageReport};
-use super::inputs::InputState;
+use super::inputs::{FileState, InputState};
 use super::process::Ended;
 use super::root::{ExecutionRoot, RootEntry, RootError};
 use super::{CacheMode, ExecError, Session};
@@ -160,6 +160,71 @@ fn attempt(
     attempt.run().map(Ok)
 }
 
+/// The stage, if it is up to date and that is known without reading a file: so quickly that no worker is asked.
+pub fn known_up_to_date(session: &Session<'_>, id: StageId, upstream: &Upstream) -> Option<Done> {
+    if session.options.cache == CacheMode::Bypass {
+        return None;
+    }
+    let began = Instant::now();
+    let stage = &session.plan.stages[id.index()];
+    // A temporary output need not be there, and to look at the files of a folder is work for all cores.
+    if stage
+        .outputs
+        .iter()
+        .any(|output| output.is_temporary || output.is_folder)
+    {
+        return None;
+    }
+    let inputs = inputs_of(stage, upstream, |source| match source {
+        InputSource::File { path } => {
+            let (path, hashed) = (path.clone(), session.hashes.vouched(path).ok_or(())?);
+            Ok(FileState { path, hashed }.into())
+        }
+        _ => Err(()),
+    });
+    let attempt = Attempt::with(session, id, inputs.ok()?, &|_| {});
+    let claim = session.believed.lookup(attempt.action)?;
+    let mut states = Vec::with_capacity(claim.outputs.len());
+    for output in &claim.outputs {
+        let path = Utf8PathBuf::from(&output.path);
+        let hashed = session.hashes.vouched(&path)?;
+        let state = InputState::from(FileState { path, hashed });
+        states.push(Some(state).filter(|state| state.is(output))?);
+    }
+    let given = attempt.given(claim.id, &claim.outputs, states, Vec::new()).ok()?;
+    let outcome = StageOutcome::UpToDate {
+        receipt: claim.id,
+        restored: Vec::new(),
+    };
+    Some(Done {
+        report: StageReport {
+            outcome,
+            elapsed: began.elapsed(),
+            why: Vec::new(),
+        },
+        given: Some(given),
+    })
+}
+
+/// What the stage reads: from the stages before, or by `look`.
+fn inputs_of<E>(
+    stage: &Stage,
+    upstream: &Upstream,
+    look: impl Fn(&InputSource) -> Result<InputState, E>,
+) -> Result<Vec<InputState>, E> {
+    let inputs = (0..).zip(&stage.inputs).map(|(index, input)| {
+        let made = match &input.source {
+            InputSource::Output { .. } => upstream.get(&index),
+            _ => None,
+        };
+        match made {
+            Some(state) => Ok(state.clone()),
+            None => look(&input.source),
+        }
+    });
+    inputs.collect()
+}
+
 /// A try: the root it was made in, the tools it used, and what went wrong, if anything.
 type Trial = (ExecutionRoot, CommandEnd);
 
@@ -179,13 +244,12 @@ impl<'a> Attempt<'a> {
         say: &'a dyn Fn(Said),
     ) -> Result<Self, ExecError> {
         let stage = &session.plan.stages[id.index()];
-        let inputs = (0..)
-            .zip(&stage.inputs)
-            .map(|(index, input)| match (&input.source, upstream.get(&index)) {
-                (InputSource::Output { .. }, Some(state)) => Ok(state.clone()),
-                (source, _) => session.hashes.source(source),
-            });
-        let inputs = inputs.collect::<Result<Vec<_>, _>>()?;
+        let inputs = inputs_of(stage, upstream, |source| session.hashes.source(source))?;
+        Ok(Self::with(session, id, inputs, say))
+    }
+
+    fn with(session: &'a Session<'a>, id: StageId, inputs: Vec<InputState>, say: &'a dyn Fn(Said)) -> Self {
+        let stage = &session.plan.stages[id.index()];
         let resolved = Resolved {
             inputs: inputs.iter().map(InputState::resolved).collect(),
             env: stage
@@ -195,7 +259,7 @@ impl<'a> Attempt<'a> {
                 .collect(),
         };
         let action = action_digest(session.plan, stage, &resolved);
-        Ok(Self {
+        Self {
             session,
             id,
             stage,
@@ -203,7 +267,7 @@ impl<'a> Attempt<'a> {
             resolved,
             action,
             say,
-        })
+        }
     }
 
     /// Why the stage must run, by its last receipt.
@@ -395,15 +459,19 @@ impl<'a> Attempt<'a> {
             started,
             finished,
         };
-        let ended = match failure {
+        match failure {
             Some(kind) => {
                 let advice = self.advice(&kind, &root, &log);
-                self.fail((kind, advice), &log, &end, times)?
+                let ended = self.fail((kind, advice), &log, &end, times)?;
+                root.remove()?;
+                Ok(ended)
             }
-            None => self.succeed(&root, &end, times)?,
-        };
-        root.remove()?;
-        Ok(ended)
+            None => {
+                let ended = self.succeed(&root, &end, times)?;
+                root.leave(&self.stage.outputs, &session.room)?;
+                Ok(ended)
+            }
+        }
     }
 
     /// Runs the command in a root of its own. Gives the root, and how the command ended, with what it left.
@@ -575,7 +643,8 @@ impl<'a> Attempt<'a> {
         });
         let envelope = sign(&statement, session.key)?;
         let mut pending = session.pending.lock().unwrap_or_else(PoisonError::into_inner);
-        pending.append(&envelope)?;
+        let line = pending.append(&envelope)?;
+        session.note_claim(&envelope, &statement, line);
         if session.unsynced.is_due() {
             session.unsynced.commit()?;
             pending.sync()?;

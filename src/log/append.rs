@@ -186,9 +186,9 @@ fn append(
     key: &SigningKey,
     files: &Files,
 ) -> Result<(), LogError> {
-    let scan = match one_run(working, runs, news, key, files)? {
+    let scan = match one_run(working, runs, news, files) {
         Some(scan) => scan,
-        None => whole_folder(working, runs, key, files)?,
+        None => whole_folder(working, runs, news, key, files)?,
     };
     if scan.next.is_empty() {
         return Ok(());
@@ -198,33 +198,31 @@ fn append(
 
 /// Only the run that was just published is new, and all else is as the last append left it: the names in the folder of runs by
 /// its times, and the files of the log if they have the last checkpoint (another branch has not, or has all the rest too).
-fn one_run(
-    working: &Working,
-    runs: &Utf8Path,
-    news: &News,
-    key: &SigningKey,
-    files: &Files,
-) -> Result<Option<Scan>, LogError> {
-    let News::Run(published) = news else { return Ok(None) };
+fn one_run(working: &Working, runs: &Utf8Path, news: &News, files: &Files) -> Option<Scan> {
+    let News::Run(published) = news else { return None };
     let state = &working.state;
     let size = state.edge.size();
     let is_as_left = state.next.is_empty() && state.seen.is_some() && state.seen == published.before;
     let checkpoint = FileName::Checkpoint { size };
     if !is_as_left || !files.is_there(&log_folder(runs, &state.log).join(checkpoint.path())) {
-        return Ok(None);
+        return None;
     }
-    let file = published.file.clone();
-    let ids = own_receipts(&runs.join(&file), key, files)?;
-    Ok(ids.map(|ids| Scan {
-        next: vec![LoggedRun { file, ids }],
+    Some(Scan {
+        next: vec![published.to_logged()],
         absent: state.absent.clone(),
         since: size,
         looked_at: published.after,
-    }))
+    })
 }
 
 /// Looks through the folder of runs.
-fn whole_folder(working: &Working, runs: &Utf8Path, key: &SigningKey, files: &Files) -> Result<Scan, LogError> {
+fn whole_folder(
+    working: &Working,
+    runs: &Utf8Path,
+    news: &News,
+    key: &SigningKey,
+    files: &Files,
+) -> Result<Scan, LogError> {
     let mut looked_at = Stamp::of_folder(runs).ok();
     let here = run_files(runs)?;
     here.iter().for_each(|_| files.touch());
@@ -237,6 +235,12 @@ fn whole_folder(working: &Working, runs: &Utf8Path, key: &SigningKey, files: &Fi
     let known: HashSet<&str> = known.chain(next.iter().map(|run| run.file.as_str())).collect();
     let mut new = Vec::new();
     for file in here.iter().filter(|file| !known.contains(file.as_str())) {
+        if let News::Run(published) = news
+            && published.file == *file
+        {
+            new.push(published.to_logged());
+            continue;
+        }
         match own_receipts(&runs.join(file), key, files)? {
             Some(ids) => new.push(LoggedRun {
                 file: file.clone(),

@@ -10,10 +10,21 @@ use super::watch::Publication;
 use super::working::{Found, LoggedRun, Working};
 use super::{LOGS, LogId};
 use crate::digest::Sha256;
+use crate::receipt::envelope::Envelope;
 use crate::receipt::key::{PublicKey, SigningKey};
+use crate::receipt::run_file::split_lines;
+use crate::receipt::statement::ReceiptId;
 use crate::store::stat_cache::Stamp;
 use crate::store::{Store, atomic};
 use crate::workspace::Workspace;
+
+/// The receipts in a run's file.
+fn ids_in(path: &Utf8Path) -> Vec<ReceiptId> {
+    let bytes = std::fs::read(path).expect("read");
+    let lines = split_lines(&bytes).expect("lines");
+    let envelopes = lines.into_iter().map(|line| Envelope::parse(line).expect("a receipt"));
+    envelopes.map(|envelope| envelope.receipt_id()).collect()
+}
 
 struct World {
     _folder: tempfile::TempDir,
@@ -53,7 +64,7 @@ impl World {
     fn run(&mut self, receipts: u32) -> super::Appended {
         let publication = Publication::begin(&self.runs());
         let path = self.publish(receipts);
-        let published = publication.end(&self.runs(), path.file_name().expect("a name"));
+        let published = publication.end(&self.runs(), path.file_name().expect("a name"), ids_in(&path));
         let store = Store::of(&self.root);
         catch_up(&store, &self.runs(), &self.key, &News::Run(published)).expect("appended")
     }
@@ -275,7 +286,7 @@ fn a_change_of_the_folder_while_a_run_publishes_is_seen_by_the_next_append() {
     // After the run's file was put in place, and before its append has ended.
     let publication = Publication::begin(&world.runs());
     let path = world.publish(1);
-    let published = publication.end(&world.runs(), path.file_name().expect("a name"));
+    let published = publication.end(&world.runs(), path.file_name().expect("a name"), ids_in(&path));
     std::thread::sleep(crate::store::stat_cache::settling_time());
     world.publish(1);
     let store = Store::of(&world.root);

@@ -8,6 +8,8 @@ use std::time::{Duration, SystemTime};
 
 use camino::Utf8Path;
 
+use super::working::LoggedRun;
+use crate::receipt::statement::ReceiptId;
 use crate::store::stat_cache::Stamp;
 
 /// So much a folder's time is put back, and so much at least differs the time of any change that comes after, however coarse
@@ -28,11 +30,13 @@ impl Publication {
         Self { before }
     }
 
-    /// Notes what the folder is when the file, and nothing else, was put in it.
+    /// Notes what the folder is when the file, and nothing else, was put in it; and the receipts in it, all of which the key of the
+    /// log has signed just now.
     #[must_use]
-    pub fn end(self, runs: &Utf8Path, file: impl Into<String>) -> Published {
+    pub fn end(self, runs: &Utf8Path, file: impl Into<String>, ids: Vec<ReceiptId>) -> Published {
         Published {
             file: file.into(),
+            ids,
             before: self.before,
             after: Stamp::of_folder(runs).ok(),
         }
@@ -44,10 +48,20 @@ impl Publication {
 pub struct Published {
     /// Its name.
     pub(super) file: String,
+    /// Its receipts, in order.
+    pub(super) ids: Vec<ReceiptId>,
     /// The folder before.
     pub(super) before: Option<Stamp>,
     /// The folder after.
     pub(super) after: Option<Stamp>,
+}
+
+impl Published {
+    /// As a log has it.
+    pub(super) fn to_logged(&self) -> LoggedRun {
+        let (file, ids) = (self.file.clone(), self.ids.clone());
+        LoggedRun { file, ids }
+    }
 }
 
 /// Marks the folder so that whatever changes in it from now on can be told, also a change in this tick of the clock. Gives what

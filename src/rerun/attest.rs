@@ -85,8 +85,10 @@ pub fn attest(
         return Err(AttestError::Already { run: run.to_owned() });
     }
     let mut lines = String::new();
+    let mut ids = Vec::new();
     for receipt in file.receipts() {
         let envelope = sign(&receipt.statement, key).map_err(|error| unreadable(error.to_string()))?;
+        ids.push(envelope.receipt_id());
         lines.push_str(&envelope.to_line());
         lines.push('\n');
     }
@@ -102,7 +104,7 @@ pub fn attest(
     }
     let publication = Publication::begin(&folder);
     atomic::write(&path, lines.as_bytes())?;
-    let news = News::Run(publication.end(&folder, name.to_name()));
+    let news = News::Run(publication.end(&folder, name.to_name(), ids));
     log::catch_up(&Store::of(workspace.root()), &folder, key, &news)?;
     Ok(path.strip_prefix(workspace.root()).unwrap_or(&path).to_owned())
 }

@@ -7,6 +7,7 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 
 use camino::{Utf8Path, Utf8PathBuf};
+use rayon::prelude::*;
 
 use super::StoreError;
 use super::durable::Unsynced;
@@ -20,6 +21,16 @@ pub fn write(path: &Utf8Path, bytes: &[u8]) -> Result<(), StoreError> {
     let folder = folder_of(path);
     put(path, bytes, |file| file.sync_all())?;
     sync_folder(folder)
+}
+
+/// Writes `bytes` to `path`, whole or not at all as long as the power stays on: for what has a checksum or a seal of its own, and
+/// can be made again.
+///
+/// # Errors
+///
+/// [`StoreError::Write`] if any step fails; `path` is then as it was.
+pub fn write_cache(path: &Utf8Path, bytes: &[u8]) -> Result<(), StoreError> {
+    put(path, bytes, |_| Ok(()))
 }
 
 /// Writes `bytes` to `path`, whole or not at all as long as the power stays on. It is durable after `unsynced` is.
@@ -181,6 +192,24 @@ pub fn sweep(folder: &Utf8Path) {
             let _ = fs::remove_file(entry.path());
         }
     }
+}
+
+/// Removes a folder that holds many folders, and all in it, by all cores.
+///
+/// # Errors
+///
+/// Like [`remove_folder`].
+pub fn remove_folders_of(folder: &Utf8Path) -> Result<(), StoreError> {
+    let entries: Vec<Utf8PathBuf> = match folder.read_dir_utf8() {
+        Ok(entries) => entries.flatten().map(camino::Utf8DirEntry::into_path).collect(),
+        // What is no folder, or has names that are no UTF-8, is left to what follows.
+        Err(_) => Vec::new(),
+    };
+    entries
+        .par_iter()
+        .filter(|entry| entry.symlink_metadata().is_ok_and(|found| found.is_dir()))
+        .try_for_each(remove_folder)?;
+    remove_folder(&folder.to_owned())
 }
 
 /// So often it is tried to remove a folder in which somebody makes files.

@@ -5,11 +5,10 @@
 //! written it; one that does not open, or was made under another policy, is dropped, not repaired. A receipt is believed if the
 //! user's own policy trusts its key for it (by default one's own key alone); those of others are kept only to compare with.
 
-use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
 use std::io;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
@@ -22,7 +21,7 @@ use crate::receipt::check::artifact_digests;
 use crate::receipt::envelope::Envelope;
 use crate::receipt::run_file::{MAX_RUN_FILE, RUN_FILE_SUFFIX, RunFileName};
 use crate::receipt::statement::{Outcome, ReceiptId, Resource, Role, STAGE_BUILD_TYPE, Statement};
-use crate::receipt::trust::Trust;
+use crate::receipt::trust::{Trust, TrustedKey};
 use crate::workspace::Workspace;
 
 /// The folder of receipts, relative to the workspace.
@@ -54,6 +53,36 @@ pub struct Claim {
     pub outputs: Vec<ClaimedOutput>,
 }
 
+impl Claim {
+    /// What the receipt of a stage says that stands at `line` of its run's file; not yet believed.
+    fn of(envelope: &Envelope, statement: &Statement, line: u32) -> Option<Self> {
+        let build = &statement.predicate.build_definition;
+        let internal = &build.internal_parameters.madmall;
+        let mut outputs: Vec<_> = statement.subject.iter().filter_map(claimed_output).collect();
+        outputs.sort_by(|a, b| a.name.cmp(&b.name));
+        Some(Self {
+            id: envelope.receipt_id(),
+            run: statement.predicate.run_details.metadata.invocation_id.clone(),
+            line,
+            believed: false,
+            keyid: envelope.keyid().to_string(),
+            pipeline: build.external_parameters.pipeline.clone(),
+            stage: build.external_parameters.stage.as_ref()?.name.clone(),
+            action: internal.stage.as_ref()?.action.parse().ok()?,
+            succeeded: internal.outcome == Outcome::Succeeded,
+            outputs,
+        })
+    }
+
+    /// What a receipt says that was signed just now with the key `own`; `None` if what it is worth depends on the logs.
+    #[must_use]
+    pub fn of_own(envelope: &Envelope, statement: &Statement, line: u32, own: &TrustedKey) -> Option<Self> {
+        let claim = own.end().is_none().then(|| Self::of(envelope, statement, line))??;
+        let believed = own.refuses(statement).is_none();
+        Some(Self { believed, ..claim })
+    }
+}
+
 /// An output as a receipt has it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClaimedOutput {
@@ -72,9 +101,10 @@ pub struct Believed {
     runs: Utf8PathBuf,
     /// Of the policy that it was made under.
     context: Digest,
-    /// By the name of the run's file, and so by time.
-    files: BTreeMap<String, Vec<Claim>>,
-    by_action: HashMap<Digest, Vec<Claim>>,
+    files: Files,
+    by_action: HashMap<Digest, Vec<Place>>,
+    /// By the stage's name; made when it is asked for.
+    by_stage: OnceLock<HashMap<String, Vec<Place>>>,
     claimed: HashSet<Digest>,
     /// The run whose file was read last, and its lines.
     last_read: Mutex<Option<(String, Vec<Vec<u8>>)>>,
@@ -96,70 +126,89 @@ impl Believed {
         let runs = workspace.absolute(Utf8Path::new(RUNS));
         let mut ended = Ended::of(workspace, trust);
         let context = ended.context();
-        let mut files = load(sealed, seal_key, context).unwrap_or_default();
+        let mut known: BTreeMap<String, Vec<Claim>> = load(sealed, seal_key, context)
+            .unwrap_or_default()
+            .into_iter()
+            .collect();
         let names = run_files(&runs)?;
-        let before = files.len();
-        files.retain(|name, _| names.contains(name));
-        let mut changed = files.len() != before;
+        let mut files = Files::with_capacity(names.len());
+        let mut changed = false;
         for name in names {
-            if let Entry::Vacant(vacant) = files.entry(name) {
-                let claims = read_run_file(&runs.join(vacant.key()), vacant.key(), trust, &mut ended)?;
-                vacant.insert(claims);
-                changed = true;
-            }
+            let claims = match known.remove(&name) {
+                Some(claims) => claims,
+                None => {
+                    changed = true;
+                    read_run_file(&runs.join(&name), &name, trust, &mut ended)?
+                }
+            };
+            files.push((name, claims));
         }
+        let changed = changed || !known.is_empty();
         let mut index = Self {
             runs,
             context,
             files,
             by_action: HashMap::new(),
+            by_stage: OnceLock::new(),
             claimed: HashSet::new(),
             last_read: Mutex::default(),
             changed,
         };
-        for claim in index.files.values().flatten() {
-            index.by_action.entry(claim.action).or_default().push(claim.clone());
+        for (place, claim) in places(&index.files) {
+            index.by_action.entry(claim.action).or_default().push(place);
             if claim.believed && claim.succeeded {
-                index
-                    .claimed
-                    .extend(claim.outputs.iter().map(|output| output.digests.blake3()));
+                let digests = claim.outputs.iter().map(|output| output.digests.blake3());
+                index.claimed.extend(digests);
             }
         }
         Ok(index)
     }
 
-    /// Writes the index to `sealed`, if it has changed since it was opened.
+    /// Writes the index to `sealed`, if it has changed since it was opened; with the claims of a run that was `published` since,
+    /// under the name of its file.
     ///
     /// # Errors
     ///
     /// [`StoreError::Write`] if it cannot be written.
-    pub fn save(&mut self, sealed: &Utf8Path, seal_key: &[u8; 32]) -> Result<(), StoreError> {
-        if !self.changed {
+    pub fn save(
+        mut self,
+        published: Option<(String, Vec<Claim>)>,
+        sealed: &Utf8Path,
+        seal_key: &[u8; 32],
+    ) -> Result<(), StoreError> {
+        if !self.changed && published.is_none() {
             return Ok(());
+        }
+        if let Some((name, claims)) = published {
+            // A clock that was set back gives a name that stands before others.
+            let place = self.files.partition_point(|(other, _)| *other < name);
+            self.files.insert(place, (name, claims));
         }
         let body = postcard::to_stdvec(&(self.context, &self.files)).expect("plain data has an encoding");
         let seal = blake3::keyed_hash(seal_key, &body);
-        atomic::write(sealed, &[HEADER, seal.as_bytes(), &body].concat())?;
-        self.changed = false;
-        Ok(())
+        atomic::write_cache(sealed, &[HEADER, seal.as_bytes(), &body].concat())
+    }
+
+    fn at(&self, (file, line): Place) -> &Claim {
+        &self.files[file].1[line]
+    }
+
+    /// The claims of `action`, oldest first.
+    fn of_action(&self, action: Digest) -> impl DoubleEndedIterator<Item = &Claim> {
+        let places = self.by_action.get(&action);
+        places.into_iter().flatten().map(|place| self.at(*place))
     }
 
     /// The newest believed receipt of a success of `action`.
     #[must_use]
     pub fn lookup(&self, action: Digest) -> Option<&Claim> {
-        self.by_action
-            .get(&action)?
-            .iter()
-            .rev()
-            .find(|claim| claim.believed && claim.succeeded)
+        let mut newest_first = self.of_action(action).rev();
+        newest_first.find(|claim| claim.believed && claim.succeeded)
     }
 
     /// All successes of `action` that somebody else's key signed.
     pub fn by_others(&self, action: Digest) -> impl Iterator<Item = &Claim> {
-        self.by_action
-            .get(&action)
-            .into_iter()
-            .flatten()
+        self.of_action(action)
             .filter(|claim| !claim.believed && claim.succeeded)
     }
 
@@ -170,25 +219,28 @@ impl Believed {
 
     /// The receipts of a stage by its name, newest first, whoever signed them.
     pub fn of_stage_by_anyone<'a>(&'a self, pipeline: &'a str, stage: &'a str) -> impl Iterator<Item = &'a Claim> {
-        self.files
-            .values()
-            .rev()
-            .flat_map(|claims| claims.iter().rev())
-            .filter(move |claim| claim.stage == stage && claim.pipeline == pipeline)
+        let by_stage = self.by_stage.get_or_init(|| {
+            let mut by_stage: HashMap<String, Vec<Place>> = HashMap::new();
+            for (place, claim) in places(&self.files) {
+                by_stage.entry(claim.stage.clone()).or_default().push(place);
+            }
+            by_stage
+        });
+        let newest_first = by_stage.get(stage).into_iter().flat_map(|places| places.iter().rev());
+        newest_first
+            .map(|place| self.at(*place))
+            .filter(move |claim| claim.pipeline == pipeline)
     }
 
     /// What the receipt `id` says, if it is here and believed.
     #[must_use]
     pub fn by_receipt(&self, id: ReceiptId) -> Option<&Claim> {
-        self.files
-            .values()
-            .flatten()
-            .find(|claim| claim.id == id && claim.believed)
+        self.all().find(|claim| claim.id == id && claim.believed)
     }
 
     /// All receipts of stages, oldest first, whoever signed them.
     pub fn all(&self) -> impl DoubleEndedIterator<Item = &Claim> {
-        self.files.values().flatten()
+        self.files.iter().flat_map(|(_, claims)| claims)
     }
 
     /// Whether a believed receipt claims an output with these bytes.
@@ -211,12 +263,26 @@ impl Believed {
         let (_, lines) = last_read.as_ref()?;
         let line = lines.get(claim.line as usize)?;
         let envelope = Envelope::parse(line).ok()?;
-        (envelope.receipt_id() == claim.id).then(|| Statement::parse(envelope.payload()).ok())?
+        // It was read strictly when it came into the index.
+        (envelope.receipt_id() == claim.id).then(|| Statement::parse_known(envelope.payload()))?
     }
 }
 
-/// What the sealed index holds, by the name of the run's file.
-type Files = BTreeMap<String, Vec<Claim>>;
+/// What the sealed index holds: the names of the runs' files, sorted and so by time, each with what its receipts claim.
+type Files = Vec<(String, Vec<Claim>)>;
+
+/// Where a claim stands: the file's place, and its own in the file.
+type Place = (usize, usize);
+
+fn places(files: &Files) -> impl Iterator<Item = (Place, &Claim)> {
+    let files = files.iter().enumerate();
+    files.flat_map(|(file, (_, claims))| {
+        claims
+            .iter()
+            .enumerate()
+            .map(move |(line, claim)| ((file, line), claim))
+    })
+}
 
 /// Opens the sealed index, or gives `None` if it is absent, damaged, of another version, sealed by another key or made under
 /// another policy.
@@ -287,27 +353,14 @@ fn read_claim(line: &[u8], run: &str, number: u32, trust: &Trust, ended: &mut En
     }
     let statement = Statement::parse(envelope.payload()).ok()?;
     let build = &statement.predicate.build_definition;
-    let internal = &build.internal_parameters.madmall;
     if build.build_type != STAGE_BUILD_TYPE || statement.predicate.run_details.metadata.invocation_id != run {
         return None;
     }
     let believed = signer.is_some_and(|key| {
         key.refuses(&statement).is_none() && (key.end().is_none() || ended.was_logged(key, envelope.receipt_id()))
     });
-    let mut outputs: Vec<_> = statement.subject.iter().filter_map(claimed_output).collect();
-    outputs.sort_by(|a, b| a.name.cmp(&b.name));
-    Some(Claim {
-        id: envelope.receipt_id(),
-        run: run.to_owned(),
-        line: number,
-        believed,
-        keyid: envelope.keyid().to_string(),
-        pipeline: build.external_parameters.pipeline.clone(),
-        stage: build.external_parameters.stage.as_ref()?.name.clone(),
-        action: internal.stage.as_ref()?.action.parse().ok()?,
-        succeeded: internal.outcome == Outcome::Succeeded,
-        outputs,
-    })
+    let claim = Claim::of(&envelope, &statement, number)?;
+    Some(Claim { believed, ..claim })
 }
 
 fn claimed_output(resource: &Resource) -> Option<ClaimedOutput> {

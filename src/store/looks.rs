@@ -1,6 +1,8 @@
 //! What a run looked at in order to decide: the same looks again, with the same answers, give the same decision.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
+use std::fs::Metadata;
 use std::io;
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
@@ -11,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::stat_cache::Stamp;
 use crate::digest::Digest;
 use crate::tree::{EntryKind, Tree, TreeError};
-use crate::workspace::Workspace;
+use crate::workspace::{Workspace, kind_of};
 
 /// What was found at a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -124,13 +126,54 @@ impl Looks {
 
 /// A workspace, and what is looked at in it.
 pub struct Watched<'a> {
-    /// The workspace.
-    pub workspace: &'a Workspace,
-    /// Where looks are noted.
-    pub looks: &'a Looks,
+    workspace: &'a Workspace,
+    looks: &'a Looks,
+    /// Folders, and whether each is where its path says, with no link on the way.
+    folders: RefCell<HashMap<Utf8PathBuf, bool>>,
 }
 
-impl Watched<'_> {
+impl<'a> Watched<'a> {
+    /// The workspace for as long as a pipeline is resolved; what is seen is noted in `looks`.
+    #[must_use]
+    pub fn new(workspace: &'a Workspace, looks: &'a Looks) -> Self {
+        Self {
+            workspace,
+            looks,
+            folders: RefCell::default(),
+        }
+    }
+
+    /// What stands at `path`, noted, if it is no link and none is on the way: one look then tells all. `None` if more must be
+    /// asked.
+    fn plain(&self, path: &Utf8Path) -> Option<Option<Metadata>> {
+        // Elsewhere a file has more spellings than one, and only the system knows which is the real one.
+        if !cfg!(target_os = "linux") || !self.is_plain(path.parent()?) {
+            return None;
+        }
+        let at = SystemTime::now();
+        match self.workspace.absolute(path).symlink_metadata() {
+            Ok(found) if found.is_file() || found.is_dir() => {
+                self.looks.note(path, Seen::Entry(Stamp::from_metadata(&found)), at);
+                Some(Some(found))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.looks.note(path, Seen::Absent, at);
+                Some(None)
+            }
+            Ok(_) | Err(_) => None,
+        }
+    }
+
+    fn is_plain(&self, folder: &Utf8Path) -> bool {
+        if let Some(known) = self.folders.borrow().get(folder) {
+            return *known;
+        }
+        let absolute = self.workspace.absolute(folder);
+        let is_plain = absolute.is_dir() && absolute.canonicalize_utf8().is_ok_and(|real| real == absolute);
+        self.folders.borrow_mut().insert(folder.to_owned(), is_plain);
+        is_plain
+    }
+
     /// Notes that something, or nothing, stands at `path`.
     fn note_entry(&self, path: &Utf8Path) {
         match Stamp::of_entry(&self.workspace.absolute(path)) {
@@ -143,6 +186,9 @@ impl Watched<'_> {
 
 impl Tree for Watched<'_> {
     fn kind(&self, path: &Utf8Path) -> Result<Option<EntryKind>, TreeError> {
+        if let Some(plain) = self.plain(path) {
+            return Ok(plain.as_ref().map(kind_of));
+        }
         self.note_entry(path);
         let kind = self.workspace.kind(path);
         if !matches!(kind, Ok(None | Some(EntryKind::File { .. } | EntryKind::Folder))) {
@@ -152,6 +198,9 @@ impl Tree for Watched<'_> {
     }
 
     fn real_path(&self, path: &Utf8Path) -> Result<Option<Utf8PathBuf>, TreeError> {
+        if let Some(plain) = self.plain(path) {
+            return Ok(plain.map(|_| path.to_owned()));
+        }
         // The same file or folder, by device and inode, is at the same real path.
         self.note_entry(path);
         self.workspace.real_path(path)

@@ -108,7 +108,7 @@ impl Settled {
         if others >= MOST && !file.exists() {
             atomic::remove_folder(&folder.to_owned())?;
         }
-        atomic::write(&file, &[HEADER, seal.as_bytes(), &body].concat())
+        atomic::write_cache(&file, &[HEADER, seal.as_bytes(), &body].concat())
     }
 
     /// Whether a look at the same, in the workspace at `root` and with these variables, shows the same.

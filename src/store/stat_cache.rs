@@ -84,7 +84,7 @@ impl Stamp {
     }
 
     #[cfg(unix)]
-    fn from_metadata(found: &Metadata) -> Self {
+    pub(super) fn from_metadata(found: &Metadata) -> Self {
         use std::os::unix::fs::MetadataExt as _;
         let nanos = |secs: i64, nanos: i64| i128::from(secs) * 1_000_000_000 + i128::from(nanos);
         Self {
@@ -98,7 +98,7 @@ impl Stamp {
     }
 
     #[cfg(not(unix))]
-    fn from_metadata(found: &Metadata) -> Self {
+    pub(super) fn from_metadata(found: &Metadata) -> Self {
         let nanos = |time: io::Result<SystemTime>| {
             time.ok()
                 .and_then(|time| time.duration_since(UNIX_EPOCH).ok())
@@ -194,7 +194,7 @@ impl StatCache {
             .collect();
         let body = postcard::to_stdvec(&entries).expect("plain data has an encoding");
         let bytes = [HEADER, Digest::of(&body).as_bytes(), &body].concat();
-        atomic::write(path, &bytes)?;
+        atomic::write_cache(path, &bytes)?;
         self.changed = false;
         Ok(())
     }

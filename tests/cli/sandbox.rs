@@ -85,7 +85,7 @@ fn what_is_not_declared_cannot_be_reached_by_any_path() {
     let root = space.root();
     let places = [
         root.join("secret"),
-        "../../../../../secret".into(),
+        "../../../../secret".into(),
         root.join(".git/config"),
         root.join(".madmall/stat-cache"),
         root.join("pipeline.yaml"),
@@ -133,9 +133,9 @@ fn a_stage_reaches_neither_the_scratch_of_another_nor_the_environment_of_madmall
   a: {{run: 'echo secret > \"$TMPDIR/x\"; sleep 2; : > ${{outputs.o}}', outputs: {{o: out/a}}}}
   b:
     run: |
-      for n in 1 2 3 4 5 6 7 8 9; do if test -e ../../0/tmp/x; then break; fi; sleep 0.1; done
-      test -e ../../0/tmp/x
-      {{ cat ../../0/tmp/x || :; tr '\\0' '\\n' < /proc/$PPID/environ | grep MADMALL_SIGNING_KEY || :; }} > ${{outputs.o}} 2> /dev/null
+      for n in 1 2 3 4 5 6 7 8 9; do if test -e ../0.home/x; then break; fi; sleep 0.1; done
+      test -e ../0.home/x
+      {{ cat ../0.home/x || :; tr '\\0' '\\n' < /proc/$PPID/environ | grep MADMALL_SIGNING_KEY || :; }} > ${{outputs.o}} 2> /dev/null
     {sandbox}
     outputs: {{o: out/b}}"
         )

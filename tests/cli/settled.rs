@@ -264,3 +264,22 @@ fn other_values_are_another_question() {
     assert_eq!(space.read("out/a"), "1\n");
     assert_eq!(space.trace(), "a\na\n");
 }
+
+#[test]
+fn what_a_run_writes_down_of_its_own_receipts_is_what_reading_them_gives() {
+    let space = Space::with(
+        "stages:
+  a: {run: 'cat ${inputs.i} > ${outputs.o}; echo 1 > ${outputs.p}', inputs: {i: in}, outputs: {o: out/a, p: out/p}}
+  bad: {run: 'exit 3', inputs: {i: a.o}, outputs: {o: out/bad}}
+  b: {run: 'printf x > ${outputs.o}; chmod +x ${outputs.o}', inputs: {i: a.o}, outputs: {o: out/b}}",
+    );
+    let index = |space: &Space| space.bytes(".madmall/believed");
+    for source in ["1", "2"] {
+        space.write("in", source);
+        space.run(&[]).code(1);
+        let written = index(&space);
+        space.remove(".madmall/believed");
+        space.run(&["a"]).success().says("1 up to date");
+        assert!(written == index(&space), "with source {source}");
+    }
+}

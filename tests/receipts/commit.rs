@@ -179,9 +179,10 @@ fn a_commit_that_is_gone_is_a_warning_and_one_that_has_other_bytes_a_failure() {
 fn made_says_whether_there_is_a_repository_and_a_commit() {
     let world = World::new();
     let root = world.workspace.root();
-    assert_eq!(git::made(root, &[]).0.repository, Repository::None);
+    let made = |used: &[git::Used<'_>]| git::open(root).and_then(|found| git::made(found.as_ref(), used));
+    assert_eq!(made(&[]).expect("looked for").repository, Repository::None);
     git2::Repository::init(root).expect("a repository");
-    assert_eq!(git::made(root, &[]).0.repository, Repository::Unborn);
+    assert_eq!(made(&[]).expect("opened").repository, Repository::Unborn);
     let id = commit(&world, "");
     let file = |path: &'static str, bytes: &[u8]| {
         git::Used::File(git::UsedFile {
@@ -191,14 +192,11 @@ fn made_says_whether_there_is_a_repository_and_a_commit() {
         })
     };
     let used = [file("in.txt", b"in"), file(PIPELINE, b"v2"), file("new.txt", b"new")];
-    let (made, error) = git::made(root, &used);
-    assert!(error.is_none());
-    assert_eq!(made.commit, Some(id));
-    assert_eq!(made.differs, ["new.txt", PIPELINE]);
+    let found = made(&used).expect("read");
+    assert_eq!(found.commit, Some(id));
+    assert_eq!(found.differs, ["new.txt", PIPELINE]);
     world.write(".git/HEAD", "nonsense");
-    let (made, error) = git::made(root, &used);
-    assert_eq!(made.repository, Repository::Unreadable);
-    assert!(error.is_some());
+    assert!(made(&used).is_err());
 }
 
 #[cfg(unix)]
@@ -290,9 +288,7 @@ fn a_repository_of_another_user_is_unreadable_and_the_fix_is_said() {
         return; // Only root can give a folder away.
     }
     give(".git").expect("given like the folder above it");
-    let (made, error) = git::made(&world.path("sub"), &[]);
-    assert_eq!(made.repository, Repository::Unreadable);
-    let error = error.expect("it says why").to_string();
+    let error = git::open(&world.path("sub")).err().expect("it says why").to_string();
     let fix = format!("git config --global --add safe.directory {}`", world.workspace.root());
     assert!(error.contains(&fix), "{error}");
 }

@@ -281,7 +281,8 @@ impl World {
             })
         };
         let used: Vec<Used<'_>> = paths.iter().copied().map(used).collect();
-        git::made(self.workspace.root(), &used).0
+        let repository = git::open(self.workspace.root()).expect("opened");
+        git::made(repository.as_ref(), &used).expect("read")
     }
 
     /// Writes the receipts that a run of both stages would give, for the files as they are.
