@@ -277,13 +277,20 @@ mod tests {
     fn a_folder_is_removed_though_somebody_makes_files_in_it() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let root = Utf8Path::from_path(folder.path()).expect("UTF-8");
-        for round in 0..20 {
+        for round in 0..5 {
             let scratch = root.join(round.to_string());
             create_folder(&scratch).expect("made");
+            let (begun, is_begun) = std::sync::mpsc::channel();
+            let scratch = &scratch;
             std::thread::scope(|scope| {
                 // It goes on until its folder is gone.
-                scope.spawn(|| (0..).find(|n| File::create(scratch.join(format!("{n}"))).is_err()));
-                remove_folder(&scratch).expect("removed");
+                scope.spawn(move || {
+                    let make = |n: &u32| File::create(scratch.join(n.to_string())).is_ok();
+                    let goes_on = |n: &u32| make(n) && (*n != 500 || begun.send(()).is_ok());
+                    (0..50_000).take_while(goes_on).count()
+                });
+                is_begun.recv().expect("it makes files");
+                remove_folder(scratch).expect("removed");
             });
         }
     }
