@@ -62,10 +62,6 @@ pub(super) fn check(statement: &Statement) -> Checked {
 }
 
 fn check_stage(statement: &Statement, stage: &StageParameters, internal: &StageInternal) -> Checked {
-    require(
-        statement.external().stage.is_some() && statement.internal().stage.is_some(),
-        "`stage` stands on one side only",
-    )?;
     for (what, text) in [("action", &internal.action), ("definition", &internal.definition)] {
         text.parse::<Digest>().map_err(|error| format!("`{what}`: {error}"))?;
     }

@@ -252,6 +252,13 @@ fn contents_that_no_receipt_names() {
             members.insert("workspace/evil".to_owned(), b"x".to_vec());
         })
         .names("evil"),
+        on_members("many files that nobody named", |members| {
+            for number in 0..150 {
+                members.insert(format!("workspace/evil/{number:03}"), b"x".to_vec());
+            }
+        })
+        .names("evil/099")
+        .says("52 more files in the bundle were not compared"),
         on_members("the receipt of a stage taken out", |members| {
             let name = find(members, ".intoto.jsonl");
             let lines = members.get_mut(&name).expect("it is there");

@@ -209,9 +209,13 @@ fn envelopes_in_other_spellings() {
         by("no signature", r#"{"keyid""#, r#"],"x":[{"keyid""#),
         spelled("padding cut off", |line| line.replacen("=\"}]}", "\"}]}", 1)),
         spelled("base64 for URLs", |line| {
-            line.replace('+', "-")
-                .replace('/', "_")
-                .replace("application_vnd.in-toto-json", "application/vnd.in-toto+json")
+            let spelled = line.replace('+', "-").replace('/', "_");
+            let spelled = spelled.replace("application_vnd.in-toto-json", "application/vnd.in-toto+json");
+            match spelled == *line {
+                // One in fifteen has neither of the two characters.
+                true => line.replacen("\"sig\":\"", "\"sig\":\"-", 1),
+                false => spelled,
+            }
         }),
         spelled("base64 with a line break", |line| line.replacen("eyJf", "eyJf\\n", 1)),
         spelled("loose bits at the end of the base64", |line| {
