@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use jiff::Timestamp;
@@ -259,9 +259,6 @@ pub struct Run {
     pub receipts: Option<Utf8PathBuf>,
 }
 
-/// To hash a file of this size takes longer than to wait until it need not be.
-const WORTH_WAITING: u64 = 16 << 20;
-
 /// The folder of receipts of a workspace.
 #[must_use]
 pub fn runs_folder(workspace: &Workspace) -> Utf8PathBuf {
@@ -459,24 +456,15 @@ impl<'a> Session<'a> {
             .push((path.to_owned(), Instant::now()));
     }
 
-    /// Hashes what was put in place once more, where enough time has passed that a later change would leave a trace: so
-    /// the next run need not read it. Only for what takes long to read is it worth waiting until then.
+    /// Hashes what was put in place once more, when enough time has passed that a later change would leave a trace: so
+    /// the next run need not read it. Mostly it has passed already.
     fn settle(&self) {
         let placed = std::mem::take(&mut *self.placed.lock().unwrap_or_else(PoisonError::into_inner));
-        let is_large = |path: &Utf8Path| {
-            let found = self.workspace.absolute(path).metadata();
-            found.is_ok_and(|found| found.len() >= WORTH_WAITING)
-        };
-        let settles_in = |when: &Instant| settling_time().saturating_sub(when.elapsed());
-        let large = placed
-            .iter()
-            .filter(|(path, when)| !settles_in(when).is_zero() && is_large(path));
-        std::thread::sleep(large.map(|(_, when)| settles_in(when)).max().unwrap_or_default());
-        placed
-            .par_iter()
-            .filter(|(_, when)| settles_in(when).is_zero())
-            // What cannot be read now is hashed, and complained about, by the next run.
-            .for_each(|(path, _)| drop(self.hashes.file(path)));
+        let last = placed.iter().map(|(_, when)| *when).max();
+        std::thread::sleep(last.map_or(Duration::ZERO, |when| settling_time().saturating_sub(when.elapsed())));
+        // What cannot be read now is hashed, and complained about, by the next run.
+        let hash = |(path, _): (Utf8PathBuf, Instant)| drop(self.hashes.file(&path));
+        placed.into_par_iter().with_min_len(64).for_each(hash);
     }
 
     /// Notes what a receipt claims that was signed just now and stands at `line` of the run's file.

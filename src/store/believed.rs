@@ -14,7 +14,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::ended::Ended;
-use super::{StoreError, atomic};
+use super::{MAX_CACHE, StoreError, atomic, read_bounded};
 use crate::digest::Digest;
 use crate::listing::ArtifactDigests;
 use crate::receipt::check::artifact_digests;
@@ -256,7 +256,7 @@ impl Believed {
         // What is asked of many stages is mostly in one file.
         if last_read.as_ref().is_none_or(|(run, _)| *run != claim.run) {
             let path = self.runs.join(format!("{}{RUN_FILE_SUFFIX}", claim.run));
-            let bytes = fs::read(path).ok()?;
+            let bytes = read_bounded(&path, MAX_RUN_FILE)?;
             let lines = bytes.split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
             *last_read = Some((claim.run.clone(), lines));
         }
@@ -287,7 +287,7 @@ fn places(files: &Files) -> impl Iterator<Item = (Place, &Claim)> {
 /// Opens the sealed index, or gives `None` if it is absent, damaged, of another version, sealed by another key or made under
 /// another policy.
 fn load(sealed: &Utf8Path, seal_key: &[u8; 32], context: Digest) -> Option<Files> {
-    let bytes = fs::read(sealed).ok()?;
+    let bytes = read_bounded(sealed, MAX_CACHE)?;
     let (seal, body) = bytes.strip_prefix(HEADER)?.split_at_checked(32)?;
     let seal: [u8; 32] = seal.try_into().ok()?;
     // Comparing two `blake3::Hash` takes the same time wherever they differ.

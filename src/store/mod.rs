@@ -16,7 +16,8 @@
 //!   lock              held by the one run that is going on
 //! ```
 
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read as _};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use rayon::prelude::*;
@@ -62,6 +63,20 @@ pub enum StoreError {
         /// The digest of its bytes.
         found: crate::digest::Digest,
     },
+}
+
+/// No cache that is worth reading is longer.
+const MAX_CACHE: u64 = 1 << 30;
+
+/// The bytes of the file at `path`, if it is one (a pipe would be waited for without an end) and no longer than `limit`.
+fn read_bounded(path: &Utf8Path, limit: u64) -> Option<Vec<u8>> {
+    let found = fs::symlink_metadata(path).ok()?;
+    if !found.is_file() || found.len() > limit {
+        return None;
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(found.len()).ok()?);
+    File::open(path).ok()?.take(limit).read_to_end(&mut bytes).ok()?;
+    Some(bytes)
 }
 
 /// Where the store of a workspace lies.

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::looks::Seen;
 use super::stat_cache::{Stamp, hash_stamped};
-use super::{StoreError, atomic};
+use super::{MAX_CACHE, StoreError, atomic, read_bounded};
 use crate::canonical::CanonicalHasher;
 use crate::digest::Digest;
 use crate::receipt::statement::ReceiptId;
@@ -84,7 +84,7 @@ impl Settled {
     #[must_use]
     pub fn load(folder: &Utf8Path, asked: &Asked<'_>, seal_key: &[u8; 32]) -> Option<Self> {
         let digest = asked.digest()?;
-        let bytes = fs::read(file_of(folder, digest)).ok()?;
+        let bytes = read_bounded(&file_of(folder, digest), MAX_CACHE)?;
         let (seal, body) = bytes.strip_prefix(HEADER)?.split_at_checked(32)?;
         let seal: [u8; 32] = seal.try_into().ok()?;
         if blake3::keyed_hash(seal_key, body) != blake3::Hash::from_bytes(seal) {

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
-use super::{StoreError, atomic};
+use super::{MAX_CACHE, StoreError, atomic, read_bounded};
 use crate::digest::{Digest, Digests, hash_file};
 
 const HEADER: &[u8] = b"madmall stat-cache v1\n";
@@ -165,7 +165,7 @@ impl StatCache {
     /// Reads the cache at `path`. One that is absent, damaged or of another version is an empty one.
     #[must_use]
     pub fn load(path: &Utf8Path) -> Self {
-        let entries = fs::read(path).ok().and_then(|bytes| {
+        let entries = read_bounded(path, MAX_CACHE).and_then(|bytes| {
             let rest = bytes.strip_prefix(HEADER)?;
             let (checksum, body) = rest.split_at_checked(32)?;
             let entries: Vec<(String, Entry)> =
