@@ -211,6 +211,15 @@ fn what_cannot_be_included_is_refused() {
         "include: [p/b.yaml]",
         &["there is no file `p/b.yaml` to include", "did you mean `p/a.yaml`?"],
     );
+    // A file that is being read is not what is meant.
+    refused(
+        &[("p/a.yaml", "include: [p/b.yaml]")],
+        "include: [p/a.yaml]",
+        &[
+            "there is no file `p/b.yaml` to include",
+            "write its path from the workspace on",
+        ],
+    );
     refused(
         &[("a.yaml", a)],
         &format!("include: [a.yaml]\n{a}"),

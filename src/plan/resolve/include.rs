@@ -220,7 +220,9 @@ impl Reader<'_> {
         let files = folder
             .and_then(|folder| self.tree.files_below(folder).ok())
             .unwrap_or_default();
-        match nearest(path.as_str(), files.iter().map(|(file, _)| file.as_str())) {
+        // Nobody means a file that is being read already.
+        let others = files.iter().filter(|(file, _)| !self.stack.contains(file));
+        match nearest(path.as_str(), others.map(|(file, _)| file.as_str())) {
             Some(file) => format!("did you mean `{file}`?"),
             None => "write its path from the workspace on, wherever the file that includes it lies".to_owned(),
         }
