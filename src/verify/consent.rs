@@ -27,10 +27,10 @@ pub(super) fn check(evidence: &Evidence, basis: &[usize]) -> Vec<Finding> {
         if receipt.statement.stage().is_none() || is_ingest(receipt) {
             continue;
         }
-        for input in receipt.statement.dependencies().iter().filter(is_input) {
-            if let Some(why) = closed.why(input) {
+        for used in receipt.statement.dependencies() {
+            if let Some(why) = closed.why(used) {
                 let message = format!("a stage other than ingest has read it, and it holds {why}");
-                let finding = Finding::new(Code::Consent, message).file(&input.name);
+                let finding = Finding::new(Code::Consent, message).file(&used.name);
                 findings.push(finding.receipt(&receipt.id));
             }
         }
@@ -93,10 +93,6 @@ impl<'a> Closed<'a> {
     }
 }
 
-fn is_input(resource: &&Resource) -> bool {
-    matches!(resource.role(), Role::Input { .. } | Role::Member { .. })
-}
-
 /// The purposes of the ingests that each receipt of `basis` rests on; `basis` holds all that its receipts rest on.
 fn purposes<'a>(evidence: &'a Evidence, basis: &[usize]) -> HashMap<usize, BTreeSet<&'a str>> {
     let mut known: HashMap<usize, BTreeSet<&str>> = HashMap::new();
@@ -107,7 +103,7 @@ fn purposes<'a>(evidence: &'a Evidence, basis: &[usize]) -> HashMap<usize, BTree
         let unknown: Vec<usize> = makers(evidence, index)
             .filter(|maker| !known.contains_key(maker))
             .collect();
-        if !known.contains_key(&index) && !unknown.is_empty() && entered.insert(index) {
+        if !unknown.is_empty() && entered.insert(index) {
             waiting.extend(unknown);
             continue;
         }

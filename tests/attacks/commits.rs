@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::repo::{FORGED, Repo, sort_dependencies};
+use crate::forge::canonical;
+use crate::repo::{FORGED, Repo, commit, run, sort_dependencies};
 use crate::table::{Attack, attack, try_all};
 
 fn zeros() -> Value {
@@ -84,7 +85,18 @@ fn what_a_receipt_says_of_its_commit() {
         .finds(&["W-COMMIT-GONE"]),
         attack("files that were not committed", |_| {})
             .ask(&["--require-clean"])
-            .finds(&["E-UNCOMMITTED"]),
+            .finds(&["E-UNCOMMITTED"])
+            .says("used `data/in.txt`, which was not committed as it was"),
+        attack("two files that are said to differ", |repo| {
+            repo.forge(|s| {
+                source(s, "data/in.txt", &zeros());
+                let made = &mut s["predicate"]["buildDefinition"]["internalParameters"]["madmall"]["made"];
+                made["differs"] = json!(["data/in.txt", "pipelines/main.yaml"]);
+            });
+        })
+        .ask(&[FORGED, "--require-clean"])
+        .finds(&["E-UNCOMMITTED"])
+        .says("used `data/in.txt` and 1 more files"),
         attack("a file that is said to differ", |repo| {
             repo.forge(|s| {
                 let made = &mut s["predicate"]["buildDefinition"]["internalParameters"]["madmall"]["made"];
@@ -106,6 +118,43 @@ fn what_a_receipt_says_of_its_commit() {
     ]);
 }
 
+const CLEAN: &str = "version: 1
+name: clean
+stages:
+  count: {run: 'cat ${inputs.set}/* > ${outputs.o}', inputs: {set: data/set}, outputs: {o: out/clean.txt}}
+";
+
+/// A run of nothing but what was committed, and a later one that the operator signs, with whatever `change` does to its stage.
+fn clean(name: &'static str, change: fn(&mut Value)) -> Attack {
+    let attack = attack(name, move |repo| {
+        repo.write("pipelines/clean.yaml", CLEAN);
+        commit(repo, "clean");
+        let file = run(repo, "pipelines/clean.yaml", 0);
+        repo.forge_like(&file, &repo.own(), |mut stage| {
+            change(&mut stage);
+            canonical(&stage)
+        });
+    });
+    attack.ask(&[FORGED]).ends(0)
+}
+
+#[test]
+fn what_was_committed_before() {
+    try_all(vec![
+        clean("nothing", |_| {}).assures("commit", "held"),
+        clean("a folder whose files are not listed", |s| {
+            dependencies(s).retain(|d| d["annotations"]["madmall"].get("member").is_none());
+        })
+        .assures("commit", "held"),
+        clean("files of a pattern that are not listed", |s| {
+            let zeros = "0".repeat(64);
+            source(s, "data/*.txt", &json!({"blake3": zeros, "dirHash": zeros}));
+        })
+        .assures("commit", "not-checked")
+        .says("does not list the files that"),
+    ]);
+}
+
 /// Something is committed after the run, and the commit is asked for.
 fn at(name: &'static str, what: &'static str, change: fn(&Repo)) -> Attack {
     let attack = attack(name, move |repo| {
@@ -120,6 +169,12 @@ fn replace(repo: &Repo, file: &str, from: &str, to: &str) {
     let text = repo.read(file);
     assert!(text.contains(from), "{from} is not in {file}");
     repo.write(file, text.replace(from, to));
+}
+
+fn remove_count(repo: &Repo) {
+    let text = repo.read("pipelines/main.yaml");
+    let (text, _) = text.split_once("  count:").expect("a stage");
+    repo.write("pipelines/main.yaml", text);
 }
 
 #[test]
@@ -145,7 +200,16 @@ fn what_a_commit_gives() {
         at("an edited input", "out/count.txt", |repo| {
             repo.write("data/in.txt", "edited\n")
         })
-        .says("its input `text` (data/in.txt)"),
+        .says("its input `text` (data/in.txt)")
+        .says_not("stage `join`")
+        .says_not("stage `count`"),
+        at(
+            "an edited stage that what is asked for does not rest on",
+            "out/upper.txt",
+            |repo| replace(repo, "pipelines/main.yaml", "wc -c", "wc -l"),
+        )
+        .ends(0)
+        .finds(&[]),
         at("an edited file of a folder", "out/count.txt", |repo| {
             repo.write("data/set/one.txt", "edited\n")
         })
@@ -171,12 +235,7 @@ fn what_a_commit_gives() {
         at("another output", "out/count.txt", |repo| {
             replace(repo, "pipelines/main.yaml", "out/count.txt", "out/other.txt");
         }),
-        at("a stage removed", "out/count.txt", |repo| {
-            let text = repo.read("pipelines/main.yaml");
-            let (text, _) = text.split_once("  count:").expect("a stage");
-            repo.write("pipelines/main.yaml", text);
-        })
-        .names("out/count.txt"),
+        at("a stage removed", "out/count.txt", remove_count).names("out/count.txt"),
         at("an older output in place", "out/count.txt", |repo| {
             repo.git(&["checkout", "-q", "HEAD~3", "--", "out"]);
         })
@@ -188,7 +247,24 @@ fn what_a_commit_gives() {
         attack("everything, with a stage that only failed", |_| {})
             .ask(&["--at", "HEAD"])
             .finds(&["E-PIPELINE"])
-            .names("pipelines/fails.yaml"),
+            .names("pipelines/fails.yaml")
+            .says_not("writes it"),
+        attack("everything, with an output whose stage is no more", |repo| {
+            remove_count(repo);
+            commit(repo, "without count");
+        })
+        .ask(&["--at", "HEAD"])
+        .finds(&["E-PIPELINE", "W-STALE"])
+        .says("no stage of `pipelines/main.yaml` at commit"),
+        at(
+            "a stage removed, and a copy of its output is asked for",
+            "copy.txt",
+            |repo| {
+                repo.write("copy.txt", repo.bytes("out/count.txt"));
+                remove_count(repo);
+            },
+        )
+        .names("out/count.txt"),
         attack("edited, and edited back without a commit", |repo| {
             let text = repo.read("pipelines/main.yaml");
             replace(repo, "pipelines/main.yaml", "wc -c", "wc -l");

@@ -65,6 +65,65 @@ fn a_copy_of_raw_events_under_another_name_is_no_other_thing() {
 }
 
 #[test]
+fn a_copy_of_raw_events_that_were_all_let_in_may_be_read() {
+    let space = Space::empty();
+    space.write("madmall.yaml", "");
+    let events = include_str!("../golden/small-events.ndjson");
+    space.write("raw.ndjson", events);
+    space.write("schema.json", include_str!("../../schemas/byte_event.schema.json"));
+    space.write("ingest.yaml", INGEST);
+    space.madmall(["run", "ingest.yaml"]).success();
+    // Once more, of what is the same in each byte when it comes out.
+    space.write("raw.ndjson", space.bytes("data/events.ndjson"));
+    space.madmall(["run", "ingest.yaml"]).success();
+    assert_eq!(space.bytes("raw.ndjson"), space.bytes("data/events.ndjson"));
+    space.write("copied.ndjson", space.bytes("raw.ndjson"));
+    space.write("around.yaml", AROUND.replace("raw.ndjson", "copied.ndjson"));
+    space.madmall(["run", "around.yaml"]).success();
+    space.madmall(["verify", "out/count"]).success();
+}
+
+#[test]
+fn rejected_events_that_a_program_reads_are_found() {
+    let space = Space::empty();
+    space.write("madmall.yaml", "");
+    let events = include_str!("../golden/small-events.ndjson");
+    let (first, rest) = events.split_once('\n').expect("several lines");
+    space.write(
+        "raw.ndjson",
+        format!("{}\n{rest}", first.replace("\"research\"", "\"care\"")),
+    );
+    space.write("schema.json", include_str!("../../schemas/byte_event.schema.json"));
+    let rejects = INGEST.replace("outputs: {", "outputs: { rejects: data/rejects.ndjson,");
+    space.write("ingest.yaml", rejects);
+    space.madmall(["run", "ingest.yaml"]).success();
+    space.write("around.yaml", AROUND.replace("raw.ndjson", "data/rejects.ndjson"));
+    space.madmall(["run", "around.yaml"]).success();
+    let verdict = space.madmall(["verify"]).code(4).says("E-CONSENT");
+    verdict.says("data/rejects.ndjson: a stage other than ingest has read it, and it holds events that were rejected");
+}
+
+#[test]
+fn what_a_program_calls_events_is_none_of_an_ingest() {
+    let space = Space::empty();
+    space.write("madmall.yaml", "");
+    space.write("raw.ndjson", "notes, not of a person\n");
+    space.write(
+        "around.yaml",
+        AROUND
+            .replace("{e: raw", "{events: raw")
+            .replace("inputs.e}", "inputs.events}"),
+    );
+    space.write(
+        "again.yaml",
+        AROUND.replace("around", "again").replace("out/count", "out/again"),
+    );
+    space.madmall(["run", "around.yaml"]).success();
+    space.madmall(["run", "again.yaml"]).success();
+    space.madmall(["verify"]).success();
+}
+
+#[test]
 fn events_that_were_let_in_for_one_purpose_are_not_used_for_another() {
     let space = Space::empty();
     space.write("madmall.yaml", "");
@@ -73,11 +132,21 @@ fn events_that_were_let_in_for_one_purpose_are_not_used_for_another() {
     let count =
         "  count: {run: 'wc -l < ${inputs.e} > ${outputs.o}', inputs: {e: ingest.events}, outputs: {o: out/count}}\n";
     space.write("ingest.yaml", format!("{INGEST}{count}"));
+    // Another run before it, which has nothing to do with it.
+    space.write(
+        "around.yaml",
+        AROUND
+            .replace("raw.ndjson", "schema.json")
+            .replace("out/count", "out/other"),
+    );
+    space.madmall(["run", "around.yaml"]).success();
     space.madmall(["run", "ingest.yaml"]).success();
     space.madmall(["verify"]).success();
     // The operator signs that the same was done for another purpose, and forgets the history.
     let key = Forger::from_pem(&space.read("../config/signing-key.pem"));
-    let file = format!("runs/{}", space.receipt_files()[0]);
+    let files = space.receipt_files();
+    let file = files.iter().find(|file| file.contains("taken-in")).expect("its run");
+    let file = format!("runs/{file}");
     let mut lines: Vec<String> = space.read(&file).lines().map(str::to_owned).collect();
     let was = format!("sha256:{}", forge::id(&forge::payload(&lines[1])));
     let mut stage = forge::statement(&lines[1]);

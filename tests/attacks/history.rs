@@ -1,11 +1,11 @@
 //! Logs: entries, tiles and checkpoints removed, cut, swapped, forged and forked.
 
-use madmall::log::name::{bundle, entry};
-use madmall::log::tree::{Levels, leaf_hash};
+use madmall::log::name::{FileName, bundle, entry, tile};
+use madmall::log::tree::{Levels, TILE_WIDTH, leaf_hash};
 use madmall::receipt::statement::ReceiptId;
 
 use crate::forge::{Forger, id, payload};
-use crate::repo::{Repo, stranger};
+use crate::repo::{FORGED, Repo, stranger};
 use crate::table::{Attack, attack, try_all};
 
 /// The one file of a log whose name `wanted` takes; the largest checkpoint, the widest tile.
@@ -41,10 +41,24 @@ fn add(repo: &Repo, log: &str, ids: &[ReceiptId], key: &Forger) {
     let name = log.rsplit('/').next().expect("a name");
     let size = ids.len();
     let leaves: Vec<_> = ids.iter().map(|id| leaf_hash(&entry(id))).collect();
-    let tile: Vec<u8> = leaves.iter().flat_map(|hash| *hash.as_bytes()).collect();
-    let root = Levels::of(leaves).root_at(size).expect("of all");
-    repo.write(&format!("{log}/tile/entries/000.p/{size}"), bundle(ids));
-    repo.write(&format!("{log}/tile/0/000.p/{size}"), tile);
+    let levels = Levels::of(leaves);
+    for (index, ids) in ids.chunks(TILE_WIDTH).enumerate() {
+        let (index, width) = (index as u64, ids.len());
+        let name = FileName::Entries { index, width }.path();
+        repo.write(&format!("{log}/{name}"), bundle(ids));
+    }
+    for level in 0..=1 {
+        for index in 0.. {
+            let hashes = levels.tile(usize::from(level), index);
+            if hashes.is_empty() {
+                break;
+            }
+            let (index, width) = (index as u64, hashes.len());
+            let name = FileName::Tile { level, index, width }.path();
+            repo.write(&format!("{log}/{name}"), tile(hashes));
+        }
+    }
+    let root = levels.root_at(size).expect("of all");
     let text = format!("madmall/{name}\n{size}\n{}\n", base64_of(root.as_bytes()));
     repo.write(&format!("{log}/checkpoint-{size}"), key.checkpoint(&text));
 }
@@ -90,7 +104,19 @@ fn files_removed_and_cut() {
             std::fs::remove_dir_all(log).expect("removed");
         })
         .finds(&["E-LOG"])
-        .says("is missing"),
+        .says("is missing")
+        .says_not("neither the entries nor the hashes"),
+        attack("all tiles narrower than they were", |repo| {
+            for (tile, length) in [("/tile/entries/", 93), ("/tile/0/", 32)] {
+                let file = file_of(repo, "{log}", tile);
+                let narrower = format!("{}/2", file.rsplit_once('/').expect("a folder").0);
+                let bytes = repo.bytes(&file);
+                repo.remove(&file);
+                repo.write(&narrower, &bytes[..2 * length]);
+            }
+        })
+        .finds(&["E-LOG"])
+        .says("neither the entries nor the hashes"),
         at("the entries emptied", "/tile/entries/", |repo, file| {
             repo.write(file, "")
         }),
@@ -267,6 +293,68 @@ fn replace_line(text: &str, line: usize, with: &str) -> String {
     lines.join("\n") + "\n"
 }
 
+/// Three hundred runs more, so that the log fills a tile and has a second level; then something is done to it.
+fn long(name: &'static str, change: fn(&Repo)) -> Attack {
+    let attack = attack(name, move |repo| {
+        let mut ids = ids(repo, &["{first}", "{second}", "{failed}"]);
+        for number in 0..300 {
+            repo.forge_run(|run| run["predicate"]["runDetails"]["metadata"]["invocationId"] = run_id(number).into());
+            let line = repo.lines(FORGED).remove(0);
+            repo.write_lines(&format!("runs/{}.intoto.jsonl", run_id(number)), &[line.clone()]);
+            ids.push(format!("sha256:{}", id(&payload(&line))).parse().expect("an id"));
+        }
+        repo.remove(FORGED);
+        remake(repo, "{log}", &ids, &repo.own());
+        change(repo);
+    });
+    attack.ask(&["runs/2099-01-01T000000Z-main-000299.intoto.jsonl"])
+}
+
+fn run_id(number: u32) -> String {
+    format!("2099-01-01T000000Z-main-{number:06}")
+}
+
+#[test]
+fn a_log_of_several_tiles() {
+    let without = |name, change: fn(&Repo)| long(name, change).finds(&["E-LOG"]);
+    try_all(vec![
+        long("nothing", |_| {})
+            .ends(0)
+            .assures("log", "held")
+            .says_not("W-UNLOGGED"),
+        without("the hashes of the first tile removed", |repo| {
+            repo.remove(&repo.fill("{log}/tile/0/000"));
+        })
+        .names("{log}/tile/0/000")
+        .says("is missing"),
+        without("the last entries removed", |repo| {
+            repo.remove(&file_of(repo, "{log}", "/tile/entries/001.p/"));
+        })
+        .says("is missing"),
+        without("the second level removed", |repo| {
+            repo.remove(&repo.fill("{log}/tile/1/000.p/1"));
+        })
+        .names("{log}/tile/1/000.p/1")
+        .says("is missing"),
+        long("the second level changed", |repo| {
+            repo.edit("{log}/tile/1/000.p/1", |bytes| bytes[0] ^= 1);
+        })
+        .finds(&["E-LOG"])
+        .names("{log}/tile/1/000.p/1")
+        .says("is not what the signed root gives"),
+        long("an entry of the second tile changed", |repo| {
+            repo.edit(&file_of(repo, "{log}", "/tile/entries/001.p/"), |bytes| bytes[80] ^= 1);
+        })
+        .finds(&["E-LOG"])
+        .says("is not what the signed root gives"),
+        long("a hash of the second tile changed", |repo| {
+            repo.edit(&file_of(repo, "{log}", "/tile/0/001.p/"), |bytes| bytes[0] ^= 1);
+        })
+        .finds(&["E-LOG"])
+        .says("is not what the signed root gives"),
+    ]);
+}
+
 #[test]
 fn forks() {
     try_all(vec![
@@ -437,6 +525,33 @@ fn what_receipts_say_of_logs() {
         })
         .finds(&["E-CHAIN", "E-JSON"])
         .says("`logs` is not sorted"),
+        attack("two heads of one log", |repo| {
+            repo.forge(|s| {
+                let logs = &mut s["predicate"]["buildDefinition"]["internalParameters"]["madmall"]["logs"];
+                let head = |size: u64| serde_json::json!({"origin": "madmall/0123456789abcdef", "root": "0".repeat(64), "size": size});
+                *logs = serde_json::json!([head(1), head(2)]);
+            });
+        })
+        .finds(&["E-CHAIN", "E-JSON"])
+        .says("names a log twice"),
+        attack("a head beyond the largest number", |repo| {
+            repo.forge(|s| {
+                let logs = &mut s["predicate"]["buildDefinition"]["internalParameters"]["madmall"]["logs"];
+                let size = 1_u64 << 53;
+                *logs = serde_json::json!([{"origin": "madmall/0123456789abcdef", "root": "0".repeat(64), "size": size}]);
+            });
+        })
+        .finds(&["E-CHAIN", "E-JSON"])
+        .says("not spelled as heads are"),
+        attack("a head of the largest number, of a log that is not here", |repo| {
+            repo.forge(|s| {
+                let logs = &mut s["predicate"]["buildDefinition"]["internalParameters"]["madmall"]["logs"];
+                let size = (1_u64 << 53) - 1;
+                *logs = serde_json::json!([{"origin": "madmall/0123456789abcdef", "root": "0".repeat(64), "size": size}]);
+            });
+        })
+        .ask(&[FORGED])
+        .ends(0),
         attack("a head of nothing", |repo| {
             repo.forge(|s| {
                 let logs = &mut s["predicate"]["buildDefinition"]["internalParameters"]["madmall"]["logs"];

@@ -66,7 +66,8 @@ fn new_files(space: &Space, before: &[String]) -> Vec<String> {
     files.into_iter().filter(|file| !before.contains(file)).collect()
 }
 
-fn run(space: &Space, pipeline: &str, code: i32) -> String {
+/// Runs it; the file of its receipts.
+pub(crate) fn run(space: &Space, pipeline: &str, code: i32) -> String {
     let before = files_below(&space.path("runs"));
     space.madmall(["run", pipeline]).code(code);
     let new = new_files(space, &before);
@@ -81,7 +82,7 @@ fn log_of(space: &Space, but: &str) -> String {
     logs.find(|log| log != but).expect("a log")
 }
 
-fn commit(space: &Space, message: &str) {
+pub(crate) fn commit(space: &Space, message: &str) {
     space.git(&["add", "-A"]);
     space.git(&["commit", "-q", "-m", message]);
 }
@@ -262,7 +263,12 @@ impl Repo {
 
     /// The same, and with whatever bytes are made of the statement.
     pub(crate) fn forge_bytes(&self, key: &Forger, spell: impl FnOnce(Value) -> Vec<u8>) {
-        let lines = self.lines("{second}");
+        self.forge_like("{second}", key, spell);
+    }
+
+    /// The same of another run, whose last stage is `count` too.
+    pub(crate) fn forge_like(&self, file: &str, key: &Forger, spell: impl FnOnce(Value) -> Vec<u8>) {
+        let lines = self.lines(file);
         let [.., stage, run] = &lines[..] else {
             panic!("a stage and a run")
         };

@@ -455,6 +455,24 @@ fn the_rest_of_a_stage() {
             internal(s)["stage"]["definition"] = format!("blake3:{}", "A".repeat(64)).into();
         })
         .says("`definition`"),
+        stage("a standard input of a command for a shell", |s| {
+            external(s)["stage"]["stdin"] = "text".into()
+        })
+        .says("stands with a command that is not `argv`"),
+        stage("a standard output of a command for a shell", |s| {
+            external(s)["stage"]["stdout"] = "count".into()
+        })
+        .says("stands with a command that is not `argv`"),
+        stage("a standard input that is a folder", |s| {
+            let (digests, mut member) = folder_of_one("data/set/x");
+            member["annotations"]["madmall"]["member"]["input"] = "more".into();
+            source(s, "data/set", &digests);
+            dependencies(s).push(member);
+            sort_dependencies(dependencies(s));
+            external(s)["stage"]["command"] = json!({"argv": ["cat"]});
+            external(s)["stage"]["stdin"] = "more".into();
+        })
+        .says("`stdin` is not an input that is a file"),
         stage("a program without a system", |s| {
             drop(internal(s)["stage"].as_object_mut().expect("a stage").remove("system"));
         })
