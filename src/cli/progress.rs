@@ -163,6 +163,7 @@ impl<'a> Lines<'a> {
         let resolved = crate::plan::action::Resolved {
             inputs: Vec::new(),
             env: Vec::new(),
+            tools: Vec::new(),
         };
         let command = command_lines(&parameters(stage, &resolved));
         let (tail, skipped) = tail_of(&self.workspace.absolute(&failure.log));
@@ -270,6 +271,19 @@ impl<'a> Lines<'a> {
                     warn(
                         terminal,
                         format_args!("`{name}` gave another `{path}` than for the key {key} (W-DIVERGED)"),
+                    );
+                });
+            }
+            Note::ToolChanged { tool, stage, count } => {
+                let (name, tool) = (name(stage), shown(tool));
+                let of = match count - 1 {
+                    0 => format!("`{name}`, which is up to date,"),
+                    others => format!("`{name}` and {others} more stages, which are up to date,"),
+                };
+                self.print(|terminal| {
+                    warn(
+                        terminal,
+                        format_args!("the program `{tool}` is another than when {of} ran (W-TOOL)"),
                     );
                 });
             }

@@ -394,6 +394,9 @@ fn note_object(note: &Note, plan: &Plan) -> Value {
         Note::Diverged { stage, keyid, path } => {
             json!({ "event": "diverged", "code": "W-DIVERGED", "stage": name(stage), "keyid": keyid, "path": path })
         }
+        Note::ToolChanged { tool, stage, count } => {
+            json!({ "event": "toolChanged", "code": "W-TOOL", "tool": tool, "stage": name(stage), "stages": count })
+        }
         Note::Retrying { stage, why, retry, of } => {
             json!({ "event": "retrying", "stage": name(stage), "why": why, "retry": retry, "of": of })
         }

@@ -142,7 +142,9 @@ impl Question<'_> {
             }
             let stage = &opened.plan.stages[finished.stage.index()];
             stages.push((stage.name.clone(), *receipt));
-            for name in &stage.env {
+            // Where its programs are looked for.
+            let path = (!stage.called_tools().is_empty()).then(|| "PATH".to_owned());
+            for name in stage.env.iter().chain(&path) {
                 let value = surroundings.environment.get(name);
                 variables.insert(name.clone(), value.map(|value| Digest::of(value.as_bytes())));
             }

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::inputs::{Content, FileState, InputState};
-use crate::digest::{Digest, Digests};
+use super::tools::UsedTool;
+use crate::digest::Digest;
 use crate::git::{Used, UsedFile};
 use crate::plan::action::{Resolved, definition_digest, parameters, system};
 use crate::plan::{Command, DefinitionFile, InputSource, Plan, Stage};
@@ -28,7 +29,7 @@ pub struct StageRecord<'a> {
     /// Its inputs, in the order of [`Stage::inputs`].
     pub inputs: &'a [InputState],
     /// The programs that were run.
-    pub tools: &'a [(String, Digests)],
+    pub tools: &'a [UsedTool],
     /// What the sandbox enforced, sorted.
     pub sandbox: &'a [String],
     /// How it ended.
@@ -66,8 +67,9 @@ pub fn stage_statement(record: StageRecord<'_>) -> Statement {
     for (input, state) in stage.inputs.iter().zip(record.inputs) {
         dependencies.extend(state.resources(&input.name));
     }
-    for (name, digests) in record.tools {
-        dependencies.push(Resource::file(name, digests, Role::Tool { version: None }));
+    for tool in record.tools {
+        let version = tool.version.clone();
+        dependencies.push(Resource::file(&tool.name, &tool.digests, Role::Tool { version }));
     }
     let is_program = !matches!(stage.command, Command::Builtin { .. });
     let parts = Parts {

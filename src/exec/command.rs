@@ -10,12 +10,12 @@ use super::ExecError;
 use super::confine::not_enforced;
 use super::event::FailureKind;
 use super::inputs::{Content, InputState};
-use super::process::{Ended, Finish, Program, find_executable, run};
+use super::process::{Ended, Finish, Program, is_executable, run};
 use super::root::{ExecutionRoot, RootEntry, RootEntryKind};
 use super::sandbox::SandboxError;
 use super::stage::{Attempt, Said};
-use crate::digest::Digests;
-use crate::plan::{Command, Input, InputSource, Streams, written_input};
+use super::tools::{Tool, UsedTool};
+use crate::plan::{Command, Input, InputSource, SHELL, Streams, written_input};
 use crate::stages::ingest::fault::grouped;
 use crate::stages::{InputFile, Refusal, StageContext, StageError, builtin};
 use crate::store::StoreError;
@@ -24,10 +24,17 @@ use crate::store::StoreError;
 pub(super) struct CommandEnd {
     /// What went wrong, if anything.
     pub(super) failure: Option<FailureKind>,
-    /// The programs that were run: name and digests of the executable.
-    pub(super) tools: Vec<(String, Digests)>,
+    /// The programs of the machine that were used, sorted by name.
+    pub(super) tools: Vec<UsedTool>,
     /// What the sandbox enforced, as the receipt says it.
     pub(super) sandbox: Vec<String>,
+}
+
+/// A program of the machine that a stage uses.
+struct FoundTool {
+    /// As the stage calls it.
+    called: String,
+    tool: Tool,
 }
 
 impl Attempt<'_> {
@@ -57,7 +64,7 @@ impl Attempt<'_> {
             }
             Command::Argv(argv) => self.run_program(argv, root, (log, log_file)),
             Command::Shell(text) => {
-                let argv = ["sh", "-eu", "-c", text].map(str::to_owned);
+                let argv = [SHELL, "-eu", "-c", text].map(str::to_owned);
                 self.run_program(&argv, root, (log, log_file))
             }
         }
@@ -70,25 +77,17 @@ impl Attempt<'_> {
         (log, log_file): (&Utf8Path, File),
     ) -> Result<CommandEnd, ExecError> {
         let session = self.session;
-        let path = session.environment.get("PATH").map_or("", String::as_str);
         let folder = root.folder();
-        let not_found = || ExecError::ProgramNotFound {
-            program: argv[0].clone(),
-            stage: self.stage.name.clone(),
-        };
-        let executable = find_executable(&argv[0], folder, path).ok_or_else(not_found)?;
-        let failed = |source| ExecError::Spawn {
-            program: argv[0].clone(),
-            stage: self.stage.name.clone(),
-            source,
-        };
-        let mut tools = Vec::new();
+        let found = self.find_tools()?;
         // A program in the execution root is an input of the stage, and in the receipt as that.
-        if !executable.starts_with(folder) {
-            let real = executable.canonicalize_utf8().map_err(failed)?;
-            let name = executable.file_name().unwrap_or(&argv[0]).to_owned();
-            tools.push((name, session.hashes.file(&real).map_err(failed)?.digests));
-        }
+        let own = found.values().find(|tool| tool.called == argv[0]);
+        let executable = match own {
+            Some(own) => own.tool.executable.clone(),
+            None => Some(folder.join(&argv[0]))
+                .filter(|path| is_executable(path))
+                .ok_or_else(|| self.not_found(&argv[0]))?,
+        };
+        let failed = |source| self.cannot_run(&argv[0], source);
         let secrets: Vec<String> = self
             .stage
             .secrets
@@ -98,6 +97,7 @@ impl Attempt<'_> {
         let environment = self.program_environment(root);
         let (stdin, stdout) = self.streams(folder)?;
         let mut own_log = log_file.try_clone().map_err(failed)?;
+        let executables: Vec<&Utf8Path> = found.values().map(|found| found.tool.executable.as_path()).collect();
         let program = Program {
             executable: &executable,
             argv,
@@ -108,7 +108,7 @@ impl Attempt<'_> {
             stdout,
             timeout: self.stage.limits.timeout,
             log: log_file,
-            confinement: self.confinement(root, log, &executable),
+            confinement: self.confinement(root, log, &executables),
         };
         let end = match run(program, &session.groups) {
             Ok(end) => end,
@@ -118,7 +118,7 @@ impl Attempt<'_> {
                 write_refusal(&mut own_log, &refusal).map_err(failed)?;
                 return Ok(CommandEnd {
                     failure: Some(FailureKind::Refused(refusal)),
-                    tools,
+                    tools: self.used_tools(found)?,
                     sandbox: Vec::new(),
                 });
             }
@@ -137,9 +137,69 @@ impl Attempt<'_> {
         };
         Ok(CommandEnd {
             failure,
-            tools,
+            tools: self.used_tools(found)?,
             sandbox: self.sandbox_words(&end.enforced),
         })
+    }
+
+    /// The programs of the machine that the stage uses, by name. One that is not there is an error, before anything runs.
+    fn find_tools(&self) -> Result<BTreeMap<String, FoundTool>, ExecError> {
+        let mut found = BTreeMap::new();
+        for (name, called) in self.stage.called_tools() {
+            let tool = self.session.find_tool(called);
+            let tool = tool.map_err(|source| self.cannot_run(called, source))?;
+            let tool = tool.ok_or_else(|| self.not_found(called))?;
+            let called = called.to_owned();
+            found.insert(name.to_owned(), FoundTool { called, tool });
+        }
+        for (name, pinned) in &self.resolved.tools {
+            let found = found.get(name).map(|found| found.tool.digests.blake3);
+            if found != *pinned {
+                return Err(self.tool_changed(name));
+            }
+        }
+        Ok(found)
+    }
+
+    /// What the receipt says of the programs that the stage used. One that is pinned may not have changed meanwhile.
+    fn used_tools(&self, found: BTreeMap<String, FoundTool>) -> Result<Vec<UsedTool>, ExecError> {
+        let mut used = Vec::with_capacity(found.len());
+        for (name, FoundTool { called, tool }) in found {
+            if self.stage.pin
+                && !self
+                    .session
+                    .find_tool(&called)
+                    .is_ok_and(|now| now.as_ref() == Some(&tool))
+            {
+                return Err(self.tool_changed(&name));
+            }
+            let version = self.session.version_of(&called, &tool)?;
+            let digests = tool.digests;
+            used.push(UsedTool { name, digests, version });
+        }
+        Ok(used)
+    }
+
+    fn not_found(&self, program: &str) -> ExecError {
+        ExecError::ProgramNotFound {
+            program: program.to_owned(),
+            stage: self.stage.name.clone(),
+        }
+    }
+
+    fn cannot_run(&self, program: &str, source: io::Error) -> ExecError {
+        ExecError::Spawn {
+            program: program.to_owned(),
+            stage: self.stage.name.clone(),
+            source,
+        }
+    }
+
+    fn tool_changed(&self, tool: &str) -> ExecError {
+        ExecError::ToolChanged {
+            tool: tool.to_owned(),
+            stage: self.stage.name.clone(),
+        }
     }
 
     /// The files that the program's standard input and output are, in the execution root.

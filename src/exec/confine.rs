@@ -3,19 +3,19 @@
 use camino::Utf8Path;
 
 use super::root::ExecutionRoot;
-use super::sandbox::{Confinement, Own, Sandbox, Wanted};
+use super::sandbox::{Confinement, Demand, Own, Sandbox, Wanted};
 use super::stage::Attempt;
 use crate::plan::{InputSource, SandboxMode};
 use crate::receipt::sandbox::{NETWORK_ALLOWED, OFF};
 use crate::stages::Refusal;
 
 impl Attempt<'_> {
-    /// What the stage's program, `executable`, may use; nothing is opened if it asked not to be confined.
+    /// What the stage's program may use, which is one of `executables` or uses them; nothing is opened if it asked not to be confined.
     pub(super) fn confinement(
         &self,
         root: &ExecutionRoot,
         log: &Utf8Path,
-        executable: &Utf8Path,
+        executables: &[&Utf8Path],
     ) -> Option<Confinement<'_>> {
         if self.stage.sandbox == SandboxMode::Off {
             return None;
@@ -23,7 +23,7 @@ impl Attempt<'_> {
         let sandbox = self.session.sandbox();
         let mut readable: Vec<_> = root.linked().map(Utf8Path::to_owned).collect();
         self.add_linked_from_folders(sandbox, &mut readable);
-        if !executable.starts_with(root.folder()) {
+        for executable in executables {
             sandbox.places().add_tool(executable, &mut readable);
         }
         let own = Own {
@@ -33,7 +33,10 @@ impl Attempt<'_> {
         };
         let wanted = Wanted {
             network: self.stage.network,
-            required: self.stage.sandbox == SandboxMode::Required,
+            demand: match self.stage.sandbox {
+                SandboxMode::Required => Demand::All,
+                SandboxMode::Auto | SandboxMode::Off => Demand::Nothing,
+            },
         };
         Some(sandbox.confine(&own, wanted))
     }

@@ -83,6 +83,15 @@ pub enum Note {
         /// The output.
         path: Utf8PathBuf,
     },
+    /// A program of the machine is another than when stages ran that are up to date (`W-TOOL`).
+    ToolChanged {
+        /// Its name.
+        tool: String,
+        /// The first of the stages.
+        stage: StageId,
+        /// How many there are.
+        count: usize,
+    },
     /// A new log was begun, because the one before cannot be gone on with.
     LogBegun {
         /// Its id.

@@ -171,7 +171,8 @@ fn forecast_stage<'a>(
         .iter()
         .map(|name| session.environment.get(name).cloned())
         .collect();
-    let resolved = Resolved { inputs, env };
+    let tools = session.pinned(stage);
+    let resolved = Resolved { inputs, env, tools };
     if session.options.cache == super::CacheMode::Bypass {
         return Ok((
             None,

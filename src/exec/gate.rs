@@ -242,6 +242,8 @@ mod tests {
             outputs: Vec::new(),
             env: Vec::new(),
             secrets: Vec::new(),
+            tools: Vec::new(),
+            pin: false,
             sandbox: SandboxMode::Auto,
             network: false,
             streams: crate::plan::Streams::default(),

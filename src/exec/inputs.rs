@@ -77,6 +77,16 @@ impl<'a> FileHashes<'a> {
         hashed
     }
 
+    /// Notes that no program was found at `path`, so that one that comes to lie there is noticed.
+    pub fn note_passed_over(&self, path: &Utf8Path) {
+        let Some(looks) = self.looks else { return };
+        match Stamp::of_entry(path) {
+            Ok(None) => looks.note(path, Seen::Absent, SystemTime::now()),
+            // It may come to be one without being another.
+            Ok(Some(_)) | Err(_) => looks.give_up(),
+        }
+    }
+
     fn find(&self, path: &Utf8Path) -> io::Result<Hashed> {
         let absolute = self.workspace.absolute(path);
         let looked_at = SystemTime::now();

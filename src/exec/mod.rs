@@ -44,6 +44,7 @@ pub mod sandbox;
 pub mod scheduler;
 pub mod stage;
 mod temporary;
+pub mod tools;
 
 use attest::{RunRecord, definition, rfc3339, run_statement, used};
 use event::{Event, Note, Observer, StageOutcome};
@@ -55,6 +56,7 @@ use root::Room;
 use sandbox::{Bounds, Sandbox};
 use scheduler::{Finished, schedule};
 use stage::Said;
+use tools::Tools;
 
 /// How to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -165,6 +167,14 @@ pub enum ExecError {
         /// The output.
         path: Utf8PathBuf,
     },
+    /// A program that is part of a stage's action changed while the stage ran.
+    #[error("stage `{stage}`: its tool `{tool}`, which is pinned, changed while the run went on")]
+    ToolChanged {
+        /// Its name.
+        tool: String,
+        /// The stage.
+        stage: String,
+    },
     /// The user interrupted.
     #[error("interrupted")]
     Interrupted,
@@ -218,6 +228,8 @@ pub struct Session<'a> {
     room: Room,
     /// Where the commit is that is checked out; opened for the first receipt.
     repository: OnceLock<Mutex<Result<Option<git::Repository>, git::GitError>>>,
+    /// What is known of the programs of the machine.
+    tools: Tools,
 }
 
 /// What a session is opened with.
@@ -320,6 +332,7 @@ impl<'a> Session<'a> {
             claims: Mutex::default(),
             room: Room::default(),
             repository: OnceLock::new(),
+            tools: Tools::default(),
         })
     }
 
@@ -333,6 +346,9 @@ impl<'a> Session<'a> {
         let started = (self.clock)();
         atomic::remove_folder(&self.store.scratch_folder())?;
         let stages = schedule(&self, selected, observer);
+        for (tool, (stage, count)) in self.tools.take_changed() {
+            observer.event(Event::Note(Note::ToolChanged { tool, stage, count }));
+        }
         // What stages left there may be all that fills the disk, and the receipts need a place on it.
         let removed = atomic::remove_folders_of(&self.store.scratch_folder().join(&self.run_id))
             .and_then(|()| atomic::remove_folder(&self.store.scratch_folder()));

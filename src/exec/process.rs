@@ -178,28 +178,26 @@ fn spawn(
     }
 }
 
-/// The program that `name` means: a path is taken from `folder`, a plain name is looked for in the absolute folders of
-/// `path` (as in the variable `PATH`).
-#[must_use]
-pub fn find_executable(name: &str, folder: &Utf8Path, path: &str) -> Option<Utf8PathBuf> {
-    if name.contains('/') {
-        let candidate = folder.join(name);
-        return is_executable(&candidate).then_some(candidate);
-    }
-    path.split(':')
-        .filter(|entry| entry.starts_with('/'))
-        .map(|entry| Utf8Path::new(entry).join(name))
-        .find(|candidate| is_executable(candidate))
+/// Where the program may be that `name` means, in the order in which it is looked for: a path is taken from `folder`, a plain name
+/// is in the absolute folders of `path` (as in the variable `PATH`).
+pub fn candidates(name: &str, folder: &Utf8Path, path: &str) -> impl Iterator<Item = Utf8PathBuf> {
+    let is_path = name.contains('/');
+    let own = is_path.then(|| folder.join(name));
+    let folders = path.split(':').filter(move |entry| !is_path && entry.starts_with('/'));
+    own.into_iter()
+        .chain(folders.map(move |entry| Utf8Path::new(entry).join(name)))
 }
 
+/// Whether there is a program.
 #[cfg(unix)]
-fn is_executable(path: &Utf8Path) -> bool {
+pub(crate) fn is_executable(path: &Utf8Path) -> bool {
     use std::os::unix::fs::PermissionsExt as _;
     std::fs::metadata(path).is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
 }
 
+/// Whether there is a program.
 #[cfg(not(unix))]
-fn is_executable(path: &Utf8Path) -> bool {
+pub(crate) fn is_executable(path: &Utf8Path) -> bool {
     path.is_file()
 }
 

@@ -116,7 +116,7 @@ pub(super) struct Attempt<'a> {
     id: StageId,
     pub(super) stage: &'a Stage,
     pub(super) inputs: Vec<InputState>,
-    resolved: Resolved,
+    pub(super) resolved: Resolved,
     action: Digest,
     pub(super) say: &'a dyn Fn(Said),
 }
@@ -138,6 +138,7 @@ fn attempt(
                     receipt: claim.id,
                     restored,
                 };
+                session.compare_tools(id, claim);
                 return Ok(Ok((outcome, Some(given))));
             }
             Placed::Missing(path) => why.push(match wanted {
@@ -192,6 +193,7 @@ pub fn known_up_to_date(session: &Session<'_>, id: StageId, upstream: &Upstream)
         states.push(Some(state).filter(|state| state.is(output))?);
     }
     let given = attempt.given(claim.id, &claim.outputs, states, Vec::new()).ok()?;
+    session.compare_tools(id, claim);
     let outcome = StageOutcome::UpToDate {
         receipt: claim.id,
         restored: Vec::new(),
@@ -257,6 +259,7 @@ impl<'a> Attempt<'a> {
                 .iter()
                 .map(|name| session.environment.get(name).cloned())
                 .collect(),
+            tools: session.pinned(stage),
         };
         let action = action_digest(session.plan, stage, &resolved);
         Self {

@@ -4,10 +4,11 @@
 //! | --- | --- |
 //! | the format's version (the hash's domain) | times, users, hosts, absolute paths |
 //! | a built-in's name, revision and, where it matters, purpose | the stage's name, the pipeline's name |
-//! | a program's argv or text, its environment, OS and architecture | `PATH`, secrets, what a tool's version is |
+//! | a program's argv or text, its environment, OS and architecture | `PATH`, secrets |
 //! | parameters with defaults filled in | comments, order and layout of the YAML |
 //! | each input's name and digest (and path and executable bit, for programs), and which of them `stdin:` is | threads, where it ran, the sandbox |
 //! | names and paths of outputs, and which of them `stdout:` is | the commit, whether the tree was dirty, tolerances |
+//! | with `pin: true`, the programs of the machine that it uses, byte for byte | without it, those programs |
 //!
 //! The *definition* is the same without the digests of inputs and the values of variables: what a commit alone says.
 
@@ -27,6 +28,9 @@ pub struct Resolved {
     pub inputs: Vec<ResolvedInput>,
     /// The value of each of [`Stage::env`], in their order; `None` if it is not set.
     pub env: Vec<Option<String>>,
+    /// Of a stage that is pinned, the programs of the machine that it uses, sorted by name: the BLAKE3 of each; `None` if it is
+    /// not there. Of any other, none.
+    pub tools: Vec<(String, Option<Digest>)>,
 }
 
 /// What an input holds.
@@ -63,6 +67,13 @@ pub fn action_digest(plan: &Plan, stage: &Stage, resolved: &Resolved) -> Digest 
     });
     if sees_modes {
         hasher.str(&system());
+    }
+    if stage.pin {
+        hasher.list(&resolved.tools, |h, (name, digest)| {
+            h.str(name).option(digest.as_ref(), |h, digest| {
+                h.digest(*digest);
+            });
+        });
     }
     hasher.finish()
 }
@@ -110,6 +121,7 @@ pub fn parameters(stage: &Stage, resolved: &Resolved) -> StageParameters {
             .iter()
             .map(|(name, value)| (name.clone(), ParamRecord::from(value)))
             .collect(),
+        pin: stage.pin,
         secrets: stage.secrets.clone(),
         stdin: stage.streams.stdin.clone(),
         stdout: stage.streams.stdout.clone(),
@@ -164,6 +176,12 @@ fn add_stage(hasher: &mut CanonicalHasher, plan: &Plan, stage: &Stage) {
                 h.str(name);
             });
         }
+    }
+    if stage.pin {
+        extension(hasher, 2);
+        hasher.list(stage.called_tools().keys(), |h, name| {
+            h.str(name);
+        });
     }
 }
 

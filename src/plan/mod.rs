@@ -9,7 +9,7 @@ pub mod stale;
 
 pub use limits::Limits;
 pub use model::{
-    Command, DefinitionFile, Input, InputSource, Number, Output, ParamValue, Plan, SandboxMode, Stage, StageId,
+    Command, DefinitionFile, Input, InputSource, Number, Output, ParamValue, Plan, SHELL, SandboxMode, Stage, StageId,
     Streams, gathered_name, written_input,
 };
 pub use resolve::{Overrides, Resolution, find_files, is_pattern, resolve, resolve_set, resolve_with};

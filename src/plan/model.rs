@@ -82,6 +82,11 @@ pub struct Stage {
     pub env: Vec<String>,
     /// Names of variables that are passed through and never hashed or recorded; sorted.
     pub secrets: Vec<String>,
+    /// Programs of the machine that the stage's own uses, by the names that they have in `PATH`; sorted. The receipt says which
+    /// they were.
+    pub tools: Vec<String>,
+    /// Whether those programs, and the stage's own, are part of the action, byte for byte.
+    pub pin: bool,
     /// How far the program is confined. No part of the stage's identity.
     pub sandbox: SandboxMode,
     /// Whether the program may use the network. No part of the stage's identity.
@@ -103,7 +108,26 @@ impl Stage {
         });
         makers.filter(|stage| seen.insert(*stage)).collect()
     }
+
+    /// The programs of the machine that it uses, its own among them: by the name that its receipt has, what each is called. A
+    /// program that it reads as an input is none of them.
+    #[must_use]
+    pub fn called_tools(&self) -> BTreeMap<&str, &str> {
+        let named = self.tools.iter().map(|name| (name.as_str(), name.as_str()));
+        let mut called: BTreeMap<&str, &str> = named.collect();
+        let own = match &self.command {
+            Command::Builtin { .. } => None,
+            Command::Shell(_) => Some(SHELL),
+            Command::Argv(argv) => argv.first().map(String::as_str),
+        };
+        let own = own.filter(|own| own.starts_with('/') || !own.contains('/'));
+        called.extend(own.and_then(|own| Some((Utf8Path::new(own).file_name()?, own))));
+        called
+    }
 }
+
+/// The program that runs the text of `run:`.
+pub const SHELL: &str = "sh";
 
 /// The name of one of the inputs that an input `name` is which gathers outputs: that of the output at `path`.
 #[must_use]

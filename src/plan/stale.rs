@@ -11,7 +11,7 @@ use camino::Utf8PathBuf;
 use super::action::{Resolved, action_digest, input_path, parameters, system};
 use super::{Command, Plan, Stage};
 use crate::digest::Digest;
-use crate::receipt::statement::{CommandRecord, Outcome, ParamRecord, Role, StageParameters, Statement};
+use crate::receipt::statement::{CommandRecord, Outcome, ParamRecord, Resource, Role, StageParameters, Statement};
 
 /// One reason why a stage must run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,6 +98,20 @@ pub enum Stale {
         /// Its name.
         name: String,
     },
+    /// The programs of the machine that it uses are part of its action now, or no longer.
+    PinChanged {
+        /// Whether they are now.
+        is: bool,
+    },
+    /// A program of the machine, which is part of the action; absent where it was or is not.
+    ToolChanged {
+        /// Its name.
+        name: String,
+        /// At the last run.
+        was: Option<Digest>,
+        /// Now.
+        is: Option<Digest>,
+    },
     /// Operating system or architecture.
     SystemChanged {
         /// At the last run.
@@ -147,12 +161,23 @@ impl fmt::Display for Stale {
             Self::InputRemoved { input } => write!(f, "input `{input}` is gone"),
             Self::OutputsChanged { was, is } => write!(f, "outputs changed: {was} → {is}"),
             Self::VariableChanged { name } => write!(f, "variable `{name}` changed"),
+            Self::PinChanged { is: true } => write!(f, "its tools are pinned now"),
+            Self::PinChanged { is: false } => write!(f, "its tools are no longer pinned"),
+            Self::ToolChanged { name, was, is } => {
+                let text = |digest: &Option<Digest>| digest.map_or_else(|| "(none)".to_owned(), short);
+                write!(f, "tool `{name}` changed: {} → {}", text(was), text(is))
+            }
             Self::SystemChanged { was, is } => write!(f, "system changed: {was} → {is}"),
             Self::Needed { path, by } => write!(f, "its temporary output `{path}` is needed by `{by}`"),
             Self::OutputMissing { path } => write!(f, "output `{path}` is neither in place nor in the store"),
             Self::AfterStage { stage } => write!(f, "`{stage}` runs first"),
         }
     }
+}
+
+fn blake3_of(dependency: &Resource) -> Option<Digest> {
+    let hex = dependency.digest.get("blake3")?;
+    Digest::from_hex(hex).ok()
 }
 
 /// A digest's first 12 digits: enough for a person to tell two apart.
@@ -169,6 +194,8 @@ pub struct Snapshot {
     /// Input name to path and digest.
     inputs: BTreeMap<String, (String, Option<Digest>)>,
     system: Option<String>,
+    /// The programs of the machine; of now only if they are part of the action.
+    tools: BTreeMap<String, Option<Digest>>,
     action: String,
     succeeded: bool,
 }
@@ -192,6 +219,7 @@ impl Snapshot {
             purpose,
             inputs: inputs.collect(),
             system,
+            tools: resolved.tools.iter().cloned().collect(),
             action: action_digest(plan, stage, resolved).to_string(),
             succeeded: true,
         }
@@ -207,13 +235,14 @@ impl Snapshot {
             let Role::Input { input, .. } = &dependency.annotations.madmall else {
                 return None;
             };
-            let digest = dependency
-                .digest
-                .get("blake3")
-                .and_then(|hex| Digest::from_hex(hex).ok());
-            Some((input.clone(), (dependency.name.clone(), digest)))
+            Some((input.clone(), (dependency.name.clone(), blake3_of(dependency))))
+        });
+        let tools = build.resolved_dependencies.iter().filter_map(|dependency| {
+            let is_tool = matches!(dependency.role(), Role::Tool { .. });
+            is_tool.then(|| (dependency.name.clone(), blake3_of(dependency)))
         });
         Some(Self {
+            tools: tools.collect(),
             purpose: build.external_parameters.purpose.clone(),
             inputs: inputs.collect(),
             system: internal.stage.as_ref()?.system.clone(),
@@ -256,6 +285,7 @@ impl Snapshot {
                 is: is.clone(),
             });
         }
+        self.compare_tools(last, &mut reasons);
         if reasons.is_empty() && self.action != last.action {
             // The one thing in an action that a receipt does not spell out.
             reasons.push(Stale::ModeChanged);
@@ -298,6 +328,23 @@ impl Snapshot {
                 });
             }
             _ => {}
+        }
+    }
+
+    fn compare_tools(&self, last: &Self, reasons: &mut Vec<Stale>) {
+        let is = self.parameters.pin;
+        if is != last.parameters.pin {
+            reasons.push(Stale::PinChanged { is });
+        } else if is {
+            let names: BTreeSet<&String> = last.tools.keys().chain(self.tools.keys()).collect();
+            for name in names {
+                let of = |snapshot: &Self| snapshot.tools.get(name).copied().flatten();
+                let (was, is) = (of(last), of(self));
+                if was != is {
+                    let name = name.clone();
+                    reasons.push(Stale::ToolChanged { name, was, is });
+                }
+            }
         }
     }
 

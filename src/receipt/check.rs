@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use camino::Utf8PathBuf;
 
-use super::names::{check_outputs as check_output_names, check_path, clip, is_plain_name};
+use super::names::{check_outputs as check_output_names, check_path, clip, is_plain_name, is_version};
 use super::sandbox;
 use super::statement::{
     BuildDefinition, CommandRecord, LOCAL_BUILDER, LogHead, MAX_LOG_HEADS, MAX_MEMBERS, Outcome, PREDICATE_TYPE,
@@ -75,6 +75,10 @@ fn check_stage(statement: &Statement, stage: &StageParameters, internal: &StageI
         "`system` stands with a built-in stage, or is missing with a program",
     )?;
     let ascending = |list: &[String]| list.windows(2).all(|pair| pair[0] < pair[1]);
+    require(
+        is_program || !stage.pin,
+        "`pin` stands with a built-in stage, which has a revision",
+    )?;
     require(ascending(&internal.sandbox), "`sandbox` is not sorted")?;
     if let Some(fault) = sandbox::fault_in(&internal.sandbox, is_program) {
         return Err(fault.to_owned());
@@ -242,10 +246,14 @@ fn check_dependencies(definition: &BuildDefinition) -> Checked {
                 });
             }
             Role::Receipt { .. } => check_receipt(dependency)?,
-            Role::Tool { .. } => {
+            Role::Tool { version } => {
                 require(
                     is_plain_name(&dependency.name),
                     "the name of a tool is not a plain name",
+                )?;
+                require(
+                    version.as_deref().is_none_or(is_version),
+                    "the version of a tool is not one short line",
                 )?;
                 check_file_digests(dependency)?;
             }

@@ -14,3 +14,5 @@ pub mod sandbox;
 mod ssh;
 pub mod statement;
 pub mod trust;
+
+pub(crate) use names::{MAX_VERSION, is_plain_name, is_version};

@@ -39,8 +39,17 @@ pub(super) fn check_outputs(subjects: &[Resource]) -> Result<(), String> {
 }
 
 /// The name of a tool: no path.
-pub(super) fn is_plain_name(name: &str) -> bool {
+pub(crate) fn is_plain_name(name: &str) -> bool {
     !name.is_empty() && name.len() <= MAX_NAME && !name.contains(|c: char| c == '/' || c == '\\' || c.is_control())
+}
+
+/// The longest text that a program may say of its version, in bytes.
+pub(crate) const MAX_VERSION: usize = 200;
+
+/// What a program says of its version: one line, not empty, that a terminal can show.
+pub(crate) fn is_version(text: &str) -> bool {
+    let is_trimmed = !text.is_empty() && text.trim() == text;
+    is_trimmed && text.len() <= MAX_VERSION && !text.contains(char::is_control)
 }
 
 /// As much of a text as an error shows.

@@ -182,6 +182,6 @@ pub fn tree_digest_set(listing: Digest, dir_hash: Sha256) -> BTreeMap<String, St
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
-fn is_false(value: &bool) -> bool {
+pub(super) fn is_false(value: &bool) -> bool {
     !*value
 }

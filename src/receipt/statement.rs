@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::check;
+use super::resource::is_false;
 pub use super::resource::{
     Annotations, MAX_MEMBERS, ReceiptId, Resource, Role, dependency_order, file_digest_set, tree_digest_set,
 };
@@ -106,6 +107,9 @@ pub struct StageParameters {
     pub outputs: BTreeMap<String, String>,
     /// Parameters, defaults filled in; numbers as text in shortest form.
     pub params: BTreeMap<String, ParamRecord>,
+    /// Whether the programs of the machine that it used are part of its action.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub pin: bool,
     /// Names of variables that were let in and are recorded nowhere.
     pub secrets: Vec<String>,
     /// The input that was the program's standard input, if one was; only with `argv`.

@@ -375,6 +375,7 @@ impl Rerun<'_> {
             let modes = self.output_modes(recipe);
             let known = |path: &Utf8Path| modes.get(path).copied().unwrap_or_else(|| sources.is_executable(path));
             let fitted = recipe.fit(&known, &job.rested.statement);
+            let fitted = fitted.and_then(|()| recipe.check_tools(self.request.environment));
             fitted.map_err(|what| format!("it cannot be run as it was: {what}"))
         });
         if let Err(why) = prepared {

@@ -8,10 +8,11 @@ use std::collections::BTreeMap;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::digest::{Digest, Digests};
+use crate::digest::{Digest, Digests, hash_file};
+use crate::exec::process::{candidates, is_executable};
 use crate::listing::ListingDigests;
 use crate::plan::action::{Resolved, ResolvedInput, action_digest, definition_digest};
-use crate::plan::stale::Snapshot;
+use crate::plan::stale::{Snapshot, Stale};
 use crate::plan::{
     Command, DefinitionFile, Input, InputSource, Limits, Number, Output, ParamValue, Plan, SandboxMode, Stage, Streams,
     is_pattern,
@@ -84,6 +85,12 @@ impl Recipe {
             resolved: Resolved {
                 inputs: Vec::new(),
                 env: parameters.environment.values().cloned().collect(),
+                tools: match parameters.pin {
+                    true => tools(statement)
+                        .map(|(name, digest)| (name.to_owned(), Some(digest)))
+                        .collect(),
+                    false => Vec::new(),
+                },
             },
             needed: Vec::new(),
             unlisted: Vec::new(),
@@ -92,6 +99,8 @@ impl Recipe {
         };
         let inputs = recipe.inputs(statement)?;
         let mut stage = stage(parameters, &external.purpose, inputs)?;
+        // Its own program is among them, which makes no difference.
+        stage.tools = tools(statement).map(|(name, _)| name.to_owned()).collect();
         let says = |word| internal.sandbox.iter().any(|said| said == word);
         // It is given no less than it had; what this machine can enforce may be more.
         if says(OFF) {
@@ -235,9 +244,25 @@ impl Recipe {
         Err(what.unwrap_or_else(|| "its action is not the one that its receipt spells out".to_owned()))
     }
 
+    /// Whether the programs that are part of the action are here, as `PATH` in `environment` leads to them. The text says which is
+    /// another.
+    pub(super) fn check_tools(&self, environment: &BTreeMap<String, String>) -> Result<(), String> {
+        let path = environment.get("PATH").map_or("", String::as_str);
+        let called = self.stage().called_tools();
+        for (name, was) in &self.resolved.tools {
+            let called = called.get(name.as_str()).copied().unwrap_or(name);
+            let found = candidates(called, Utf8Path::new("/"), path).find(|path| is_executable(path));
+            let is = found.and_then(|path| Some(hash_file(&path).ok()?.0.blake3));
+            if is != *was {
+                let (name, was) = (name.clone(), *was);
+                return Err(Stale::ToolChanged { name, was, is }.to_string());
+            }
+        }
+        Ok(())
+    }
+
     /// What in the action is not as the receipt has it, in words; nothing if the receipt spells out the same.
     fn differences(&self, statement: &Statement) -> Option<String> {
-        use crate::plan::stale::Stale;
         let then = Snapshot::of(statement)?;
         let now = Snapshot::now(&self.plan, self.stage(), &self.resolved);
         let reasons = now.differences(&then);
@@ -327,6 +352,8 @@ fn stage(parameters: &StageParameters, purpose: &Option<String>, inputs: Vec<Inp
         outputs: outputs.collect(),
         env: parameters.environment.keys().cloned().collect(),
         secrets: parameters.secrets.clone(),
+        tools: Vec::new(),
+        pin: parameters.pin,
         sandbox: SandboxMode::Auto,
         // No receipt tells them: they are no part of what was run.
         limits: Limits::default(),
@@ -336,6 +363,13 @@ fn stage(parameters: &StageParameters, purpose: &Option<String>, inputs: Vec<Inp
             stdout: parameters.stdout.clone(),
         },
     })
+}
+
+/// The programs of the machine that a receipt names, sorted by name.
+fn tools(statement: &Statement) -> impl Iterator<Item = (&str, Digest)> {
+    let dependencies = statement.dependencies().iter();
+    let tools = dependencies.filter(|dependency| matches!(dependency.role(), Role::Tool { .. }));
+    tools.filter_map(|tool| Some((tool.name.as_str(), file_digests(tool)?.blake3)))
 }
 
 fn param(record: &ParamRecord) -> Option<ParamValue> {

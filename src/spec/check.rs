@@ -2,17 +2,17 @@
 //!
 //! The field lists here are the ones that `schemas/` has; a test keeps them equal.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::model::{
-    Body, Definition, Flag, ParamSpec, ParamType, PipelineSpec, Port, Settings, Stage, Streams, WrittenLimits,
+    Body, Definition, ParamSpec, ParamType, PipelineSpec, Port, Settings, Stage, Streams, WrittenLimits,
 };
 use super::parse::{Node, NodeKind, Text};
 use super::scalar::{Scalar, scalar};
 use super::shape::{Checker, Fields, start};
-use crate::diagnostic::{Diagnostic, Source, Span, quoted};
-use crate::plan::{Number, SandboxMode};
+use super::surroundings::Surroundings;
+use crate::diagnostic::{Diagnostic, Source, Span};
+use crate::plan::Number;
 
 /// The fields of a pipeline file.
 pub const PIPELINE_FIELDS: &[&str] = &["version", "name", "purpose", "include", "params", "stages"];
@@ -30,6 +30,8 @@ pub const STAGE_FIELDS: &[&str] = &[
     "params",
     "env",
     "secrets",
+    "tools",
+    "pin",
     "sandbox",
     "network",
     "matrix",
@@ -58,6 +60,8 @@ pub const DEFINITION_FIELDS: &[&str] = &[
     "params",
     "env",
     "secrets",
+    "tools",
+    "pin",
     "sandbox",
     "network",
     "timeout",
@@ -171,12 +175,9 @@ pub fn definition(source: &Arc<Source>, root: &Node) -> (Definition, Vec<Diagnos
         inputs: Vec::new(),
         outputs: Vec::new(),
         params: Vec::new(),
-        env: Vec::new(),
-        secrets: Vec::new(),
-        sandbox: None,
+        surroundings: Surroundings::default(),
         streams: Streams::default(),
         limits: WrittenLimits::default(),
-        network: None,
     };
     if let Some(fields) = checker.fields(root, "a stage definition", DEFINITION_FIELDS) {
         let top = start(root);
@@ -199,10 +200,9 @@ pub fn definition(source: &Arc<Source>, root: &Node) -> (Definition, Vec<Diagnos
         definition.params = fields
             .get("params")
             .map_or_else(Vec::new, |node| checker.param_specs(node));
-        (definition.env, definition.secrets, definition.sandbox) = checker.surroundings(&fields);
+        definition.surroundings = checker.surroundings(&fields);
         definition.streams = checker.streams(&fields);
         definition.limits = checker.limits(&fields);
-        definition.network = checker.flag(&fields, "network");
     }
     (definition, checker.faults)
 }
@@ -297,14 +297,11 @@ impl Checker<'_> {
             temporary: Vec::new(),
             optional: Vec::new(),
             params: Vec::new(),
-            env: Vec::new(),
-            secrets: Vec::new(),
-            sandbox: None,
+            surroundings: Surroundings::default(),
             streams: Streams::default(),
             limits: WrittenLimits::default(),
             axes: Vec::new(),
             chosen: Vec::new(),
-            network: None,
             included: Vec::new(),
             name,
         };
@@ -328,9 +325,8 @@ impl Checker<'_> {
         if let Some(node) = fields.get("params") {
             stage.params = self.named(node, "`params`", "parameter");
         }
-        (stage.env, stage.secrets, stage.sandbox) = self.surroundings(&fields);
+        stage.surroundings = self.surroundings(&fields);
         stage.streams = self.streams(&fields);
-        stage.network = self.flag(&fields, "network");
         stage
     }
 
@@ -487,62 +483,6 @@ impl Checker<'_> {
         Streams { stdin, stdout }
     }
 
-    fn surroundings(&mut self, fields: &Fields<'_>) -> (Vec<Text>, Vec<Text>, Option<SandboxMode>) {
-        let env = fields
-            .get("env")
-            .map_or_else(Vec::new, |node| self.variables(node, "`env`"));
-        let secrets = fields
-            .get("secrets")
-            .map_or_else(Vec::new, |node| self.variables(node, "`secrets`"));
-        let sandbox = fields
-            .get("sandbox")
-            .and_then(|node| self.choice(node, "`sandbox`", &["auto", "off", "required"]));
-        let sandbox = sandbox.map(|text| match text.text.as_str() {
-            "off" => SandboxMode::Off,
-            "required" => SandboxMode::Required,
-            _ => SandboxMode::Auto,
-        });
-        (env, secrets, sandbox)
-    }
-
-    fn flag(&mut self, fields: &Fields<'_>, field: &str) -> Option<Flag> {
-        let node = fields.get(field)?;
-        let is_set = self.boolean(node, &format!("`{field}`"))?;
-        Some(Flag {
-            is_set,
-            span: node.span,
-        })
-    }
-
-    fn variables(&mut self, node: &Node, what: &str) -> Vec<Text> {
-        let mut names = Vec::new();
-        let mut seen = HashSet::new();
-        for item in self.items(node, what).unwrap_or_default() {
-            let Some(text) = self.text(item, "the name of a variable") else {
-                continue;
-            };
-            if !is_variable(&text.text) {
-                let message = format!("{} cannot name a variable", quoted(&text.text));
-                self.fault(
-                    text.span,
-                    message,
-                    "",
-                    "name the variable itself, without `$` and without a value",
-                );
-            } else if !seen.insert(text.text.clone()) {
-                self.fault(
-                    text.span,
-                    format!("{what} names `{}` twice", text.text),
-                    "",
-                    "remove one of the two",
-                );
-            } else {
-                names.push(text);
-            }
-        }
-        names
-    }
-
     fn ports(&mut self, node: &Node, of: &str, known: &'static [&'static str]) -> Vec<Port> {
         let mut ports = Vec::new();
         for (name, node) in self.named(node, &format!("`{of}s`"), of) {
@@ -613,10 +553,4 @@ impl Checker<'_> {
             optional: optional.unwrap_or(false),
         })
     }
-}
-
-/// Whether `text` can name an environment variable: `[A-Za-z_][A-Za-z0-9_]*`.
-fn is_variable(text: &str) -> bool {
-    text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }

@@ -11,6 +11,7 @@ mod model;
 mod parse;
 mod scalar;
 mod shape;
+mod surroundings;
 
 pub use limits::RESOURCE_FIELDS;
 pub use model::{
@@ -19,3 +20,4 @@ pub use model::{
 };
 pub use parse::{MAX_BYTES, Node, NodeKind, Text, parse};
 pub use scalar::{Scalar, scalar};
+pub use surroundings::Surroundings;

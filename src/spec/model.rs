@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use super::parse::{Node, Text};
+use super::surroundings::Surroundings;
 use crate::diagnostic::{Source, Span};
-use crate::plan::{Limits, Number, SandboxMode};
+use crate::plan::{Limits, Number};
 
 /// A pipeline file.
 #[derive(Clone, Debug)]
@@ -40,12 +41,8 @@ pub struct Stage {
     pub temporary: Vec<Text>,
     /// `params:`.
     pub params: Vec<(Text, Node)>,
-    /// `env:`.
-    pub env: Vec<Text>,
-    /// `secrets:`.
-    pub secrets: Vec<Text>,
-    /// `sandbox:`.
-    pub sandbox: Option<SandboxMode>,
+    /// `env:`, `secrets:`, `tools:` and the like.
+    pub surroundings: Surroundings,
     /// `stdin:` and `stdout:`.
     pub streams: Streams,
     /// `timeout:`, `retries:`, `mutex:` and `resources:`.
@@ -54,8 +51,6 @@ pub struct Stage {
     pub axes: Vec<Axis>,
     /// The values of its axes, if it is one of the stages that a written one makes.
     pub chosen: Vec<Chosen>,
-    /// `network:`.
-    pub network: Option<Flag>,
     /// The included files that it was reached through, as they are numbered among those of the pipeline; the last has it.
     pub included: Vec<usize>,
 }
@@ -155,18 +150,12 @@ pub struct Definition {
     pub outputs: Vec<Port>,
     /// `params:`.
     pub params: Vec<ParamSpec>,
-    /// `env:`.
-    pub env: Vec<Text>,
-    /// `secrets:`.
-    pub secrets: Vec<Text>,
-    /// `sandbox:`.
-    pub sandbox: Option<SandboxMode>,
+    /// `env:`, `secrets:`, `tools:` and the like.
+    pub surroundings: Surroundings,
     /// `stdin:` and `stdout:`.
     pub streams: Streams,
     /// `timeout:`, `retries:`, `mutex:` and `resources:`.
     pub limits: WrittenLimits,
-    /// `network:`.
-    pub network: Option<Flag>,
 }
 
 /// An input or an output that a definition declares.

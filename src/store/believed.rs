@@ -17,7 +17,7 @@ use super::ended::Ended;
 use super::{MAX_CACHE, StoreError, atomic, read_bounded};
 use crate::digest::Digest;
 use crate::listing::ArtifactDigests;
-use crate::receipt::check::artifact_digests;
+use crate::receipt::check::{artifact_digests, file_digests};
 use crate::receipt::envelope::Envelope;
 use crate::receipt::run_file::{MAX_RUN_FILE, RUN_FILE_SUFFIX, RunFileName};
 use crate::receipt::statement::{Outcome, ReceiptId, Resource, Role, STAGE_BUILD_TYPE, Statement};
@@ -26,7 +26,7 @@ use crate::workspace::Workspace;
 
 /// The folder of receipts, relative to the workspace.
 const RUNS: &str = "runs";
-const HEADER: &[u8] = b"madmall believed v3\n";
+const HEADER: &[u8] = b"madmall believed v4\n";
 
 /// What one stage's receipt says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +51,8 @@ pub struct Claim {
     pub succeeded: bool,
     /// What came out, sorted by name.
     pub outputs: Vec<ClaimedOutput>,
+    /// The programs of the machine that it used: name and BLAKE3, sorted by name.
+    pub tools: Vec<(String, Digest)>,
 }
 
 impl Claim {
@@ -60,6 +62,7 @@ impl Claim {
         let internal = &build.internal_parameters.madmall;
         let mut outputs: Vec<_> = statement.subject.iter().filter_map(claimed_output).collect();
         outputs.sort_by(|a, b| a.name.cmp(&b.name));
+        let tools = build.resolved_dependencies.iter().filter_map(claimed_tool);
         Some(Self {
             id: envelope.receipt_id(),
             run: statement.predicate.run_details.metadata.invocation_id.clone(),
@@ -71,6 +74,7 @@ impl Claim {
             action: internal.stage.as_ref()?.action.parse().ok()?,
             succeeded: internal.outcome == Outcome::Succeeded,
             outputs,
+            tools: tools.collect(),
         })
     }
 
@@ -361,6 +365,12 @@ fn read_claim(line: &[u8], run: &str, number: u32, trust: &Trust, ended: &mut En
     });
     let claim = Claim::of(&envelope, &statement, number)?;
     Some(Claim { believed, ..claim })
+}
+
+fn claimed_tool(resource: &Resource) -> Option<(String, Digest)> {
+    let is_tool = matches!(resource.role(), Role::Tool { .. });
+    let digests = is_tool.then(|| file_digests(resource))??;
+    Some((resource.name.clone(), digests.blake3))
 }
 
 fn claimed_output(resource: &Resource) -> Option<ClaimedOutput> {

@@ -298,6 +298,21 @@ fn names() {
         stage("a tool with a backslash", |s| tool(s, r"bin\x")).says("is not a plain name"),
         stage("a tool without a name", |s| tool(s, "")).says("is not a plain name"),
         stage("a tool with a line break", |s| tool(s, "x\ny")).says("is not a plain name"),
+        stage("a tool with a version of two lines", |s| {
+            tool(s, "x");
+            dependency(s, "tool")["annotations"]["madmall"]["tool"]["version"] = "1\n2".into();
+        })
+        .says("is not one short line"),
+        stage("a tool with an empty version", |s| {
+            tool(s, "x");
+            dependency(s, "tool")["annotations"]["madmall"]["tool"]["version"] = "".into();
+        })
+        .says("is not one short line"),
+        stage("a tool with a version that is a book", |s| {
+            tool(s, "x");
+            dependency(s, "tool")["annotations"]["madmall"]["tool"]["version"] = "x".repeat(201).into();
+        })
+        .says("is not one short line"),
         stage("a tool with a long name", |s| tool(s, &"x".repeat(4097))).says("is not a plain name"),
     ]);
 }
@@ -477,6 +492,15 @@ fn the_rest_of_a_stage() {
             drop(internal(s)["stage"].as_object_mut().expect("a stage").remove("system"));
         })
         .says("`system`"),
+        stage("a built-in stage that is pinned", |s| {
+            external(s)["stage"]["command"] = json!({"builtin": {"name": "ingest", "revision": 1}});
+            external(s)["stage"]["pin"] = true.into();
+            drop(internal(s)["stage"].as_object_mut().expect("a stage").remove("system"));
+        })
+        .says("`pin`"),
+        stage("a stage that says that it is not pinned", |s| {
+            external(s)["stage"]["pin"] = false.into();
+        }),
         stage("a built-in stage with a system", |s| {
             external(s)["stage"]["command"] = json!({"builtin": {"name": "ingest", "revision": 1}});
         })

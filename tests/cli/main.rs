@@ -41,6 +41,7 @@ mod strace;
 mod streams;
 mod tamper;
 mod temp;
+mod tools;
 mod up_to_date;
 mod usage;
 mod why;

@@ -84,8 +84,7 @@ pub struct Sandbox {
 pub struct Confinement<'a> {
     sandbox: &'a Sandbox,
     own: landlock::Rules,
-    network: bool,
-    required: bool,
+    wanted: Wanted,
 }
 
 /// What a stage asks of its sandbox.
@@ -93,8 +92,19 @@ pub struct Confinement<'a> {
 pub struct Wanted {
     /// Whether it may use the network.
     pub network: bool,
-    /// Whether it may not run without being confined.
-    pub required: bool,
+    /// Without what it may not run.
+    pub demand: Demand,
+}
+
+/// What a machine must be able to enforce before a program runs there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Demand {
+    /// Nothing: it is confined as far as can be.
+    Nothing,
+    /// Which files it reads and writes.
+    Files,
+    /// All that `sandbox: required` wants.
+    All,
 }
 
 /// The paths that are a stage's own.
@@ -151,8 +161,7 @@ impl Sandbox {
         Confinement {
             sandbox: self,
             own: rules,
-            network: wanted.network,
-            required: wanted.required,
+            wanted,
         }
     }
 }
@@ -168,12 +177,10 @@ impl Confinement<'_> {
             // The restriction stays with the thread for ever, so the thread ends with the start of the program.
             let confined = std::thread::Builder::new().spawn_scoped(scope, || {
                 let rules = [&self.sandbox.rules, &self.own];
-                let enforced = landlock::restrict_thread(rules, self.network).map_err(SandboxError::Setup)?;
-                if self.required {
-                    let missing = missing(&enforced, self.network);
-                    if !missing.is_empty() {
-                        return Err(SandboxError::NotEnforced(missing));
-                    }
+                let enforced = landlock::restrict_thread(rules, self.wanted.network).map_err(SandboxError::Setup)?;
+                let missing = missing(&enforced, self.wanted);
+                if !missing.is_empty() {
+                    return Err(SandboxError::NotEnforced(missing));
                 }
                 Ok((command.spawn()?, enforced))
             })?;
@@ -183,10 +190,17 @@ impl Confinement<'_> {
     }
 }
 
-/// What `sandbox: required` wants and was not enforced.
-fn missing(enforced: &[&'static str], network: bool) -> Vec<&'static str> {
-    let wanted = REQUIRED.iter().filter(|word| !(network && OF_NETWORK.contains(*word)));
-    wanted.filter(|word| !enforced.contains(*word)).copied().collect()
+/// What is wanted and was not enforced.
+fn missing(enforced: &[&'static str], wanted: Wanted) -> Vec<&'static str> {
+    let demanded = match wanted.demand {
+        Demand::Nothing => &[][..],
+        Demand::Files => &["files"][..],
+        Demand::All => REQUIRED,
+    };
+    let demanded = demanded
+        .iter()
+        .filter(|word| !(wanted.network && OF_NETWORK.contains(*word)));
+    demanded.filter(|word| !enforced.contains(*word)).copied().collect()
 }
 
 /// Whether `path` can be made readable for all programs.
@@ -218,11 +232,15 @@ mod tests {
 
     #[test]
     fn what_is_required_depends_on_the_network_and_not_on_the_newest_kernel() {
-        assert_eq!(missing(&[], false), REQUIRED);
-        assert_eq!(missing(REQUIRED, false), [""; 0]);
+        let missing = |enforced: &[&'static str], demand, network| missing(enforced, Wanted { network, demand });
+        assert_eq!(missing(&[], Demand::All, false), REQUIRED);
+        assert_eq!(missing(REQUIRED, Demand::All, false), [""; 0]);
         let local = ["device-control", "files", "signals", "truncation"];
-        assert_eq!(missing(&local, true), [""; 0]);
-        assert_eq!(missing(&local, false), OF_NETWORK);
+        assert_eq!(missing(&local, Demand::All, true), [""; 0]);
+        assert_eq!(missing(&local, Demand::All, false), OF_NETWORK);
+        assert_eq!(missing(&[], Demand::Files, false), ["files"]);
+        assert_eq!(missing(&["files"], Demand::Files, false), [""; 0]);
+        assert_eq!(missing(&[], Demand::Nothing, false), [""; 0]);
         assert!(REQUIRED.iter().all(|word| WORDS.contains(word)));
     }
 }

@@ -401,7 +401,7 @@ fn texts(stage: &Stage) -> Vec<&Text> {
             .chain(&stage.outputs)
             .flat_map(|(name, text)| [name, text]),
     );
-    texts.extend(stage.env.iter().chain(&stage.secrets));
+    texts.extend(stage.surroundings.names());
     texts.extend(stage.axes.iter().map(|axis| &axis.name));
     texts
 }

@@ -9,8 +9,10 @@ use camino::{Utf8Path, Utf8PathBuf};
 use super::files::read_text;
 use super::{paths, values};
 use crate::diagnostic::{Diagnostic, Source, nearest, quoted};
-use crate::plan::{DefinitionFile, ParamValue, SandboxMode};
-use crate::spec::{self, Body, Definition, Node, NodeKind, ParamSpec, Port, Text, WrittenLimits, check, parse};
+use crate::plan::{DefinitionFile, ParamValue};
+use crate::spec::{
+    self, Body, Definition, Node, NodeKind, ParamSpec, Port, Surroundings, Text, WrittenLimits, check, parse,
+};
 use crate::stages::Builtin;
 use crate::tree::Tree;
 
@@ -22,12 +24,9 @@ pub(super) struct Defined<'b> {
     pub(super) inputs: Vec<Port>,
     pub(super) outputs: Vec<Port>,
     pub(super) params: Vec<DefinedParam>,
-    pub(super) env: Vec<Text>,
-    pub(super) secrets: Vec<Text>,
-    pub(super) sandbox: Option<SandboxMode>,
+    pub(super) surroundings: Surroundings,
     pub(super) streams: spec::Streams,
     pub(super) limits: WrittenLimits,
-    pub(super) network: Option<spec::Flag>,
     /// Whether nothing is wrong with it, so that what it lacks is really not there.
     pub(super) is_sound: bool,
     /// Which of the plan's definition files it is.
@@ -261,12 +260,9 @@ fn plain<'b>(definition: Definition, faults: &mut Vec<Diagnostic>) -> Defined<'b
         command: None,
         inputs: definition.inputs,
         outputs: definition.outputs,
-        env: definition.env,
-        secrets: definition.secrets,
-        sandbox: definition.sandbox,
+        surroundings: definition.surroundings,
         streams: definition.streams,
         limits: definition.limits,
-        network: definition.network,
         is_sound: true,
         file: None,
         source,
@@ -319,12 +315,9 @@ fn overlay<'b>(base: &Definition, over: Definition, name: &Text, faults: &mut Ve
         command: None,
         inputs,
         outputs,
-        env: over.env,
-        secrets: over.secrets,
-        sandbox: over.sandbox,
+        surroundings: over.surroundings,
         streams: over.streams,
         limits: over.limits,
-        network: over.network,
         is_sound: true,
         file: None,
         source,

@@ -19,6 +19,7 @@ mod paths;
 mod program;
 mod shell;
 mod stage;
+mod surroundings;
 mod template;
 mod values;
 
@@ -379,11 +380,13 @@ impl Assembly<'_> {
             params: draft.params,
             inputs,
             outputs,
-            env: draft.env,
-            secrets: draft.secrets,
-            sandbox: draft.sandbox,
+            env: draft.surroundings.env,
+            secrets: draft.surroundings.secrets,
+            tools: draft.surroundings.tools,
+            pin: draft.surroundings.pin,
+            sandbox: draft.surroundings.sandbox,
             limits: draft.limits,
-            network: draft.network,
+            network: draft.surroundings.network,
             streams: draft.streams,
         })
     }

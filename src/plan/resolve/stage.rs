@@ -7,14 +7,12 @@ use super::inputs::Found;
 use super::library::{Defined, DefinedCommand, unknown};
 use super::outputs::Outputs;
 use super::program::{self, Scope};
+use super::surroundings::Surroundings;
 use super::values::{self, Params, PipelineParams};
 use crate::diagnostic::{Diagnostic, Source, Span};
-use crate::plan::{Command, Limits, ParamValue, SandboxMode, Streams};
+use crate::plan::{Command, Limits, ParamValue, Streams};
 use crate::spec::{Body, NodeKind, PipelineSpec, Port, Stage, Text};
 use crate::stages::Builtin;
-
-/// Variables that every program is given by madmall itself.
-const OWN_VARIABLES: &[&str] = &["PATH", "HOME", "TMPDIR", "LANG", "TZ"];
 
 /// A stage without its inputs and outputs.
 pub(super) struct Draft {
@@ -22,10 +20,7 @@ pub(super) struct Draft {
     pub(super) definition_file: Option<usize>,
     pub(super) command: Command,
     pub(super) params: Params,
-    pub(super) env: Vec<String>,
-    pub(super) secrets: Vec<String>,
-    pub(super) sandbox: SandboxMode,
-    pub(super) network: bool,
+    pub(super) surroundings: Surroundings,
     pub(super) streams: Streams,
     pub(super) limits: Limits,
 }
@@ -62,24 +57,19 @@ impl Drafting<'_, '_> {
             }
             _ => self.own_params(),
         };
-        let (env, secrets) = self.variables();
+        let surroundings = self.surroundings();
         let streams = self.streams();
-        let network = self.network();
         let command = self.command(&params)?;
-        let (definition_file, defined_sandbox) = self.defined.map_or((None, None), |d| (d.file, d.sandbox));
         let params: Option<Params> = params.into_iter().map(|(name, value)| Some((name, value?))).collect();
         Some(Draft {
             uses: match &self.written.body {
                 Some(Body::Uses(uses)) => Some(uses.text.clone()),
                 _ => None,
             },
-            definition_file,
+            definition_file: self.defined.and_then(|defined| defined.file),
             command,
             params: params?,
-            env,
-            secrets,
-            sandbox: self.written.sandbox.or(defined_sandbox).unwrap_or_default(),
-            network,
+            surroundings,
             streams,
             limits: self.limits(),
         })
@@ -179,45 +169,6 @@ impl Drafting<'_, '_> {
         params
     }
 
-    /// `env:` and `secrets:` of the stage and of its definition.
-    fn variables(&mut self) -> (Vec<String>, Vec<String>) {
-        let mut env: BTreeSet<String> = BTreeSet::new();
-        let mut secrets: BTreeSet<String> = BTreeSet::new();
-        let defined = self.defined;
-        let is_builtin = self.is_builtin();
-        let own: (&Arc<Source>, &[Text], &[Text]) = (&self.spec.source, &self.written.env, &self.written.secrets);
-        let under = defined.map(|defined| (&defined.source, &defined.env[..], &defined.secrets[..]));
-        for (source, names, secret_names) in std::iter::once(own).chain(under) {
-            for (name, is_secret) in names
-                .iter()
-                .map(|name| (name, false))
-                .chain(secret_names.iter().map(|name| (name, true)))
-            {
-                let fault = if is_builtin {
-                    Some(("a built-in stage reads no variables", "remove it"))
-                } else if OWN_VARIABLES.contains(&name.text.as_str()) {
-                    Some(("every program has this variable from madmall", "remove it"))
-                } else if is_secret && env.contains(&name.text) || !is_secret && secrets.contains(&name.text) {
-                    Some((
-                        "a variable is either in `env` or in `secrets`",
-                        "remove it from `env` if its value is secret",
-                    ))
-                } else {
-                    None
-                };
-                if let Some((message, help)) = fault {
-                    self.faults
-                        .push(Diagnostic::error(message).at(source, name.span, "").help(help));
-                }
-                match is_secret {
-                    true => secrets.insert(name.text.clone()),
-                    false => env.insert(name.text.clone()),
-                };
-            }
-        }
-        (env.into_iter().collect(), secrets.into_iter().collect())
-    }
-
     /// What holds the stage back: as it says, else as its definition does.
     fn limits(&mut self) -> Limits {
         let own = (&self.spec.source, &self.written.limits);
@@ -240,20 +191,7 @@ impl Drafting<'_, '_> {
         }
     }
 
-    /// `network:` of the stage, or of its definition.
-    fn network(&mut self) -> bool {
-        let own = self.written.network.map(|flag| (Arc::clone(&self.spec.source), flag));
-        let under = self
-            .defined
-            .and_then(|defined| Some((Arc::clone(&defined.source), defined.network?)));
-        if let Some((source, flag)) = own.as_ref().or(under.as_ref()).filter(|_| self.is_builtin()) {
-            let fault = Diagnostic::error("a built-in stage uses no network").at(source, flag.span, "");
-            self.faults.push(fault.help("remove it"));
-        }
-        own.or(under).is_some_and(|(_, flag)| flag.is_set)
-    }
-
-    fn is_builtin(&self) -> bool {
+    pub(super) fn is_builtin(&self) -> bool {
         let command = self.defined.and_then(|defined| defined.command.as_ref());
         matches!(command, Some(DefinedCommand::Builtin(_)))
     }

@@ -1,0 +1,214 @@
+//! The programs of the machine that stages use: which they are now, and what each says of its version.
+//!
+//! See `docs/tools.md`.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::process::{Ended, Program, candidates, is_executable, run};
+use super::sandbox::{Demand, Own, Wanted};
+use super::{ExecError, Session};
+use crate::digest::{Digest, Digests};
+use crate::plan::{Stage, StageId};
+use crate::receipt::{MAX_VERSION, is_version};
+use crate::store::atomic;
+use crate::store::believed::Claim;
+
+/// How long a program may take to say its version.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// A program of the machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Tool {
+    /// Where it was found.
+    pub(super) executable: Utf8PathBuf,
+    /// Of its bytes.
+    pub(super) digests: Digests,
+}
+
+/// A program that a stage used, as its receipt names it.
+#[derive(Clone, Debug)]
+pub struct UsedTool {
+    /// Its name, without a folder.
+    pub name: String,
+    /// Of its bytes.
+    pub digests: Digests,
+    /// What it says of its version, if it says anything.
+    pub version: Option<String>,
+}
+
+/// What a run knows of programs.
+#[derive(Default)]
+pub(super) struct Tools {
+    /// By what they are called; `None` for one that is not there.
+    known: Mutex<HashMap<String, Option<Tool>>>,
+    /// By where they are, what they say of their version.
+    versions: Mutex<HashMap<Utf8PathBuf, (Digest, Option<String>)>>,
+    /// Those that are others than when stages ran that are up to date: the first of these, and how many there are.
+    changed: Mutex<BTreeMap<String, (StageId, usize)>>,
+}
+
+impl Tools {
+    /// Takes what was found to be changed.
+    pub(super) fn take_changed(&self) -> BTreeMap<String, (StageId, usize)> {
+        std::mem::take(&mut *self.changed.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Session<'_> {
+    /// The program that is called `name`, by `PATH` or by its absolute path, as it is now. `None` if there is none.
+    ///
+    /// # Errors
+    ///
+    /// What reading it gives.
+    pub(super) fn find_tool(&self, name: &str) -> io::Result<Option<Tool>> {
+        let path = self.environment.get("PATH").map_or("", String::as_str);
+        for executable in candidates(name, Utf8Path::new("/"), path) {
+            if is_executable(&executable) {
+                let digests = self.hashes.file(&executable)?.digests;
+                return Ok(Some(Tool { executable, digests }));
+            }
+            self.hashes.note_passed_over(&executable);
+        }
+        Ok(None)
+    }
+
+    /// The same, looked for once in a run.
+    fn known_tool(&self, name: &str) -> Option<Tool> {
+        let known = &self.tools.known;
+        if let Some(tool) = known.lock().unwrap_or_else(PoisonError::into_inner).get(name) {
+            return tool.clone();
+        }
+        // One that cannot be read is said where it is run.
+        let tool = self.find_tool(name).unwrap_or_default();
+        let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.insert(name.to_owned(), tool.clone());
+        tool
+    }
+
+    /// The programs that are part of the stage's action.
+    pub(super) fn pinned(&self, stage: &Stage) -> Vec<(String, Option<Digest>)> {
+        if !stage.pin {
+            return Vec::new();
+        }
+        let called = stage.called_tools().into_iter();
+        let digest = |tool: Tool| tool.digests.blake3;
+        called
+            .map(|(name, called)| (name.to_owned(), self.known_tool(called).map(digest)))
+            .collect()
+    }
+
+    /// Notes the programs that are others now than when the stage ran that `claim` is about.
+    pub(super) fn compare_tools(&self, id: StageId, claim: &Claim) {
+        let called = self.plan.stages[id.index()].called_tools();
+        for (name, was) in &claim.tools {
+            let now = called.get(name.as_str()).and_then(|called| self.known_tool(called));
+            if now.is_some_and(|now| now.digests.blake3 != *was) {
+                let mut changed = self.tools.changed.lock().unwrap_or_else(PoisonError::into_inner);
+                let (first, count) = changed.entry(name.clone()).or_insert((id, 0));
+                *first = (*first).min(id);
+                *count += 1;
+            }
+        }
+    }
+
+    /// What the program says of its version when it is asked with `--version`: the first line. It is asked once in a run, with
+    /// nothing to read or write but a folder of its own; where the kernel cannot see to that, it is not asked.
+    ///
+    /// # Errors
+    ///
+    /// [`ExecError`] if that folder cannot be made.
+    pub(super) fn version_of(&self, name: &str, tool: &Tool) -> Result<Option<String>, ExecError> {
+        let mut versions = self.tools.versions.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((digest, version)) = versions.get(&tool.executable)
+            && *digest == tool.digests.blake3
+        {
+            return Ok(version.clone());
+        }
+        let folder = self.store.scratch_folder().join(&self.run_id).join("versions");
+        let folder = folder.join(versions.len().to_string());
+        atomic::create_folder(&folder)?;
+        let version = self.ask_version(name, tool, &folder);
+        versions.insert(tool.executable.clone(), (tool.digests.blake3, version.clone()));
+        Ok(version)
+    }
+
+    fn ask_version(&self, name: &str, tool: &Tool, folder: &Utf8Path) -> Option<String> {
+        let said = folder.join("said");
+        let mut environment = BTreeMap::from([
+            ("HOME".to_owned(), folder.to_string()),
+            ("TMPDIR".to_owned(), folder.to_string()),
+            ("LANG".to_owned(), "C.UTF-8".to_owned()),
+            ("TZ".to_owned(), "UTC".to_owned()),
+        ]);
+        environment.extend(
+            self.environment
+                .get_key_value("PATH")
+                .map(|(k, v)| (k.clone(), v.clone())),
+        );
+        let sandbox = self.sandbox();
+        let mut readable = Vec::new();
+        sandbox.places().add_tool(&tool.executable, &mut readable);
+        let own = Own {
+            writable: &[folder.to_owned()],
+            readable: &readable,
+            log: &said,
+        };
+        let wanted = Wanted {
+            network: false,
+            demand: Demand::Files,
+        };
+        let program = Program {
+            executable: &tool.executable,
+            argv: &[name.to_owned(), "--version".to_owned()],
+            folder,
+            environment: &environment,
+            secrets: &[],
+            stdin: None,
+            stdout: None,
+            timeout: Some(PATIENCE),
+            log: File::create_new(&said).ok()?,
+            confinement: Some(sandbox.confine(&own, wanted)),
+        };
+        let end = run(program, &self.groups).ok()?;
+        (end.finish.ended == Ended::Exited(0)).then(|| first_line(&said))?
+    }
+}
+
+/// The first line of the file, if it is one that can stand in a receipt.
+fn first_line(path: &Utf8Path) -> Option<String> {
+    let mut bytes = Vec::new();
+    let limit = MAX_VERSION as u64 + 1;
+    File::open(path).ok()?.take(limit).read_to_end(&mut bytes).ok()?;
+    let line = bytes.split(|byte| *byte == b'\n').next()?;
+    let line = std::str::from_utf8(line).ok()?.trim();
+    is_version(line).then(|| line.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_short_line_is_a_version() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = Utf8Path::from_path(folder.path()).expect("UTF-8").join("said");
+        let of = |bytes: &[u8]| {
+            fs::write(&file, bytes).expect("written");
+            first_line(&file)
+        };
+        assert_eq!(of(b"x 1.2\nmore\n").as_deref(), Some("x 1.2"));
+        assert_eq!(of(b" x 1.2 \r\n").as_deref(), Some("x 1.2"));
+        assert_eq!(of(b"\nx 1.2\n"), None);
+        assert_eq!(of(b""), None);
+        assert_eq!(of(b"\x1b[31mred\n"), None);
+        assert_eq!(of(&[0xff, b'\n']), None);
+        assert_eq!(of(&[b'x'; MAX_VERSION]).map(|line| line.len()), Some(MAX_VERSION));
+        assert_eq!(of(&[b'x'; MAX_VERSION + 1]), None);
+    }
+}
