@@ -66,9 +66,9 @@ impl ArtifactDigests {
 /// Why files are no listing.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum ListingError {
-    /// `dirHash` has no spelling for it.
-    #[error("the name `{}` holds a line break: rename the file", path.as_str().escape_debug())]
-    LineBreak {
+    /// `dirHash` has no spelling for a line break, and receipts have none for other control characters.
+    #[error("the name `{}` holds a control character: rename the file", path.as_str().escape_debug())]
+    ControlCharacter {
         /// The file.
         path: Utf8PathBuf,
     },
@@ -84,7 +84,7 @@ pub enum ListingError {
 ///
 /// # Errors
 ///
-/// [`ListingError`] if a path holds a line break or stands there twice.
+/// [`ListingError`] if a path holds a control character (a line break, a tab) or stands there twice.
 pub fn listing_digests(files: &[ListedFile]) -> Result<ListingDigests, ListingError> {
     let mut sorted: Vec<&ListedFile> = files.iter().collect();
     sorted.sort_by(|a, b| bytes_of(&a.path).cmp(bytes_of(&b.path)));
@@ -99,9 +99,9 @@ pub fn listing_digests(files: &[ListedFile]) -> Result<ListingDigests, ListingEr
     });
     let mut lines = sha2::Sha256::new();
     for file in sorted {
-        if file.path.as_str().contains('\n') {
+        if file.path.as_str().contains(char::is_control) {
             let path = file.path.clone();
-            return Err(ListingError::LineBreak { path });
+            return Err(ListingError::ControlCharacter { path });
         }
         lines.update(file.digests.sha256.to_hex());
         lines.update("  ");

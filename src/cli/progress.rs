@@ -287,6 +287,12 @@ impl<'a> Lines<'a> {
                     );
                 });
             }
+            Note::NotKept { why } => self.print(|terminal| {
+                warn(
+                    terminal,
+                    format_args!("the next run has to look at everything anew: {}", shown(why)),
+                );
+            }),
             Note::LogBegun { log, why } => self.print(|terminal| {
                 terminal.say(format_args!(
                     "began a new log, runs/log/{log}, because the old one cannot be gone on with: {why}"

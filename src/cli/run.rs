@@ -158,11 +158,15 @@ pub(super) fn run(
     let run = session
         .run(&selected, &mut observer)
         .map_err(|error| environment(&error))?;
-    let told = observer.told;
-    drop(observer);
-    if !told && !arguments.force && !arguments.record {
-        question.remember(&run, &opened, looks, (&key, &trust), surroundings)?;
+    if !observer.told
+        && !arguments.force
+        && !arguments.record
+        && let Err(error) = question.remember(&run, &opened, looks, (&key, &trust), surroundings)
+    {
+        let why = with_causes(&error);
+        observer.event(Event::Note(Note::NotKept { why }));
     }
+    drop(observer);
 
     let code = exit_code(&run, &interrupts);
     match arguments.json {
@@ -397,6 +401,7 @@ fn note_object(note: &Note, plan: &Plan) -> Value {
         Note::ToolChanged { tool, stage, count } => {
             json!({ "event": "toolChanged", "code": "W-TOOL", "tool": tool, "stage": name(stage), "stages": count })
         }
+        Note::NotKept { why } => json!({ "event": "notKept", "why": why }),
         Note::Retrying { stage, why, retry, of } => {
             json!({ "event": "retrying", "stage": name(stage), "why": why, "retry": retry, "of": of })
         }

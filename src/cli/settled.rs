@@ -6,7 +6,7 @@ use std::time::Instant;
 use camino::Utf8Path;
 use serde_json::json;
 
-use super::opened::{Opened, Surroundings, environment};
+use super::opened::{Opened, Surroundings};
 use super::progress::up_to_date_lines;
 use super::run::{random, up_to_date_summary};
 use super::runs;
@@ -17,10 +17,10 @@ use crate::exec::{Run, run_id};
 use crate::exit_code::ExitCode;
 use crate::receipt::key::SigningKey;
 use crate::receipt::trust::Trust;
-use crate::store::Store;
 use crate::store::lock::WorkspaceLock;
 use crate::store::looks::Looks;
 use crate::store::settled::{Asked, Rigour, Settled};
+use crate::store::{Store, StoreError};
 use crate::workspace::Workspace;
 
 /// What a run was asked.
@@ -118,7 +118,7 @@ impl Question<'_> {
     ///
     /// # Errors
     ///
-    /// [`Failure`] if it cannot be written.
+    /// [`StoreError`] if it cannot be written.
     pub(super) fn remember(
         &self,
         run: &Run,
@@ -126,7 +126,7 @@ impl Question<'_> {
         looks: Looks,
         (key, trust): (&SigningKey, &Trust),
         surroundings: &Surroundings,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), StoreError> {
         // What is believed of a key that has ended depends on what its logs have.
         if trust.keys.iter().any(|key| key.end().is_some()) {
             return Ok(());
@@ -159,7 +159,6 @@ impl Question<'_> {
             stages,
         };
         let folder = Store::of(opened.workspace.root()).settled_folder();
-        let saved = settled.save(&folder, &self.asked(trust), &key.derive_seal_key());
-        saved.map_err(|error| environment(&error))
+        settled.save(&folder, &self.asked(trust), &key.derive_seal_key())
     }
 }

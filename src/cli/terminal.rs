@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _, Write};
 
+pub(super) use crate::diagnostic::with_causes;
 use crate::exit_code::ExitCode;
 
 /// The two streams. Colour is kept only where it is wanted (a terminal, no `NO_COLOR`).
@@ -128,18 +129,6 @@ pub(super) const GOOD: anstyle::Style = anstyle::AnsiColor::Green.on_default();
 pub(super) const DIM: anstyle::Style = anstyle::Style::new().dimmed();
 /// The style of what matters more.
 pub(super) const BOLD: anstyle::Style = anstyle::Style::new().bold();
-
-/// An error and what caused it, in one line.
-#[must_use]
-pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let _ = write!(text, ": {cause}");
-        source = cause.source();
-    }
-    text
-}
 
 /// A text that somebody else wrote, as it can be shown on a terminal: control characters spelled out, long lines cut.
 #[must_use]

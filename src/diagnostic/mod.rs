@@ -25,6 +25,19 @@ use self::render::clean;
 pub use self::render::render;
 pub use self::source::{Position, Source, Span};
 
+/// An error and what caused it, in one line.
+#[must_use]
+pub fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
 /// A name of somebody else's choice is cut after this many characters.
 const LONGEST_NAME: usize = 80;
 

@@ -92,6 +92,11 @@ pub enum Note {
         /// How many there are.
         count: usize,
     },
+    /// What the run found out could not be kept for the next one, which will find it out again.
+    NotKept {
+        /// Why.
+        why: String,
+    },
     /// A new log was begun, because the one before cannot be gone on with.
     LogBegun {
         /// Its id.

@@ -10,6 +10,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use jiff::Timestamp;
 use rayon::prelude::*;
 
+use crate::diagnostic::with_causes;
 use crate::git::{self, Used};
 use crate::log::{self, Begun, LogError, News, Publication};
 use crate::plan::{Plan, StageId};
@@ -353,9 +354,13 @@ impl<'a> Session<'a> {
         let removed = atomic::remove_folders_of(&self.store.scratch_folder().join(&self.run_id))
             .and_then(|()| atomic::remove_folder(&self.store.scratch_folder()));
         self.unsynced.commit()?;
-        let something_ran = stages
-            .iter()
-            .any(|stage| matches!(stage.report.outcome, StageOutcome::Ran { .. } | StageOutcome::Failed(_)));
+        let has_run = |stage: &Finished| match stage.report.outcome {
+            StageOutcome::Ran { .. } | StageOutcome::Failed(_) => true,
+            // What it made is attested, and could not be put in place.
+            StageOutcome::Broken(_) => stage.given.is_some(),
+            _ => false,
+        };
+        let something_ran = stages.iter().any(has_run);
         let anything = stages.iter().any(|stage| stage.given.is_some());
         let published = match something_ran || (self.options.record == Record::Always && anything) {
             true => Some(self.publish(&stages, started)?),
@@ -369,10 +374,12 @@ impl<'a> Session<'a> {
         self.forget_temporary(&stages)?;
         removed?;
         self.settle();
-        self.hashes
-            .with_cache(|cache| cache.save(&self.store.stat_cache_file()))?;
         let id = self.run_id.clone();
-        self.save_believed(receipts.as_deref())?;
+        // The receipts are published: what only spares the next run some work is no reason to fail.
+        if let Err(error) = self.keep(receipts.as_deref()) {
+            let why = with_causes(&error);
+            observer.event(Event::Note(Note::NotKept { why }));
+        }
         Ok(Run { id, stages, receipts })
     }
 
@@ -491,8 +498,11 @@ impl<'a> Session<'a> {
         claims.push(claim);
     }
 
-    /// Writes the index of receipts; with what this run has published in the file `receipts`, which the next then need not read.
-    fn save_believed(self, receipts: Option<&Utf8Path>) -> Result<(), StoreError> {
+    /// Writes what files hold; and the index of receipts, with what this run has published in the file `receipts`, which the next
+    /// then need not read.
+    fn keep(self, receipts: Option<&Utf8Path>) -> Result<(), StoreError> {
+        self.hashes
+            .with_cache(|cache| cache.save(&self.store.stat_cache_file()))?;
         let claims = self.claims.into_inner().unwrap_or_else(PoisonError::into_inner);
         let name = receipts.and_then(Utf8Path::file_name).map(str::to_owned);
         let published = name.zip(claims.into_iter().collect());

@@ -462,19 +462,22 @@ impl<'a> Attempt<'a> {
             started,
             finished,
         };
-        match failure {
+        let (outcome, given, cleared) = match failure {
             Some(kind) => {
                 let advice = self.advice(&kind, &root, &log);
-                let ended = self.fail((kind, advice), &log, &end, times)?;
-                root.remove()?;
-                Ok(ended)
+                let (outcome, given) = self.fail((kind, advice), &log, &end, times)?;
+                (outcome, given, root.remove())
             }
             None => {
-                let ended = self.succeed(&root, &end, times)?;
-                root.leave(&self.stage.outputs, &session.room)?;
-                Ok(ended)
+                let (outcome, given) = self.succeed(&root, &end, times)?;
+                (outcome, given, root.leave(&self.stage.outputs, &session.room))
             }
-        }
+        };
+        // There is a receipt, whatever happens now: the run's own has to name it.
+        Ok(match cleared {
+            Ok(()) => (outcome, Some(given)),
+            Err(error) => (StageOutcome::Broken(Box::new(error)), Some(given)),
+        })
     }
 
     /// Runs the command in a root of its own. Gives the root, and how the command ended, with what it left.
@@ -511,14 +514,14 @@ impl<'a> Attempt<'a> {
     }
 
     /// Takes the outputs into the store, attests them, and puts them in place: in this order, so that whatever is in
-    /// place has a receipt, and whatever has a receipt is in the store.
+    /// place has a receipt, and whatever has a receipt is in the store. If they are attested and cannot be put in place, the
+    /// receipt is given all the same: the next run puts them there.
     fn succeed(
         &self,
         root: &ExecutionRoot,
         end: &CommandEnd,
         times: Times<'_>,
-    ) -> Result<(StageOutcome, Option<Given>), ExecError> {
-        let session = self.session;
+    ) -> Result<(StageOutcome, Given), ExecError> {
         let mut outputs = Vec::new();
         for output in &self.stage.outputs {
             let made = root.folder().join(&output.path);
@@ -535,11 +538,28 @@ impl<'a> Attempt<'a> {
         }
         let subject: Vec<Resource> = outputs.iter().map(output_resource).collect();
         let receipt = self.attest(Outcome::Succeeded, subject.clone(), end, times)?;
+        self.compare_with_others(&outputs);
+        let placed = self.place_all(&outputs).and_then(|(states, changed)| {
+            let given = self.given(receipt, &outputs, states, subject.clone())?;
+            Ok((StageOutcome::Ran { receipt, changed }, given))
+        });
+        Ok(placed.unwrap_or_else(|error| {
+            let given = Given {
+                receipt,
+                outputs: Vec::new(),
+                subject,
+            };
+            (StageOutcome::Broken(Box::new(error)), given)
+        }))
+    }
+
+    /// Puts in place what is not there. Gives what lies there then, and whether anything is new.
+    fn place_all(&self, outputs: &[ClaimedOutput]) -> Result<(Vec<InputState>, bool), ExecError> {
         let mut changed = false;
         let mut states = Vec::with_capacity(outputs.len());
-        for output in &outputs {
+        for output in outputs {
             let is_folder = matches!(output.digests, ArtifactDigests::Folder(_));
-            let in_place = session.hashes.output(Utf8Path::new(&output.path), is_folder);
+            let in_place = self.session.hashes.output(Utf8Path::new(&output.path), is_folder);
             states.push(match in_place {
                 Ok(state) if state.is(output) => state,
                 _ => {
@@ -548,9 +568,7 @@ impl<'a> Attempt<'a> {
                 }
             });
         }
-        self.compare_with_others(&outputs);
-        let given = self.given(receipt, &outputs, states, subject)?;
-        Ok((StageOutcome::Ran { receipt, changed }, Some(given)))
+        Ok((states, changed))
     }
 
     /// Takes the file that the stage has made at `made` into the store.
@@ -572,7 +590,7 @@ impl<'a> Attempt<'a> {
         log: &Utf8Path,
         end: &CommandEnd,
         times: Times<'_>,
-    ) -> Result<(StageOutcome, Option<Given>), ExecError> {
+    ) -> Result<(StageOutcome, Given), ExecError> {
         if !matches!(kind, FailureKind::Ended(_) | FailureKind::Refused(_)) {
             append_to_log(log, &kind)?;
         }
@@ -616,7 +634,7 @@ impl<'a> Attempt<'a> {
                 log: name,
                 advice,
             }),
-            Some(given),
+            given,
         ))
     }
 

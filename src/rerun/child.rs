@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::RerunError;
 use super::recipe::Recipe;
+use crate::diagnostic::with_causes;
 use crate::exec::event::{Event, Failure, FailureKind, Observer, StageOutcome};
 use crate::exec::interrupt::Interrupts;
 use crate::exec::sandbox::Bounds;
@@ -209,7 +210,7 @@ pub fn run_stage(
     bounds: &Bounds,
 ) -> Result<Ended, String> {
     vary_process();
-    let text = |error: &dyn std::error::Error| super::in_words(error);
+    let text = |error: &dyn std::error::Error| with_causes(error);
     let interrupts = Interrupts::listen().map_err(|error| text(&error))?;
     let payload = fs::read(payload).map_err(|error| text(&error))?;
     let statement = Statement::parse(&payload).map_err(|error| text(&error))?;

@@ -440,15 +440,3 @@ impl Rerun<'_> {
         }
     }
 }
-
-/// An error and what caused it, in one line.
-fn in_words(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
-}

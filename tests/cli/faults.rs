@@ -1,0 +1,318 @@
+//! What goes wrong on a machine: a full disk, folders that cannot be written, files that cannot be read, clocks that jump, programs that
+//! shout or do not listen, names that nobody would choose.
+
+use std::ffi::OsStr;
+use std::fs::{Permissions, set_permissions};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::space::{Ran, Space};
+
+/// Runs a script of the shell that may mount what it likes, where the machine lets it; `$MADMALL` is the binary, `$ROOT` the workspace.
+fn mounting(space: &Space, script: &str) -> Option<Ran> {
+    let may = Command::new("unshare").args(["-rm", "true"]).output();
+    if !may.is_ok_and(|output| output.status.success()) {
+        eprintln!("not tried: this machine lets nobody mount");
+        return None;
+    }
+    let own = space.command([""; 0]);
+    let output = Command::new("unshare")
+        .args(["-rm", "sh", "-euc", script])
+        .current_dir(space.base())
+        .env_clear()
+        .envs(own.get_envs().filter_map(|(name, value)| Some((name, value?))))
+        .env("MADMALL", env!("CARGO_BIN_EXE_madmall"))
+        .env("ROOT", space.root())
+        .output();
+    Some(Ran::of(&output.expect("unshare runs")))
+}
+
+const THREE: &str = "stages:
+  a: {run: 'head -c 60000 /dev/zero > ${outputs.o}; cat ${inputs.i} >> ${outputs.o}', inputs: {i: in}, outputs: {o: out/a}}
+  b: {run: 'tr \"\\\\0\" x < ${inputs.i} > ${outputs.o}', inputs: {i: a}, outputs: {o: out/b}}
+  c: {run: 'tail -c 70000 ${inputs.i} > ${outputs.o}', inputs: {i: b}, outputs: {o: out/c}}";
+
+#[test]
+fn a_disk_that_is_full_at_any_moment_loses_nothing() {
+    let space = Space::with(THREE);
+    space.write("in", "x");
+    let Some(ran) = mounting(
+        &space,
+        r#"
+        cp -a "$ROOT" kept
+        mount -t tmpfs -o size=4m none "$ROOT"
+        cp -a kept/. "$ROOT"
+        cd "$ROOT"
+        "$MADMALL" run pipeline.yaml >/dev/null
+        for free in 0 4 8 16 32 48 64 96 128 160 192 256 320 384 448 512; do
+            echo "with $free" > in
+            free_now=$(df -k --output=avail . | tail -1)
+            dd if=/dev/zero of=filler bs=1k count=$((free_now - free)) 2>/dev/null || :
+            code=0; "$MADMALL" run pipeline.yaml >../said 2>&1 || code=$?
+            echo "with $free: $code" >> ../codes
+            cat ../said >> ../all
+            # Whatever it came to, nothing that is there is otherwise than its receipt says.
+            "$MADMALL" verify >../verified 2>&1 || { echo "verify with $free:"; cat ../verified ../said; }
+            rm filler
+            "$MADMALL" run pipeline.yaml >../said 2>&1 || { echo "run after $free:"; cat ../said; }
+            "$MADMALL" verify >../said 2>&1 || { echo "verify after $free:"; cat ../said; }
+            grep -aq "with $free" out/a || echo "with $free: not made"
+        done
+        cp -a runs ../runs-kept
+        "#,
+    ) else {
+        return;
+    };
+    let ran = ran.success();
+    assert_eq!(ran.out, "", "{}", ran.err);
+    let codes = std::fs::read_to_string(space.base().join("codes")).expect("written");
+    let said = std::fs::read_to_string(space.base().join("all")).expect("written");
+    assert!(codes.contains(": 7\n") && codes.contains(": 0\n"), "{codes}\n{said}");
+    assert!(
+        codes
+            .lines()
+            .all(|line| ["0", "1", "7"].iter().any(|code| line.ends_with(&format!(": {code}")))),
+        "{codes}"
+    );
+    assert!(said.contains("No space left on device"), "{said}");
+    assert!(!said.contains("panicked"), "{said}");
+}
+
+#[test]
+fn a_workspace_that_cannot_be_written_is_said_and_can_be_verified() {
+    let space = Space::with(THREE);
+    space.write("in", "x");
+    let Some(ran) = mounting(
+        &space,
+        r#"
+        cd "$ROOT"
+        "$MADMALL" run pipeline.yaml >/dev/null
+        mount --bind "$ROOT" "$ROOT"
+        mount -o remount,bind,ro "$ROOT"
+        cd "$ROOT"
+        "$MADMALL" verify >/dev/null || echo "verify: $?"
+        "$MADMALL" plan pipeline.yaml >/dev/null || echo "plan: $?"
+        "$MADMALL" status >/dev/null || echo "status: $?"
+        code=0; "$MADMALL" run --force pipeline.yaml || code=$?
+        echo "run: $code"
+        "#,
+    ) else {
+        return;
+    };
+    let ran = ran.success();
+    assert_eq!(ran.out, "run: 7\n", "{}", ran.err);
+    ran.says("Read-only file system").says(".madmall/");
+}
+
+/// The binary as somebody who is not root and owns the workspace, whose rights are the ones that files say.
+fn as_nobody(space: &Space, arguments: &[&str]) -> Option<Ran> {
+    let own = space.command(arguments);
+    let is_root = Command::new("id")
+        .arg("-u")
+        .output()
+        .is_ok_and(|output| output.stdout == b"0\n");
+    if !is_root {
+        return Some(space.madmall(arguments));
+    }
+    let nobody = ["--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all"];
+    let mut command = Command::new("setpriv");
+    command.args(nobody).arg(env!("CARGO_BIN_EXE_madmall"));
+    if !command
+        .arg("--version")
+        .output()
+        .is_ok_and(|output| output.status.success())
+    {
+        eprintln!("not tried: nobody but root can run the binary here");
+        return None;
+    }
+    let given = Command::new("chown")
+        .args(["-R", "65534:65534", space.base().as_str()])
+        .status();
+    assert!(given.expect("chown runs").success());
+    let output = Command::new("setpriv")
+        .args(nobody)
+        .arg(env!("CARGO_BIN_EXE_madmall"))
+        .args(arguments)
+        .current_dir(space.root())
+        .env_clear()
+        .envs(own.get_envs().filter_map(|(name, value)| Some((name, value?))))
+        .output();
+    Some(Ran::of(&output.expect("setpriv runs")))
+}
+
+fn set_mode(space: &Space, path: &str, mode: u32) {
+    set_permissions(space.path(path), Permissions::from_mode(mode)).expect("own file");
+}
+
+#[test]
+fn without_a_right_it_is_said_which_file_and_nothing_is_lost() {
+    let run = ["run", "pipeline.yaml"];
+    let space = Space::with(THREE);
+    space.write("in", "x");
+    set_mode(&space, "in", 0o000);
+    let Some(ran) = as_nobody(&space, &run) else { return };
+    ran.code(7).says("`in`").says("Permission denied");
+    set_mode(&space, "in", 0o600);
+    as_nobody(&space, &run).expect("it can").success().says("3 ran");
+
+    // An output's folder.
+    space.write("in", "y");
+    set_mode(&space, "out", 0o500);
+    let ran = as_nobody(&space, &run).expect("it can").code(7);
+    ran.says("out/a").says("Permission denied");
+    set_mode(&space, "out", 0o700);
+    as_nobody(&space, &run).expect("it can").success();
+    assert!(space.bytes("out/a").ends_with(b"y"));
+
+    // The folder of receipts.
+    space.write("in", "z");
+    set_mode(&space, "runs", 0o500);
+    let ran = as_nobody(&space, &run).expect("it can").code(7);
+    ran.says("runs").says("Permission denied");
+    set_mode(&space, "runs", 0o700);
+    as_nobody(&space, &run).expect("it can").success();
+    as_nobody(&space, &["verify"]).expect("it can").success();
+    assert!(space.bytes("out/a").ends_with(b"z"));
+
+    // The store, of which nothing is there yet.
+    let space = Space::with(THREE);
+    space.write("in", "x");
+    set_mode(&space, "", 0o500);
+    let ran = as_nobody(&space, &run).expect("it can").code(7);
+    ran.says(".madmall").says("Permission denied");
+    set_mode(&space, "", 0o700);
+}
+
+fn set_time(space: &Space, path: &str, date: &str) {
+    let touched = Command::new("touch").args(["-d", date]).arg(space.path(path)).status();
+    assert!(touched.expect("touch runs").success());
+}
+
+#[test]
+fn files_from_the_future_and_from_before_all_time_are_known_by_their_bytes() {
+    let space = Space::with("stages: {a: {run: 'cat ${inputs.i} > ${outputs.o}', inputs: {i: in}, outputs: {o: out}}}");
+    for date in ["2099-01-01T00:00:00Z", "1960-01-01T00:00:00Z", "1970-01-01T00:00:00Z"] {
+        space.write("in", format!("{date} x"));
+        set_time(&space, "in", date);
+        space.run(&[]).success().says("1 ran");
+        std::thread::sleep(Duration::from_millis(50));
+        space.run(&[]).success().says("1 up to date");
+        // The clock was set back, and somebody edits at the very same moment once more.
+        space.write("in", format!("{date} y"));
+        set_time(&space, "in", date);
+        space.run(&[]).success().says("1 ran");
+        assert_eq!(space.read("out"), format!("{date} y"));
+        set_time(&space, "out", date);
+        space.run(&[]).success().says("1 up to date");
+        space.write("out", format!("{date} z"));
+        set_time(&space, "out", date);
+        space.run(&[]).success().says("1 restored");
+        assert_eq!(space.read("out"), format!("{date} y"));
+    }
+}
+
+#[test]
+fn a_line_of_ten_megabytes_is_kept_and_not_shown() {
+    for secrets in ["", "secrets: [TOKEN],"] {
+        let mut space = Space::with(&format!(
+            "stages: {{a: {{run: 'head -c 10000000 /dev/zero | tr \"\\\\0\" x >&2; echo >&2; echo last >&2; exit 4', {secrets} outputs: {{o: out}}}}}}"
+        ));
+        space.set("TOKEN", "secret");
+        let ran = space.run(&[]).code(1).says("last");
+        assert!(ran.err.len() + ran.out.len() < 20_000, "{}", ran.err.len());
+        let log = ran.err.split_whitespace().find(|word| word.ends_with("a.log"));
+        assert_eq!(space.bytes(log.expect("its log")).len(), 10_000_006);
+    }
+}
+
+fn signal(child: &std::process::Child, signal: &str) {
+    let sent = Command::new("kill").args([signal, &child.id().to_string()]).status();
+    assert!(sent.expect("kill runs").success());
+}
+
+#[test]
+fn a_program_that_does_not_listen_is_killed_at_once_when_it_is_said_twice() {
+    let space = Space::with(
+        "stages: {a: {run: 'trap \"\" TERM INT; echo a >> $TRACE; for i in 1 2 3; do sleep 10; done; echo x > ${outputs.o}', env: [TRACE], sandbox: off, outputs: {o: out}}}",
+    );
+    let child = space
+        .command(["run", "pipeline.yaml"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let child = child.expect("runs");
+    let began = Instant::now();
+    while !space.path("../trace").exists() {
+        assert!(began.elapsed() < Duration::from_secs(20), "it never began");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    signal(&child, "-INT");
+    std::thread::sleep(Duration::from_millis(300));
+    signal(&child, "-INT");
+    let said = Instant::now();
+    Ran::of(&child.wait_with_output().expect("ends")).code(130);
+    // A program that is asked only once has five seconds.
+    assert!(said.elapsed() < Duration::from_secs(4), "{:?}", said.elapsed());
+    assert!(!space.exists("out"));
+    let left = Command::new("pgrep").args(["-f", space.root().as_str()]).output();
+    assert!(left.is_ok_and(|left| left.stdout.is_empty()), "it still runs");
+}
+
+#[test]
+fn names_that_nobody_would_choose_are_taken_as_they_are() {
+    let odd = ["a b", "quo'te\"s", "$HOME", "*", "-rf", "ünïcödé", "\\", "%s", "#"];
+    let space = Space::with(
+        "stages:
+  all: {run: 'for f in ${inputs.d}/*; do cat \"$f\"; done > ${outputs.o}', inputs: {d: d}, outputs: {o: 'out/a \"quoted\" name'}}
+  some: {argv: [cat, --, '${inputs.f}'], stdout: o, inputs: {f: 'd/[a-u]*'}, outputs: {o: \"out/it's\"}}
+  one: {run: 'cat ${inputs.f} > ${outputs.o}', inputs: {f: './d/$HOME'}, outputs: {o: 'out/ä \u{4e2d} $x'}}",
+    );
+    for (number, name) in odd.iter().enumerate() {
+        space.write(&format!("d/{name}"), format!("{number}\n"));
+    }
+    space.run(&[]).success();
+    assert_eq!(space.read("out/a \"quoted\" name").lines().count(), odd.len());
+    assert_eq!(space.read("out/ä \u{4e2d} $x"), "2\n");
+    space.run(&[]).success().says("3 up to date");
+    space.madmall(["verify"]).success();
+    space.remove("out/it's");
+    space.run(&[]).success().says("1 restored");
+    // What can stand in no listing is said before anything runs.
+    for (name, shown) in [
+        ("new\nline", "new\\nline"),
+        ("tab\there", "tab\\there"),
+        ("\u{85}", "\\u{85}"),
+    ] {
+        space.write(&format!("d/{name}"), "other\n");
+        let ran = space.run(&[]).code(7);
+        ran.says(&format!(
+            "the name `d/{shown}` holds a control character: rename the file"
+        ));
+        space.remove(&format!("d/{name}"));
+    }
+}
+
+#[test]
+fn a_name_that_is_not_utf_8_is_refused_with_its_place() {
+    let space = Space::with("stages: {a: {run: 'ls ${inputs.d} > ${outputs.o}', inputs: {d: d}, outputs: {o: out}}}");
+    space.write("d/fine", "x");
+    std::fs::write(
+        space
+            .path("d")
+            .join("")
+            .as_std_path()
+            .join(OsStr::from_bytes(b"caf\xe9")),
+        "x",
+    )
+    .expect("written");
+    let ran = space.run(&[]).code(2);
+    ran.says("a name in `d` is not UTF-8: `caf\u{fffd}`");
+    // One that a program makes.
+    let space =
+        Space::with("stages: {a: {run: 'printf x > ${outputs.o}/$(printf \"caf\\\\351\")', outputs: {o: out/}}}");
+    let ran = space.run(&[]).code(1);
+    ran.says("caf\u{fffd}").says("UTF-8");
+    assert!(!space.exists("out"));
+}
