@@ -103,7 +103,13 @@ fn in_the_workspace() {
         harmless("a copy of an output elsewhere", |repo| {
             repo.write("copy.txt", repo.bytes("out/count.txt"));
         })
-        .ask(&["copy.txt"]),
+        .ask(&["copy.txt"])
+        .says(r#""copyOf":"out/count.txt""#),
+        harmless("a copy that is called like a receipt", |repo| {
+            repo.write("abcdef0123456789", repo.bytes("out/count.txt"));
+        })
+        .ask(&["abcdef0123456789"])
+        .says(r#""copyOf":"out/count.txt""#),
         harmless("an output that is a link to the same bytes within", |repo| {
             std::fs::rename(repo.path("out/count.txt"), repo.path("elsewhere")).expect("moved");
             symlink("../elsewhere", repo.path("out/count.txt")).expect("a link");
@@ -274,5 +280,65 @@ fn with_git_and_elsewhere() {
         .assures("pin", "not-checked")
         .assures("log", "not-checked")
         .assures("commit", "not-checked"),
+    ]);
+}
+
+#[test]
+fn what_is_told_of_an_answer() {
+    let path = |path: &str| format!("\"path\":\"{path}\"");
+    let nothing = || harmless("nothing", |_| {});
+    try_all(vec![
+        // Of everything, what no other output was made from.
+        nothing()
+            .says(&path("out/count.txt"))
+            .says(&path("out/theirs.txt"))
+            .says_not(&path("out/joined.txt"))
+            .says_not(&path("out/upper.txt"))
+            .says_not("copyOf"),
+        nothing().ask(&["out/joined.txt"]).says(&path("out/joined.txt")),
+        nothing()
+            .ask(&["{second}"])
+            .says(&path("out/upper.txt"))
+            .says(&path("out/tool")),
+        // Of a receipt, what it made; of a run's, what its stages made.
+        nothing()
+            .ask(&["sha256:{count_digits}"])
+            .says(&path("out/count.txt"))
+            .says_not(&path("out/joined.txt")),
+        nothing()
+            .ask(&["{count_digits}"])
+            .says(&path("out/count.txt"))
+            .says_not(&path("out/joined.txt")),
+        nothing().ask(&["{run_digits}"]).says(&path("out/upper.txt")),
+        // Whether what it was made of was committed.
+        nothing().ask(&["out/upper.txt"]).says("\"uncommitted\":true"),
+        nothing()
+            .ask(&["sha256:{count_digits}"])
+            .says("\"uncommitted\":false")
+            .says_not("\"uncommitted\":true"),
+    ]);
+}
+
+#[test]
+fn what_can_be_asked() {
+    try_all(vec![
+        harmless("the id of no receipt", |_| {})
+            .ask(&["sha256:0000000000000000"])
+            .ends(6)
+            .finds(&["E-ABSENT"])
+            .says("no receipt here has an id that begins with"),
+        harmless("an id that is too short", |_| {}).ask(&["sha256:abc"]).ends(2),
+        harmless("an id that is none", |_| {})
+            .ask(&["sha256:no-such-receipt"])
+            .ends(2),
+        harmless("an id with more digits than there are", |repo| {
+            drop(repo.fill("{count_digits}"))
+        })
+        .ask(&["sha256:{count_digits}00"])
+        .ends(2),
+        harmless("no file", |_| {})
+            .ask(&["out/none.txt"])
+            .ends(6)
+            .finds(&["E-ABSENT"]),
     ]);
 }

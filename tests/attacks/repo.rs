@@ -48,6 +48,9 @@ struct Names {
     theirs: String,
     log: String,
     their_log: String,
+    /// The digits of the id of what the second run's last stage has for a receipt, and of the run's own.
+    count: String,
+    run: String,
     /// Of the colleague's keyid, as in the names of his countersignatures.
     their_digits: String,
 }
@@ -111,6 +114,10 @@ fn make() -> Base {
     std::thread::sleep(std::time::Duration::from_millis(1100));
     space.write("data/in.txt", "other bytes\nof a source\n");
     names.second = run(&space, "pipelines/main.yaml", 0);
+    let lines = space.read(&names.second);
+    let mut ids = lines.lines().rev().map(|line| forge::id(&forge::payload(line)));
+    names.run = ids.next().expect("the run's own");
+    names.count = ids.next().expect("a stage's");
     commit(&space, "another source");
     names.failed = run(&space, "pipelines/fails.yaml", 1);
     commit(&space, "a failure");
@@ -201,6 +208,8 @@ impl Repo {
             ("{their_log}", &names.their_log),
             ("{base}", &self.space.base().to_string()),
             ("{first_id}", &id_of(&names.first)),
+            ("{count_digits}", &names.count),
+            ("{run_digits}", &names.run),
             ("{their_digits}", &names.their_digits),
         ] {
             text = text.replace(name, value);
