@@ -39,6 +39,7 @@ pub mod interrupt;
 mod machine;
 pub mod mask;
 pub mod pending;
+mod place;
 pub mod process;
 pub mod root;
 pub mod sandbox;
@@ -46,6 +47,7 @@ pub mod scheduler;
 pub mod stage;
 mod temporary;
 pub mod tools;
+mod trial;
 
 use attest::{RunRecord, definition, rfc3339, run_statement, used};
 use event::{Event, Note, Observer, StageOutcome};

@@ -1,0 +1,177 @@
+//! The outputs that a receipt claims, put in their places.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::ExecError;
+use super::event::Note;
+use super::inputs::InputState;
+use super::stage::{Attempt, Given, Said, Wanted};
+use crate::listing::ArtifactDigests;
+use crate::receipt::statement::{ReceiptId, Resource, Role};
+use crate::store::believed::{Claim, ClaimedOutput};
+use crate::store::{StoreError, atomic};
+
+/// Whether the outputs that a receipt claims are in place.
+pub(super) enum Placed {
+    /// They are, perhaps put back just now.
+    Whole { restored: Vec<Utf8PathBuf>, given: Given },
+    /// This one is neither in place nor in the store.
+    Missing(Utf8PathBuf),
+}
+
+impl Attempt<'_> {
+    /// Puts the outputs that `claim` names in place, from the store where they are not there already; those that are temporary
+    /// only if they are wanted.
+    pub(super) fn put_in_place(&self, claim: &Claim, wanted: Wanted) -> Result<Placed, ExecError> {
+        let mut restored = Vec::new();
+        let mut states = Vec::with_capacity(claim.outputs.len());
+        for output in &claim.outputs {
+            let path = Utf8Path::new(&output.path);
+            let is_folder = matches!(output.digests, ArtifactDigests::Folder(_));
+            if wanted == Wanted::Settled && self.is_temporary(path) {
+                let found = self.session.hashes.output_if_there(path, is_folder).ok().flatten();
+                let found = found.filter(|state| state.is(output));
+                states.push(Some(found.unwrap_or_else(|| InputState::gone(output))));
+                continue;
+            }
+            states.push(match self.session.hashes.output(path, is_folder) {
+                Ok(state) if state.is(output) => Some(state),
+                _ if self.session.store.holds(&output.digests) => None,
+                _ => return Ok(Placed::Missing(path.to_owned())),
+            });
+        }
+        for (output, state) in claim.outputs.iter().zip(&mut states) {
+            if state.is_some() {
+                continue;
+            }
+            match self.place(output) {
+                Err(ExecError::Store(StoreError::Damaged { .. })) => {
+                    return Ok(Placed::Missing(output.path.clone().into()));
+                }
+                placed => *state = Some(placed?),
+            }
+            restored.push(output.path.clone().into());
+        }
+        let states = states.into_iter().flatten().collect();
+        let given = self.given(claim.id, &claim.outputs, states, Vec::new())?;
+        Ok(Placed::Whole { restored, given })
+    }
+
+    /// Puts one output in place from the store. What lies there and could be lost is moved away first.
+    /// Gives what lies there then.
+    fn place(&self, output: &ClaimedOutput) -> Result<InputState, ExecError> {
+        let path = Utf8Path::new(&output.path);
+        let digests = match &output.digests {
+            ArtifactDigests::Folder(listing) => return self.place_folder(path, listing),
+            ArtifactDigests::File(digests) => digests,
+        };
+        self.displace(path)?;
+        let absolute = self.session.workspace.absolute(path);
+        let cas = self.session.store.cas();
+        cas.place(digests.blake3, &absolute, output.executable)?;
+        self.session.unsynced.add(absolute);
+        self.session.note_placed(path);
+        let found = self.session.hashes.output(path, false);
+        Ok(found.map_err(|source| StoreError::Read {
+            path: path.to_owned(),
+            source,
+        })?)
+    }
+
+    /// Moves what lies at `path` to `.madmall/displaced/`, unless the store has the same bytes under a believed receipt.
+    pub(super) fn displace(&self, path: &Utf8Path) -> Result<(), ExecError> {
+        let session = self.session;
+        let absolute = session.workspace.absolute(path);
+        match fs::symlink_metadata(&absolute) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(source) => return Err(StoreError::Read { path: absolute, source }.into()),
+            Ok(found) if found.is_file() => {
+                let digest = session.hashes.file(path).map(|hashed| hashed.digests.blake3);
+                if digest
+                    .is_ok_and(|digest| session.believed.is_claimed(digest) && session.store.cas().contains(digest))
+                {
+                    return Ok(());
+                }
+            }
+            Ok(_) => {}
+        }
+        let to = session.store.displaced_folder(&session.run_id).join(path);
+        atomic::rename(&absolute, &to)?;
+        let to = to.strip_prefix(session.workspace.root()).unwrap_or(&to).to_owned();
+        (self.say)(Said::Note(Note::Displaced {
+            path: path.to_owned(),
+            to,
+        }));
+        Ok(())
+    }
+
+    /// What the stage gives to those after it, once its outputs are in place: `states`, in the order of `outputs`.
+    pub(super) fn given(
+        &self,
+        receipt: ReceiptId,
+        outputs: &[ClaimedOutput],
+        states: Vec<InputState>,
+        subject: Vec<Resource>,
+    ) -> Result<Given, ExecError> {
+        let subject = if subject.is_empty() {
+            outputs.iter().map(output_resource).collect()
+        } else {
+            subject
+        };
+        let claimed = outputs.iter().zip(states);
+        let mut by_name: BTreeMap<&str, (&ClaimedOutput, InputState)> = claimed
+            .map(|(output, state)| (output.name.as_str(), (output, state)))
+            .collect();
+        let states = self.stage.outputs.iter().map(|output| {
+            let found = by_name.remove(output.name.as_str());
+            match found.filter(|(claimed, state)| claimed.digests == state.digests()) {
+                Some((_, state)) => Ok(InputState {
+                    receipt: Some(receipt),
+                    ..state
+                }),
+                None => Err(ExecError::OutputMeddled {
+                    path: output.path.clone(),
+                }),
+            }
+        });
+        Ok(Given {
+            receipt,
+            outputs: states.collect::<Result<_, _>>()?,
+            subject,
+        })
+    }
+
+    /// Puts in place what is not there. Gives what lies there then, and whether anything is new.
+    pub(super) fn place_all(&self, outputs: &[ClaimedOutput]) -> Result<(Vec<InputState>, bool), ExecError> {
+        let mut changed = false;
+        let mut states = Vec::with_capacity(outputs.len());
+        for output in outputs {
+            let is_folder = matches!(output.digests, ArtifactDigests::Folder(_));
+            let in_place = self.session.hashes.output(Utf8Path::new(&output.path), is_folder);
+            states.push(match in_place {
+                Ok(state) if state.is(output) => state,
+                _ => {
+                    changed = true;
+                    self.place(output)?
+                }
+            });
+        }
+        Ok((states, changed))
+    }
+}
+
+pub(super) fn output_resource(output: &ClaimedOutput) -> Resource {
+    let role = Role::Output {
+        output: output.name.clone(),
+        stage: None,
+        executable: output.executable,
+    };
+    match &output.digests {
+        ArtifactDigests::File(digests) => Resource::file(&output.path, digests, role),
+        ArtifactDigests::Folder(listing) => Resource::tree(&output.path, listing, role),
+    }
+}

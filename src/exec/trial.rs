@@ -1,0 +1,316 @@
+//! A stage that runs: tried, attested, and its outputs taken into the store and put in place.
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::sync::PoisonError;
+
+use camino::Utf8Path;
+
+use super::ExecError;
+use super::attest::{StageRecord, Times, files_used, stage_statement};
+use super::command::CommandEnd;
+use super::event::{Advice, Failure, FailureKind, Note, StageOutcome};
+use super::place::output_resource;
+use super::process::Ended;
+use super::root::{ExecutionRoot, RootEntry, RootError};
+use super::stage::{Attempt, Given, Said};
+use crate::digest::hash_file;
+use crate::listing::ArtifactDigests;
+use crate::plan::Command;
+use crate::plan::stage_name::log_name;
+use crate::receipt::envelope::sign;
+use crate::receipt::statement::{Outcome, ReceiptId, Resource, Role};
+use crate::store::believed::ClaimedOutput;
+use crate::store::{StoreError, atomic};
+
+/// The number of the signal that asks a program to end.
+const TERMINATED: i32 = 15;
+
+/// A try: the root it was made in, the tools it used, and what went wrong, if anything.
+type Trial = (ExecutionRoot, CommandEnd);
+
+impl Attempt<'_> {
+    /// Runs the stage and attests what came of it.
+    pub(super) fn run(&self) -> Result<(StageOutcome, Option<Given>), ExecError> {
+        let session = self.session;
+        let started = (session.clock)();
+        let log = session
+            .store
+            .output_folder(&session.run_id)
+            .join(format!("{}.log", log_name(&self.stage.name)));
+        atomic::create_folder(atomic::folder_of(&log))?;
+        let base = session
+            .store
+            .scratch_folder()
+            .join(&session.run_id)
+            .join(self.id.index().to_string());
+        let entries = match self.stage.command {
+            Command::Builtin { .. } => Vec::new(),
+            _ => self.root_entries(),
+        };
+        let of = self.stage.limits.retries.unwrap_or(0);
+        let mut retry = 0;
+        let (root, end, failure) = loop {
+            let (root, mut end) = self.try_once(&base, entries.clone(), &log, retry)?;
+            match end.failure.take() {
+                Some(kind) if retry < of && kind.is_of_program() => {
+                    retry += 1;
+                    append_to_log(&log, &kind)?;
+                    let (stage, why) = (self.id, kind.to_string());
+                    (self.say)(Said::Note(Note::Retrying { stage, why, retry, of }));
+                    root.remove()?;
+                }
+                failure => break (root, end, failure),
+            }
+        };
+        let finished = (session.clock)();
+        let times = Times {
+            run: &session.run_id,
+            started,
+            finished,
+        };
+        let (outcome, given, cleared) = match failure {
+            Some(kind) => {
+                let advice = self.advice(&kind, &root, &log);
+                let (outcome, given) = self.fail((kind, advice), &log, &end, times)?;
+                (outcome, given, root.remove())
+            }
+            None => {
+                let (outcome, given) = self.succeed(&root, &end, times)?;
+                (outcome, given, root.leave(&self.stage.outputs, &session.room))
+            }
+        };
+        // There is a receipt, whatever happens now: the run's own has to name it.
+        Ok(match cleared {
+            Ok(()) => (outcome, Some(given)),
+            Err(error) => (StageOutcome::Broken(Box::new(error)), Some(given)),
+        })
+    }
+
+    /// Runs the command in a root of its own. Gives the root, and how the command ended, with what it left.
+    fn try_once(
+        &self,
+        base: &Utf8Path,
+        entries: Vec<RootEntry>,
+        log: &Utf8Path,
+        retry: u32,
+    ) -> Result<Trial, ExecError> {
+        let root = ExecutionRoot::prepare(base.to_owned(), entries, &self.stage.outputs);
+        let root = root.map_err(|error| match error {
+            RootError::Store(error) => ExecError::Store(error),
+            other => ExecError::Root(other),
+        })?;
+        let mut end = self.run_in(&root, log, retry)?;
+        if self.session.interrupts.is_requested() {
+            return Err(ExecError::Interrupted);
+        }
+        if end.failure.is_none() {
+            end.failure = self.check_after(&root)?;
+        }
+        Ok((root, end))
+    }
+
+    /// What the stage left or what happened to its inputs that makes its success none.
+    fn check_after(&self, root: &ExecutionRoot) -> Result<Option<FailureKind>, ExecError> {
+        let breaches = root.breaches(&self.stage.outputs).map_err(ExecError::Root)?;
+        if !breaches.is_empty() {
+            return Ok(Some(FailureKind::Breaches(breaches)));
+        }
+        let changed = self.session.hashes.first_changed(&self.inputs);
+        Ok(changed.map(|path| FailureKind::InputChanged(path.to_owned())))
+    }
+
+    /// Takes the outputs into the store, attests them, and puts them in place: in this order, so that whatever is in
+    /// place has a receipt, and whatever has a receipt is in the store. If they are attested and cannot be put in place, the
+    /// receipt is given all the same: the next run puts them there.
+    fn succeed(
+        &self,
+        root: &ExecutionRoot,
+        end: &CommandEnd,
+        times: Times<'_>,
+    ) -> Result<(StageOutcome, Given), ExecError> {
+        let mut outputs = Vec::new();
+        for output in &self.stage.outputs {
+            let made = root.folder().join(&output.path);
+            let (digests, executable) = match output.is_folder {
+                true => (ArtifactDigests::Folder(self.take_folder(&made, &output.path)?), false),
+                false => self.take_file(&made)?,
+            };
+            outputs.push(ClaimedOutput {
+                name: output.name.clone(),
+                path: output.path.to_string(),
+                digests,
+                executable,
+            });
+        }
+        let subject: Vec<Resource> = outputs.iter().map(output_resource).collect();
+        let receipt = self.attest(Outcome::Succeeded, subject.clone(), end, times)?;
+        self.compare_with_others(&outputs);
+        let placed = self.place_all(&outputs).and_then(|(states, changed)| {
+            let given = self.given(receipt, &outputs, states, subject.clone())?;
+            Ok((StageOutcome::Ran { receipt, changed }, given))
+        });
+        Ok(placed.unwrap_or_else(|error| {
+            let given = Given {
+                receipt,
+                outputs: Vec::new(),
+                subject,
+            };
+            (StageOutcome::Broken(Box::new(error)), given)
+        }))
+    }
+
+    /// Takes the file that the stage has made at `made` into the store.
+    fn take_file(&self, made: &Utf8Path) -> Result<(ArtifactDigests, bool), ExecError> {
+        let failed = |source| StoreError::Read {
+            path: made.to_owned(),
+            source,
+        };
+        let (digests, _) = hash_file(made).map_err(failed)?;
+        let executable = is_executable(made).map_err(failed)?;
+        let object = self.session.store.cas().adopt(made, digests.blake3)?;
+        self.session.unsynced.add(object);
+        Ok((ArtifactDigests::File(digests), executable))
+    }
+
+    fn fail(
+        &self,
+        (kind, advice): (FailureKind, Advice),
+        log: &Utf8Path,
+        end: &CommandEnd,
+        times: Times<'_>,
+    ) -> Result<(StageOutcome, Given), ExecError> {
+        if !matches!(kind, FailureKind::Ended(_) | FailureKind::Refused(_)) {
+            append_to_log(log, &kind)?;
+        }
+        let failed = |source| StoreError::Read {
+            path: log.to_owned(),
+            source,
+        };
+        let (digests, _) = hash_file(log).map_err(failed)?;
+        self.session.unsynced.add(log.to_owned());
+        let name = log
+            .strip_prefix(self.session.workspace.root())
+            .unwrap_or(log)
+            .to_owned();
+        let role = Role::Log {
+            stage: self.stage.name.clone(),
+        };
+        let subject = vec![Resource::file(name.as_str(), &digests, role)];
+        let outcome = match &kind {
+            // It may have ended well when it was asked to: that is no success.
+            FailureKind::TimedOut {
+                ended: Ended::Exited(0),
+                ..
+            } => Outcome::Signalled(TERMINATED),
+            FailureKind::TimedOut { ended, .. } | FailureKind::Ended(ended) => match ended {
+                Ended::Exited(code) => Outcome::Exited(*code),
+                Ended::Signalled(signal) => Outcome::Signalled(*signal),
+            },
+            FailureKind::Refused(_) => Outcome::Refused,
+            FailureKind::Breaches(_) | FailureKind::InputChanged(_) => Outcome::BrokeDeclaration,
+        };
+        let receipt = self.attest(outcome, subject.clone(), end, times)?;
+        let given = Given {
+            receipt,
+            outputs: Vec::new(),
+            subject,
+        };
+        Ok((
+            StageOutcome::Failed(Failure {
+                receipt,
+                kind,
+                log: name,
+                advice,
+            }),
+            given,
+        ))
+    }
+
+    /// Signs what happened; when this returns, the receipt survives the end of the process.
+    fn attest(
+        &self,
+        outcome: Outcome,
+        subject: Vec<Resource>,
+        end: &CommandEnd,
+        times: Times<'_>,
+    ) -> Result<ReceiptId, ExecError> {
+        let session = self.session;
+        let made = session.made(&files_used(session.plan, self.stage, &self.inputs), self.say);
+        let statement = stage_statement(StageRecord {
+            plan: session.plan,
+            stage: self.stage,
+            action: self.action,
+            resolved: &self.resolved,
+            inputs: &self.inputs,
+            tools: &end.tools,
+            sandbox: &end.sandbox,
+            outcome,
+            subject,
+            made,
+            logs: session.logs()?,
+            times,
+        });
+        let envelope = sign(&statement, session.key)?;
+        let mut pending = session.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        let line = pending.append(&envelope)?;
+        session.note_claim(&envelope, &statement, line);
+        if session.unsynced.is_due() {
+            session.unsynced.commit()?;
+            pending.sync()?;
+        }
+        Ok(envelope.receipt_id())
+    }
+
+    /// Whether others who ran the same action got the same outputs.
+    fn compare_with_others(&self, outputs: &[ClaimedOutput]) {
+        for claim in self.session.believed.by_others(self.action) {
+            let (stage, keyid) = (self.id, claim.keyid.clone());
+            let other = outputs.iter().find(|ours| {
+                claim
+                    .outputs
+                    .iter()
+                    .any(|theirs| theirs.name == ours.name && theirs.digests != ours.digests)
+            });
+            (self.say)(Said::Note(match other {
+                None => Note::Confirmed { stage, keyid },
+                Some(output) => Note::Diverged {
+                    stage,
+                    keyid,
+                    path: output.path.clone().into(),
+                },
+            }));
+        }
+    }
+}
+
+fn append_to_log(log: &Utf8Path, kind: &FailureKind) -> Result<(), StoreError> {
+    let write = || {
+        let mut file = File::options().append(true).open(log)?;
+        match kind {
+            FailureKind::Breaches(breaches) => breaches
+                .iter()
+                .try_for_each(|breach| writeln!(file, "madmall: {breach}")),
+            FailureKind::InputChanged(path) => {
+                writeln!(file, "madmall: its input `{path}` changed while it ran")
+            }
+            FailureKind::TimedOut { .. } => writeln!(file, "madmall: it {kind}"),
+            FailureKind::Ended(_) | FailureKind::Refused(_) => Ok(()),
+        }
+    };
+    write().map_err(|source| StoreError::Write {
+        path: log.to_owned(),
+        source,
+    })
+}
+
+#[cfg(unix)]
+pub(super) fn is_executable(path: &Utf8Path) -> io::Result<bool> {
+    use std::os::unix::fs::PermissionsExt as _;
+    Ok(fs::metadata(path)?.permissions().mode() & 0o100 != 0)
+}
+
+#[cfg(not(unix))]
+pub(super) fn is_executable(_path: &Utf8Path) -> io::Result<bool> {
+    Ok(false)
+}
