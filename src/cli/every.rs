@@ -1,5 +1,7 @@
 //! All pipelines of a workspace at once, for the commands that look at more than one.
 
+use std::collections::BTreeSet;
+
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::opened::{Opened, Surroundings, bounds, environment, find_workspace};
@@ -53,6 +55,7 @@ pub(super) fn everything(surroundings: &Surroundings, named: Option<&Utf8Path>) 
     let store = Store::of(workspace.root());
     let believed = believed(&workspace, &store, surroundings)?;
     let mut files = pipeline_files(&workspace, &believed).map_err(|error| environment(&error))?;
+    let file_asked = file.clone();
     if named.is_some() && !files.contains(&file) {
         files.push(file);
         files.sort();
@@ -65,7 +68,13 @@ pub(super) fn everything(surroundings: &Surroundings, named: Option<&Utf8Path>) 
         });
         Found { file, plan }
     });
-    let pipelines = pipelines.collect();
+    let mut pipelines: Vec<Found> = pipelines.collect();
+    // What others include and is no pipeline by itself is shown with them.
+    let plans = pipelines.iter().filter_map(|found| found.plan.as_ref().ok());
+    let parts = plans.flat_map(|plan| plan.definition_files.iter().skip(1));
+    let parts: BTreeSet<Utf8PathBuf> = parts.map(|part| part.path.clone()).collect();
+    let is_named = |file: &Utf8Path| named.is_some() && *file == file_asked;
+    pipelines.retain(|found| found.plan.is_ok() || is_named(&found.file) || !parts.contains(&found.file));
     Ok(Everything {
         workspace,
         store,

@@ -145,7 +145,7 @@ fn print_text(arguments: &GcArguments, needed: &Needed, sweep: &Sweep, in_git: b
             )),
         }
     }
-    let anything = !sweep.objects.is_empty() || !sweep.logs.is_empty();
+    let anything = sweep.freed.files > 0 || !sweep.logs.is_empty();
     if !arguments.yes && (anything || (arguments.displaced && !sweep.displaced.is_empty())) {
         terminal.result("nothing was removed yet; --yes does it");
     }

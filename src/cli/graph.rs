@@ -3,11 +3,11 @@
 use clap::ValueEnum;
 use serde_json::json;
 
-use super::PipelineArgument;
 use super::every::look;
-use super::opened::{Surroundings, open};
+use super::opened::{Surroundings, open_set};
 use super::table::{count, cut, pad};
 use super::terminal::{BOLD, Columns, DIM, Failure, GOOD, Terminal, WARNING, shown};
+use super::{PipelineArgument, SetArguments};
 use crate::exit_code::ExitCode;
 use crate::graph::{Graph, Mark, dot, mermaid, svg, text};
 
@@ -16,6 +16,8 @@ use crate::graph::{Graph, Mark, dot, mermaid, svg, text};
 pub(super) struct GraphArguments {
     #[command(flatten)]
     pipeline: PipelineArgument,
+    #[command(flatten)]
+    set: SetArguments,
     /// How to draw it
     #[arg(long, value_enum, default_value_t = FormatArgument::Text, conflicts_with = "json")]
     format: FormatArgument,
@@ -42,7 +44,7 @@ pub(super) fn graph(
     surroundings: &Surroundings,
     terminal: &mut Terminal,
 ) -> Result<ExitCode, Failure> {
-    let opened = open(surroundings, &arguments.pipeline.pipeline, terminal)?;
+    let opened = open_set(surroundings, &arguments.pipeline.pipeline, &arguments.set, terminal)?;
     let graph = look(surroundings, &opened.workspace, &opened.plan, |_, forecasts| {
         Graph::of(&opened.plan, &forecasts)
     })?;

@@ -3,8 +3,10 @@
 use std::ffi::OsString;
 
 use camino::Utf8PathBuf;
-use clap::{Parser, Subcommand};
+use clap::error::{ContextKind, ContextValue};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
+use crate::diagnostic::nearest;
 use crate::exit_code::ExitCode;
 
 mod bundle;
@@ -107,7 +109,8 @@ enum Command {
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
-        Err(error) => {
+        Err(mut error) => {
+            suggest(&mut error);
             // Help and version are results, all else is a usage error; clap knows which stream is right.
             let _ = error.print();
             let code = if error.use_stderr() {
@@ -133,6 +136,19 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         return ExitCode::Environment.number();
     }
     code.number()
+}
+
+/// Names the command that was meant, if it is near enough: a letter too many, or two exchanged.
+fn suggest(error: &mut clap::Error) {
+    let Some(ContextValue::String(typed)) = error.get(ContextKind::InvalidSubcommand) else {
+        return;
+    };
+    let command = Arguments::command();
+    let names = command.get_subcommands().filter(|command| !command.is_hide_set());
+    let near = nearest(typed, names.map(clap::Command::get_name)).map(str::to_owned);
+    if let Some(near) = near.filter(|_| error.get(ContextKind::SuggestedSubcommand).is_none()) {
+        error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(vec![near]));
+    }
 }
 
 fn dispatch(command: Command, surroundings: &Surroundings, terminal: &mut Terminal) -> Result<ExitCode, Failure> {

@@ -181,15 +181,6 @@ pub(super) fn find_workspace(folder: &Utf8Path, path: &Utf8Path) -> Result<(Work
     }
 }
 
-/// Reads and resolves the pipeline `path`. Its warnings are told.
-///
-/// # Errors
-///
-/// [`Failure`] with code 2 and every mistake in it.
-pub(super) fn open(surroundings: &Surroundings, path: &Utf8Path, terminal: &mut Terminal) -> Result<Opened, Failure> {
-    open_set(surroundings, path, &SetArguments::default(), terminal)
-}
-
 /// Reads and resolves the pipeline `path`, with the parameters that the user gives. Its warnings are told.
 ///
 /// # Errors
@@ -216,7 +207,7 @@ pub(super) fn open_set(
 ///
 /// # Errors
 ///
-/// Like [`open`].
+/// Like [`open_set`].
 pub(super) fn open_noting(
     surroundings: &Surroundings,
     workspace: Workspace,

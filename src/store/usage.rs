@@ -4,6 +4,7 @@ use std::io;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use super::atomic::TEMPORARY;
 use super::{Store, StoreError};
 use crate::digest::Digest;
 
@@ -77,6 +78,20 @@ pub fn objects(store: &Store) -> Result<Vec<StoredObject>, StoreError> {
 /// [`StoreError::Read`] if a folder cannot be listed.
 pub fn trees(store: &Store) -> Result<Vec<StoredObject>, StoreError> {
     named_by_digest(&store.root().join("trees"))
+}
+
+/// What runs that were killed were writing: files that never got their names.
+///
+/// # Errors
+///
+/// [`StoreError::Read`] if a folder cannot be listed.
+pub fn leavings(store: &Store) -> Result<Vec<(Utf8PathBuf, u64)>, StoreError> {
+    let mut all = Vec::new();
+    for folder in ["cas", "trees", "settled"] {
+        all.extend(files_below(&store.root().join(folder))?);
+    }
+    all.retain(|(path, _)| path.file_name().is_some_and(|name| name.starts_with(TEMPORARY)));
+    Ok(all)
 }
 
 fn named_by_digest(root: &Utf8Path) -> Result<Vec<StoredObject>, StoreError> {

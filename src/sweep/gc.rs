@@ -8,7 +8,7 @@ use camino::Utf8PathBuf;
 
 use super::needed::Needed;
 use crate::digest::Digest;
-use crate::store::usage::{Amount, StoredObject, amount_below, folders_in, objects, trees};
+use crate::store::usage::{Amount, StoredObject, amount_below, folders_in, leavings, objects, trees};
 use crate::store::{Store, StoreError, atomic};
 
 /// What can go, and what stays.
@@ -16,7 +16,9 @@ use crate::store::{Store, StoreError, atomic};
 pub struct Sweep {
     /// Objects that can go.
     pub objects: Vec<StoredObject>,
-    /// How much those are.
+    /// What killed runs were writing, which can go too.
+    pub leavings: Vec<Utf8PathBuf>,
+    /// How much those are, together.
     pub freed: Amount,
     /// How much stays of the objects.
     pub kept: Amount,
@@ -46,6 +48,10 @@ pub fn plan(store: &Store, needed: &Needed, current: &HashSet<Digest>, keep_last
             sweep.freed.add(object.size);
             sweep.objects.push(object);
         }
+    }
+    for (path, size) in leavings(store)? {
+        sweep.freed.add(size);
+        sweep.leavings.push(path);
     }
     let output = store.root().join("output");
     let logs = folders_in(&output)?;
@@ -84,10 +90,10 @@ fn add(sum: &mut Amount, more: Amount) {
 ///
 /// [`StoreError::Write`] for the first that cannot be removed; what was removed until then is gone.
 pub fn carry_out(sweep: &Sweep, with_displaced: bool) -> Result<(), StoreError> {
-    for object in &sweep.objects {
-        match fs::remove_file(&object.path) {
+    for path in sweep.objects.iter().map(|object| &object.path).chain(&sweep.leavings) {
+        match fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                let path = object.path.clone();
+                let path = path.clone();
                 return Err(StoreError::Write { path, source: error });
             }
             _ => {}

@@ -217,3 +217,175 @@ fn policies_that_cannot_be_used() {
         .finds(&["E-KEY"]),
     ]);
 }
+
+#[test]
+fn what_a_policy_may_say() {
+    let refused = |name, says, change: fn(&Repo, &mut Value)| policy(name, change).ends(2).says(says);
+    let log = |repo: &Repo, log: &str| {
+        let log = repo.fill(log);
+        format!("madmall/{}", log.rsplit('/').next().expect("a name"))
+    };
+    let both = move |repo: &Repo, p: &Value| {
+        json!([
+            {"origin": log(repo, "{log}"), "keyid": p["keys"][0]["keyid"]},
+            {"origin": log(repo, "{their_log}"), "keyid": p["keys"][1]["keyid"]},
+        ])
+    };
+    try_all(vec![
+        policy("both logs", move |repo, p| p["logs"] = both(repo, p))
+            .ends(0)
+            .assures("log", "held"),
+        policy("a log twice", move |repo, p| {
+            let logs = both(repo, p);
+            p["logs"] = json!([logs[0], logs[1], logs[0]]);
+        })
+        .ends(2)
+        .says("stands twice"),
+        policy("a log by a key that is not trusted", move |repo, p| {
+            let mut logs = both(repo, p);
+            logs[0]["keyid"] = forge::keyid(&stranger().public_hex()).into();
+            p["logs"] = logs;
+        })
+        .ends(2)
+        .says("is by a key that is not one of `keys`"),
+        refused("no logs", "is empty", |_, p| p["logs"] = json!([])),
+        refused("a log of another program", "is no log's origin", |_, p| {
+            p["logs"] = json!([{"origin": "other/0123456789abcdef", "keyid": p["keys"][0]["keyid"]}]);
+        }),
+        policy("an end in two logs", move |repo, p| {
+            let other = json!({"origin": log(repo, "{their_log}"), "root": "7".repeat(64), "size": 1});
+            p["keys"][0]["until"] = json!({"time": "2100-01-01T00:00:00Z", "logs": [head(repo, 10), other]});
+        })
+        .finds(&["E-KEY"]),
+        refused("an end twice in one log", "stands twice in `until`", |repo, p| {
+            let head = head(repo, 10);
+            p["keys"][0]["until"] = json!({"time": "2100-01-01T00:00:00Z", "logs": [head, head]});
+        }),
+        refused("an end at a root that is none", "is not 64 lower-case", |repo, p| {
+            let mut head = head(repo, 10);
+            head["root"] = "AB".repeat(32).into();
+            p["keys"][0]["until"] = json!({"time": "2100-01-01T00:00:00Z", "logs": [head]});
+        }),
+        refused("an end at no size", "is 0", |repo, p| {
+            let mut head = head(repo, 10);
+            head["size"] = 0.into();
+            p["keys"][0]["until"] = json!({"time": "2100-01-01T00:00:00Z", "logs": [head]});
+        }),
+        refused("an end before the beginning", "is not before `until`", |_, p| {
+            p["keys"][0]["from"] = "2026-01-01T00:00:00Z".into();
+            p["keys"][0]["until"] = json!({"time": "2025-01-01T00:00:00Z", "logs": []});
+        }),
+        refused("an end at the beginning", "is not before `until`", |_, p| {
+            p["keys"][0]["from"] = "2026-01-01T00:00:00Z".into();
+            p["keys"][0]["until"] = json!({"time": "2026-01-01T00:00:00Z", "logs": []});
+        }),
+        refused("a time with a fraction", "is not a time like", |_, p| {
+            p["keys"][0]["from"] = "2026-01-01T00:00:00.5Z".into();
+        }),
+        refused("a time with an offset", "is not a time like", |_, p| {
+            p["keys"][0]["from"] = "2026-01-01T00:00:00+00:00".into();
+        }),
+        refused("two keys of one name", "two keys have the name", |_, p| {
+            p["keys"][1]["name"] = p["keys"][0]["name"].clone();
+        }),
+        refused("a key without a name", "is empty, has spaces", |_, p| {
+            p["keys"][0]["name"] = "".into()
+        }),
+        refused("a name with a space before it", "has spaces around it", |_, p| {
+            p["keys"][0]["name"] = " operator".into();
+        }),
+        refused("a name that is blank", "is empty, has spaces", |_, p| {
+            p["keys"][0]["name"] = " ".into()
+        }),
+        refused("a name with an escape sequence", "control characters", |_, p| {
+            p["keys"][0]["name"] = "a\u{1b}[2Jb".into();
+        }),
+        refused("a name that is a book", "is too long", |_, p| {
+            p["keys"][0]["name"] = "x".repeat(1001).into();
+        }),
+        policy("a long name", |_, p| p["keys"][0]["name"] = "x".repeat(1000).into()).ends(0),
+        refused("no pipelines", "`pipelines` is empty", |_, p| {
+            p["keys"][0]["pipelines"] = json!([])
+        }),
+        refused("no stages", "`stages` is empty", |_, p| {
+            p["keys"][0]["stages"] = json!([])
+        }),
+        refused("no builders", "`builders` is empty", |_, p| {
+            p["keys"][0]["builders"] = json!([])
+        }),
+        refused("a pipeline twice", "stands twice", |_, p| {
+            p["keys"][0]["pipelines"] = json!(["main", "main"]);
+        }),
+        refused(
+            "a pattern in the place of a pipeline",
+            "is no name that could stand there",
+            |_, p| {
+                p["keys"][0]["pipelines"] = json!(["*"]);
+            },
+        ),
+        refused(
+            "a pattern in the place of a stage",
+            "is no name that could stand there",
+            |_, p| {
+                p["keys"][0]["stages"] = json!(["*"]);
+            },
+        ),
+        refused(
+            "a builder that is no URI",
+            "is no name that could stand there",
+            |_, p| {
+                p["keys"][0]["builders"] = json!(["local"]);
+            },
+        ),
+        refused("a builder with a space", "is no name that could stand there", |_, p| {
+            p["keys"][0]["builders"] = json!(["urn:madmall:b c"]);
+        }),
+        refused(
+            "a builder without a scheme",
+            "is no name that could stand there",
+            |_, p| {
+                p["keys"][0]["builders"] = json!([":local"]);
+            },
+        ),
+        refused(
+            "a builder with nothing but a scheme",
+            "is no name that could stand there",
+            |_, p| {
+                p["keys"][0]["builders"] = json!(["urn:"]);
+            },
+        ),
+        refused(
+            "a builder whose scheme is a number",
+            "is no name that could stand there",
+            |_, p| {
+                p["keys"][0]["builders"] = json!(["1rn:local"]);
+            },
+        ),
+        refused(
+            "a builder whose scheme is none",
+            "is no name that could stand there",
+            |_, p| {
+                p["keys"][0]["builders"] = json!(["u_n:local"]);
+            },
+        ),
+        policy("builders of every spelling that there is", |_, p| {
+            p["keys"][0]["builders"] = json!(["urn:madmall:builder:local", "git+ssh://a.b", "h2-x.y:z"]);
+        })
+        .ends(0),
+        policy("as many pipelines as may be", |_, p| {
+            let others = (0..999).map(|number| format!("p{number}"));
+            let all: Vec<String> = others.chain(["main".to_owned()]).collect();
+            p["keys"][0]["pipelines"] = json!(all);
+        })
+        .finds(&["W-FOREIGN"])
+        .ask(&["out/count.txt"])
+        .ends(0),
+        refused("more pipelines than may be", "has more than 1000 items", |_, p| {
+            let all: Vec<String> = (0..1001).map(|number| format!("p{number}")).collect();
+            p["keys"][0]["pipelines"] = json!(all);
+        }),
+        refused("a policy that is longer than any", "", |_, p| {
+            p["keys"][0]["name"] = "x".repeat(2 << 20).into();
+        }),
+    ]);
+}

@@ -200,3 +200,45 @@ fn without_a_store_or_runs_there_is_nothing_to_do() {
     space.madmall(["gc"]).success().says("would free: 0 objects, 0 B");
     space.is_as(&before);
 }
+
+#[test]
+fn what_killed_runs_were_writing_goes_too() {
+    let space = runs(&["1"]);
+    let object = files_below(&space.path(".madmall/cas")).remove(0);
+    let left = format!(".madmall/cas/{}/.madmall-tmp-x7", &object[..2]);
+    space.write(&left, "half an object");
+    // Somebody's own file is nobody's leaving.
+    let own = format!(".madmall/cas/{}/notes", &object[..2]);
+    space.write(&own, "x");
+    assert_eq!(gc(&space, &[])["freed"]["bytes"], 14);
+    assert!(space.exists(&left));
+    assert_eq!(gc(&space, &["--yes"])["freed"]["bytes"], 14);
+    assert!(!space.exists(&left) && space.exists(&own));
+    space.run(&[]).success().says("1 up to date");
+}
+
+#[test]
+fn a_sweep_that_is_killed_takes_nothing_that_is_needed() {
+    let inputs: Vec<String> = (0..40).map(|number| format!("{number}")).collect();
+    let space = runs(&inputs.iter().map(String::as_str).collect::<Vec<_>>());
+    let needed = |space: &Space| {
+        space.remove("out");
+        space.run(&[]).success().says("1 restored");
+        space.madmall(["fsck"]).success();
+    };
+    for wait in [0, 1, 2, 3, 5, 8, 12, 20] {
+        let mut child = space
+            .command(["gc", "--yes"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("runs");
+        std::thread::sleep(std::time::Duration::from_millis(wait));
+        // It may have ended.
+        let _ = child.kill();
+        child.wait().expect("ends");
+        needed(&space);
+    }
+    space.madmall(["gc", "--yes"]).success();
+    needed(&space);
+}

@@ -78,3 +78,14 @@ fn json_names_layers_states_and_edges() {
         .code(2)
         .says("there is no pipeline file");
 }
+
+#[test]
+fn parameters_that_are_given_are_those_of_the_run() {
+    let space = Space::with(
+        "params: {n: 1}\nstages: {a: {run: 'echo ${params.n} > ${outputs.o}', params: {n: '${params.n}'}, outputs: {o: out}}}",
+    );
+    space.run(&["--set", "n=2"]).success();
+    space.madmall(["graph", "pipeline.yaml"]).success().says("1 would run");
+    let set = ["graph", "pipeline.yaml", "--set", "n=2"];
+    space.madmall(set).success().says("1 up to date");
+}

@@ -135,3 +135,20 @@ fn a_stage_file_that_is_not_there_and_a_missing_pipeline_are_said() {
         .code(2)
         .says("there is no pipeline file");
 }
+
+#[test]
+fn a_file_that_others_include_is_shown_with_them() {
+    let space = space();
+    let part = "version: 1\nstages: {c: {run: 'cp ${inputs.i} ${outputs.o}', inputs: {i: in}, outputs: {o: out/c}}}\n";
+    space.write("pipelines/part.yaml", part);
+    // As long as nobody includes it, it is a pipeline with a mistake in it.
+    space.madmall(["status"]).code(2).says("pipelines/part.yaml");
+    space.write("pipelines/two.yaml", format!("{TWO}include: [pipelines/part.yaml]\n"));
+    let ran = space.madmall(["status"]).success().says("c  would run");
+    ran.says_not("pipelines/part.yaml");
+    // It was asked for.
+    space
+        .madmall(["status", "pipelines/part.yaml"])
+        .code(2)
+        .says("pipelines/part.yaml");
+}

@@ -263,3 +263,14 @@ fn a_pipeline_that_does_not_resolve_any_more_is_one_line_of_a_verdict() {
         .says("`madmall check pipeline.yaml`")
         .says_not("\\n");
 }
+
+#[test]
+fn a_command_that_is_nearly_one_is_named() {
+    let space = Space::empty();
+    for (typed, meant) in [("rnu", "run"), ("verfiy", "verify"), ("pln", "plan")] {
+        let ran = space.madmall([typed]).code(2);
+        ran.says(&format!("unrecognized subcommand '{typed}'"))
+            .says(&format!("'{meant}'"));
+    }
+    space.madmall(["frobnicate"]).code(2).says_not("similar");
+}
