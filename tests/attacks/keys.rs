@@ -59,6 +59,19 @@ fn whom_nobody_trusts() {
         .trusting("../key")
         .ends(2)
         .says("private key"),
+        attack("the operator's key by its digits", |_| {})
+            .trusting("{own_digits}")
+            .ask(&["out/count.txt"])
+            .ends(0),
+        attack("a policy after empty lines", |repo| {
+            let policy = repo.read("../policy.json");
+            repo.write("../key", format!("\n  \n{policy}"));
+        })
+        .trusting("../key")
+        .ends(0),
+        attack("a key that is not UTF-8", |repo| repo.write("../key", b"\xff\xfe"))
+            .trusting("../key")
+            .ends(2),
         attack("nonsense", |repo| repo.write("../key", "nonsense"))
             .trusting("../key")
             .ends(2),
@@ -78,7 +91,17 @@ fn policy(name: &'static str, change: impl Fn(&Repo, &mut Value) + Send + Sync +
 
 /// Where the operator's log is.
 fn head(repo: &Repo, size: usize) -> Value {
-    let log = repo.fill("{log}");
+    head_of(repo, "{log}", size)
+}
+
+/// When the colleague's stage ended, by its receipt.
+fn ended(repo: &Repo) -> Value {
+    let stage = forge::statement(&repo.lines("{theirs}")[0]);
+    stage["predicate"]["runDetails"]["metadata"]["finishedOn"].clone()
+}
+
+fn head_of(repo: &Repo, log: &str, size: usize) -> Value {
+    let log = repo.fill(log);
     let name = log.rsplit('/').next().expect("a name");
     let text = repo.read(&format!("{log}/checkpoint-{size}"));
     let root = text.lines().nth(2).expect("a root");
@@ -159,6 +182,17 @@ fn what_a_key_may_sign() {
         .finds(&["E-DIGEST", "W-FOREIGN"])
         .names("out/count.txt")
         .says("was in none of its logs then"),
+        policy("from the very second on in which it ended", |repo, p| {
+            p["keys"][1]["from"] = ended(repo)
+        })
+        .ask(&["out/theirs.txt"])
+        .ends(0),
+        policy("until the very second in which it ended", |repo, p| {
+            p["keys"][1]["until"] = json!({"time": ended(repo), "logs": [head_of(repo, "{their_log}", 2)]});
+        })
+        .ask(&["out/theirs.txt"])
+        .finds(&["E-KEY"])
+        .says("the policy trusts `colleague` until"),
         policy("its logs do not count", |repo, p| {
             let log = repo.fill("{their_log}");
             let name = log.rsplit('/').next().expect("a name");
@@ -256,7 +290,7 @@ fn what_a_policy_may_say() {
             let other = json!({"origin": log(repo, "{their_log}"), "root": "7".repeat(64), "size": 1});
             p["keys"][0]["until"] = json!({"time": "2100-01-01T00:00:00Z", "logs": [head(repo, 10), other]});
         })
-        .finds(&["E-KEY"]),
+        .ends(0),
         refused("an end twice in one log", "stands twice in `until`", |repo, p| {
             let head = head(repo, 10);
             p["keys"][0]["until"] = json!({"time": "2100-01-01T00:00:00Z", "logs": [head, head]});

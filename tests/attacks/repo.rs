@@ -51,6 +51,8 @@ struct Names {
     /// The digits of the id of what the second run's last stage has for a receipt, and of the run's own.
     count: String,
     run: String,
+    /// The operator's public key.
+    own_digits: String,
     /// Of the colleague's keyid, as in the names of his countersignatures.
     their_digits: String,
 }
@@ -136,6 +138,7 @@ fn make() -> Base {
 
     let keys = [own_key(&space, "config"), own_key(&space, "config2")];
     keys[1].keyid()[..8].clone_into(&mut names.their_digits);
+    names.own_digits = keys[0].public_hex();
     let entry = |(key, name): (&Forger, &str)| serde_json::json!({"keyid": key.keyid(), "public": key.public_hex(), "name": name});
     let entries: Vec<Value> = keys.iter().zip(["operator", "colleague"]).map(entry).collect();
     let policy = serde_json::json!({"version": 1, "keys": entries});
@@ -210,6 +213,7 @@ impl Repo {
             ("{first_id}", &id_of(&names.first)),
             ("{count_digits}", &names.count),
             ("{run_digits}", &names.run),
+            ("{own_digits}", &names.own_digits),
             ("{their_digits}", &names.their_digits),
         ] {
             text = text.replace(name, value);
