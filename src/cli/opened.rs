@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use jiff::Timestamp;
@@ -17,7 +18,9 @@ use crate::plan::{Overrides, Plan, StageId, resolve_set};
 use crate::receipt::key::SigningKey;
 use crate::receipt::keystore::{self, KeyOrigin, KeySources};
 use crate::spec;
+use crate::store::Store;
 use crate::store::looks::{Looks, Watched};
+use crate::store::plans::{self, Asked, Seens};
 use crate::tree::Tree;
 use crate::workspace::Workspace;
 
@@ -203,7 +206,47 @@ pub(super) fn open_set(
     )
 }
 
-/// The same for the pipeline `file` in `workspace`; what is looked at is noted.
+/// The same for the pipeline `file` in `workspace`, which is not resolved anew if it is remembered and would come out as it was;
+/// what is looked at is noted.
+///
+/// # Errors
+///
+/// Like [`open_set`].
+pub(super) fn open_kept(
+    surroundings: &Surroundings,
+    workspace: Workspace,
+    (file, overrides): (&Utf8Path, &Overrides),
+    looks: &Looks,
+    terminal: &mut Terminal,
+) -> Result<(Opened, ToKeep), Failure> {
+    let began = SystemTime::now();
+    let folder = Store::of(workspace.root()).plans_folder();
+    let values = overrides.said();
+    let asked = Asked { pipeline: file, values };
+    let kept = surroundings
+        .key_if_any()?
+        .and_then(|key| plans::load(&folder, asked, &key.derive_seal_key(), workspace.root()));
+    if let Some((plan, seen)) = kept {
+        looks.adopt(Some(&seen), began);
+        let bounds = bounds(surroundings, &Watched::new(&workspace, looks), &workspace)?;
+        let opened = Opened {
+            workspace,
+            plan,
+            bounds,
+        };
+        return Ok((opened, None));
+    }
+    let own = Looks::begin();
+    let opened = open_noting(surroundings, workspace, file, overrides, &own, terminal)?;
+    let seen = own.into_settled();
+    looks.adopt(seen.as_deref(), began);
+    Ok((opened, seen))
+}
+
+/// What was looked at when a pipeline was resolved that can be remembered.
+pub(super) type ToKeep = Option<Seens>;
+
+/// Resolves the pipeline `file` in `workspace`; what is looked at is noted.
 ///
 /// # Errors
 ///

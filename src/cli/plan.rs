@@ -17,7 +17,7 @@ use crate::plan::{Output, StageId};
 use crate::receipt::key::SigningKey;
 use crate::receipt::statement::ReceiptId;
 use crate::store::Store;
-use crate::store::settled::Rigour;
+use crate::store::looks::Rigour;
 
 /// Arguments of `plan`.
 #[derive(clap::Args)]

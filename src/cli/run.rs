@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use super::opened::{Opened, Surroundings, environment, find_workspace, open_noting, overrides};
+use super::opened::{Opened, Surroundings, environment, find_workspace, open_kept, open_noting, overrides};
 use super::plan::{PlanArguments, plan};
 use super::progress::Lines;
 use super::runs;
@@ -20,9 +20,8 @@ use crate::plan::Plan;
 use crate::receipt::key::SigningKey;
 use crate::receipt::trust::Trust;
 use crate::store::lock::WorkspaceLock;
-use crate::store::looks::Looks;
-use crate::store::settled::Rigour;
-use crate::store::{Store, atomic};
+use crate::store::looks::{Looks, Rigour};
+use crate::store::{Store, StoreError, atomic, plans};
 
 /// Arguments of `run`.
 #[derive(clap::Args)]
@@ -112,7 +111,13 @@ pub(super) fn run(
         return Ok(ExitCode::Success);
     }
     let looks = Looks::begin();
-    let opened = open_noting(surroundings, workspace, &file, &overrides, &looks, terminal)?;
+    let (opened, to_keep) = match arguments.rigour() {
+        Rigour::Stamps => open_kept(surroundings, workspace, (&file, &overrides), &looks, terminal)?,
+        Rigour::EveryByte => {
+            let opened = open_noting(surroundings, workspace, &file, &overrides, &looks, terminal)?;
+            (opened, None)
+        }
+    };
     let selected = opened.select(&arguments.stages)?;
     let key = surroundings.key(terminal)?;
     let interrupts = Interrupts::listen().map_err(|error| environment(&error))?;
@@ -142,6 +147,18 @@ pub(super) fn run(
             keyid: key.public().keyid().short(),
         }));
     }
+    if let Some(seen) = to_keep {
+        let (pipeline, values) = (file.as_path(), overrides.said());
+        let asked = plans::Asked { pipeline, values };
+        let kept = plans::save(
+            &store.plans_folder(),
+            asked,
+            &key.derive_seal_key(),
+            &opened.plan,
+            &seen,
+        );
+        tell_not_kept(kept, &mut observer);
+    }
     atomic::remove_folder(&store.scratch_folder()).map_err(|error| environment(&error))?;
     for run in recover(&store, &runs_folder(&opened.workspace), &key).map_err(|error| environment(&error))? {
         observer.event(Event::Note(Note::Recovered { run }));
@@ -158,13 +175,9 @@ pub(super) fn run(
     let run = session
         .run(&selected, &mut observer)
         .map_err(|error| environment(&error))?;
-    if !observer.told
-        && !arguments.force
-        && !arguments.record
-        && let Err(error) = question.remember(&run, &opened, looks, (&key, &trust), surroundings)
-    {
-        let why = with_causes(&error);
-        observer.event(Event::Note(Note::NotKept { why }));
+    if !observer.told && !arguments.force && !arguments.record {
+        let kept = question.remember(&run, &opened, looks, (&key, &trust), surroundings);
+        tell_not_kept(kept, &mut observer);
     }
     drop(observer);
 
@@ -176,6 +189,14 @@ pub(super) fn run(
         false => summarize(&run, &key, began, code, terminal),
     }
     Ok(code)
+}
+
+/// What only spares the next run some work is no reason to fail.
+fn tell_not_kept(kept: Result<(), StoreError>, observer: &mut dyn Observer) {
+    if let Err(error) = kept {
+        let why = with_causes(&error);
+        observer.event(Event::Note(Note::NotKept { why }));
+    }
 }
 
 fn take_lock(

@@ -18,8 +18,8 @@ use crate::exit_code::ExitCode;
 use crate::receipt::key::SigningKey;
 use crate::receipt::trust::Trust;
 use crate::store::lock::WorkspaceLock;
-use crate::store::looks::Looks;
-use crate::store::settled::{Asked, Rigour, Settled};
+use crate::store::looks::{Looks, Rigour};
+use crate::store::settled::{Asked, Settled};
 use crate::store::{Store, StoreError};
 use crate::workspace::Workspace;
 

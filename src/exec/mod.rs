@@ -21,7 +21,7 @@ use crate::receipt::trust::{Trust, TrustedKey};
 use crate::store::believed::{Believed, Claim};
 use crate::store::durable::Unsynced;
 use crate::store::looks::Looks;
-use crate::store::settled::Rigour;
+use crate::store::looks::Rigour;
 use crate::store::stat_cache::{StatCache, settling_time};
 use crate::store::{Store, StoreError, atomic};
 use crate::workspace::Workspace;
@@ -60,6 +60,9 @@ use sandbox::{Bounds, Sandbox};
 use scheduler::{Finished, schedule};
 use stage::Said;
 use tools::Tools;
+
+/// So many bytes are read sooner than a clock ticks.
+const SOON_READ: u64 = 8 << 20;
 
 /// How to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -482,11 +485,17 @@ impl<'a> Session<'a> {
     }
 
     /// Hashes what was put in place once more, when enough time has passed that a later change would leave a trace: so
-    /// the next run need not read it. Mostly it has passed already.
+    /// the next run need not read it. Mostly it has passed already; what is small is left to the next run rather than waited for.
     fn settle(&self) {
         let placed = std::mem::take(&mut *self.placed.lock().unwrap_or_else(PoisonError::into_inner));
-        let last = placed.iter().map(|(_, when)| *when).max();
-        std::thread::sleep(last.map_or(Duration::ZERO, |when| settling_time().saturating_sub(when.elapsed())));
+        let is_old = |(_, when): &(Utf8PathBuf, Instant)| when.elapsed() >= settling_time();
+        let (mut placed, new): (Vec<_>, Vec<_>) = placed.into_iter().partition(is_old);
+        let size = |path: &Utf8Path| self.workspace.absolute(path).metadata().map_or(0, |found| found.len());
+        if new.iter().map(|(path, _)| size(path)).sum::<u64>() > SOON_READ {
+            let last = new.iter().map(|(_, when)| *when).max();
+            std::thread::sleep(last.map_or(Duration::ZERO, |when| settling_time().saturating_sub(when.elapsed())));
+            placed.extend(new);
+        }
         // What cannot be read now is hashed, and complained about, by the next run.
         let hash = |(path, _): (Utf8PathBuf, Instant)| drop(self.hashes.file(&path));
         placed.into_par_iter().with_min_len(64).for_each(hash);

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// The most tries that a stage may ask for, beside the first.
 pub const MOST_RETRIES: u32 = 100;
 
 /// What holds a stage back, as far as it is said.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
     /// `timeout:`; a program that takes longer is ended, and has failed.
     pub timeout: Option<Duration>,

@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use serde::{Deserialize, Serialize};
 
 use super::Limits;
 use crate::digest::Digests;
 
 /// A pipeline, resolved against a tree of files. Stages stand in an order in which each comes after what it reads;
 /// among those that could come next, the one written first in the file comes first.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Plan {
     /// The pipeline's `name:`.
     pub pipeline: String,
@@ -27,7 +28,7 @@ pub struct Plan {
 }
 
 /// A file that says what stages are.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DefinitionFile {
     /// Relative to the workspace.
     pub path: Utf8PathBuf,
@@ -38,7 +39,7 @@ pub struct DefinitionFile {
 }
 
 /// A stage of one plan.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct StageId(u32);
 
 impl StageId {
@@ -60,7 +61,7 @@ impl StageId {
 }
 
 /// One stage, resolved.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stage {
     /// Its name in the pipeline. No part of its identity.
     pub name: String,
@@ -142,7 +143,7 @@ pub fn written_input(name: &str) -> &str {
 }
 
 /// What a stage runs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Command {
     /// A stage that comes with madmall.
     Builtin {
@@ -172,7 +173,7 @@ impl Command {
 }
 
 /// What a program's standard streams are connected with. Standard error always goes to the stage's log.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Streams {
     /// The input that is its standard input; nothing if there is none.
     pub stdin: Option<String>,
@@ -181,7 +182,7 @@ pub struct Streams {
 }
 
 /// Whether a program stage is confined.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SandboxMode {
     /// As far as this machine can.
     #[default]
@@ -193,7 +194,7 @@ pub enum SandboxMode {
 }
 
 /// A parameter's value. Numbers are kept as text in shortest form, so that they have one spelling.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum ParamValue {
     /// `null`: no value.
     Null,
@@ -211,7 +212,7 @@ pub enum ParamValue {
 
 /// A finite number in its one spelling: the shortest decimal that reads back as the same double (`1`, `0.2`, `1e-12`),
 /// never `-0`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Number(String);
 
 impl Number {
@@ -274,7 +275,7 @@ impl fmt::Display for Number {
 }
 
 /// A named input of a stage.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Input {
     /// Its name in the stage.
     pub name: String,
@@ -283,7 +284,7 @@ pub struct Input {
 }
 
 /// Where an input comes from. Paths are relative to the workspace, in normal form.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum InputSource {
     /// A file that no stage of the pipeline makes.
     File {
@@ -314,7 +315,7 @@ pub enum InputSource {
 }
 
 /// A named output of a stage: a file, or a folder with all that the stage makes in it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Output {
     /// Its name in the stage.
     pub name: String,

@@ -26,7 +26,7 @@ use crate::receipt::key::SigningKey;
 use crate::receipt::statement::Statement;
 use crate::receipt::trust::Trust;
 use crate::store::Store;
-use crate::store::settled::Rigour;
+use crate::store::looks::Rigour;
 use crate::workspace::Workspace;
 
 /// The hidden command by which this program starts itself.

@@ -14,7 +14,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::ended::Ended;
-use super::{MAX_CACHE, StoreError, atomic, read_bounded};
+use super::{StoreError, read_bounded, sealed};
 use crate::digest::Digest;
 use crate::listing::ArtifactDigests;
 use crate::receipt::check::{artifact_digests, file_digests};
@@ -116,13 +116,13 @@ pub struct Believed {
 }
 
 impl Believed {
-    /// Opens the index at `sealed` and brings it up to date with the receipts in the folder of runs of `workspace`.
+    /// Opens the index at `file` and brings it up to date with the receipts in the folder of runs of `workspace`.
     ///
     /// # Errors
     ///
     /// [`StoreError::Read`] if `runs` is there and cannot be read.
     pub fn open(
-        sealed: &Utf8Path,
+        file: &Utf8Path,
         workspace: &Workspace,
         trust: &Trust,
         seal_key: &[u8; 32],
@@ -130,10 +130,8 @@ impl Believed {
         let runs = workspace.absolute(Utf8Path::new(RUNS));
         let mut ended = Ended::of(workspace, trust);
         let context = ended.context();
-        let mut known: BTreeMap<String, Vec<Claim>> = load(sealed, seal_key, context)
-            .unwrap_or_default()
-            .into_iter()
-            .collect();
+        let mut known: BTreeMap<String, Vec<Claim>> =
+            load(file, seal_key, context).unwrap_or_default().into_iter().collect();
         let names = run_files(&runs)?;
         let mut files = Files::with_capacity(names.len());
         let mut changed = false;
@@ -168,7 +166,7 @@ impl Believed {
         Ok(index)
     }
 
-    /// Writes the index to `sealed`, if it has changed since it was opened; with the claims of a run that was `published` since,
+    /// Writes the index to `file`, if it has changed since it was opened; with the claims of a run that was `published` since,
     /// under the name of its file.
     ///
     /// # Errors
@@ -177,7 +175,7 @@ impl Believed {
     pub fn save(
         mut self,
         published: Option<(String, Vec<Claim>)>,
-        sealed: &Utf8Path,
+        file: &Utf8Path,
         seal_key: &[u8; 32],
     ) -> Result<(), StoreError> {
         if !self.changed && published.is_none() {
@@ -188,9 +186,7 @@ impl Believed {
             let place = self.files.partition_point(|(other, _)| *other < name);
             self.files.insert(place, (name, claims));
         }
-        let body = postcard::to_stdvec(&(self.context, &self.files)).expect("plain data has an encoding");
-        let seal = blake3::keyed_hash(seal_key, &body);
-        atomic::write_cache(sealed, &[HEADER, seal.as_bytes(), &body].concat())
+        sealed::keep(file, HEADER, seal_key, &(self.context, &self.files))
     }
 
     fn at(&self, (file, line): Place) -> &Claim {
@@ -290,15 +286,8 @@ fn places(files: &Files) -> impl Iterator<Item = (Place, &Claim)> {
 
 /// Opens the sealed index, or gives `None` if it is absent, damaged, of another version, sealed by another key or made under
 /// another policy.
-fn load(sealed: &Utf8Path, seal_key: &[u8; 32], context: Digest) -> Option<Files> {
-    let bytes = read_bounded(sealed, MAX_CACHE)?;
-    let (seal, body) = bytes.strip_prefix(HEADER)?.split_at_checked(32)?;
-    let seal: [u8; 32] = seal.try_into().ok()?;
-    // Comparing two `blake3::Hash` takes the same time wherever they differ.
-    if blake3::keyed_hash(seal_key, body) != blake3::Hash::from_bytes(seal) {
-        return None;
-    }
-    let (made_under, files): (Digest, Files) = postcard::from_bytes(body).ok()?;
+fn load(file: &Utf8Path, seal_key: &[u8; 32], context: Digest) -> Option<Files> {
+    let (made_under, files): (Digest, Files) = sealed::open(file, HEADER, seal_key)?;
     (made_under == context).then_some(files)
 }
 

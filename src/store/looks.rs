@@ -2,15 +2,15 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::fs::Metadata;
-use std::io;
+use std::fs::{File, Metadata};
+use std::io::{self, Read as _};
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
-use super::stat_cache::Stamp;
+use super::stat_cache::{Stamp, hash_stamped};
 use crate::digest::Digest;
 use crate::tree::{EntryKind, Tree, TreeError};
 use crate::workspace::{Workspace, kind_of};
@@ -22,6 +22,8 @@ pub enum Seen {
     Absent,
     /// A file or a folder; what is in it was not looked at.
     Entry(Stamp),
+    /// The same, and the path is its real one: no link leads to it. Whether it is a folder.
+    Plain(Stamp, bool),
     /// A file that was read.
     File(Stamp, Digest),
     /// A folder whose names were listed.
@@ -33,7 +35,7 @@ impl Seen {
     fn depth(&self) -> u8 {
         match self {
             Self::Absent => 0,
-            Self::Entry(_) => 1,
+            Self::Entry(_) | Self::Plain(..) => 1,
             Self::File(..) | Self::Folder(_) => 2,
         }
     }
@@ -41,7 +43,8 @@ impl Seen {
     /// Whether both can be true of one path at the same time.
     fn agrees_with(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Entry(one), other) | (other, Self::Entry(one)) => {
+            (Self::Plain(one, is_folder), Self::Plain(two, other)) => one.is_same_entry(two) && is_folder == other,
+            (Self::Entry(one) | Self::Plain(one, _), other) | (other, Self::Entry(one) | Self::Plain(one, _)) => {
                 other.stamp().is_some_and(|two| one.is_same_entry(two))
             }
             (one, other) => one == other,
@@ -51,9 +54,74 @@ impl Seen {
     fn stamp(&self) -> Option<&Stamp> {
         match self {
             Self::Absent => None,
-            Self::Entry(stamp) | Self::File(stamp, _) | Self::Folder(stamp) => Some(stamp),
+            Self::Entry(stamp) | Self::Plain(stamp, _) | Self::File(stamp, _) | Self::Folder(stamp) => Some(stamp),
         }
     }
+
+    /// Whether a look at `path` shows the same.
+    #[must_use]
+    pub fn is_still_at(&self, path: &Utf8Path, rigour: Rigour) -> bool {
+        match self {
+            Self::Absent => matches!(Stamp::of_entry(path), Ok(None)),
+            Self::Entry(stamp) => {
+                Stamp::of_entry(path).is_ok_and(|now| now.is_some_and(|now| now.is_same_entry(stamp)))
+            }
+            Self::Plain(stamp, is_folder) => {
+                plain_at(path).is_some_and(|(now, is_now)| is_now == *is_folder && now.is_same_entry(stamp))
+            }
+            Self::Folder(stamp) => Stamp::of_folder(path).is_ok_and(|now| now == *stamp),
+            Self::File(stamp, digest) => match rigour {
+                Rigour::Stamps => Stamp::of(path).is_ok_and(|now| now == *stamp),
+                Rigour::EveryByte => has_bytes(path, stamp, digest).unwrap_or(false),
+            },
+        }
+    }
+
+    /// What is at `path` now, if a pipeline that is resolved with it comes out the same: of what was not read, another file in the
+    /// same place does as well. (That its folders are the same is a look of its own.)
+    #[must_use]
+    pub fn resolves_alike_at(&self, path: &Utf8Path) -> Option<Self> {
+        match self {
+            Self::Plain(stamp, false) => {
+                let (now, is_folder) = plain_at(path)?;
+                let is_alike = !is_folder && now.is_executable() == stamp.is_executable();
+                is_alike.then_some(Self::Plain(now, false))
+            }
+            other => other.is_still_at(path, Rigour::Stamps).then_some(*other),
+        }
+    }
+}
+
+/// How hard to look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rigour {
+    /// Stamps vouch for files.
+    Stamps,
+    /// Every file is hashed again.
+    EveryByte,
+}
+
+/// The file or folder at `path`, and whether it is a folder; `None` if it is neither, as a link is.
+fn plain_at(path: &Utf8Path) -> Option<(Stamp, bool)> {
+    let found = path.symlink_metadata().ok()?;
+    (found.is_file() || found.is_dir()).then(|| (Stamp::from_metadata(&found), found.is_dir()))
+}
+
+/// A file up to this size is read at once.
+const SMALL: u64 = 1 << 20;
+
+/// Whether the file at `path` has these bytes, and may be executed as it might.
+fn has_bytes(path: &Utf8Path, stamp: &Stamp, digest: &Digest) -> io::Result<bool> {
+    let now = Stamp::of(path)?;
+    if now.size() != stamp.size() || now.is_executable() != stamp.is_executable() {
+        return Ok(false);
+    }
+    if now.size() > SMALL {
+        return Ok(hash_stamped(path)?.digests.blake3 == *digest);
+    }
+    let mut bytes = vec![0; usize::try_from(now.size()).unwrap_or(0)];
+    File::open(path)?.read_exact(&mut bytes)?;
+    Ok(Digest::of(&bytes) == *digest)
 }
 
 /// A look: what was seen, and when.
@@ -107,13 +175,21 @@ impl Looks {
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
+    /// Notes looks that hold now: what others have seen, as if it had been seen here at the time `at`. With none, it is given up.
+    pub fn adopt(&self, looks: Option<&[(Utf8PathBuf, Seen)]>, at: SystemTime) {
+        match looks {
+            Some(looks) => looks.iter().for_each(|(path, seen)| self.note(path, *seen, at)),
+            None => self.give_up(),
+        }
+    }
+
     /// All looks, sorted by path; `None` if one of them cannot be vouched for.
     #[must_use]
     pub fn into_settled(self) -> Option<Vec<(Utf8PathBuf, Seen)>> {
         let looks = self.seen.into_inner().unwrap_or_else(PoisonError::into_inner)?;
         let is_fresh = |(seen, at): &Look| match seen {
             Seen::File(stamp, _) | Seen::Folder(stamp) => stamp.is_fresh(*at),
-            Seen::Absent | Seen::Entry(_) => false,
+            Seen::Absent | Seen::Entry(_) | Seen::Plain(..) => false,
         };
         if looks.values().any(is_fresh) {
             return None;
@@ -153,7 +229,8 @@ impl<'a> Watched<'a> {
         let at = SystemTime::now();
         match self.workspace.absolute(path).symlink_metadata() {
             Ok(found) if found.is_file() || found.is_dir() => {
-                self.looks.note(path, Seen::Entry(Stamp::from_metadata(&found)), at);
+                let seen = Seen::Plain(Stamp::from_metadata(&found), found.is_dir());
+                self.looks.note(path, seen, at);
                 Some(Some(found))
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -171,6 +248,17 @@ impl<'a> Watched<'a> {
         let absolute = self.workspace.absolute(folder);
         let is_plain = absolute.is_dir() && absolute.canonicalize_utf8().is_ok_and(|real| real == absolute);
         self.folders.borrow_mut().insert(folder.to_owned(), is_plain);
+        // That no link is on the way is as good as the folders on it.
+        for folder in folder
+            .ancestors()
+            .filter(|folder| is_plain && !folder.as_str().is_empty())
+        {
+            let at = SystemTime::now();
+            match plain_at(&self.workspace.absolute(folder)) {
+                Some((stamp, true)) => self.looks.note(folder, Seen::Plain(stamp, true), at),
+                _ => self.looks.give_up(),
+            }
+        }
         is_plain
     }
 

@@ -8,6 +8,7 @@
 //!   believed          what the receipts under runs/ say, checked once (an index; may be dropped)
 //!   stat-cache        digests of files by what the file system says of them (may be dropped)
 //!   settled/          what runs looked at that found nothing to do (may be dropped)
+//!   plans/            pipelines as they were resolved, and what that looked at (may be dropped)
 //!   pending/          receipts of a run that is going on, or was killed
 //!   log/              the copy of the append-only history that is appended to
 //!   output/<run>/     logs of stages
@@ -31,6 +32,8 @@ pub mod durable;
 mod ended;
 pub mod lock;
 pub mod looks;
+pub mod plans;
+mod sealed;
 pub mod settled;
 pub mod stat_cache;
 pub mod trees;
@@ -180,6 +183,12 @@ impl Store {
     #[must_use]
     pub fn settled_folder(&self) -> Utf8PathBuf {
         self.root.join("settled")
+    }
+
+    /// Where it is remembered what pipelines are, resolved.
+    #[must_use]
+    pub fn plans_folder(&self) -> Utf8PathBuf {
+        self.root.join("plans")
     }
 
     /// Where the receipts of a run wait until it ends.

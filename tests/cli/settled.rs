@@ -283,3 +283,14 @@ fn what_a_run_writes_down_of_its_own_receipts_is_what_reading_them_gives() {
         assert!(written == index(&space), "with source {source}");
     }
 }
+
+#[test]
+fn a_folder_that_became_a_link_is_seen() {
+    let space = settled();
+    std::fs::rename(space.path("out"), space.path("../out")).expect("moved");
+    std::os::unix::fs::symlink("../out", space.path("out")).expect("a link");
+    space
+        .run(&[])
+        .code(2)
+        .says("leads out of the workspace, through the link `out`");
+}

@@ -1,0 +1,74 @@
+//! Pipelines that were resolved, remembered: where what resolving looked at is as it was, the plan is as it was.
+//!
+//! A file for each pipeline and each set of values that it was given, sealed. See
+//! `docs/decisions/0038-a-resolved-pipeline-is-remembered.md`.
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::looks::Seen;
+use super::{StoreError, sealed};
+use crate::digest::Digest;
+use crate::plan::Plan;
+
+const HEADER: &[u8] = b"madmall plan v1\n";
+/// How many are remembered.
+const MOST: usize = 64;
+
+/// What was looked at, sorted by path.
+pub type Seens = Vec<(Utf8PathBuf, Seen)>;
+
+/// What was resolved.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// The pipeline file.
+    pub pipeline: &'a Utf8Path,
+    /// The parameters that were given, as they were said.
+    pub values: &'a [String],
+}
+
+impl Asked<'_> {
+    fn digest(self) -> Option<Digest> {
+        let mut hasher = sealed::by_this_program("madmall plan under v1")?;
+        hasher.str(self.pipeline.as_str());
+        hasher.list(self.values, |h, text| {
+            h.str(text);
+        });
+        Some(hasher.finish())
+    }
+}
+
+/// The plan that is remembered in `folder`, if resolving it anew in the workspace at `root` would give the same; and what was
+/// looked at to know that.
+#[must_use]
+pub fn load(folder: &Utf8Path, asked: Asked<'_>, seal_key: &[u8; 32], root: &Utf8Path) -> Option<(Plan, Seens)> {
+    let digest = asked.digest()?;
+    let (kept_for, seen, plan): (Digest, Seens, Plan) = sealed::open(&file_of(folder, digest), HEADER, seal_key)?;
+    let looks = seen.into_iter().map(|(path, seen)| {
+        let now = seen.resolves_alike_at(&root.join(&path))?;
+        Some((path, now))
+    });
+    let looks = looks.collect::<Option<Seens>>()?;
+    (kept_for == digest).then_some((plan, looks))
+}
+
+/// Remembers the plan, and what was looked at when it was resolved.
+///
+/// # Errors
+///
+/// [`StoreError::Write`] if it cannot be written.
+pub fn save(
+    folder: &Utf8Path,
+    asked: Asked<'_>,
+    seal_key: &[u8; 32],
+    plan: &Plan,
+    looks: &Seens,
+) -> Result<(), StoreError> {
+    let Some(digest) = asked.digest() else { return Ok(()) };
+    let file = file_of(folder, digest);
+    sealed::make_room(folder, &file, MOST)?;
+    sealed::keep(&file, HEADER, seal_key, &(digest, looks, plan))
+}
+
+fn file_of(folder: &Utf8Path, asked: Digest) -> Utf8PathBuf {
+    folder.join(&asked.to_hex()[..32])
+}

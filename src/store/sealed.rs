@@ -1,0 +1,63 @@
+//! Files of the store that only spare work and are believed: sealed with a keyed BLAKE3 whose key derives from the signing key.
+//!
+//! A file that is absent, damaged, of another version or sealed by another key is none. It is never repaired.
+
+use camino::Utf8Path;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::stat_cache::Stamp;
+use super::{MAX_CACHE, StoreError, atomic, read_bounded};
+use crate::canonical::CanonicalHasher;
+
+/// What the file at `path` holds, if it opens.
+pub(super) fn open<T: DeserializeOwned>(path: &Utf8Path, header: &[u8], seal_key: &[u8; 32]) -> Option<T> {
+    let bytes = read_bounded(path, MAX_CACHE)?;
+    let (seal, body) = bytes.strip_prefix(header)?.split_at_checked(32)?;
+    let seal: [u8; 32] = seal.try_into().ok()?;
+    // Comparing two `blake3::Hash` takes the same time wherever they differ.
+    if blake3::keyed_hash(seal_key, body) != blake3::Hash::from_bytes(seal) {
+        return None;
+    }
+    postcard::from_bytes(body).ok()
+}
+
+/// Writes `value` to the file at `path`.
+///
+/// # Errors
+///
+/// [`StoreError::Write`] if it cannot be written.
+pub(super) fn keep(
+    path: &Utf8Path,
+    header: &[u8],
+    seal_key: &[u8; 32],
+    value: &impl Serialize,
+) -> Result<(), StoreError> {
+    let body = postcard::to_stdvec(value).expect("plain data has an encoding");
+    let seal = blake3::keyed_hash(seal_key, &body);
+    atomic::write_cache(path, &[header, seal.as_bytes(), &body].concat())
+}
+
+/// Begins the digest of what a file is about: of the program that runs, which may do otherwise than another.
+pub(super) fn by_this_program(domain: &'static str) -> Option<CanonicalHasher> {
+    let program = std::env::current_exe().ok()?;
+    let program = Stamp::of(Utf8Path::from_path(&program)?).ok()?;
+    let mut hasher = CanonicalHasher::new(domain);
+    hasher.str(env!("CARGO_PKG_VERSION"));
+    hasher.bytes(&postcard::to_stdvec(&program).ok()?);
+    Some(hasher)
+}
+
+/// Makes room in `folder` for the file at `path`: one more than `most`, and all are dropped, for there is no clock to say which is the
+/// oldest.
+///
+/// # Errors
+///
+/// [`StoreError::Write`] if they cannot be removed.
+pub(super) fn make_room(folder: &Utf8Path, path: &Utf8Path, most: usize) -> Result<(), StoreError> {
+    let others = folder.read_dir_utf8().map_or(0, Iterator::count);
+    match others >= most && !path.exists() {
+        true => atomic::remove_folder(&folder.to_owned()),
+        false => Ok(()),
+    }
+}
