@@ -374,7 +374,7 @@ impl Evidence {
         self.by_id.get(&text.parse().ok()?).copied()
     }
 
-    /// `roots` and all receipts that they rest on, sorted, each once.
+    /// `roots` and all receipts that their inputs rest on, sorted, each once. Of a run, its stages are roots themselves.
     pub(super) fn with_ancestors(&self, roots: impl IntoIterator<Item = usize>) -> Vec<usize> {
         let mut waiting: Vec<usize> = roots.into_iter().collect();
         let mut seen = std::collections::BTreeSet::new();
@@ -383,12 +383,9 @@ impl Evidence {
                 continue;
             }
             for dependency in self.receipts[index].statement.dependencies() {
-                let id = match dependency.role() {
-                    Role::Input { receipt: Some(id), .. } => id,
-                    Role::Receipt { .. } => &dependency.name,
-                    _ => continue,
-                };
-                waiting.extend(self.named(id));
+                if let Role::Input { receipt: Some(id), .. } = dependency.role() {
+                    waiting.extend(self.named(id));
+                }
             }
         }
         seen.into_iter().collect()

@@ -41,6 +41,25 @@ fn whom_nobody_trusts() {
         .by_policy_in("nobody")
         .ends(6)
         .finds(&["E-ABSENT", "E-KEY"]),
+        attack("both are trusted", |_| {}).ends(0).says(r#""trust":"`--trust "#),
+        attack("a policy of one's own key", |_| {})
+            .by_policy_in("config")
+            .ask(&["out/count.txt"])
+            .ends(0)
+            .says(r#""trust":"your own key only""#),
+        attack("a policy of one's own with two keys", |repo| {
+            repo.write("../config/policy.json", repo.bytes("../policy.json"));
+        })
+        .by_policy_in("config")
+        .ends(0)
+        .says(r#""trust":"your own policy (2 keys)""#),
+        attack("a folder in the place of the policy", |repo| {
+            repo.remove("../config/policy.json");
+            repo.write("../config/policy.json/x", "");
+        })
+        .by_policy_in("config")
+        .ends(2)
+        .says("policy.json"),
         attack("a weak key", |repo| {
             repo.write("../key", format!("01{}", "00".repeat(31)))
         })
@@ -200,6 +219,14 @@ fn what_a_key_may_sign() {
         })
         .ends(0)
         .finds(&["W-UNLOGGED"]),
+        policy("its log is said to be another's", |repo, p| {
+            let log = repo.fill("{log}");
+            let name = log.rsplit('/').next().expect("a name");
+            p["logs"] = json!([{"origin": format!("madmall/{name}"), "keyid": p["keys"][1]["keyid"]}]);
+        })
+        .ends(0)
+        .finds(&["W-FOREIGN"])
+        .assures("log", "not-checked"),
         policy("all that it signed is allowed", move |repo, p| {
             p["keys"][0]["pipelines"] = json!(["main", "fails"]);
             p["keys"][0]["stages"] = json!(["upper", "join", "count", "bad"]);
