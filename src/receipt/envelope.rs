@@ -13,7 +13,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::key::{KeyId, PublicKey, SigningKey};
-use super::statement::{PAYLOAD_LIMITS, ReceiptId, Statement, StatementError};
+use super::statement::{ReceiptId, Statement, StatementError};
 use crate::digest::Sha256;
 
 /// `payloadType` of every envelope.
@@ -23,9 +23,6 @@ const BEFORE_PAYLOAD: &str = r#"{"payload":""#;
 const BEFORE_KEYID: &str = r#"","payloadType":"application/vnd.in-toto+json","signatures":[{"keyid":""#;
 const BEFORE_SIG: &str = r#"","sig":""#;
 const AFTER_SIG: &str = r#""}]}"#;
-
-/// No line is longer: the largest payload in base64, and what stands around it.
-const MAX_LINE: usize = PAYLOAD_LIMITS.bytes.div_ceil(3) * 4 + 1024;
 
 /// A payload and its one signature.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,9 +43,6 @@ pub enum EnvelopeError {
         /// What should stand there.
         expected: &'static str,
     },
-    /// The payload is beyond the limit.
-    #[error("the payload is longer than {} bytes", PAYLOAD_LIMITS.bytes)]
-    TooLarge,
     /// The signature is not by that key, or not of those bytes.
     #[error("the signature does not fit the payload and the key {keyid}")]
     Signature {
@@ -81,15 +75,13 @@ pub fn sign(statement: &Statement, key: &SigningKey) -> Result<Envelope, Stateme
 }
 
 impl Envelope {
-    /// Reads one line, without its line break.
+    /// Reads one line, without its line break. How long it may be is for those to say who read it from somewhere; a statement
+    /// that is too long is refused when the payload is read.
     ///
     /// # Errors
     ///
     /// [`EnvelopeError`] for any bytes that [`Envelope::to_line`] would not have written.
     pub fn parse(line: &[u8]) -> Result<Self, EnvelopeError> {
-        if line.len() > MAX_LINE {
-            return Err(EnvelopeError::TooLarge);
-        }
         let mut rest = Template { line, at: 0 };
         rest.literal(BEFORE_PAYLOAD, "`{\"payload\":\"`")?;
         let payload = rest.base64("the payload in standard base64, padded")?;
@@ -107,9 +99,6 @@ impl Envelope {
         rest.literal(AFTER_SIG, "`\"}]}`")?;
         if rest.at != line.len() {
             return Err(rest.expected("the end of the line"));
-        }
-        if payload.len() > PAYLOAD_LIMITS.bytes {
-            return Err(EnvelopeError::TooLarge);
         }
         Ok(Self {
             payload,

@@ -77,7 +77,7 @@ fn spellings() {
             value["predicate"]["buildDefinition"]["externalParameters"]["purpose"] = "x".repeat(17 << 20).into();
             canonical(&value)
         })
-        .says("is longer than"),
+        .says("longer than"),
         text("a key twice", r#""_type":"#, r#""_type":"x","_type":"#).says("duplicate key"),
         text(
             "a key twice, the last one good",
