@@ -223,3 +223,15 @@ fn a_log_whose_working_copy_was_poisoned_is_not_forked() {
         holds(&repo, &path);
     }
 }
+
+#[test]
+fn the_log_of_a_failed_stage_is_no_answer_to_a_question_about_everything() {
+    let repo = Repo::with_store();
+    let trust = repo.fill("{base}/policy.json");
+    std::fs::remove_dir_all(repo.path("out")).expect("removed");
+    let ran = repo.madmall(["verify", "--trust", &trust]).code(6);
+    ran.says("E-ABSENT").says("nothing holds");
+    // Asked about the failure, it is one.
+    let failed = repo.fill("{failed}");
+    repo.madmall(["verify", "--trust", &trust, &failed]).code(0);
+}
