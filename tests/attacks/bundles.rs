@@ -293,6 +293,12 @@ fn bundles_that_harm_nobody() {
         .ask(&[BUNDLE])
         .finds(&["W-UNLOGGED"])
         .says("2 receipts that the answer rests on are in no log"),
+        on_members("without artifacts", |members| {
+            members.retain(|name, _| !name.starts_with("workspace/out/"))
+        })
+        .ends(6)
+        .finds(&["E-ABSENT"])
+        .says("the bundle holds no artifact that a trusted receipt claims"),
         harmless(on_members("without artifacts but one", |members| {
             members.retain(|name, _| !name.starts_with("workspace/out/") || name == ARTIFACT);
         })),

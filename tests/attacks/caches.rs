@@ -235,3 +235,24 @@ fn the_log_of_a_failed_stage_is_no_answer_to_a_question_about_everything() {
     let failed = repo.fill("{failed}");
     repo.madmall(["verify", "--trust", &trust, &failed]).code(0);
 }
+
+#[test]
+fn a_result_that_the_operator_made_up_does_not_come_out_again() {
+    let repo = Repo::with_store();
+    let trust = repo.fill("{base}/policy.json");
+    let rerun = |file: &str| repo.madmall(["verify", "--rerun", "--trust", &trust, file]);
+    rerun("out/count.txt").code(0).says("identical");
+    repo.write("out/count.txt", "77\n");
+    repo.forge(|stage| {
+        let digests = Digests::of(b"77\n");
+        stage["subject"][0]["digest"]["sha256"] = digests.sha256.to_hex().into();
+        stage["subject"][0]["digest"]["blake3"] = digests.blake3.to_hex().into();
+    });
+    repo.madmall(["verify", "--trust", &trust, "out/count.txt"]).code(0);
+    rerun("out/count.txt").code(5).says("E-RERUN").says("out/count.txt");
+    // What it was made of is not here.
+    repo.remove("data/in.txt");
+    std::fs::remove_dir_all(repo.path(".madmall")).expect("removed");
+    std::fs::remove_dir_all(repo.path(".git")).expect("removed");
+    rerun("out/upper.txt").code(6).says("E-NORERUN");
+}

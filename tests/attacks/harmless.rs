@@ -29,6 +29,9 @@ fn in_the_workspace() {
             .assures("pin", "not-checked")
             .finds(&["W-UNCOMMITTED"])
             .says("compared with nothing that was seen")
+            .says(r#""signer":"operator""#)
+            .says(r#""signer":"colleague""#)
+            .says_not("W-FOREIGN")
             .says_not("W-ELSEWHERE"),
         harmless("nothing, by the operator's own policy", |_| {})
             .ask(&["out/count.txt"])
