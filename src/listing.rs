@@ -162,7 +162,10 @@ mod tests {
     #[test]
     fn names_without_one_spelling_are_refused() {
         let broken = [file("a\nb", "1", false)];
-        assert!(matches!(listing_digests(&broken), Err(ListingError::LineBreak { .. })));
+        assert!(matches!(
+            listing_digests(&broken),
+            Err(ListingError::ControlCharacter { .. })
+        ));
         let twice = [file("a", "1", false), file("a", "2", false)];
         assert!(matches!(listing_digests(&twice), Err(ListingError::Twice { .. })));
     }

@@ -199,7 +199,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let file = Utf8Path::from_path(folder.path()).expect("UTF-8").join("said");
         let of = |bytes: &[u8]| {
-            fs::write(&file, bytes).expect("written");
+            atomic::write(&file, bytes).expect("written");
             first_line(&file)
         };
         assert_eq!(of(b"x 1.2\nmore\n").as_deref(), Some("x 1.2"));

@@ -300,7 +300,10 @@ fn long(name: &'static str, change: fn(&Repo)) -> Attack {
         for number in 0..300 {
             repo.forge_run(|run| run["predicate"]["runDetails"]["metadata"]["invocationId"] = run_id(number).into());
             let line = repo.lines(FORGED).remove(0);
-            repo.write_lines(&format!("runs/{}.intoto.jsonl", run_id(number)), &[line.clone()]);
+            repo.write_lines(
+                &format!("runs/{}.intoto.jsonl", run_id(number)),
+                std::slice::from_ref(&line),
+            );
             ids.push(format!("sha256:{}", id(&payload(&line))).parse().expect("an id"));
         }
         repo.remove(FORGED);
