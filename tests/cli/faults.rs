@@ -14,7 +14,7 @@ use crate::space::{Ran, Space};
 fn mounting(space: &Space, script: &str) -> Option<Ran> {
     let may = Command::new("unshare").args(["-rm", "true"]).output();
     if !may.is_ok_and(|output| output.status.success()) {
-        eprintln!("not tried: this machine lets nobody mount");
+        // This machine lets nobody mount.
         return None;
     }
     let own = space.command([""; 0]);
@@ -124,7 +124,7 @@ fn as_nobody(space: &Space, arguments: &[&str]) -> Option<Ran> {
         .output()
         .is_ok_and(|output| output.status.success())
     {
-        eprintln!("not tried: nobody but root can run the binary here");
+        // Nobody but root can run the binary where it lies.
         return None;
     }
     let given = Command::new("chown")
