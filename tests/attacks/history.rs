@@ -293,6 +293,50 @@ fn replace_line(text: &str, line: usize, with: &str) -> String {
     lines.join("\n") + "\n"
 }
 
+/// The operator's last checkpoint says that so many receipts were not here, from that entry on; and runs are removed.
+fn absent(name: &'static str, (first, count): (u64, u64), removed: &'static [&'static str]) -> Attack {
+    attack(name, move |repo| {
+        let file = file_of(repo, "{log}", "/checkpoint-");
+        let text = repo.read(&file);
+        let (text, _) = text.split_once("\n\n").expect("a signature");
+        repo.write(
+            &file,
+            repo.own().checkpoint(&format!("{text}\nabsent {first} {count}\n")),
+        );
+        for run in removed {
+            repo.remove(&repo.fill(run));
+        }
+    })
+}
+
+#[test]
+fn receipts_that_were_absent_when_the_log_was_signed() {
+    try_all(vec![
+        absent("the first run", (0, 4), &["{first}"])
+            .ends(0)
+            .finds(&["W-ELSEWHERE"])
+            .says("lists 4 receipts that are not here, and were not when it was signed"),
+        absent("the first run, but for the run's own", (0, 3), &["{first}"])
+            .finds(&["E-LOG", "W-ELSEWHERE"])
+            .says("entry 3,"),
+        absent("the first run, but for its first stage", (1, 3), &["{first}"])
+            .finds(&["E-LOG", "W-ELSEWHERE"])
+            .says("entry 0,"),
+        absent(
+            "the first run, and another is removed too",
+            (0, 4),
+            &["{first}", "{failed}"],
+        )
+        .finds(&["E-LOG", "W-ELSEWHERE"])
+        .says("entry 8,")
+        .says("entry 9,"),
+        absent("the last run, and the first is removed", (8, 2), &["{first}"])
+            .finds(&["E-LOG"])
+            .says("entry 0,")
+            .says("entry 3,"),
+    ]);
+}
+
 /// Three hundred runs more, so that the log fills a tile and has a second level; then something is done to it.
 fn long(name: &'static str, change: fn(&Repo)) -> Attack {
     let attack = attack(name, move |repo| {
