@@ -128,9 +128,8 @@ impl Checkpoint {
         for line in lines {
             let words: Vec<&str> = line.split(' ').collect();
             match words[..] {
-                ["continues", origin, size, root] if continues.is_none() => {
-                    continues = Some(parse_head([origin, size, root])?);
-                }
+                // A second one, or one after other lines, is not spelled so: whoever reads this compares the spelling.
+                ["continues", origin, size, root] => continues = Some(parse_head([origin, size, root])?),
                 ["absent", first, count] => absent.push(Absent {
                     first: first.parse().ok()?,
                     count: count.parse().ok()?,

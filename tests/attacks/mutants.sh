@@ -11,11 +11,13 @@ here=$(git rev-parse --show-toplevel)
 folder=${MUTANTS_FOLDER:-$here-mutants}
 # The most important first: a run that is cut short has then said most.
 files=(
-    src/verify/{chain,evidence,history,logs,authority,pins,subjects,commits,conform,consent,places,excerpt}.rs
+    src/verify/{chain,evidence,history,logs,heads,authority,pins,subjects,commits,conform,consent,places,excerpt}.rs
     src/receipt/{check,names}.rs
     src/log/{read,checkpoint}.rs
     src/receipt/{envelope,policy,trust,statement}.rs
     src/verify/{mod,question,source,report}.rs
+    src/receipt/{run_file,key,sandbox}.rs
+    src/json.rs src/log/{name,tree}.rs
 )
 [ $# -eq 0 ] || files=("$@")
 
