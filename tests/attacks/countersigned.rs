@@ -44,6 +44,21 @@ fn files_that_are_not_what_their_names_say() {
         .finds(&["E-CHAIN"])
         .says("holds the receipts of another run than its name says")
         .says("{first_id}.{their_digits}.intoto.jsonl"),
+        countersigned("a name with a digit too few", |repo, file, _| {
+            *file = name(repo, "{first}", &repo.theirs().keyid()[..7]);
+        })
+        .finds(&["E-CHAIN"])
+        .says("holds the receipts of another run than its name says"),
+        countersigned("a name with a digit too many", |repo, file, _| {
+            *file = name(repo, "{first}", &repo.theirs().keyid()[..9]);
+        })
+        .finds(&["E-CHAIN"])
+        .says("holds the receipts of another run than its name says"),
+        countersigned("a name with something else than digits", |repo, file, _| {
+            *file = name(repo, "{first}", "theirkey");
+        })
+        .finds(&["E-CHAIN"])
+        .says("holds the receipts of another run than its name says"),
         countersigned("receipts by another key than that of its name", |repo, _, lines| {
             *lines = signed(repo, "{first}", &repo.own());
         })

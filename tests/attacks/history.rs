@@ -330,6 +330,9 @@ fn receipts_that_were_absent_when_the_log_was_signed() {
         .finds(&["E-LOG", "W-ELSEWHERE"])
         .says("entry 8,")
         .says("entry 9,"),
+        absent("the last run", (8, 2), &["{failed}"])
+            .ends(0)
+            .finds(&["W-ELSEWHERE"]),
         absent("the last run, and the first is removed", (8, 2), &["{first}"])
             .finds(&["E-LOG"])
             .says("entry 0,")

@@ -470,6 +470,21 @@ fn the_rest_of_a_stage() {
             internal(s)["stage"]["definition"] = format!("blake3:{}", "A".repeat(64)).into();
         })
         .says("`definition`"),
+        attack("a filter whose tools are pinned", |repo| {
+            repo.forge(|s| {
+                external(s)["stage"]["command"] = json!({"argv": ["cat"]});
+                external(s)["stage"]["stdin"] = "text".into();
+                external(s)["stage"]["stdout"] = "count".into();
+                external(s)["stage"]["pin"] = true.into();
+            });
+        })
+        .ask(&[FORGED])
+        .ends(0),
+        stage("a standard output that is no output", |s| {
+            external(s)["stage"]["command"] = json!({"argv": ["cat"]});
+            external(s)["stage"]["stdout"] = "other".into();
+        })
+        .says("`stdout` is not an output that is a file"),
         stage("a standard input of a command for a shell", |s| {
             external(s)["stage"]["stdin"] = "text".into()
         })
