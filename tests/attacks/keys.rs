@@ -72,6 +72,39 @@ fn whom_nobody_trusts() {
         attack("no point of the curve", |repo| repo.write("../key", "02".repeat(32)))
             .trusting("../key")
             .ends(2),
+        attack("a certificate", |repo| {
+            repo.write(
+                "../key",
+                "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n",
+            );
+        })
+        .trusting("../key")
+        .ends(2)
+        .says_not("private key"),
+        attack("a public key that is cut short", |repo| {
+            let text = repo.read("../own.pem");
+            repo.write("../key", text.replacen("MCow", "", 1));
+        })
+        .trusting("../key")
+        .ends(2)
+        .says("PEM"),
+        attack("the operator's key as SSH has it", |repo| {
+            repo.write("../key", ssh_line(repo))
+        })
+        .trusting("../key")
+        .ask(&["out/count.txt"])
+        .ends(0),
+        attack("two keys as SSH has them", |repo| {
+            repo.write("../key", ssh_line(repo).repeat(2))
+        })
+        .trusting("../key")
+        .ends(2)
+        .says("SSH line"),
+        attack("a key of another kind as SSH has it", |repo| {
+            repo.write("../key", "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAAAgQC7 me@example.org\n");
+        })
+        .trusting("../key")
+        .ends(2),
         attack("a private key", |repo| {
             repo.write("../key", repo.bytes("../config/signing-key.pem"));
         })
@@ -96,6 +129,17 @@ fn whom_nobody_trusts() {
             .ends(2),
         attack("a file that is not there", |_| {}).trusting("../none").ends(2),
     ]);
+}
+
+/// The operator's public key as a line of OpenSSH's.
+fn ssh_line(repo: &Repo) -> String {
+    use base64::Engine as _;
+    let digits = repo.own().public_hex();
+    let key = (0..32).map(|at| u8::from_str_radix(&digits[2 * at..2 * at + 2], 16).expect("digits"));
+    let mut blob = b"\0\0\0\x0bssh-ed25519\0\0\0\x20".to_vec();
+    blob.extend(key);
+    let blob = base64::engine::general_purpose::STANDARD.encode(blob);
+    format!("ssh-ed25519 {blob} operator@example.org\n")
 }
 
 /// A policy that is changed before it is asked.

@@ -524,6 +524,35 @@ fn the_rest_of_a_stage() {
             internal(s)["stage"]["sandbox"] = json!(["b", "a"])
         })
         .says("`sandbox`"),
+        stage("a sandbox of another making", |s| {
+            internal(s)["stage"]["sandbox"] = json!(["everything"])
+        })
+        .says("`sandbox` has a word that is not known"),
+        stage("a sandbox that is off and enforces", |s| {
+            internal(s)["stage"]["sandbox"] = json!(["files", "off"])
+        })
+        .says("`sandbox` is `off` and says what was enforced"),
+        stage("a built-in stage in a sandbox", |s| {
+            external(s)["stage"]["command"] = json!({"builtin": {"name": "ingest", "revision": 1}});
+            drop(internal(s)["stage"].as_object_mut().expect("a stage").remove("system"));
+            internal(s)["stage"]["sandbox"] = json!(["files"]);
+        })
+        .says("`sandbox` stands with a built-in stage"),
+        attack("a sandbox that is off", |repo| {
+            repo.forge(|s| internal(s)["stage"]["sandbox"] = json!(["off"]));
+        })
+        .ask(&[FORGED])
+        .ends(0),
+        attack("no sandbox", |repo| {
+            repo.forge(|s| internal(s)["stage"]["sandbox"] = json!([]))
+        })
+        .ask(&[FORGED])
+        .ends(0),
+        attack("a sandbox of two words", |repo| {
+            repo.forge(|s| internal(s)["stage"]["sandbox"] = json!(["files", "network-allowed"]));
+        })
+        .ask(&[FORGED])
+        .ends(0),
         stage("a sandbox twice", |s| {
             internal(s)["stage"]["sandbox"] = json!(["a", "a"])
         })
