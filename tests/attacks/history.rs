@@ -602,6 +602,22 @@ fn what_receipts_say_of_logs() {
         })
         .ask(&[FORGED])
         .ends(0),
+        attack("a head of a log whose name is short", |repo| {
+            repo.forge(|s| {
+                let logs = &mut s["predicate"]["buildDefinition"]["internalParameters"]["madmall"]["logs"];
+                *logs = serde_json::json!([{"origin": "madmall/0123456789abcde", "root": "0".repeat(64), "size": 1}]);
+            });
+        })
+        .finds(&["E-CHAIN", "E-JSON"])
+        .says("not spelled as heads are"),
+        attack("a head of a log whose name has no digits", |repo| {
+            repo.forge(|s| {
+                let logs = &mut s["predicate"]["buildDefinition"]["internalParameters"]["madmall"]["logs"];
+                *logs = serde_json::json!([{"origin": "madmall/0123456789abcdeg", "root": "0".repeat(64), "size": 1}]);
+            });
+        })
+        .finds(&["E-CHAIN", "E-JSON"])
+        .says("not spelled as heads are"),
         attack("a head of nothing", |repo| {
             repo.forge(|s| {
                 let logs = &mut s["predicate"]["buildDefinition"]["internalParameters"]["madmall"]["logs"];
