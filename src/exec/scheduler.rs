@@ -52,6 +52,8 @@ struct Task {
 enum Message {
     Said(StageId, Said),
     Brought(StageId, Brought),
+    /// A worker is lost, by a fault of this program.
+    Panicked,
 }
 
 /// Brings the `selected` stages (closed under what they read from, in the plan's order) up to date. Gives them back in
@@ -60,8 +62,9 @@ pub fn schedule(session: &Session<'_>, selected: &[StageId], observer: &mut dyn 
     let (tasks, queue) = channel();
     let (messages, inbox) = channel();
     let queue = Arc::new(Mutex::new(queue));
-    let mut owner = Owner::new(session, selected, tasks, observer);
-    std::thread::scope(|scope| {
+    let owner = std::thread::scope(|scope| {
+        // In here, so that it is gone, and no worker waits for a task, if it panics itself.
+        let mut owner = Owner::new(session, selected, tasks, observer);
         let mut workers = 0;
         let mut spawn = |wanted: usize| {
             while workers < wanted.min(session.options.jobs) {
@@ -71,11 +74,24 @@ pub fn schedule(session: &Session<'_>, selected: &[StageId], observer: &mut dyn 
             }
         };
         owner.run(&inbox, &mut spawn);
+        owner
     });
     owner.into_finished(selected)
 }
 
+/// Tells the owner that a worker panics: it would wait for its stage for ever.
+struct Alarm<'a>(&'a Sender<Message>);
+
+impl Drop for Alarm<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let _ = self.0.send(Message::Panicked);
+        }
+    }
+}
+
 fn work(session: &Session<'_>, queue: &Mutex<Receiver<Task>>, messages: &Sender<Message>) {
+    let _alarm = Alarm(messages);
     loop {
         let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(task) = next else { return };
@@ -171,8 +187,9 @@ impl<'a, 'o> Owner<'a, 'o> {
                 self.start(id, spawn);
             }
             if !self.ready.is_empty() {
-                while let Ok(message) = inbox.try_recv() {
-                    self.take(message);
+                if !inbox.try_iter().all(|message| self.take(message)) {
+                    self.tasks = None;
+                    return;
                 }
                 continue;
             }
@@ -181,16 +198,23 @@ impl<'a, 'o> Owner<'a, 'o> {
                 self.tasks = None;
                 return;
             }
-            match inbox.recv_timeout(TICK) {
+            let is_well = match inbox.recv_timeout(TICK) {
                 Ok(message) => self.take(message),
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Timeout) => true,
+                Err(RecvTimeoutError::Disconnected) => false,
+            };
+            if !is_well {
+                // The other workers finish what they are at, and the panic goes on from here.
+                self.tasks = None;
+                return;
             }
         }
     }
 
-    fn take(&mut self, message: Message) {
+    /// Gives whether the workers are all right.
+    fn take(&mut self, message: Message) -> bool {
         match message {
+            Message::Panicked => return false,
             Message::Said(stage, said) => self.tell(stage, said),
             Message::Brought(stage, brought) => {
                 self.running -= 1;
@@ -201,6 +225,7 @@ impl<'a, 'o> Owner<'a, 'o> {
                 }
             }
         }
+        true
     }
 
     /// What is up to date needs no slot, and is done with at once; what may have to run goes to the gate. A few of those that are
