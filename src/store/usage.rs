@@ -87,7 +87,7 @@ pub fn trees(store: &Store) -> Result<Vec<StoredObject>, StoreError> {
 /// [`StoreError::Read`] if a folder cannot be listed.
 pub fn leavings(store: &Store) -> Result<Vec<(Utf8PathBuf, u64)>, StoreError> {
     let mut all = Vec::new();
-    for folder in ["cas", "trees", "settled"] {
+    for folder in ["cas", "trees", "settled", "plans"] {
         all.extend(files_below(&store.root().join(folder))?);
     }
     all.retain(|(path, _)| path.file_name().is_some_and(|name| name.starts_with(TEMPORARY)));
