@@ -124,6 +124,9 @@ impl Session<'_> {
     ///
     /// [`ExecError`] if that folder cannot be made.
     pub(super) fn version_of(&self, name: &str, tool: &Tool) -> Result<Option<String>, ExecError> {
+        if self.interrupts.is_requested() {
+            return Ok(None);
+        }
         let mut versions = self.tools.versions.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((digest, version)) = versions.get(&tool.executable)
             && *digest == tool.digests.blake3
