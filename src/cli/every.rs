@@ -55,7 +55,7 @@ pub(super) fn everything(surroundings: &Surroundings, named: Option<&Utf8Path>) 
     let store = Store::of(workspace.root());
     let believed = believed(&workspace, &store, surroundings)?;
     let mut files = pipeline_files(&workspace, &believed).map_err(|error| environment(&error))?;
-    let file_asked = file.clone();
+    let asked = named.map(|_| file.clone());
     if named.is_some() && !files.contains(&file) {
         files.push(file);
         files.sort();
@@ -73,8 +73,10 @@ pub(super) fn everything(surroundings: &Surroundings, named: Option<&Utf8Path>) 
     let plans = pipelines.iter().filter_map(|found| found.plan.as_ref().ok());
     let parts = plans.flat_map(|plan| plan.definition_files.iter().skip(1));
     let parts: BTreeSet<Utf8PathBuf> = parts.map(|part| part.path.clone()).collect();
-    let is_named = |file: &Utf8Path| named.is_some() && *file == file_asked;
-    pipelines.retain(|found| found.plan.is_ok() || is_named(&found.file) || !parts.contains(&found.file));
+    pipelines.retain(|found| {
+        let is_asked = asked.as_ref() == Some(&found.file);
+        found.plan.is_ok() || is_asked || !parts.contains(&found.file)
+    });
     Ok(Everything {
         workspace,
         store,
