@@ -4,6 +4,7 @@ use camino::Utf8Path;
 use serde_json::json;
 
 use super::opened::{Surroundings, environment, find_workspace};
+use super::table::bytes;
 use super::terminal::{Failure, Terminal, WARNING, shown};
 use super::verify::show_lines;
 use crate::exit_code::ExitCode;
@@ -38,12 +39,11 @@ pub(super) fn fsck(
         }));
         return Ok(code);
     }
-    let megabytes = checked.bytes.div_ceil(1_000_000);
     let objects = match checked.whole {
         1 => "1 object is whole".to_owned(),
         count => format!("{count} objects are whole"),
     };
-    terminal.result(format_args!("{objects} ({megabytes} MB)"));
+    terminal.result(format_args!("{objects} ({})", bytes(checked.bytes)));
     for finding in &checked.findings {
         show_lines(&finding_lines(finding), terminal);
     }

@@ -128,7 +128,9 @@ pub enum ExecError {
     #[error("cannot attest the stage")]
     Statement(#[from] StatementError),
     /// The stage's program is nowhere in `PATH`.
-    #[error("stage `{stage}`: there is no program `{program}` in PATH")]
+    #[error(
+        "stage `{stage}`: there is no program `{program}` in PATH: install it, or correct its name in the pipeline"
+    )]
     ProgramNotFound {
         /// As the pipeline names it.
         program: String,
