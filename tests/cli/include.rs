@@ -1,7 +1,5 @@
 //! Pipelines whose stages stand in several files.
 
-use std::time::Duration;
-
 use crate::space::Space;
 
 const MAIN: &str = "include: [parts/a.yaml, parts/b.yaml]
@@ -115,7 +113,7 @@ fn where_a_stage_is_written_is_no_part_of_it() {
 fn an_edit_of_an_included_file_is_noticed_by_a_remembered_run() {
     let space = space();
     space.run(&[]).success();
-    std::thread::sleep(Duration::from_millis(50));
+    Space::let_clock_tick();
     space.run(&[]).success();
     space.write("parts/a.yaml", A.replace("echo ", "echo -n "));
     space.run(&[]).success().says("2 ran, 3 up to date");

@@ -150,7 +150,7 @@ fn whatever_is_done_to_it_is_noticed_and_put_back() {
     ];
     for (name, change, displaced) in changes {
         let space = pages();
-        std::thread::sleep(Duration::from_millis(50));
+        Space::let_clock_tick();
         space.run(&[]).success().says("2 up to date");
         change(&space);
         space.madmall(["plan", "pipeline.yaml", "--check"]).code(3);
@@ -181,14 +181,14 @@ fn whatever_is_done_to_it_is_noticed_and_put_back() {
 #[test]
 fn a_remembered_run_looks_at_every_file_and_folder() {
     let space = pages();
-    std::thread::sleep(Duration::from_millis(50));
+    Space::let_clock_tick();
     space.run(&[]).success();
     assert_eq!(files_below(&space.path(".madmall/settled")).len(), 1);
     space.run(&["--strict"]).success().says("2 up to date");
     for file in ["build/pages/sub/new", "build/pages/.git", "build/pages/sub/a"] {
         space.write(file, "x");
         space.run(&[]).success().says("restored");
-        std::thread::sleep(Duration::from_millis(50));
+        Space::let_clock_tick();
         space.run(&[]).success().says("2 up to date");
     }
 }

@@ -30,8 +30,7 @@ fn space() -> Space {
     space.write("set/one", "2\n");
     space.write("more/a.txt", "3\n");
     space.run(&[]).success();
-    // What was looked at is too new to vouch for, for a moment.
-    std::thread::sleep(std::time::Duration::from_millis(50));
+    Space::let_clock_tick();
     space.write("in", "2\n");
     space.run(&[]).success();
     assert_eq!(space.trace(), "a\nb1\na\nb1\n");

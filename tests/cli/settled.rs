@@ -1,7 +1,5 @@
 //! A run with nothing to do is remembered, and whatever could make it wrong is seen all the same.
 
-use std::time::Duration;
-
 use crate::space::{Space, files_below};
 use crate::strace::trace;
 
@@ -29,8 +27,7 @@ fn settled() -> Space {
     space.write("set/two", "3\n");
     space.write("more/a.txt", "4\n");
     space.run(&[]).success();
-    // What the run has left is too new to vouch for, for a moment.
-    std::thread::sleep(Duration::from_millis(50));
+    Space::let_clock_tick();
     space.run(&[]).success().says("2 up to date");
     assert_eq!(files_below(&space.path(".madmall/settled")).len(), 1);
     assert_eq!(space.trace(), "a\nb\n");
@@ -223,7 +220,7 @@ fn a_touched_file_takes_the_long_way_once() {
     let space = settled();
     let touch = || space.write("in", "1\n");
     touch();
-    std::thread::sleep(Duration::from_millis(50));
+    Space::let_clock_tick();
     let Some(first) = reads_the_pipeline(&space, &["run", "pipeline.yaml"]) else {
         // Nothing can be traced here.
         return;
@@ -255,7 +252,7 @@ fn other_values_are_another_question() {
     let stage = "a: {run: 'echo ${params.n} > ${outputs.o}; echo a >> $TRACE', env: [TRACE], sandbox: off, outputs: {o: out/a}}";
     let space = Space::with(&format!("params: {{n: 1}}\nstages:\n  {stage}"));
     space.run(&[]).success();
-    std::thread::sleep(Duration::from_millis(50));
+    Space::let_clock_tick();
     space.run(&[]).success();
     assert_eq!(files_below(&space.path(".madmall/settled")).len(), 1);
     space.run(&["--set", "n=2"]).success();

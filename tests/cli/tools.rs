@@ -70,7 +70,7 @@ fn recorded(space: &Space) -> Vec<(String, Option<String>)> {
 
 /// A run that is remembered needs looks that are older than a tick of the clock.
 fn settled_run(space: &Space) -> Ran {
-    std::thread::sleep(Duration::from_millis(50));
+    Space::let_clock_tick();
     space.run(&[]).success()
 }
 
