@@ -14,7 +14,7 @@ use crate::plan::{InputSource, is_pattern};
 use crate::receipt::statement::{MAX_MEMBERS, ReceiptId, Resource, Role};
 use crate::store::believed::ClaimedOutput;
 use crate::store::looks::{Looks, Seen};
-use crate::store::stat_cache::{Hashed, Stamp, StatCache, hash_stamped};
+use crate::store::stat_cache::{Hashed, Stamp, StatCache, hash_as_stamped, hash_stamped};
 use crate::tree::{EntryKind, Tree as _};
 use crate::workspace::Workspace;
 
@@ -95,7 +95,7 @@ impl<'a> FileHashes<'a> {
         let hashed = match cached {
             Some(digests) => Hashed { digests, stamp },
             None => {
-                let hashed = hash_stamped(&absolute)?;
+                let hashed = hash_as_stamped(&absolute, stamp)?;
                 self.with_cache(|cache| cache.put(path, &hashed, looked_at));
                 hashed
             }
@@ -251,8 +251,13 @@ impl<'a> FileHashes<'a> {
             !same
         };
         inputs.iter().find_map(|input| {
-            let file = input.files().iter().find(file_changed).map(|file| file.path.as_path());
-            file.or_else(|| self.has_other_files(input).then_some(input.path.as_path()))
+            let changed = || input.files().par_iter().with_min_len(64).find_first(file_changed);
+            let (file, has_others) = match input.files().len() {
+                0..64 => (input.files().iter().find(file_changed), self.has_other_files(input)),
+                _ => rayon::join(changed, || self.has_other_files(input)),
+            };
+            let file = file.map(|file| file.path.as_path());
+            file.or_else(|| has_others.then_some(input.path.as_path()))
         })
     }
 

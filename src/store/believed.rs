@@ -111,7 +111,7 @@ pub struct Believed {
     by_stage: OnceLock<HashMap<String, Vec<Place>>>,
     claimed: HashSet<Digest>,
     /// The run whose file was read last, and its lines.
-    last_read: Mutex<Option<(String, Vec<Vec<u8>>)>>,
+    last_read: Mutex<Option<RunRead>>,
     changed: bool,
 }
 
@@ -254,17 +254,36 @@ impl Believed {
     pub fn statement(&self, claim: &Claim) -> Option<Statement> {
         let mut last_read = self.last_read.lock().unwrap_or_else(PoisonError::into_inner);
         // What is asked of many stages is mostly in one file.
-        if last_read.as_ref().is_none_or(|(run, _)| *run != claim.run) {
+        if last_read.as_ref().is_none_or(|read| read.run != claim.run) {
             let path = self.runs.join(format!("{}{RUN_FILE_SUFFIX}", claim.run));
             let bytes = read_bounded(&path, MAX_RUN_FILE)?;
-            let lines = bytes.split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
-            *last_read = Some((claim.run.clone(), lines));
+            *last_read = Some(RunRead {
+                run: claim.run.clone(),
+                ends: memchr::memchr_iter(b'\n', &bytes).collect(),
+                bytes,
+            });
         }
-        let (_, lines) = last_read.as_ref()?;
-        let line = lines.get(claim.line as usize)?;
+        let line = last_read.as_ref()?.line(claim.line as usize)?;
         let envelope = Envelope::parse(line).ok()?;
         // It was read strictly when it came into the index.
         (envelope.receipt_id() == claim.id).then(|| Statement::parse_known(envelope.payload()))?
+    }
+}
+
+/// A run's file that was read.
+struct RunRead {
+    run: String,
+    bytes: Vec<u8>,
+    /// Where its lines end.
+    ends: Vec<usize>,
+}
+
+impl RunRead {
+    fn line(&self, number: usize) -> Option<&[u8]> {
+        let start = number
+            .checked_sub(1)
+            .map_or(Some(0), |before| Some(self.ends.get(before)? + 1))?;
+        self.bytes.get(start..*self.ends.get(number)?)
     }
 }
 

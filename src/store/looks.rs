@@ -8,6 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::stat_cache::{Stamp, hash_stamped};
@@ -131,7 +132,7 @@ type Look = (Seen, SystemTime);
 #[derive(Debug, Default)]
 pub struct Looks {
     /// By path; `None` once something was seen that cannot be vouched for.
-    seen: Mutex<Option<HashMap<Utf8PathBuf, Look>>>,
+    seen: Mutex<Option<HashMap<Box<str>, Look>>>,
 }
 
 impl Looks {
@@ -147,8 +148,8 @@ impl Looks {
     pub fn note(&self, path: &Utf8Path, seen: Seen, at: SystemTime) {
         let mut guard = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(looks) = guard.as_mut() else { return };
-        match looks.get_mut(path) {
-            None => drop(looks.insert(path.to_owned(), (seen, at))),
+        match looks.get_mut(path.as_str()) {
+            None => drop(looks.insert(path.as_str().into(), (seen, at))),
             Some((before, when)) if before.agrees_with(&seen) => {
                 // The later look at the same bytes is the one that vouches: by then a change would have left a trace.
                 if seen.depth() >= before.depth() {
@@ -194,9 +195,10 @@ impl Looks {
         if looks.values().any(is_fresh) {
             return None;
         }
-        let mut looks: Vec<_> = looks.into_iter().map(|(path, (seen, _))| (path, seen)).collect();
-        looks.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
-        Some(looks)
+        let mut looks: Vec<(Box<str>, Seen)> = looks.into_iter().map(|(path, (seen, _))| (path, seen)).collect();
+        looks.par_sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        let owned = |(path, seen): (Box<str>, Seen)| (String::from(path).into(), seen);
+        Some(looks.into_iter().map(owned).collect())
     }
 }
 

@@ -4,12 +4,12 @@
 //! that was changed in the clock tick in which it was hashed: a second change in that tick would leave no trace. A cache
 //! that cannot be read, or whose checksum is wrong, is thrown away. `verify` never uses it.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::fs::{self, Metadata};
 use std::io;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8Path;
 use serde::{Deserialize, Serialize};
 
 use super::{MAX_CACHE, StoreError, atomic, read_bounded};
@@ -157,7 +157,8 @@ struct Entry {
 /// Digests of files by their stamps.
 #[derive(Default)]
 pub struct StatCache {
-    entries: BTreeMap<Utf8PathBuf, Entry>,
+    /// By path, as it is spelled: to compare paths name by name costs more than all else.
+    entries: HashMap<Box<str>, Entry>,
     changed: bool,
 }
 
@@ -187,11 +188,8 @@ impl StatCache {
         if !self.changed {
             return Ok(());
         }
-        let entries: Vec<_> = self
-            .entries
-            .iter()
-            .map(|(path, entry)| (path.as_str(), entry))
-            .collect();
+        let mut entries: Vec<(&str, &Entry)> = self.entries.iter().map(|(path, entry)| (&**path, entry)).collect();
+        entries.sort_unstable_by_key(|(path, _)| *path);
         let body = postcard::to_stdvec(&entries).expect("plain data has an encoding");
         let bytes = [HEADER, Digest::of(&body).as_bytes(), &body].concat();
         atomic::write_cache(path, &bytes)?;
@@ -202,7 +200,7 @@ impl StatCache {
     /// What `path` (the key) hashes to, if the cache vouches for it: its stamp is as it was.
     #[must_use]
     pub fn get(&self, path: &Utf8Path, stamp: &Stamp) -> Option<Digests> {
-        let entry = self.entries.get(path)?;
+        let entry = self.entries.get(path.as_str())?;
         (entry.stamp == *stamp).then_some(entry.digests)
     }
 
@@ -211,20 +209,20 @@ impl StatCache {
     pub fn put(&mut self, path: &Utf8Path, hashed: &Hashed, hashed_at: SystemTime) {
         self.changed = true;
         if hashed.stamp.is_fresh(hashed_at) {
-            self.entries.remove(path);
+            self.entries.remove(path.as_str());
         } else {
             let entry = Entry {
                 stamp: hashed.stamp,
                 digests: hashed.digests,
             };
-            self.entries.insert(path.to_owned(), entry);
+            self.entries.insert(path.as_str().into(), entry);
         }
     }
 
     /// Forgets every path that `keep` does not want.
     pub fn retain(&mut self, mut keep: impl FnMut(&Utf8Path) -> bool) {
         let before = self.entries.len();
-        self.entries.retain(|path, _| keep(path));
+        self.entries.retain(|path, _| keep(Utf8Path::new(path)));
         self.changed |= self.entries.len() != before;
     }
 }
@@ -235,7 +233,15 @@ impl StatCache {
 ///
 /// Whatever reading gives; an error of kind `ResourceBusy` if the file changed meanwhile.
 pub fn hash_stamped(absolute: &Utf8Path) -> io::Result<Hashed> {
-    let stamp = Stamp::of(absolute)?;
+    hash_as_stamped(absolute, Stamp::of(absolute)?)
+}
+
+/// The same of a file that had this stamp just now.
+///
+/// # Errors
+///
+/// Like [`hash_stamped`].
+pub fn hash_as_stamped(absolute: &Utf8Path, stamp: Stamp) -> io::Result<Hashed> {
     let (digests, size) = hash_file(absolute)?;
     if size != stamp.size || Stamp::of(absolute)? != stamp {
         return Err(io::Error::new(
@@ -254,6 +260,8 @@ pub fn settling_time() -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use camino::Utf8PathBuf;
+
     use super::*;
 
     fn folder() -> (tempfile::TempDir, Utf8PathBuf) {
