@@ -31,10 +31,13 @@ impl Space {
     }
 
     fn run(&self) -> (CompatOutcome, Value) {
-        let outcome = ingest(&IngestArgs {
-            raw: self.path("raw.ndjson"),
-            out: self.path("out/events.ndjson"),
-        });
+        let outcome = ingest(
+            &IngestArgs {
+                raw: self.path("raw.ndjson"),
+                out: self.path("out/events.ndjson"),
+            },
+            2,
+        );
         let json = serde_json::from_str(&outcome.json).expect("one JSON object");
         (outcome, json)
     }

@@ -42,7 +42,7 @@ pub(super) fn ingest(
         raw: arguments.raw.clone(),
         out: arguments.out.clone(),
     };
-    Ok(print(&compat::ingest::ingest(&arguments), terminal))
+    Ok(print(&compat::ingest::ingest(&arguments, threads()), terminal))
 }
 
 /// Trains a model.
@@ -56,11 +56,14 @@ pub(super) fn train(
         models: arguments.models.clone(),
         receipt: arguments.receipt.clone(),
     };
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
     Ok(print(
-        &compat::train::train(&arguments, (surroundings.clock)(), threads),
+        &compat::train::train(&arguments, (surroundings.clock)(), threads()),
         terminal,
     ))
+}
+
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 fn print(outcome: &CompatOutcome, terminal: &mut Terminal) -> ExitCode {

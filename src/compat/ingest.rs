@@ -64,9 +64,9 @@ struct FieldError {
     field: String,
 }
 
-/// Runs the command.
+/// Runs the command. `threads` changes how long it takes and nothing else.
 #[must_use]
-pub fn ingest(args: &IngestArgs) -> CompatOutcome {
+pub fn ingest(args: &IngestArgs, threads: usize) -> CompatOutcome {
     let files = [InputFile {
         absolute: args.raw.clone(),
         name: args.raw.clone(),
@@ -76,7 +76,7 @@ pub fn ingest(args: &IngestArgs) -> CompatOutcome {
         purpose: None,
         revocations: &mut Revocations::default(),
     };
-    let checked = match check(&files, rules, &mut |_| Ok(())) {
+    let checked = match check(&files, rules, threads, &mut |_| Ok(())) {
         Ok(checked) => checked,
         Err(error) => return unreadable(&args.raw, &error),
     };

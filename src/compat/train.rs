@@ -20,11 +20,14 @@ use super::CompatOutcome;
 use super::ingest::{failure, invalid, make_folder, temporary_in};
 use crate::digest::{Sha256, hex};
 use crate::model::Labels;
-use crate::stages::featurize::read_event;
+use crate::recognise::Recogniser;
+use crate::stages::featurize::params::Params;
+use crate::stages::featurize::reading::{Adder, read_event};
+use crate::stages::featurize::rows::chunk::Chunk;
 use crate::stages::featurize::rows::{Rows, SortedTable};
 use crate::stages::ingest::check::{Checked, Rules, Verdict, check};
 use crate::stages::ingest::fault::{Fault, Faults, grouped};
-use crate::stages::ingest::lines::Pieces;
+use crate::stages::ingest::lines::{Pieces, Place};
 use crate::stages::ingest::revocations::Revocations;
 use crate::stages::ingest::schema::EventSchema;
 use crate::stages::train::blocks::{BLOCK_ROWS, Matrix};
@@ -90,7 +93,7 @@ pub fn train(args: &TrainArgs, now: Timestamp, threads: usize) -> CompatOutcome 
 }
 
 fn try_train(args: &TrainArgs, now: Timestamp, threads: usize) -> Result<CompatOutcome, CompatOutcome> {
-    let (bytes, checked) = read(&args.events)?;
+    let (bytes, checked) = read(&args.events, threads)?;
     let data = gather(&bytes, &checked)?;
     let trained = fit(&data, threads)?;
     let trained_at = now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
@@ -133,7 +136,7 @@ fn try_train(args: &TrainArgs, now: Timestamp, threads: usize) -> Result<CompatO
 }
 
 /// The bytes of the events, and what `ingest` says of each line of them.
-fn read(events: &Utf8Path) -> Result<(Vec<u8>, Checked), CompatOutcome> {
+fn read(events: &Utf8Path, threads: usize) -> Result<(Vec<u8>, Checked), CompatOutcome> {
     let unreadable = |error: &io::Error| match error.kind() {
         io::ErrorKind::NotFound => failure("Events file not found", Some(events)),
         _ => failure(&format!("Cannot read the events file: {error}"), Some(events)),
@@ -147,7 +150,7 @@ fn read(events: &Utf8Path) -> Result<(Vec<u8>, Checked), CompatOutcome> {
         purpose: None,
         revocations: &mut Revocations::default(),
     };
-    let checked = check(&files, rules, &mut |_| Ok(())).map_err(|error| match error {
+    let checked = check(&files, rules, threads, &mut |_| Ok(())).map_err(|error| match error {
         StageError::Io { source, .. } => unreadable(&source),
         other => failure(&format!("Cannot read the events file: {other}"), Some(events)),
     })?;
@@ -165,12 +168,20 @@ fn read(events: &Utf8Path) -> Result<(Vec<u8>, Checked), CompatOutcome> {
     Ok((bytes, checked))
 }
 
+/// So many lines at most are kept together.
+const LINES_A_CHUNK: u64 = 16_384;
+
 /// The labelled events as rows in canonical order.
 fn gather(bytes: &[u8], checked: &Checked) -> Result<SortedTable, CompatOutcome> {
+    let (recogniser, params) = (Recogniser::of_features(), Params::default());
     let mut rows = Rows::default();
     let mut faults = Faults::default();
     let mut pieces = Pieces::new(bytes, 0);
     let mut verdicts = (0u64..).zip(&checked.verdicts);
+    let mut before = Place { file: 0, line: 0 };
+    let mut chunk = Chunk::new();
+    let mut adder = Adder::new(&recogniser, &params);
+    let cannot = |error: &dyn std::fmt::Display| failure(&format!("Cannot train: {error}"), None);
     while let Some(piece) = pieces
         .next_piece()
         .map_err(|error| failure(&format!("Cannot read the events: {error}"), None))?
@@ -184,17 +195,24 @@ fn gather(bytes: &[u8], checked: &Checked) -> Result<SortedTable, CompatOutcome>
         if !matches!(verdict, Verdict::Accepted(_)) {
             continue;
         }
+        if piece.place.line - before.line > LINES_A_CHUNK {
+            let whole = std::mem::replace(&mut chunk, Chunk::new());
+            rows.append(whole, before).map_err(|error| cannot(&error))?;
+            adder = Adder::new(&recogniser, &params);
+            before.line = piece.place.line - 1;
+        }
+        let line = u32::try_from(piece.place.line - before.line - 1).map_err(|error| cannot(&error))?;
         match read_event(piece.content()) {
             Err(fault) => faults.add(index, piece.place, [Fault::new(&fault.pointer, fault.message, "train")]),
             Ok(event) if event.label.is_none() => {}
-            Ok(event) => rows
-                .add(event, piece.place, &Default::default())
-                .map_err(|error| failure(&format!("Cannot train: {error}"), None))?,
+            // Keys that are too many are told when the chunk is whole.
+            Ok(event) => drop(adder.add_event(&mut chunk, line, &event)),
         }
     }
     if !faults.is_empty() {
         return Err(invalid(&faults));
     }
+    rows.append(chunk, before).map_err(|error| cannot(&error))?;
     // Repeated ids are no longer among them.
     rows.into_table(1)
         .map_err(|_| failure("Cannot train: an event id stands more than once", None))
@@ -209,7 +227,7 @@ struct Trained {
 }
 
 fn fit(table: &SortedTable, threads: usize) -> Result<Trained, CompatOutcome> {
-    let mut labels: Vec<&str> = table.rows().iter().filter_map(|row| row.label.as_deref()).collect();
+    let mut labels: Vec<&str> = table.rows(0..table.len()).filter_map(|row| row.label).collect();
     labels.sort_unstable();
     labels.dedup();
     let labels = match labels.as_slice() {
@@ -233,11 +251,7 @@ fn fit(table: &SortedTable, threads: usize) -> Result<Trained, CompatOutcome> {
         return Err(failure(why, None));
     }
     let is_positive = |label: Option<&str>| label == Some(labels.positive.as_str());
-    let positives: Vec<bool> = table
-        .rows()
-        .iter()
-        .map(|row| is_positive(row.label.as_deref()))
-        .collect();
+    let positives: Vec<bool> = table.rows(0..table.len()).map(|row| is_positive(row.label)).collect();
     let objective = Objective {
         matrix: &matrix(table, feature_keys.len()),
         labels: &positives,
@@ -263,7 +277,7 @@ fn fit(table: &SortedTable, threads: usize) -> Result<Trained, CompatOutcome> {
 }
 
 fn matrix(table: &SortedTable, keys: usize) -> Matrix {
-    let rows = table.rows().len();
+    let rows = table.len();
     let mut matrix = Matrix::new(keys + 1);
     for start in (0..rows).step_by(BLOCK_ROWS) {
         let range = start..rows.min(start + BLOCK_ROWS);

@@ -2,10 +2,11 @@
 
 use serde_json::{Map, Value};
 
+pub(crate) use crate::recognise::Feature;
 use crate::stages::ingest::fault::printable;
 
 /// The longest event id, label, group or feature key, in bytes.
-const MAX_TEXT: usize = 1024;
+pub(super) const MAX_TEXT: usize = 1024;
 
 /// A group column: where it is in the event, and what the column is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,17 +43,6 @@ pub(crate) struct Event {
     pub(crate) features: Vec<(String, Feature)>,
 }
 
-/// The value of a feature.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Feature {
-    /// A number; `true` is 1 and `false` 0.
-    Number(f64),
-    /// `null`: missing.
-    Null,
-    /// A text, which is no feature.
-    Text,
-}
-
 /// What is wrong in an event, and where.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("{}{message}", if .pointer.is_empty() { String::new() } else { format!("{pointer}: ") })]
@@ -86,9 +76,7 @@ impl Event {
             return Err(EventFault::new("/payload", "every event has a payload, an object"));
         };
         let label = text(payload.remove("label"), "/payload/label")?;
-        // Else ` a` and `a` would be two labels that look like one.
-        let is_padded = |label: &String| label.is_empty() || label.trim().len() != label.len();
-        if label.as_ref().is_some_and(is_padded) {
+        if label.as_deref().is_some_and(|label| !is_label(label)) {
             let message = "a label is not blank and has no white space at its ends";
             return Err(EventFault::new("/payload/label", message));
         }
@@ -99,6 +87,11 @@ impl Event {
             features: features(payload.remove("features"))?,
         })
     }
+}
+
+/// Whether a text can be a label. Else ` a` and `a` would be two labels that look like one.
+pub(super) fn is_label(text: &str) -> bool {
+    !text.is_empty() && text.trim().len() == text.len()
 }
 
 /// A text that may be absent, but not overlong.

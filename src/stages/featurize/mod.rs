@@ -14,7 +14,8 @@
 //! events and the parameters alone.
 
 pub(crate) mod event;
-mod params;
+pub(crate) mod params;
+pub(crate) mod reading;
 pub(crate) mod rows;
 pub(crate) mod table;
 
@@ -24,13 +25,13 @@ use std::io::{BufWriter, Write as _};
 use arrow_schema::ArrowError;
 use camino::Utf8Path;
 
-use self::event::{Event, EventFault};
 use self::params::Params;
+use self::reading::{BlockFaults, Reading};
 use self::rows::{Rows, SortedTable};
-use super::ingest::event::{read_json, too_long};
-use super::ingest::fault::Fault;
-use super::ingest::lines::{Pieces, Place, open};
+use super::ingest::blocks::{each_block, pool};
+use super::ingest::lines::Place;
 use super::{Builtin, Progress, Refusal, StageContext, StageError, Unit};
+use crate::recognise::Recogniser;
 
 /// The stage as the runner knows it.
 pub const BUILTIN: Builtin = Builtin {
@@ -43,9 +44,6 @@ pub const BUILTIN: Builtin = Builtin {
 
 /// At most this many faults are listed.
 const MAX_DETAILS: usize = 50;
-
-/// Progress is told every so many lines.
-const STRIDE: u64 = 4096;
 
 /// A refusal without details.
 fn refused(summary: impl Into<String>) -> StageError {
@@ -65,11 +63,7 @@ fn run(ctx: &mut StageContext<'_>) -> Result<(), StageError> {
         let written = File::create(path).and_then(|mut file| file.write_all(&bytes));
         written.map_err(|error| write_error(path, error))?;
     }
-    let line = format!(
-        "{} rows, {} feature columns\n",
-        table.rows().len(),
-        table.feature_keys().len()
-    );
+    let line = format!("{} rows, {} feature columns\n", table.len(), table.feature_keys().len());
     // A log that cannot be written is no reason to fail.
     let _ = ctx.log.write_all(line.as_bytes());
     Ok(())
@@ -84,37 +78,41 @@ fn gather(ctx: &StageContext<'_>, params: &Params) -> Result<SortedTable, StageE
     let at = |place: Place| super::ingest::fault::at(files, place);
     let size = |file: &super::InputFile| file.absolute.metadata().map_or(0, |found| found.len());
     let total = files.iter().map(size).sum();
+    let recogniser = Recogniser::of_features();
     let mut rows = Rows::default();
     let mut faults = Faults::default();
     let mut done = 0;
-    for (file, number) in files.iter().zip(0..) {
-        let unreadable = |source| StageError::Io {
-            verb: "read",
-            path: file.name.clone(),
-            source,
-        };
-        let mut pieces = Pieces::new(open(file).map_err(unreadable)?, number);
-        while let Some(piece) = pieces.next_piece().map_err(unreadable)? {
-            done += piece.bytes.len() as u64;
-            if piece.place.line.is_multiple_of(STRIDE) {
-                ctx.check_cancelled()?;
-                (ctx.progress)(Progress {
-                    unit: Unit::Bytes,
-                    done,
-                    total: Some(total),
-                });
+    let mut before = Place { file: 0, line: 0 };
+    each_block(
+        files,
+        ctx.threads,
+        |block| Reading::of(block, &recogniser, params),
+        |block, reading| {
+            ctx.check_cancelled()?;
+            (ctx.progress)(Progress {
+                unit: Unit::Bytes,
+                done,
+                total: Some(total),
+            });
+            done += block.bytes.len() as u64;
+            if block.file != before.file {
+                before = Place {
+                    file: block.file,
+                    line: 0,
+                };
             }
-            if !piece.first || piece.is_blank() {
-                continue;
-            }
-            match read_event(piece.content()) {
-                Err(fault) => faults.add(|| format!("{}: {fault}", at(piece.place))),
-                Ok(event) => rows
-                    .add(event, piece.place, params)
-                    .map_err(|error| refused(format!("{}: {error}", at(piece.place))))?,
-            }
-        }
-    }
+            faults.add(reading.faults, |line| {
+                at(Place {
+                    line: before.line + 1 + u64::from(line),
+                    ..before
+                })
+            });
+            rows.append(reading.chunk, before)
+                .map_err(|error| refused(format!("{}: {error}", at(error.place))))?;
+            before.line += reading.lines;
+            Ok(())
+        },
+    )?;
     faults.refuse()?;
     check_keys(&rows, params)?;
     rows.into_table(MAX_DETAILS).map_err(|duplicates| {
@@ -125,16 +123,6 @@ fn gather(ctx: &StageContext<'_>, params: &Params) -> Result<SortedTable, StageE
             ..Refusal::default()
         })
     })
-}
-
-/// Reads one event strictly; `None` is a line too long to be read whole.
-pub(crate) fn read_event(content: Option<&[u8]>) -> Result<Event, EventFault> {
-    let fault = |fault: Fault| EventFault {
-        pointer: fault.pointer,
-        message: fault.message,
-    };
-    let content = content.ok_or_else(|| fault(too_long()))?;
-    Event::from_value(read_json(content).map_err(fault)?)
 }
 
 /// A parameter that names a key which no event has is a slip of the pen more often than not.
@@ -165,15 +153,18 @@ fn write_features(
     path: &Utf8Path,
 ) -> Result<(), StageError> {
     let file = File::create(path).map_err(|error| write_error(path, error))?;
-    let total = Some(table.rows().len() as u64);
-    let progress = |done: usize| {
+    let pool = pool(ctx.threads).map_err(|error| write_error(path, error))?;
+    let total = Some(table.len() as u64);
+    let mut done = 0;
+    let progress = |rows: usize| {
+        done += rows as u64;
         (ctx.progress)(Progress {
             unit: Unit::Rows,
-            done: done as u64,
+            done,
             total,
         });
     };
-    table::write(table, &params.groups, BufWriter::new(file), progress).map_err(|error| match error {
+    table::write(table, &params.groups, BufWriter::new(file), &pool, progress).map_err(|error| match error {
         ArrowError::IoError(_, source) => write_error(path, source),
         other => write_error(path, std::io::Error::other(other)),
     })
@@ -190,16 +181,18 @@ fn write_error(path: &Utf8Path, source: std::io::Error) -> StageError {
 /// Faults of the events, counted all, listed up to a bound.
 #[derive(Default)]
 struct Faults {
-    count: usize,
+    count: u64,
     details: Vec<String>,
 }
 
 impl Faults {
-    fn add(&mut self, detail: impl FnOnce() -> String) {
-        self.count += 1;
-        if self.details.len() < MAX_DETAILS {
-            self.details.push(detail());
-        }
+    /// Adds those of the next block; `at` names a line of it.
+    fn add(&mut self, found: BlockFaults, at: impl Fn(u32) -> String) {
+        self.count += found.count;
+        let room = MAX_DETAILS - self.details.len();
+        let shown = found.first.into_iter().take(room);
+        self.details
+            .extend(shown.map(|(line, fault)| format!("{}: {fault}", at(line))));
     }
 
     fn refuse(self) -> Result<(), StageError> {
@@ -208,7 +201,7 @@ impl Faults {
         }
         Err(StageError::Refused(Refusal {
             summary: format!("{} lines are no events; run them through `ingest`", self.count),
-            unlisted: (self.count - self.details.len()) as u64,
+            unlisted: self.count - self.details.len() as u64,
             details: self.details,
             help: None,
         }))

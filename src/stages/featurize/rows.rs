@@ -1,43 +1,29 @@
 //! Events gathered into rows, in canonical order, and what was counted on the way.
 
+pub(crate) mod chunk;
+
 use std::collections::{BTreeMap, HashMap};
 
+use rayon::prelude::*;
 use serde::Serialize;
 
-use super::event::{Event, Feature};
-use super::params::Params;
+use self::chunk::Chunk;
 use crate::stages::ingest::lines::Place;
 
 /// The most feature keys that are taken.
 pub(crate) const MAX_FEATURES: usize = 4096;
 
-/// Rows and columns, gathered event by event.
+/// All rows, in the chunks in which they were read.
 #[derive(Default)]
 pub(crate) struct Rows {
-    rows: Vec<Row>,
+    chunks: Vec<Chunk>,
     keys: Vec<KeyCounts>,
-    by_key: HashMap<String, u32>,
-}
-
-/// One event.
-pub(crate) struct Row {
-    /// The BLAKE3 of the id: rows stand in this order.
-    order: [u8; 32],
-    /// `event_id`.
-    pub(crate) id: String,
-    /// `payload.label`.
-    pub(crate) label: Option<String>,
-    /// A value for each of `Group::ALL`.
-    pub(crate) groups: [Option<String>; 2],
-    /// The values that are there: index into the keys as they came, and the value.
-    cells: Vec<(u32, f64)>,
-    /// Where the event stands.
-    place: Place,
+    by_key: HashMap<Box<str>, usize>,
 }
 
 #[derive(Default)]
 struct KeyCounts {
-    key: String,
+    key: Box<str>,
     excluded: bool,
     range: Option<(f64, f64)>,
     present: u64,
@@ -50,59 +36,38 @@ struct KeyCounts {
 /// More keys than can be columns.
 #[derive(Debug, thiserror::Error)]
 #[error("more than {MAX_FEATURES} different feature keys")]
-pub(crate) struct TooManyKeys;
+pub(crate) struct TooManyKeys {
+    /// Where the first of those stands that are too many.
+    pub(crate) place: Place,
+}
 
 impl Rows {
-    /// Adds an event that stands at `place`.
-    pub(crate) fn add(&mut self, event: Event, place: Place, params: &Params) -> Result<(), TooManyKeys> {
-        let mut cells = Vec::with_capacity(event.features.len());
-        for (key, value) in event.features {
-            let index = self.index_of(key, params)?;
-            let counts = &mut self.keys[index as usize];
-            match value {
-                Feature::Null => counts.nulls += 1,
-                Feature::Text => counts.texts += 1,
-                Feature::Number(value) => {
-                    counts.numbers += 1;
-                    let outside = counts
-                        .range
-                        .is_some_and(|(least, greatest)| value < least || value > greatest);
-                    if outside {
-                        counts.out_of_range += 1;
-                    } else if !counts.excluded {
-                        counts.present += 1;
-                        cells.push((index, value));
-                    }
+    /// Adds the rows of lines that come after all others; the line before the first of them is `before`.
+    pub(crate) fn append(&mut self, mut chunk: Chunk, before: Place) -> Result<(), TooManyKeys> {
+        chunk.before = before;
+        for own in std::mem::take(&mut chunk.keys) {
+            let index = match self.by_key.get(&own.counts.key) {
+                Some(index) => *index,
+                None if self.keys.len() == MAX_FEATURES => {
+                    let place = chunk.place_of(own.first_line);
+                    return Err(TooManyKeys { place });
                 }
-            }
+                None => {
+                    self.by_key.insert(own.counts.key.clone(), self.keys.len());
+                    self.keys.push(KeyCounts {
+                        key: own.counts.key.clone(),
+                        excluded: own.counts.excluded,
+                        ..KeyCounts::default()
+                    });
+                    self.keys.len() - 1
+                }
+            };
+            self.keys[index].add(&own.counts);
+            chunk.indexes.push(index);
         }
-        self.rows.push(Row {
-            order: *blake3::hash(event.id.as_bytes()).as_bytes(),
-            id: event.id,
-            label: event.label,
-            groups: event.groups,
-            cells,
-            place,
-        });
+        chunk.forget_how_to_add();
+        self.chunks.push(chunk);
         Ok(())
-    }
-
-    fn index_of(&mut self, key: String, params: &Params) -> Result<u32, TooManyKeys> {
-        if let Some(index) = self.by_key.get(&key) {
-            return Ok(*index);
-        }
-        if self.keys.len() == MAX_FEATURES {
-            return Err(TooManyKeys);
-        }
-        let index = u32::try_from(self.keys.len()).expect("bounded above");
-        self.keys.push(KeyCounts {
-            excluded: params.exclude.contains(&key),
-            range: params.range.get(&key).copied(),
-            key: key.clone(),
-            ..KeyCounts::default()
-        });
-        self.by_key.insert(key, index);
-        Ok(index)
     }
 
     /// Whether any event has the feature `key`.
@@ -112,70 +77,143 @@ impl Rows {
 
     /// How many events there are.
     pub(crate) fn len(&self) -> usize {
-        self.rows.len()
+        self.chunks.iter().map(Chunk::len).sum()
     }
 
     /// Puts rows into canonical order (by the BLAKE3 of their ids) and columns into the order of their keys' bytes.
     ///
     /// If ids stand twice, the places of at most `most` of them are given instead, the earlier place first.
-    pub(crate) fn into_table(mut self, most: usize) -> Result<SortedTable, Vec<[Place; 2]>> {
-        self.rows
-            .sort_unstable_by(|a, b| (&a.order, a.place).cmp(&(&b.order, b.place)));
-        let duplicates: Vec<_> = self
-            .rows
+    pub(crate) fn into_table(self, most: usize) -> Result<SortedTable, Vec<[Place; 2]>> {
+        let Self { chunks, keys, .. } = self;
+        let mut order: Vec<Ordered> = Vec::with_capacity(chunks.iter().map(Chunk::len).sum());
+        for (number, chunk) in (0..).zip(&chunks) {
+            let rows = (0..).zip(&chunk.prefixes);
+            order.extend(rows.map(|(row, prefix)| Ordered {
+                prefix: *prefix,
+                chunk: number,
+                row,
+            }));
+        }
+        let id = |row: &Ordered| chunks[row.chunk as usize].id(row.row as usize);
+        order.par_sort_unstable_by(|a, b| {
+            // Two ids with one prefix are hardly ever there, unless they are one id.
+            let whole = || {
+                blake3::hash(id(a).as_bytes())
+                    .as_bytes()
+                    .cmp(blake3::hash(id(b).as_bytes()).as_bytes())
+            };
+            let place = || (a.chunk, a.row).cmp(&(b.chunk, b.row));
+            a.prefix.cmp(&b.prefix).then_with(whole).then_with(place)
+        });
+        let place = |row: &Ordered| {
+            let chunk = &chunks[row.chunk as usize];
+            chunk.place_of(chunk.lines[row.row as usize])
+        };
+        let duplicates: Vec<_> = order
             .windows(2)
-            .filter(|pair| pair[0].id == pair[1].id)
+            .filter(|pair| pair[0].prefix == pair[1].prefix && id(&pair[0]) == id(&pair[1]))
             .take(most)
-            .map(|pair| [pair[0].place, pair[1].place])
+            .map(|pair| [place(&pair[0]), place(&pair[1])])
             .collect();
         if !duplicates.is_empty() {
             return Err(duplicates);
         }
-        let mut columns: Vec<u32> = (0u32..)
-            .zip(&self.keys)
-            .filter(|(_, counts)| counts.numbers > 0 && !counts.excluded)
-            .map(|(index, _)| index)
-            .collect();
-        columns.sort_by(|a, b| {
-            let key = |index: &u32| self.keys[*index as usize].key.as_bytes();
-            key(a).cmp(key(b))
-        });
-        Ok(SortedTable {
-            rows: self.rows,
-            keys: self.keys,
-            columns,
-        })
+        Ok(SortedTable::new(chunks, order, keys))
     }
+}
+
+impl KeyCounts {
+    fn add(&mut self, other: &Self) {
+        self.present += other.present;
+        self.out_of_range += other.out_of_range;
+        self.texts += other.texts;
+        self.nulls += other.nulls;
+        self.numbers += other.numbers;
+    }
+}
+
+/// A row in canonical order.
+#[derive(Clone, Copy)]
+struct Ordered {
+    /// The first bytes of the BLAKE3 of its id.
+    prefix: u64,
+    chunk: u32,
+    row: u32,
 }
 
 /// Rows in canonical order, and which keys are columns.
 pub(crate) struct SortedTable {
-    rows: Vec<Row>,
+    chunks: Vec<Chunk>,
+    order: Vec<Ordered>,
     keys: Vec<KeyCounts>,
-    columns: Vec<u32>,
+    /// Indices of keys, in the order of the keys' bytes.
+    columns: Vec<usize>,
+    /// For each chunk and each shape in it, the column of each cell.
+    columns_of: Vec<Vec<Vec<usize>>>,
+}
+
+/// What one row has beside its features.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Row<'a> {
+    /// `event_id`.
+    pub(crate) id: &'a str,
+    /// `payload.label`.
+    pub(crate) label: Option<&'a str>,
+    /// A value for each of `Group::ALL`.
+    pub(crate) groups: [Option<&'a str>; 2],
 }
 
 impl SortedTable {
-    /// The rows.
-    pub(crate) fn rows(&self) -> &[Row] {
-        &self.rows
+    fn new(chunks: Vec<Chunk>, order: Vec<Ordered>, keys: Vec<KeyCounts>) -> Self {
+        let is_column = |index: &usize| keys[*index].numbers > 0 && !keys[*index].excluded;
+        let mut columns: Vec<usize> = (0..keys.len()).filter(is_column).collect();
+        columns.sort_by(|a, b| keys[*a].key.as_bytes().cmp(keys[*b].key.as_bytes()));
+        let mut column_of = vec![usize::MAX; keys.len()];
+        for (column, index) in columns.iter().enumerate() {
+            column_of[*index] = column;
+        }
+        let columns_of = chunks
+            .iter()
+            .map(|chunk| {
+                chunk
+                    .shapes()
+                    .map(|shape| shape.map(|index| column_of[index]).collect())
+                    .collect()
+            })
+            .collect();
+        Self {
+            chunks,
+            order,
+            keys,
+            columns,
+            columns_of,
+        }
+    }
+
+    /// How many rows there are.
+    pub(crate) fn len(&self) -> usize {
+        self.order.len()
+    }
+
+    /// The rows in `range`.
+    pub(crate) fn rows(&self, range: std::ops::Range<usize>) -> impl Iterator<Item = Row<'_>> {
+        let row = |ordered: &Ordered| self.chunks[ordered.chunk as usize].row(ordered.row as usize);
+        self.order[range].iter().map(row)
     }
 
     /// The keys that are columns, in the order of their bytes.
     pub(crate) fn feature_keys(&self) -> impl ExactSizeIterator<Item = &str> {
-        self.columns.iter().map(|index| self.keys[*index as usize].key.as_str())
+        self.columns.iter().map(|index| &*self.keys[*index].key)
     }
 
     /// Columns of numbers for the rows in `range`; what is missing is 0.
     pub(crate) fn dense(&self, range: std::ops::Range<usize>) -> Vec<Vec<f64>> {
-        let mut column_of = vec![usize::MAX; self.keys.len()];
-        for (column, index) in self.columns.iter().enumerate() {
-            column_of[*index as usize] = column;
-        }
         let mut columns = vec![vec![0.0; range.len()]; self.columns.len()];
-        for (place, row) in self.rows[range].iter().enumerate() {
-            for (index, value) in &row.cells {
-                columns[column_of[*index as usize]][place] = *value;
+        for (place, ordered) in self.order[range].iter().enumerate() {
+            let chunk = ordered.chunk as usize;
+            let (shape, values) = self.chunks[chunk].cells(ordered.row as usize);
+            for (column, value) in self.columns_of[chunk][shape].iter().zip(values) {
+                columns[*column][place] = *value;
             }
         }
         columns
@@ -183,14 +221,14 @@ impl SortedTable {
 
     /// What was counted.
     pub(crate) fn report(&self) -> Report<'_> {
-        let rows = self.rows.len() as u64;
+        let rows = self.order.len() as u64;
         let mut labels = BTreeMap::new();
-        for label in self.rows.iter().filter_map(|row| row.label.as_deref()) {
-            *labels.entry(label).or_insert(0) += 1;
+        for chunk in &self.chunks {
+            chunk.count_labels(&mut labels);
         }
         let labelled: u64 = labels.values().sum();
         let features = self.columns.iter().map(|index| {
-            let counts = &self.keys[*index as usize];
+            let counts = &self.keys[*index];
             FeatureReport {
                 key: &counts.key,
                 present: counts.present,

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use arrow_array::{ArrayRef, Float64Array, RecordBatch, StringArray};
 use arrow_ipc::writer::FileWriter;
 use arrow_schema::{ArrowError, DataType, Field, Schema};
+use rayon::ThreadPool;
+use rayon::prelude::*;
 
 use super::event::Group;
 use super::rows::{Row, SortedTable};
@@ -25,34 +27,55 @@ pub(crate) const FEATURE_PREFIX: &str = "features.";
 /// The key and the value of the schema's one entry of metadata.
 pub(crate) const FORMAT: (&str, &str) = ("madmall.format", "madmall-features/v1");
 
-/// Writes `table` with the asked-for group columns. `progress` is told how many rows are written.
+/// Writes `table` with the asked-for group columns. Batches are made in `pool`, and written in their order on this thread.
+/// `progress` is told how many rows are written.
 pub(crate) fn write(
     table: &SortedTable,
     groups: &[Group],
     writer: impl Write,
+    pool: &ThreadPool,
     mut progress: impl FnMut(usize),
 ) -> Result<(), ArrowError> {
     let schema = Arc::new(schema(table, groups));
     let mut writer = FileWriter::try_new(writer, &schema)?;
-    let rows = table.rows().len();
-    for start in (0..rows).step_by(BATCH_ROWS) {
-        let range = start..rows.min(start + BATCH_ROWS);
-        let batch = &table.rows()[range.clone()];
-        let mut columns = vec![
-            texts(batch, |row| Some(&row.id)),
-            texts(batch, |row| row.label.as_deref()),
-        ];
-        for group in groups {
-            columns.push(texts(batch, |row| row.groups[*group as usize].as_deref()));
-        }
-        for values in table.dense(range.clone()) {
-            columns.push(Arc::new(Float64Array::from(values)));
-        }
-        writer.write(&RecordBatch::try_new(Arc::clone(&schema), columns)?)?;
-        progress(range.end);
+    let starts: Vec<usize> = (0..table.len()).step_by(BATCH_ROWS).collect();
+    let mut made: Vec<Result<RecordBatch, ArrowError>> = Vec::new();
+    // While some are written, the next are made.
+    for starts in starts.chunks(2 * pool.current_num_threads()).map(Some).chain([None]) {
+        let ready = std::mem::take(&mut made);
+        pool.in_place_scope(|scope| {
+            let (made, schema) = (&mut made, &schema);
+            if let Some(starts) = starts {
+                scope.spawn(move |_| {
+                    let batch = |start: &usize| batch(table, groups, schema, *start);
+                    *made = starts.par_iter().map(batch).collect();
+                });
+            }
+            for batch in ready {
+                let batch = batch?;
+                writer.write(&batch)?;
+                progress(batch.num_rows());
+            }
+            Ok::<(), ArrowError>(())
+        })?;
     }
     writer.finish()?;
     writer.flush()
+}
+
+fn batch(table: &SortedTable, groups: &[Group], schema: &Arc<Schema>, start: usize) -> Result<RecordBatch, ArrowError> {
+    let range = start..table.len().min(start + BATCH_ROWS);
+    let texts = |text: &dyn for<'a> Fn(Row<'a>) -> Option<&'a str>| -> ArrayRef {
+        Arc::new(table.rows(range.clone()).map(text).collect::<StringArray>())
+    };
+    let mut columns = vec![texts(&|row| Some(row.id)), texts(&|row| row.label)];
+    for group in groups {
+        columns.push(texts(&|row| row.groups[*group as usize]));
+    }
+    for values in table.dense(range.clone()) {
+        columns.push(Arc::new(Float64Array::from(values)));
+    }
+    RecordBatch::try_new(Arc::clone(schema), columns)
 }
 
 fn schema(table: &SortedTable, groups: &[Group]) -> Schema {
@@ -72,8 +95,4 @@ fn schema(table: &SortedTable, groups: &[Group]) -> Schema {
     );
     let (key, value) = FORMAT;
     Schema::new(fields).with_metadata([(key.to_owned(), value.to_owned())])
-}
-
-fn texts<'a>(rows: &'a [Row], text: impl Fn(&'a Row) -> Option<&'a str>) -> ArrayRef {
-    Arc::new(rows.iter().map(text).collect::<StringArray>())
 }

@@ -1,18 +1,16 @@
 //! The first reading: what becomes of each line.
+//!
+//! Lines are read side by side; what is found out of each is then put together in their order.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
-
-use super::event::{self, Event, Facts, IdKey, half_digest, too_long};
-use super::fault::{Fault, Faults};
-use super::lines::{Piece, Pieces, Place, open};
+use super::blocks::{Block, Whole, each_block};
+use super::event::{Event, Facts, Reader, too_long};
+use super::fault::{Fault, Faults, LineFaults};
+use super::lines::{Place, is_blank};
+use super::repeats::{Repeats, Sighting};
 use super::revocations::Revocations;
 use super::schema::EventSchema;
 use crate::consent::Purpose;
 use crate::stages::{InputFile, StageError};
-
-/// After how many lines progress is told and an interruption noticed.
-const LINES_PER_TICK: u64 = 1000;
 
 /// What events are held against.
 pub struct Rules<'a> {
@@ -53,7 +51,7 @@ pub struct Checked {
     pub hashes: Vec<blake3::Hash>,
 }
 
-/// Reads `files` one after the other, each line once. `tick` is told the bytes read so far, now and then.
+/// Reads `files` on up to `threads` threads beside this one, each line once. `tick` is told the bytes read so far, now and then.
 ///
 /// # Errors
 ///
@@ -61,52 +59,90 @@ pub struct Checked {
 pub fn check(
     files: &[InputFile],
     rules: Rules<'_>,
+    threads: usize,
     tick: &mut dyn FnMut(u64) -> Result<(), StageError>,
 ) -> Result<Checked, StageError> {
+    let schema = rules.schema;
     let mut checker = Checker::new(rules);
-    let (mut bytes, mut pieces_read) = (0, 0);
-    for (file, number) in files.iter().zip(0..) {
-        let unreadable = |source| StageError::Io {
-            verb: "read",
-            path: file.name.clone(),
-            source,
-        };
-        let mut pieces = Pieces::new(open(file).map_err(unreadable)?, number);
-        while let Some(piece) = pieces.next_piece().map_err(unreadable)? {
-            if pieces_read % LINES_PER_TICK == 0 {
-                tick(bytes)?;
-            }
-            pieces_read += 1;
-            bytes += piece.bytes.len() as u64;
-            checker.take(&piece);
-        }
-        let (hash, lines) = pieces.finish();
-        checker.checked.hashes.push(hash);
-        checker.checked.lines += lines;
-    }
+    let mut bytes = 0;
+    let whole = each_block(
+        files,
+        threads,
+        |block| Reading::of(block, schema),
+        |block, reading| {
+            tick(bytes)?;
+            bytes += block.bytes.len() as u64;
+            checker.take(block, reading);
+            Ok(())
+        },
+    )?;
     tick(bytes)?;
-    Ok(checker.checked)
+    checker.finish(files, &whole)
+}
+
+/// What was read in one block.
+struct Reading {
+    /// How many lines begin in it, and how many of them are blank.
+    lines: u64,
+    blank: u64,
+    /// Those that are not blank.
+    events: Vec<Line>,
+}
+
+struct Line {
+    /// Which of the block's lines, from 0.
+    number: u64,
+    /// Where in the block it begins.
+    offset: u64,
+    read: Result<Event, LineFaults>,
+}
+
+impl Reading {
+    fn of(block: &Block, schema: &EventSchema) -> Self {
+        let mut reader = Reader::new(schema);
+        let mut reading = Self {
+            lines: 0,
+            blank: 0,
+            events: Vec::new(),
+        };
+        for line in block.lines() {
+            reading.lines += 1;
+            let read = match line.content {
+                None => Err(LineFaults::from_iter([too_long()])),
+                Some(content) if is_blank(content) => {
+                    reading.blank += 1;
+                    continue;
+                }
+                Some(content) => reader.read(content).map_err(LineFaults::from_iter),
+            };
+            reading.events.push(Line {
+                number: line.number,
+                offset: line.offset as u64,
+                read,
+            });
+        }
+        reading
+    }
 }
 
 struct Checker<'a> {
     rules: Rules<'a>,
-    seen: HashMap<IdKey, Seen>,
+    repeats: Repeats,
     places: Places,
+    file: u32,
     checked: Checked,
-}
-
-/// The first valid line with an id.
-struct Seen {
-    index: u64,
-    content: [u8; 16],
+    /// Lines of the file before the block.
+    lines_before: u64,
 }
 
 impl<'a> Checker<'a> {
     fn new(rules: Rules<'a>) -> Self {
         Self {
             rules,
-            seen: HashMap::new(),
+            repeats: Repeats::default(),
             places: Places::default(),
+            file: 0,
+            lines_before: 0,
             checked: Checked {
                 verdicts: Vec::new(),
                 faults: Faults::default(),
@@ -117,43 +153,39 @@ impl<'a> Checker<'a> {
         }
     }
 
-    fn take(&mut self, piece: &Piece<'_>) {
-        if !piece.first {
-            return;
+    fn take(&mut self, block: &Block, reading: Reading) {
+        if block.file != self.file {
+            (self.file, self.lines_before) = (block.file, 0);
         }
-        if piece.is_blank() {
-            self.checked.blank += 1;
-            return;
+        for line in reading.events {
+            let index = self.checked.verdicts.len() as u64;
+            let place = Place {
+                file: block.file,
+                line: self.lines_before + line.number + 1,
+            };
+            self.places.push(index, place);
+            let verdict = match line.read {
+                Ok(event) => {
+                    self.repeats.add(Sighting {
+                        id: event.id.short(),
+                        index,
+                        offset: block.offset + line.offset,
+                    });
+                    self.judge(&event)
+                }
+                Err(faults) => {
+                    self.checked.faults.add_line(index, place, faults);
+                    Verdict::Fault
+                }
+            };
+            self.checked.verdicts.push(verdict);
         }
-        let index = self.checked.verdicts.len() as u64;
-        self.places.push(index, piece.place);
-        let read = match piece.content() {
-            None => Err(vec![too_long()]),
-            Some(content) => event::read(content, self.rules.schema).map(|event| (event, content)),
-        };
-        let verdict = match read {
-            Ok((event, content)) => self.judge(index, &event, content),
-            Err(faults) => {
-                self.checked.faults.add(index, piece.place, faults);
-                Verdict::Fault
-            }
-        };
-        self.checked.verdicts.push(verdict);
+        self.lines_before += reading.lines;
+        self.checked.lines += reading.lines;
+        self.checked.blank += reading.blank;
     }
 
-    fn judge(&mut self, index: u64, event: &Event, content: &[u8]) -> Verdict {
-        let content = half_digest(content);
-        match self.seen.entry(event.id) {
-            Entry::Vacant(entry) => {
-                entry.insert(Seen { index, content });
-            }
-            Entry::Occupied(entry) if entry.get().content == content => return Verdict::Duplicate,
-            Entry::Occupied(entry) => {
-                let first = entry.get().index;
-                self.conflict(first, index);
-                return Verdict::Fault;
-            }
-        }
+    fn judge(&mut self, event: &Event) -> Verdict {
         if self.rules.revocations.revokes(event.id) {
             return Verdict::Revoked;
         }
@@ -161,6 +193,31 @@ impl<'a> Checker<'a> {
             Some(purpose) if !event.facts.scope.covers(purpose) => Verdict::NotCovered,
             _ => Verdict::Accepted(event.facts),
         }
+    }
+
+    /// Looks for ids that stand more than once.
+    fn finish(mut self, files: &[InputFile], whole: &[Whole]) -> Result<Checked, StageError> {
+        let places = &self.places;
+        let file_of = |index: u64| places.of(index).file;
+        for group in std::mem::take(&mut self.repeats).find(files, &file_of, self.rules.schema)? {
+            let first = group.first;
+            for (index, is_same) in group.later {
+                match is_same {
+                    true => drop(self.set(index, Verdict::Duplicate)),
+                    false => self.conflict(first, index),
+                }
+            }
+        }
+        self.checked.hashes = whole.iter().map(|whole| whole.hash).collect();
+        Ok(self.checked)
+    }
+
+    /// Gives the verdict before.
+    fn set(&mut self, index: u64, verdict: Verdict) -> Verdict {
+        let place = usize::try_from(index)
+            .ok()
+            .and_then(|index| self.checked.verdicts.get_mut(index));
+        place.map_or(Verdict::Fault, |place| std::mem::replace(place, verdict))
     }
 
     /// Two lines have one id and other bytes: which is right cannot be known, so that neither is let in.
@@ -171,13 +228,8 @@ impl<'a> Checker<'a> {
         };
         let (at_first, at_second) = (self.places.of(first), self.places.of(second));
         self.checked.faults.add(second, at_second, [same_id(at_first)]);
-        let verdict = usize::try_from(first)
-            .ok()
-            .and_then(|first| self.checked.verdicts.get_mut(first));
-        if let Some(verdict) = verdict
-            && *verdict != Verdict::Fault
-        {
-            *verdict = Verdict::Fault;
+        self.set(second, Verdict::Fault);
+        if self.set(first, Verdict::Fault) != Verdict::Fault {
             self.checked.faults.add(first, at_first, [same_id(at_second)]);
         }
     }

@@ -84,19 +84,44 @@ pub struct Faults {
     by_rule: BTreeMap<String, u64>,
 }
 
+/// What is wrong with one line: the first [`MAX_LISTED_OF_LINE`] faults, and how many there are of each rule.
+#[derive(Clone, Debug, Default)]
+pub struct LineFaults {
+    first: Vec<Fault>,
+    by_rule: BTreeMap<String, u64>,
+}
+
+impl FromIterator<Fault> for LineFaults {
+    fn from_iter<I: IntoIterator<Item = Fault>>(faults: I) -> Self {
+        let mut of_line = Self::default();
+        for fault in faults {
+            match of_line.by_rule.get_mut(&fault.rule) {
+                Some(count) => *count += 1,
+                None => {
+                    of_line.by_rule.insert(fault.rule.clone(), 1);
+                }
+            }
+            if of_line.first.len() < MAX_LISTED_OF_LINE {
+                of_line.first.push(fault);
+            }
+        }
+        of_line
+    }
+}
+
 impl Faults {
     /// Adds what is wrong with one line.
     pub fn add(&mut self, index: u64, place: Place, faults: impl IntoIterator<Item = Fault>) {
-        for (nth, fault) in faults.into_iter().enumerate() {
-            match self.by_rule.get_mut(&fault.rule) {
-                Some(count) => *count += 1,
-                None => {
-                    self.by_rule.insert(fault.rule.clone(), 1);
-                }
-            }
-            if nth < MAX_LISTED_OF_LINE {
-                self.listed.insert((index, nth), Listed { index, place, fault });
-            }
+        self.add_line(index, place, faults.into_iter().collect());
+    }
+
+    /// Adds what is wrong with one line.
+    pub fn add_line(&mut self, index: u64, place: Place, faults: LineFaults) {
+        for (rule, count) in faults.by_rule {
+            *self.by_rule.entry(rule).or_default() += count;
+        }
+        for (nth, fault) in faults.first.into_iter().enumerate() {
+            self.listed.insert((index, nth), Listed { index, place, fault });
             if self.listed.len() > MAX_LISTED {
                 self.listed.pop_last();
             }

@@ -37,19 +37,27 @@ impl<'a> Piece<'a> {
     /// The line without its end (LF, or CR LF), if it is whole.
     #[must_use]
     pub fn content(&self) -> Option<&'a [u8]> {
-        if !(self.first && self.last) {
-            return None;
-        }
-        let bytes = self.bytes.strip_suffix(b"\n").unwrap_or(self.bytes);
-        Some(bytes.strip_suffix(b"\r").unwrap_or(bytes))
+        (self.first && self.last).then(|| content_of(self.bytes))
     }
 
     /// Whether the line holds nothing but spaces and tabs: it is skipped and counted, and no event.
     #[must_use]
     pub fn is_blank(&self) -> bool {
-        self.content()
-            .is_some_and(|content| content.iter().all(|byte| matches!(byte, b' ' | b'\t')))
+        self.content().is_some_and(is_blank)
     }
+}
+
+/// A whole line without its end (LF, or CR LF).
+#[must_use]
+pub fn content_of(line: &[u8]) -> &[u8] {
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    line.strip_suffix(b"\r").unwrap_or(line)
+}
+
+/// Whether a line's content is nothing but spaces and tabs.
+#[must_use]
+pub fn is_blank(content: &[u8]) -> bool {
+    content.iter().all(|byte| matches!(byte, b' ' | b'\t'))
 }
 
 /// Reads one source piece by piece.

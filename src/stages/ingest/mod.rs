@@ -3,10 +3,12 @@
 //! Two readings. The first ([`mod@check`]) decides what becomes of each line and holds no event; the second ([`mod@write`]) puts
 //! the lines where they belong, with the bytes they came with. Nothing is written before everything is decided.
 
+pub mod blocks;
 pub mod check;
 pub mod event;
 pub mod fault;
 pub mod lines;
+pub mod repeats;
 pub mod report;
 pub mod revocations;
 pub mod schema;
@@ -63,7 +65,7 @@ fn run(context: &mut StageContext<'_>) -> Result<(), StageError> {
         .iter()
         .map(|file| std::fs::metadata(&file.absolute).map(|found| found.len()).unwrap_or(0))
         .sum();
-    let checked = check(&files, rules, &mut |done| {
+    let checked = check(&files, rules, context.threads, &mut |done| {
         (context.progress)(Progress {
             unit: Unit::Bytes,
             done,

@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::fault::{Fault, printable};
 use crate::digest::Digest;
 use crate::json::{JsonError, Limits, parse_strict};
+use crate::recognise::Recogniser;
 
 /// The dialect that is spoken, and no other.
 const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
@@ -26,6 +27,8 @@ const MAX_VALUES: usize = 8;
 /// A compiled schema.
 pub struct EventSchema {
     validator: Validator,
+    /// Knows most valid events without the validator, if the schema is simple enough.
+    recogniser: Option<Recogniser>,
     digest: Digest,
 }
 
@@ -60,20 +63,13 @@ impl EventSchema {
         {
             return Err(SchemaError::Dialect);
         }
-        let validator = jsonschema::options()
-            .with_draft(Draft::Draft202012)
-            .should_validate_formats(true)
-            .should_ignore_unknown_formats(false)
-            // Linear in the text, whatever the pattern: no line can make it run for ever.
-            .with_pattern_options(PatternOptions::regex())
-            .offline()
-            .build(&schema)
-            .map_err(|error| match error.kind() {
-                ValidationErrorKind::Referencing(_) => SchemaError::Reference(printable(&error.to_string())),
-                _ => SchemaError::Invalid(printable(&error.to_string())),
-            })?;
+        let validator = validator_of(&schema).map_err(|error| match error.kind() {
+            ValidationErrorKind::Referencing(_) => SchemaError::Reference(printable(&error.to_string())),
+            _ => SchemaError::Invalid(printable(&error.to_string())),
+        })?;
         Ok(Self {
             validator,
+            recogniser: Recogniser::compile(&schema, &|keyword| validator_of(keyword).ok()),
             digest: Digest::of(bytes),
         })
     }
@@ -98,6 +94,12 @@ impl EventSchema {
         self.digest
     }
 
+    /// What recognises valid events in one pass, if the schema is simple enough.
+    #[must_use]
+    pub fn recogniser(&self) -> Option<&Recogniser> {
+        self.recogniser.as_ref()
+    }
+
     /// Everything in `value` that the schema does not allow.
     ///
     /// # Errors
@@ -116,6 +118,17 @@ impl EventSchema {
         }
         Err(faults)
     }
+}
+
+fn validator_of(schema: &Value) -> Result<Validator, ValidationError<'static>> {
+    jsonschema::options()
+        .with_draft(Draft::Draft202012)
+        .should_validate_formats(true)
+        .should_ignore_unknown_formats(false)
+        // Linear in the text, whatever the pattern: no line can make it run for ever.
+        .with_pattern_options(PatternOptions::regex())
+        .offline()
+        .build(schema)
 }
 
 fn explain(error: &ValidationError<'_>, faults: &mut Vec<Fault>) {

@@ -1,0 +1,280 @@
+//! The lines of one block, read into rows.
+
+use super::event::{Event, EventFault, MAX_TEXT, is_label};
+use super::params::Params;
+use super::rows::Row;
+use super::rows::chunk::{Chunk, ChunkKey, NewRow};
+use crate::recognise::{Feature, Member, Memory, Recognised, Recogniser};
+use crate::stages::ingest::blocks::Block;
+use crate::stages::ingest::event::{read_json, too_long};
+use crate::stages::ingest::fault::Fault;
+use crate::stages::ingest::lines::is_blank;
+
+/// At most this many faults of a block are kept.
+const MAX_FAULTS: usize = super::MAX_DETAILS;
+
+/// What one block gave.
+pub(super) struct Reading {
+    /// How many lines begin in it.
+    pub(super) lines: u64,
+    pub(super) chunk: Chunk,
+    pub(super) faults: BlockFaults,
+}
+
+/// Faults of one block, counted all.
+#[derive(Default)]
+pub(super) struct BlockFaults {
+    pub(super) count: u64,
+    /// The first of them, each with its line, counted from 0.
+    pub(super) first: Vec<(u32, EventFault)>,
+}
+
+impl Reading {
+    pub(super) fn of(block: &Block, recogniser: &Recogniser, params: &Params) -> Self {
+        let mut reading = Self {
+            lines: 0,
+            chunk: Chunk::new(),
+            faults: BlockFaults::default(),
+        };
+        let mut adder = Adder::new(recogniser, params);
+        for line in block.lines() {
+            reading.lines += 1;
+            // A block has fewer bytes than that.
+            let number = u32::try_from(line.number).unwrap_or(u32::MAX);
+            if line.content.is_some_and(is_blank) {
+                continue;
+            }
+            match adder.add(&mut reading.chunk, number, line.content) {
+                Ok(Added::Whole) => {}
+                // The keys up to here are more than are allowed, which whoever puts chunks together says.
+                Ok(Added::TooManyKeys) => break,
+                Err(fault) => {
+                    reading.faults.count += 1;
+                    if reading.faults.first.len() < MAX_FAULTS {
+                        reading.faults.first.push((number, fault));
+                    }
+                }
+            }
+        }
+        reading
+    }
+}
+
+/// Whether a line was added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Added {
+    /// It was.
+    Whole,
+    /// The chunk has more keys now than can be columns; all of them are known to it.
+    TooManyKeys,
+}
+
+/// Adds lines to one chunk.
+pub(crate) struct Adder<'a> {
+    recogniser: &'a Recogniser,
+    memory: Memory,
+    params: &'a Params,
+    /// For each key that the memory knows, its number in the chunk.
+    keys: Vec<ChunkKey>,
+    features: Vec<(ChunkKey, Feature)>,
+}
+
+impl<'a> Adder<'a> {
+    pub(crate) fn new(recogniser: &'a Recogniser, params: &'a Params) -> Self {
+        Self {
+            recogniser,
+            memory: recogniser.memory(),
+            params,
+            keys: Vec::new(),
+            features: Vec::new(),
+        }
+    }
+
+    /// Adds a line, counted from the first of the chunk; `None` is one too long to be read whole.
+    pub(crate) fn add(&mut self, chunk: &mut Chunk, line: u32, content: Option<&[u8]>) -> Result<Added, EventFault> {
+        if let Some(content) = content
+            && let Some(added) = self.add_recognised(chunk, line, content)
+        {
+            return Ok(added);
+        }
+        Ok(self.add_event(chunk, line, &read_event(content)?))
+    }
+
+    /// Adds an event that stands in `line`, counted from the first of the chunk.
+    pub(crate) fn add_event(&mut self, chunk: &mut Chunk, line: u32, event: &Event) -> Added {
+        self.features.clear();
+        for (name, feature) in &event.features {
+            match chunk.key(name, line, self.params) {
+                Some(key) => self.features.push((key, *feature)),
+                None => return Added::TooManyKeys,
+            }
+        }
+        chunk.push(
+            NewRow {
+                line,
+                row: Row {
+                    id: &event.id,
+                    label: event.label.as_deref(),
+                    groups: [event.groups[0].as_deref(), event.groups[1].as_deref()],
+                },
+            },
+            self.features.drain(..),
+        );
+        Added::Whole
+    }
+
+    fn add_recognised(&mut self, chunk: &mut Chunk, line: u32, content: &[u8]) -> Option<Added> {
+        let found = self.recogniser.recognise(content, &mut self.memory)?;
+        let row = row_of(&found)?;
+        self.features.clear();
+        let is_new = |number: &u32| *number as usize >= self.keys.len();
+        let newest = found.features.iter().map(|(number, _)| *number).filter(is_new).max();
+        if newest.is_none() {
+            let known = found
+                .features
+                .iter()
+                .map(|(number, feature)| (self.keys[*number as usize], *feature));
+            chunk.push(NewRow { line, row }, known);
+            return Some(Added::Whole);
+        }
+        // A key for the first time: the complete reader is as good, once the keys are known.
+        for number in self.keys.len()..=newest? as usize {
+            let name = self.memory.key(u32::try_from(number).ok()?).to_owned();
+            match chunk.key(&name, line, self.params) {
+                Some(key) => self.keys.push(key),
+                None => return Some(Added::TooManyKeys),
+            }
+        }
+        None
+    }
+}
+
+/// What a row has beside its features, if all of it is in order.
+fn row_of<'a>(found: &Recognised<'a>) -> Option<Row<'a>> {
+    let text = |member: Member<'a>| match member {
+        Member::Absent | Member::Null => Some(None),
+        Member::Text(text) if text.len() <= MAX_TEXT => Some(Some(text)),
+        _ => None,
+    };
+    let label = text(found.label)?;
+    if label.is_some_and(|label| !is_label(label)) {
+        return None;
+    }
+    let groups = match found.source {
+        Member::Absent => [None, None],
+        Member::Text(_) => [text(found.source)?, None],
+        Member::Other => [text(found.source_kind)?, text(found.source_region)?],
+        Member::Null => return None,
+    };
+    Some(Row {
+        id: text(found.id)?.filter(|id| !id.is_empty())?,
+        label,
+        groups,
+    })
+}
+
+/// Reads one event strictly; `None` is a line too long to be read whole.
+pub(crate) fn read_event(content: Option<&[u8]>) -> Result<Event, EventFault> {
+    let fault = |fault: Fault| EventFault {
+        pointer: fault.pointer,
+        message: fault.message,
+    };
+    let content = content.ok_or_else(|| fault(too_long()))?;
+    Event::from_value(read_json(content).map_err(fault)?)
+}
+
+#[cfg(test)]
+#[path = "../../../tests/recognise/lines.rs"]
+mod lines;
+
+#[cfg(test)]
+mod tests {
+    use super::super::rows::Rows;
+    use super::lines::{Random, event, mutate};
+    use super::*;
+    use crate::stages::ingest::lines::Place;
+
+    /// What `featurize` would make of these rows: all that can be seen of them.
+    fn table(chunk: Chunk) -> String {
+        let mut rows = Rows::default();
+        rows.append(chunk, Place { file: 0, line: 0 }).expect("few keys");
+        let table = rows.into_table(1).expect("no id stands twice");
+        let lines: Vec<_> = table.rows(0..table.len()).collect();
+        let report = serde_json::to_string(&table.report()).expect("it has a JSON form");
+        let bits: Vec<Vec<u64>> = table
+            .dense(0..table.len())
+            .iter()
+            .map(|column| column.iter().map(|value| value.to_bits()).collect())
+            .collect();
+        format!("{lines:?} {report} {bits:?}")
+    }
+
+    #[test]
+    fn what_is_recognised_gives_the_rows_that_the_complete_reader_gives() {
+        let (recogniser, params) = (Recogniser::of_features(), Params::default());
+        let mut random = Random::new(3);
+        let mut adder = Adder::new(&recogniser, &params);
+        let (mut quick, mut complete) = (Chunk::new(), Chunk::new());
+        let (mut counter, mut counted) = (Adder::new(&recogniser, &params), Chunk::new());
+        let (mut refused, mut recognised) = (0, 0);
+        for number in 0..20_000 {
+            let mut line = event(&mut random, u64::from(number)).into_bytes();
+            if random.below(2) == 0 {
+                mutate(&mut random, &mut line);
+            }
+            let shown = String::from_utf8_lossy(&line).into_owned();
+            let expected = read_event(Some(&line));
+            // An id that a mutation made into another's would be refused by the table.
+            if expected
+                .as_ref()
+                .is_ok_and(|event| event.id != format!("evt-{number:06}"))
+            {
+                continue;
+            }
+            recognised += usize::from(counter.add_recognised(&mut counted, number, &line).is_some());
+            let added = adder.add(&mut quick, number, Some(&line));
+            assert_eq!(added.as_ref().err(), expected.as_ref().err(), "{shown}");
+            match expected {
+                Err(_) => refused += 1,
+                Ok(event) => drop(Adder::new(&recogniser, &params).add_event(&mut complete, number, &event)),
+            }
+            if number % 500 == 499 {
+                let chunks = [&mut quick, &mut complete].map(|chunk| std::mem::replace(chunk, Chunk::new()));
+                let [quick, complete] = chunks.map(table);
+                assert_eq!(quick, complete);
+                adder = Adder::new(&recogniser, &params);
+            }
+        }
+        assert!(refused > 1000 && recognised > 10_000, "{refused} {recognised}");
+    }
+
+    #[test]
+    fn a_key_too_many_is_told_with_the_line_of_the_first() {
+        let (recogniser, params) = (Recogniser::of_features(), Params::default());
+        let mut adder = Adder::new(&recogniser, &params);
+        let mut chunk = Chunk::new();
+        let mut ended = Added::Whole;
+        for line in 0..100 {
+            let features: Vec<String> = (0..50).map(|key| format!("\"k{}\":1", line * 50 + key)).collect();
+            let text = format!(
+                "{{\"event_id\":\"{line}\",\"payload\":{{\"features\":{{{}}}}}}}",
+                features.join(",")
+            );
+            ended = adder.add(&mut chunk, line, Some(text.as_bytes())).expect("an event");
+            if ended == Added::TooManyKeys {
+                break;
+            }
+        }
+        assert_eq!(ended, Added::TooManyKeys);
+        let error = Rows::default()
+            .append(chunk, Place { file: 0, line: 10 })
+            .expect_err("too many");
+        assert_eq!(
+            error.place,
+            Place {
+                file: 0,
+                line: 10 + 1 + 4096 / 50
+            }
+        );
+    }
+}

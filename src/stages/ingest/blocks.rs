@@ -1,0 +1,380 @@
+//! Files as blocks of whole lines, read one after the other and worked on side by side.
+//!
+//! ```text
+//! calling thread   read batch 2 │ use batch 0, read batch 3 │ …
+//! other threads    batch 1      │ batch 2                   │ …
+//! ```
+//!
+//! What is made of the blocks is used in their order, so that nothing depends on the number of threads.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+
+use rayon::prelude::*;
+
+use super::lines::{MAX_LINE, content_of, open};
+use crate::stages::{InputFile, StageError};
+
+/// How many bytes a block has at most, but for a line that goes on: more than the longest line.
+const BLOCK: usize = MAX_LINE + (1 << 18);
+
+/// The longest line with its end (CR LF) that is taken for an event.
+pub const MAX_LINE_WITH_END: usize = MAX_LINE + 2;
+
+/// How many blocks a batch has for each thread.
+const BLOCKS_A_THREAD: usize = 2;
+
+/// Some lines of one file.
+#[derive(Debug)]
+pub struct Block {
+    /// The file's place in the list of files.
+    pub file: u32,
+    /// Where the block begins in it.
+    pub offset: u64,
+    /// Whole lines, of which the last of a file may have no end.
+    pub bytes: Vec<u8>,
+    /// Whether it is but the beginning of a line that is too long to be read; the rest of that line was skipped.
+    pub is_too_long: bool,
+}
+
+/// One line of a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Line<'a> {
+    /// Which of the block's lines, from 0.
+    pub number: u64,
+    /// Where it begins in the block.
+    pub offset: usize,
+    /// Without its end; nothing if it is too long to be taken for an event.
+    pub content: Option<&'a [u8]>,
+}
+
+impl Block {
+    /// Its lines, in order.
+    pub fn lines(&self) -> impl Iterator<Item = Line<'_>> {
+        let mut rest = self.bytes.as_slice();
+        let mut number = 0;
+        std::iter::from_fn(move || {
+            if rest.is_empty() {
+                return None;
+            }
+            let offset = self.bytes.len() - rest.len();
+            // What is left of a line that is too long is one line, wherever it was cut off.
+            let end = memchr::memchr(b'\n', rest).filter(|_| !self.is_too_long);
+            let (line, after) = rest.split_at(end.map_or(rest.len(), |end| end + 1));
+            let is_too_long = self.is_too_long || line.len() > MAX_LINE_WITH_END;
+            let found = Line {
+                number,
+                offset,
+                content: (!is_too_long).then(|| content_of(line)),
+            };
+            (rest, number) = (after, number + 1);
+            Some(found)
+        })
+    }
+}
+
+/// A file that was read to its end.
+#[derive(Clone, Copy, Debug)]
+pub struct Whole {
+    /// The file's place in the list of files.
+    pub file: u32,
+    /// The BLAKE3 of its bytes.
+    pub hash: blake3::Hash,
+}
+
+/// Reads files block by block.
+pub struct Blocks<'a> {
+    files: &'a [InputFile],
+    next: u32,
+    open: Option<Open>,
+    whole: Vec<Whole>,
+}
+
+struct Open {
+    file: u32,
+    source: File,
+    hasher: blake3::Hasher,
+    /// Where in the file `rest` begins.
+    offset: u64,
+    /// What was read after the last line's end.
+    rest: Vec<u8>,
+    is_at_end: bool,
+}
+
+impl<'a> Blocks<'a> {
+    /// Reads `files` one after the other.
+    #[must_use]
+    pub fn new(files: &'a [InputFile]) -> Self {
+        Self {
+            files,
+            next: 0,
+            open: None,
+            whole: Vec::new(),
+        }
+    }
+
+    /// The next block, or `None` at the end of the last file.
+    ///
+    /// # Errors
+    ///
+    /// [`StageError::Io`] if a file cannot be opened or read.
+    pub fn next_block(&mut self) -> Result<Option<Block>, StageError> {
+        loop {
+            let Some(current) = &mut self.open else {
+                let Some(file) = self.files.get(self.next as usize) else {
+                    return Ok(None);
+                };
+                let source = open(file).map_err(|source| unreadable(file, source))?;
+                self.open = Some(Open::new(self.next, source));
+                self.next += 1;
+                continue;
+            };
+            let file = &self.files[current.file as usize];
+            if let Some(block) = current.next_block().map_err(|source| unreadable(file, source))? {
+                return Ok(Some(block));
+            }
+            self.whole.push(Whole {
+                file: current.file,
+                hash: current.hasher.finalize(),
+            });
+            self.open = None;
+        }
+    }
+
+    /// The files that were read to their ends, in order.
+    #[must_use]
+    pub fn into_whole(self) -> Vec<Whole> {
+        self.whole
+    }
+}
+
+fn unreadable(file: &InputFile, source: io::Error) -> StageError {
+    StageError::Io {
+        verb: "read",
+        path: file.name.clone(),
+        source,
+    }
+}
+
+impl Open {
+    fn new(file: u32, source: File) -> Self {
+        Self {
+            file,
+            source,
+            hasher: blake3::Hasher::new(),
+            offset: 0,
+            rest: Vec::new(),
+            is_at_end: false,
+        }
+    }
+
+    fn next_block(&mut self) -> io::Result<Option<Block>> {
+        let mut bytes = std::mem::take(&mut self.rest);
+        let mut is_too_long = false;
+        let mut skipped = 0;
+        loop {
+            self.fill(&mut bytes)?;
+            if bytes.is_empty() {
+                return Ok(None);
+            }
+            if self.is_at_end && !is_too_long {
+                return Ok(Some(self.block(bytes, false, 0)));
+            }
+            let end = match is_too_long {
+                false => memchr::memrchr(b'\n', &bytes),
+                true => memchr::memchr(b'\n', &bytes[MAX_LINE_WITH_END..]).map(|at| at + MAX_LINE_WITH_END),
+            };
+            if let Some(end) = end {
+                self.rest = bytes.split_off(end + 1);
+            } else if self.is_at_end {
+                // The line that is too long has no end.
+            } else {
+                is_too_long = true;
+                skipped += (bytes.len() - MAX_LINE_WITH_END) as u64;
+                bytes.truncate(MAX_LINE_WITH_END);
+                continue;
+            }
+            return Ok(Some(self.block(bytes, is_too_long, skipped)));
+        }
+    }
+
+    fn block(&mut self, bytes: Vec<u8>, is_too_long: bool, skipped: u64) -> Block {
+        let offset = self.offset;
+        self.offset += bytes.len() as u64 + skipped;
+        Block {
+            file: self.file,
+            offset,
+            bytes,
+            is_too_long,
+        }
+    }
+
+    /// Reads until there are as many bytes as a block has, or no more.
+    fn fill(&mut self, bytes: &mut Vec<u8>) -> io::Result<()> {
+        let before = bytes.len();
+        let wanted = BLOCK.saturating_sub(before);
+        bytes.reserve_exact(wanted);
+        let read = (&mut self.source).take(wanted as u64).read_to_end(bytes)?;
+        self.hasher.update(&bytes[before..]);
+        self.is_at_end = read < wanted;
+        Ok(())
+    }
+}
+
+/// Gives each block of `files` to `work`, on `threads` threads beside this one if there is more than one, and what comes of it to
+/// `consume`, in order and on this thread. Gives the hashes of the files.
+///
+/// # Errors
+///
+/// Whatever reading and `consume` give.
+pub fn each_block<R: Send>(
+    files: &[InputFile],
+    threads: usize,
+    work: impl Fn(&Block) -> R + Sync,
+    mut consume: impl FnMut(&Block, R) -> Result<(), StageError>,
+) -> Result<Vec<Whole>, StageError> {
+    let mut blocks = Blocks::new(files);
+    if threads < 2 {
+        while let Some(block) = blocks.next_block()? {
+            consume(&block, work(&block))?;
+        }
+        return Ok(blocks.into_whole());
+    }
+    let pool = pool(threads).map_err(|source| StageError::Io {
+        verb: "read",
+        path: files.first().map(|file| file.name.clone()).unwrap_or_default(),
+        source,
+    })?;
+    let batch = threads * BLOCKS_A_THREAD;
+    let mut waiting: Vec<Block> = read_batch(&mut blocks, batch)?;
+    let mut done: Vec<(Block, R)> = Vec::new();
+    while !(waiting.is_empty() && done.is_empty()) {
+        let current = std::mem::take(&mut waiting);
+        let used = std::mem::take(&mut done);
+        pool.in_place_scope(|scope| {
+            let (work, done) = (&work, &mut done);
+            scope.spawn(move |_| {
+                *done = current
+                    .into_par_iter()
+                    .map(|block| {
+                        let made = work(&block);
+                        (block, made)
+                    })
+                    .collect();
+            });
+            for (block, made) in used {
+                consume(&block, made)?;
+            }
+            waiting = read_batch(&mut blocks, batch)?;
+            Ok::<(), StageError>(())
+        })?;
+    }
+    Ok(blocks.into_whole())
+}
+
+/// Threads of a stage's own, so that it has no more than it may.
+///
+/// # Errors
+///
+/// Whatever starting them gives.
+pub fn pool(threads: usize) -> io::Result<rayon::ThreadPool> {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+    pool.map_err(io::Error::other)
+}
+
+fn read_batch(blocks: &mut Blocks<'_>, wanted: usize) -> Result<Vec<Block>, StageError> {
+    let mut batch = Vec::with_capacity(wanted);
+    while batch.len() < wanted {
+        match blocks.next_block()? {
+            Some(block) => batch.push(block),
+            None => break,
+        }
+    }
+    Ok(batch)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(folder: &tempfile::TempDir, name: &str, bytes: &[u8]) -> InputFile {
+        let path = camino::Utf8Path::from_path(folder.path())
+            .expect("a temporary folder is UTF-8")
+            .join(name);
+        crate::store::atomic::write(&path, bytes).expect("written");
+        InputFile {
+            absolute: path,
+            name: name.into(),
+        }
+    }
+
+    /// Lines of all lengths around those that matter.
+    fn text() -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for length in [
+            0,
+            1,
+            100,
+            MAX_LINE,
+            MAX_LINE + 1,
+            MAX_LINE + 2,
+            BLOCK,
+            3 * BLOCK + 17,
+            5,
+            0,
+            BLOCK - 1,
+            7,
+        ] {
+            bytes.extend(std::iter::repeat_n(b'x', length));
+            bytes.push(b'\n');
+        }
+        bytes
+    }
+
+    #[test]
+    fn blocks_are_whole_lines_and_lie_where_they_say() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        for end in ["", "no end"] {
+            let bytes = [text(), end.as_bytes().to_vec()].concat();
+            let files = [
+                file(&folder, "a", &bytes),
+                file(&folder, "empty", b""),
+                file(&folder, "b", b"one\ntwo"),
+            ];
+            for threads in [1, 2, 3] {
+                let mut lines = 0;
+                let mut long = 0;
+                let whole = each_block(
+                    &files,
+                    threads,
+                    |block| block.bytes.len(),
+                    |block, length| {
+                        assert_eq!(block.bytes.len(), length);
+                        assert!(length <= BLOCK);
+                        let from = usize::try_from(block.offset).expect("small");
+                        let source: &[u8] = if block.file == 0 { &bytes } else { b"one\ntwo" };
+                        if block.is_too_long {
+                            assert!(source[from..].starts_with(&block.bytes[..MAX_LINE_WITH_END]));
+                            long += 1;
+                        } else {
+                            assert_eq!(&source[from..from + length], &block.bytes[..]);
+                            lines += block.bytes.split_inclusive(|byte| *byte == b'\n').count();
+                        }
+                        Ok(())
+                    },
+                )
+                .expect("read");
+                let hashes: Vec<_> = whole.iter().map(|whole| whole.hash).collect();
+                assert_eq!(
+                    hashes,
+                    [blake3::hash(&bytes), blake3::hash(b""), blake3::hash(b"one\ntwo")]
+                );
+                assert_eq!(
+                    (lines + long, long > 0),
+                    (12 + usize::from(!end.is_empty()) + 2, true),
+                    "{threads}"
+                );
+            }
+        }
+    }
+}
