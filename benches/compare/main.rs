@@ -4,8 +4,8 @@
 //!     cargo bench --bench compare -- a b e     # some of it
 //!     cargo bench --bench compare -- --only ninja a b
 //!
-//! Peers that are not here are installed where that can be done without asking (a virtual environment of Python below the temporary folder),
-//! else left out. Each figure is the median of rounds in which all take turns; ratios are over madmall's. Nothing here can fail for being slow.
+//! Peers that are not here are installed where that can be done without asking (from Python's and from Node's registry, below the
+//! temporary folder), else left out. Each figure is the median of rounds in which all take turns; ratios are over madmall's. Nothing here can fail for being slow.
 
 #![expect(clippy::disallowed_methods, reason = "a benchmark writes its own files")]
 #![expect(clippy::print_stdout, reason = "a benchmark prints its result")]
@@ -30,7 +30,7 @@ fn main() {
         words.into_iter().nth(1).unwrap_or_default()
     });
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let peers: Vec<Peer> = peers::all(&folder.path().join("venv"), only.as_deref());
+    let peers: Vec<Peer> = peers::all(folder.path(), only.as_deref());
     for peer in &peers {
         println!("{}", peer.version());
     }
@@ -62,6 +62,8 @@ fn compare(work: &Work, peers: &[Peer], folder: &Path) {
         let _ = peer.run(&place(peer));
     }
     let calls = measure::calls(&able[0].command(&place(able[0])));
+    // What remembers nothing has nothing to compare after the first run.
+    let able: Vec<&Peer> = able.into_iter().filter(|peer| peer.remembers()).collect();
     table("nothing to do", &able, work.rounds(ROUNDS), |peer| {
         peer.run(&place(peer))
     });
@@ -82,6 +84,18 @@ fn compare(work: &Work, peers: &[Peer], folder: &Path) {
         work.change(&place(peer), number);
         peer.run(&place(peer))
     });
+    if work.can_change_nothing() {
+        table(
+            "one source changed, what is made of it is as before",
+            &able,
+            work.rounds(ROUNDS.min(5)),
+            |peer| {
+                number += 1;
+                work.change_unseen(&place(peer), number);
+                peer.run(&place(peer))
+            },
+        );
+    }
     println!("\nsystem calls of madmall with nothing to do: {calls}");
 }
 

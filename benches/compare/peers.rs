@@ -25,10 +25,14 @@ enum Kind {
     Doit,
     Snakemake,
     Dvc,
+    /// Watches sources by content.
+    Turbo,
+    /// Does nothing but make SHA-256 of a file.
+    Openssl,
 }
 
-/// Madmall first, then all others that are here or could be installed; `only` names one of them.
-pub(crate) fn all(venv: &Path, only: Option<&str>) -> Vec<Peer> {
+/// Madmall first, then all others that are here or could be installed below `folder`; `only` names one of them.
+pub(crate) fn all(folder: &Path, only: Option<&str>) -> Vec<Peer> {
     let ours = PathBuf::from(env!("CARGO_BIN_EXE_madmall"));
     let version = format!("madmall {}", env!("CARGO_PKG_VERSION"));
     let own = |kind| Peer {
@@ -42,17 +46,20 @@ pub(crate) fn all(venv: &Path, only: Option<&str>) -> Vec<Peer> {
         (Kind::Doit, "doit"),
         (Kind::Snakemake, "snakemake"),
         (Kind::Dvc, "dvc"),
+        (Kind::Turbo, "turbo"),
+        (Kind::Openssl, "openssl"),
     ] {
         if only.is_none_or(|only| only == name) {
-            peers.extend(find(kind, name, venv));
+            peers.extend(find(kind, name, folder));
         }
     }
     peers
 }
 
-fn find(kind: Kind, name: &str, venv: &Path) -> Option<Peer> {
+fn find(kind: Kind, name: &str, folder: &Path) -> Option<Peer> {
     let version_of = |program: &Path| -> Option<String> {
-        let output = Command::new(program).arg("--version").output().ok()?;
+        let word = if kind == Kind::Openssl { "version" } else { "--version" };
+        let output = Command::new(program).arg(word).output().ok()?;
         let text = String::from_utf8(output.stdout).ok()?;
         Some(format!("{name} {}", text.lines().next()?.trim()))
     };
@@ -64,20 +71,38 @@ fn find(kind: Kind, name: &str, venv: &Path) -> Option<Peer> {
             version,
         });
     }
-    let quiet = |command: &mut Command| {
-        command
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status()
-            .is_ok_and(|s| s.success())
+    let program = match kind {
+        Kind::Openssl => return None,
+        Kind::Turbo => from_node(name, &folder.join("node"))?,
+        _ => from_python(name, &folder.join("venv"))?,
     };
-    if !venv.exists() && !quiet(Command::new("python3").args(["-m", "venv"]).arg(venv)) {
-        return None;
-    }
-    quiet(Command::new(venv.join("bin/pip")).args(["install", "-q", name]));
-    let program = venv.join("bin").join(name);
     let version = version_of(&program)?;
     Some(Peer { kind, program, version })
+}
+
+fn quiet(command: &mut Command) -> Option<()> {
+    let ended = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
+    ended.is_ok_and(|status| status.success()).then_some(())
+}
+
+fn from_python(name: &str, venv: &Path) -> Option<PathBuf> {
+    if !venv.exists() {
+        quiet(Command::new("python3").args(["-m", "venv"]).arg(venv))?;
+    }
+    quiet(Command::new(venv.join("bin/pip")).args(["install", "-q", name]))?;
+    Some(venv.join("bin").join(name))
+}
+
+/// Turbo's own executable: what Node starts for it costs a tenth of a second, which is not its fault.
+fn from_node(name: &str, folder: &Path) -> Option<PathBuf> {
+    fs::create_dir_all(folder).ok()?;
+    quiet(Command::new("npm").arg("install").arg("--prefix").arg(folder).arg(name))?;
+    let own = folder.join("node_modules/@turbo/linux-64/bin/turbo");
+    Some(if own.exists() {
+        own
+    } else {
+        folder.join("node_modules/.bin").join(name)
+    })
 }
 
 impl Peer {
@@ -89,7 +114,14 @@ impl Peer {
             Kind::Doit => "doit",
             Kind::Snakemake => "snakemake",
             Kind::Dvc => "dvc",
+            Kind::Turbo => "turbo",
+            Kind::Openssl => "openssl dgst -sha256",
         }
+    }
+
+    /// Whether it knows in a second run what it did in the first.
+    pub(crate) fn remembers(&self) -> bool {
+        self.kind != Kind::Openssl
     }
 
     pub(crate) fn version(&self) -> &str {
@@ -105,7 +137,11 @@ impl Peer {
         !matches!(
             (self.kind, work.shape),
             (Kind::MadmallArgv, Shape::Folder { .. } | Shape::File { .. })
-                | (Kind::Dvc, Shape::Layers { .. })
+                | (Kind::Dvc | Kind::Turbo, Shape::Layers { .. })
+                | (
+                    Kind::Openssl,
+                    Shape::Chain | Shape::Layers { .. } | Shape::Folder { .. }
+                )
                 | (Kind::Snakemake, Shape::Layers { width: 1000.., .. })
         )
     }
@@ -134,6 +170,8 @@ impl Peer {
             Kind::Doit => ("dodo.py", doit(work, &stages)),
             Kind::Snakemake => ("Snakefile", snakemake(work, &stages)),
             Kind::Dvc => ("dvc.yaml", dvc(work, &stages)),
+            Kind::Turbo => ("turbo.json", turbo(work, &stages, folder)),
+            Kind::Openssl => return,
         };
         fs::write(folder.join(file), text).expect("written");
         if self.is_ours() {
@@ -150,7 +188,10 @@ impl Peer {
 
     fn pipeline(&self, work: &Work, stages: &[Stage]) -> String {
         let mut text = "version: 1\nname: compare\nstages:\n".to_owned();
-        for Stage { name, reads, writes } in stages {
+        for stage in stages {
+            let Stage {
+                name, reads, writes, ..
+            } = stage;
             let inputs: Vec<String> = reads
                 .iter()
                 .enumerate()
@@ -159,8 +200,20 @@ impl Peer {
             let names: Vec<String> = (0..reads.len()).map(|at| format!("${{inputs.i{at}}}")).collect();
             let command = match (self.kind, work.shape) {
                 (_, Shape::Folder { .. } | Shape::File { .. }) => "run: 'echo ok > ${outputs.o}'".to_owned(),
-                (Kind::MadmallArgv, _) => format!("argv: [cat, '{}'], stdout: o", names.join("', '")),
-                _ => format!("run: 'cat {} > ${{outputs.o}}'", names.join(" ")),
+                (Kind::MadmallArgv, _) => {
+                    let words: Vec<String> = stage
+                        .program
+                        .iter()
+                        .map(|word| (*word).to_owned())
+                        .chain(names)
+                        .collect();
+                    format!("argv: ['{}'], stdout: o", words.join("', '"))
+                }
+                _ => format!(
+                    "run: '{} {} > ${{outputs.o}}'",
+                    stage.program.join(" "),
+                    names.join(" ")
+                ),
             };
             let _ = writeln!(
                 text,
@@ -184,6 +237,12 @@ impl Peer {
             Kind::Doit => drop(command.args(["-n", "2"])),
             Kind::Snakemake => drop(command.args(["-c", "2", "-q", "all"])),
             Kind::Dvc => drop(command.args(["repro", "-q"])),
+            Kind::Turbo => drop(
+                command
+                    .args(["run", "all", "--concurrency", "2", "--ui", "stream"])
+                    .env("TURBO_TELEMETRY_DISABLED", "1"),
+            ),
+            Kind::Openssl => drop(command.args(["dgst", "-sha256", "data/big"])),
         }
         command
     }
@@ -214,6 +273,8 @@ impl Peer {
             "dvc.lock",
             ".dvc/cache",
             ".dvc/tmp",
+            ".turbo",
+            "node_modules",
         ] {
             let path = folder.join(state);
             let _ = fs::remove_dir_all(&path);
@@ -265,14 +326,20 @@ fn snakemake(work: &Work, stages: &[Stage]) -> String {
         .collect();
     let mut text = "D = {\n".to_owned();
     for stage in stages {
-        let _ = writeln!(text, "  {:?}: {:?},", stage.writes, stage.reads);
+        let _ = writeln!(
+            text,
+            "  {:?}: ({:?}, {:?}),",
+            stage.writes,
+            stage.program.join(" "),
+            stage.reads
+        );
     }
     let shell = match work.shape {
-        Shape::Chain | Shape::Layers { .. } => "cat {input} > {output}",
+        Shape::Chain | Shape::Layers { .. } => "{params.p} {input} > {output}",
         Shape::Folder { .. } | Shape::File { .. } => "echo ok > {output}",
     };
     text + &format!(
-        "}}\nrule all:\n    input: {last:?}\nrule step:\n    input: lambda wc: D['out/' + wc.o]\n    output: 'out/{{o}}'\n    shell: {shell:?}\n"
+        "}}\nrule all:\n    input: {last:?}\nrule step:\n    input: lambda wc: D['out/' + wc.o][1]\n    params: p=lambda wc: D['out/' + wc.o][0]\n    output: 'out/{{o}}'\n    shell: {shell:?}\n"
     )
 }
 
@@ -286,4 +353,49 @@ fn dvc(work: &Work, stages: &[Stage]) -> String {
         let _ = writeln!(text, "    outs:\n    - {}", stage.writes);
     }
     text
+}
+
+/// The tasks of one package; also writes the package's own files.
+fn turbo(work: &Work, stages: &[Stage], folder: &Path) -> String {
+    let maker = |path: &String| stages.iter().find(|stage| stage.writes == *path);
+    let mut tasks = serde_json::Map::new();
+    let mut scripts = serde_json::Map::new();
+    for stage in stages {
+        let made: Vec<&str> = stage
+            .reads
+            .iter()
+            .filter_map(maker)
+            .map(|stage| stage.name.as_str())
+            .collect();
+        let read = stage.reads.iter().filter(|path| maker(path).is_none());
+        let mut inputs: Vec<String> = read
+            .map(|path| {
+                if folder.join(path).is_dir() {
+                    format!("{path}/**")
+                } else {
+                    path.clone()
+                }
+            })
+            .collect();
+        if inputs.is_empty() {
+            // None would mean all.
+            inputs.push("package.json".to_owned());
+        }
+        let task = serde_json::json!({"dependsOn": made, "inputs": inputs, "outputs": [stage.writes]});
+        tasks.insert(stage.name.clone(), task);
+        scripts.insert(stage.name.clone(), work.command(stage).into());
+    }
+    let last = &stages.last().expect("there is one").name;
+    tasks.insert(
+        "all".to_owned(),
+        serde_json::json!({"dependsOn": [last], "inputs": ["package.json"]}),
+    );
+    scripts.insert("all".to_owned(), "true".into());
+    let package =
+        serde_json::json!({"name": "work", "version": "1.0.0", "packageManager": "npm@10.0.0", "scripts": scripts});
+    let lock = serde_json::json!({"name": "work", "lockfileVersion": 3, "packages": {"": {"name": "work", "version": "1.0.0"}}});
+    for (name, value) in [("package.json", package), ("package-lock.json", lock)] {
+        fs::write(folder.join(name), value.to_string()).expect("written");
+    }
+    serde_json::json!({"tasks": tasks}).to_string()
 }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
-/// A directed graph of stages, each of which concatenates what it reads.
+/// A directed graph of stages, each of which concatenates what it reads (those of the first layer of it: the first lines).
 pub(crate) struct Work {
     pub(crate) letter: char,
     pub(crate) what: &'static str,
@@ -29,7 +29,13 @@ pub(crate) struct Stage {
     pub(crate) name: String,
     pub(crate) reads: Vec<String>,
     pub(crate) writes: String,
+    /// The words before what it reads.
+    pub(crate) program: &'static [&'static str],
 }
+
+const CAT: &[&str] = &["cat"];
+/// What comes after a file's first line does not reach the output.
+const FIRST_LINES: &[&str] = &["head", "-qn1"];
 
 impl Work {
     pub(crate) fn all() -> [Self; 5] {
@@ -64,7 +70,15 @@ impl Work {
     }
 
     pub(crate) fn stages(&self) -> Vec<Stage> {
-        let stage = |name: String, reads: Vec<String>, writes: String| Stage { name, reads, writes };
+        let stage = |name: String, reads: Vec<String>, writes: String| {
+            let program = if reads[0].starts_with("src/") { FIRST_LINES } else { CAT };
+            Stage {
+                name,
+                reads,
+                writes,
+                program,
+            }
+        };
         match self.shape {
             Shape::Chain => {
                 let files = ["src/s0", "out/a", "out/b", "out/c"];
@@ -97,7 +111,12 @@ impl Work {
     /// The command of a stage, as a text for the shell.
     pub(crate) fn command(&self, stage: &Stage) -> String {
         match self.shape {
-            Shape::Chain | Shape::Layers { .. } => format!("cat {} > {}", stage.reads.join(" "), stage.writes),
+            Shape::Chain | Shape::Layers { .. } => format!(
+                "{} {} > {}",
+                stage.program.join(" "),
+                stage.reads.join(" "),
+                stage.writes
+            ),
             Shape::Folder { .. } | Shape::File { .. } => format!("echo ok > {}", stage.writes),
         }
     }
@@ -132,6 +151,19 @@ impl Work {
                 }
             }
         }
+    }
+
+    /// Whether a source can be changed so that the outputs made of it stay as they are.
+    pub(crate) fn can_change_nothing(&self) -> bool {
+        matches!(self.shape, Shape::Chain | Shape::Layers { .. })
+    }
+
+    /// Changes one source below `folder`, each time to something else, where no output shows it.
+    pub(crate) fn change_unseen(&self, folder: &Path, number: usize) {
+        let file = folder.join("src/s0");
+        let text = fs::read_to_string(&file).expect("read");
+        let first = text.lines().next().unwrap_or_default();
+        fs::write(file, format!("{first}\nunseen {number}\n")).expect("written");
     }
 
     /// Changes one source below `folder`, each time to something else.

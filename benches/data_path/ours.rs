@@ -1,0 +1,172 @@
+//! What is ours, each as a process of its own: parts of the built-in stages from the library, and the program.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Read as _;
+use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+use camino::Utf8PathBuf;
+use madmall::consent::Purpose;
+use madmall::plan::ParamValue;
+use madmall::stages::ingest::check::{Rules, check};
+use madmall::stages::ingest::revocations::Revocations;
+use madmall::stages::ingest::schema::EventSchema;
+use madmall::stages::{InputFile, StageContext, Unit, builtin};
+
+use super::measure::{Cost, measure};
+
+/// This program again, for one of the parts below.
+pub(crate) fn command(words: &[&str]) -> Command {
+    let mut command = Command::new(std::env::current_exe().expect("this program has a path"));
+    command.arg("child").args(words).current_dir(std::env::temp_dir());
+    command
+}
+
+/// Does one part.
+pub(crate) fn child(words: &[String]) {
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match words[..] {
+        ["check", threads, schema, path] => validate(number(threads), schema, path),
+        ["jsonschema", threads, schema, path] => validate_trees(number(threads), schema, path),
+        ["features", threads, schema, path, out] => {
+            validate(number(threads), schema, path);
+            let _ = stage("featurize", number(threads), ("events", path), &[("features", out)]);
+        }
+        ["fit", threads, features] => {
+            let seconds = (0..5).map(|_| stage("train", number(threads), ("features", features), &[]));
+            println!("{}", seconds.fold(f64::INFINITY, f64::min));
+        }
+        _ => panic!("no such part: {words:?}"),
+    }
+}
+
+fn number(text: &str) -> usize {
+    text.parse().expect("a number")
+}
+
+fn file(path: &str) -> InputFile {
+    InputFile {
+        absolute: path.into(),
+        name: path.into(),
+    }
+}
+
+/// The first reading of `ingest`: strict JSON, the schema, consent, ids that stand twice.
+fn validate(threads: usize, schema: &str, path: &str) {
+    let schema = EventSchema::compile(&fs::read(schema).expect("read")).expect("a schema");
+    let rules = Rules {
+        schema: &schema,
+        purpose: Some(Purpose::Care),
+        revocations: &mut Revocations::default(),
+    };
+    let checked = check(&[file(path)], rules, threads, &mut |_| Ok(())).expect("read");
+    assert!(checked.faults.is_empty());
+}
+
+/// What most people write: a tree of each line, held against a compiled schema.
+fn validate_trees(threads: usize, schema: &str, path: &str) {
+    let schema: serde_json::Value = serde_json::from_slice(&fs::read(schema).expect("read")).expect("JSON");
+    let validator = jsonschema::draft202012::new(&schema).expect("a schema");
+    let mut bytes = Vec::new();
+    fs::File::open(path)
+        .and_then(|mut file| file.read_to_end(&mut bytes))
+        .expect("read");
+    let lines: Vec<&[u8]> = bytes
+        .split(|byte| *byte == b'\n')
+        .filter(|line| !line.is_empty())
+        .collect();
+    std::thread::scope(|scope| {
+        for lines in lines.chunks(lines.len().div_ceil(threads)) {
+            let validator = &validator;
+            scope.spawn(move || {
+                for line in lines {
+                    let event = serde_json::from_slice(line).expect("JSON");
+                    assert!(validator.is_valid(&event));
+                }
+            });
+        }
+    });
+}
+
+/// Runs a built-in stage. Gives the seconds from its first step to its end, if it takes steps.
+fn stage(name: &str, threads: usize, (input, path): (&str, &str), outputs: &[(&str, &str)]) -> f64 {
+    let builtin = builtin(name).expect("it is there");
+    let begun = std::cell::Cell::new(Instant::now());
+    let mut params: BTreeMap<String, ParamValue> = BTreeMap::new();
+    if name == "train" {
+        params.insert(
+            "l2".to_owned(),
+            ParamValue::Number(madmall::plan::Number::from_f64(1.0).expect("finite")),
+        );
+        params.insert("standardize".to_owned(), ParamValue::Boolean(true));
+    }
+    let mut context = StageContext {
+        purpose: Some("care"),
+        inputs: BTreeMap::from([(input, vec![file(path)])]),
+        outputs: outputs
+            .iter()
+            .map(|(name, path)| (*name, Utf8PathBuf::from(*path)))
+            .collect(),
+        params: &params,
+        threads,
+        log: &mut std::io::sink(),
+        progress: &|progress| {
+            if progress.unit == Unit::Steps && progress.done == 0 {
+                begun.set(Instant::now());
+            }
+        },
+        cancelled: &AtomicBool::new(false),
+    };
+    (builtin.run)(&mut context).expect("the stage ends well");
+    begun.get().elapsed().as_secs_f64()
+}
+
+const PIPELINE: &str = "version: 1
+name: events
+purpose: care
+stages:
+  ingest:
+    uses: stages/ingest.yaml
+    inputs: {events: events.ndjson, schema: schema.json}
+    outputs: {events: out/events.ndjson, report: out/ingest.json}
+  featurize:
+    uses: stages/featurize.yaml
+    inputs: {events: ingest.events}
+    outputs: {features: out/features.arrow}
+  train:
+    uses: stages/train.yaml
+    inputs: {features: featurize.features}
+    params: {holdout: 0}
+    outputs: {model: out/model.json, metrics: out/metrics.json}
+";
+
+/// Makes a workspace of the events at `path`.
+pub(crate) fn prepare(place: &Path, path: &Path) {
+    fs::create_dir_all(place.join("stages")).expect("made");
+    for name in ["ingest", "featurize", "train"] {
+        let definition = builtin(name).expect("it is there").definition;
+        fs::write(place.join("stages").join(format!("{name}.yaml")), definition).expect("written");
+    }
+    fs::write(
+        place.join("schema.json"),
+        include_str!("../../schemas/byte_event.schema.json"),
+    )
+    .expect("written");
+    fs::write(place.join("pipeline.yaml"), PIPELINE).expect("written");
+    fs::write(place.join("madmall.yaml"), "").expect("written");
+    fs::hard_link(path, place.join("events.ndjson")).expect("linked");
+}
+
+/// A first run, as if nothing had ever been run here.
+pub(crate) fn run(place: &Path) -> Cost {
+    for state in ["out", "runs", ".madmall"] {
+        let _ = fs::remove_dir_all(place.join(state));
+    }
+    let mut command = Command::new(env!("CARGO_BIN_EXE_madmall"));
+    command.args(["run", "-j", "2", "pipeline.yaml"]).current_dir(place);
+    command.env("MADMALL_CONFIG_DIR", place.join("../config"));
+    measure(&command)
+}
