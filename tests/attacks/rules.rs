@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::forge::{canonical, id, statement};
 use crate::repo::{FORGED, Repo, sort_dependencies};
-use crate::table::{Attack, attack, try_all};
+use crate::table::{Attack, attack, harmless, try_all};
 
 /// The last stage's statement with something changed.
 fn stage(name: &'static str, change: fn(&mut Value)) -> Attack {
@@ -303,6 +303,14 @@ fn names() {
             dependency(s, "tool")["annotations"]["madmall"]["tool"]["version"] = "1\n2".into();
         })
         .says("is not one short line"),
+        harmless("a tool with a version of one line", |repo| {
+            repo.forge(|s| {
+                tool(s, "x");
+                dependency(s, "tool")["annotations"]["madmall"]["tool"]["version"] = "x (GNU things) 9.1".into();
+            });
+        })
+        .ask(&[FORGED])
+        .finds(&["W-UNLOGGED"]),
         stage("a tool with an empty version", |s| {
             tool(s, "x");
             dependency(s, "tool")["annotations"]["madmall"]["tool"]["version"] = "".into();

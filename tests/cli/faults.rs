@@ -316,3 +316,18 @@ fn a_name_that_is_not_utf_8_is_refused_with_its_place() {
     ran.says("caf\u{fffd}").says("UTF-8");
     assert!(!space.exists("out"));
 }
+
+#[test]
+fn an_output_of_100_000_files_is_one_output() {
+    let space = Space::with(
+        "stages:
+  make: {run: 'cd ${outputs.o} && seq 100000 | split -l 1 -a 5 -d -', outputs: {o: many/}}
+  count: {run: 'ls ${inputs.m} | wc -l > ${outputs.o}', inputs: {m: make.o}, outputs: {o: count}}",
+    );
+    space.run(&[]).success().says("2 ran");
+    assert_eq!(space.read("count").trim(), "100000");
+    assert_eq!(space.read("many/x99999"), "100000\n");
+    space.run(&[]).success().says("2 up to date");
+    std::fs::remove_file(space.path("many/x77777")).expect("removed");
+    space.madmall(["plan", "pipeline.yaml", "--check"]).code(3).says("make");
+}
