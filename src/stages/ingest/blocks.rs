@@ -344,12 +344,15 @@ mod tests {
             for threads in [1, 2, 3] {
                 let mut lines = 0;
                 let mut long = 0;
+                let mut next = (0, 0);
                 let whole = each_block(
                     &files,
                     threads,
                     |block| block.bytes.len(),
                     |block, length| {
                         assert_eq!(block.bytes.len(), length);
+                        assert!((block.file, block.offset) >= next, "blocks come in order");
+                        next = (block.file, block.offset + length as u64);
                         assert!(length <= BLOCK);
                         let from = usize::try_from(block.offset).expect("small");
                         let source: &[u8] = if block.file == 0 { &bytes } else { b"one\ntwo" };
