@@ -245,7 +245,7 @@ pub fn each_block<R: Send>(
         path: files.first().map(|file| file.name.clone()).unwrap_or_default(),
         source,
     })?;
-    let batch = threads * BLOCKS_A_THREAD;
+    let batch = pool.current_num_threads() * BLOCKS_A_THREAD;
     let mut waiting: Vec<Block> = read_batch(&mut blocks, batch)?;
     let mut done: Vec<(Block, R)> = Vec::new();
     while !(waiting.is_empty() && done.is_empty()) {
@@ -272,13 +272,18 @@ pub fn each_block<R: Send>(
     Ok(blocks.into_whole())
 }
 
-/// Threads of a stage's own, so that it has no more than it may.
+/// More threads than this read no faster than one can feed them, and each holds blocks in memory.
+const MAX_THREADS: usize = 16;
+
+/// Threads of a stage's own, so that it has no more than it may; and no more than [`MAX_THREADS`], whatever is asked for.
 ///
 /// # Errors
 ///
 /// Whatever starting them gives.
 pub fn pool(threads: usize) -> io::Result<rayon::ThreadPool> {
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(threads.min(MAX_THREADS))
+        .build();
     pool.map_err(io::Error::other)
 }
 
