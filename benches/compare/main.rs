@@ -12,6 +12,7 @@
 
 mod measure;
 mod peers;
+mod random;
 mod work;
 
 use std::path::Path;

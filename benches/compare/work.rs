@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
+use super::random::Random;
+
 /// A directed graph of stages, each of which concatenates what it reads (those of the first layer of it: the first lines).
 pub(crate) struct Work {
     pub(crate) letter: char,
@@ -190,18 +192,5 @@ impl Work {
             }),
             _ => stage.reads.join(" "),
         }
-    }
-}
-
-/// SplitMix64: bytes that no file system and no hash finds easy.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
     }
 }

@@ -2,6 +2,8 @@
 
 use std::io::{self, Write};
 
+use super::random::Random;
+
 /// Name, mean, standard deviation, decimals, and weight in the model that draws the labels.
 const NUMBERS: [(&str, f64, f64, usize, f64); 20] = [
     ("hr", 74.0, 11.0, 0, 0.55),
@@ -29,18 +31,7 @@ const KINDS: [&str; 5] = ["self", "pharmacy", "event", "mobile_unit", "mail_kit"
 const TYPES: [&str; 4] = ["symptom_snapshot", "adherence_ping", "context_ping", "lab_marker"];
 const REGIONS: [&str; 5] = ["us-tx", "us-ga", "us-nc", "us-fl", "us-ca"];
 
-/// SplitMix64 (Steele, Lea and Flood, 2014).
-struct Random(u64);
-
 impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
     /// In `[0, 1)`.
     fn unit(&mut self) -> f64 {
         (self.next() >> 11) as f64 / 9_007_199_254_740_992.0

@@ -15,6 +15,8 @@ mod events;
 mod measure;
 mod ours;
 mod peers;
+#[path = "../compare/random.rs"]
+mod random;
 
 use std::io::{BufWriter, Write as _};
 use std::path::Path;
