@@ -275,7 +275,7 @@ pub fn each_block<R: Send>(
 /// More threads than this read no faster than one can feed them, and each holds blocks in memory.
 const MAX_THREADS: usize = 16;
 
-/// Threads of a stage's own, so that it has no more than it may; and no more than [`MAX_THREADS`], whatever is asked for.
+/// Threads of a stage's own, so that it has no more than it may; and no more than sixteen, whatever is asked for.
 ///
 /// # Errors
 ///
