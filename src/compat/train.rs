@@ -258,6 +258,7 @@ fn fit(table: &SortedTable, threads: usize) -> Result<Trained, CompatOutcome> {
         l2: 0.0,
         class_weights: [1.0, 1.0],
         threads,
+        stride: 1,
     };
     let fit = descent(&objective, &|_| Ok(())).map_err(|_| {
         failure(
@@ -277,14 +278,13 @@ fn fit(table: &SortedTable, threads: usize) -> Result<Trained, CompatOutcome> {
 }
 
 fn matrix(table: &SortedTable, keys: usize) -> Matrix {
-    let rows = table.len();
     let mut matrix = Matrix::new(keys + 1);
-    for start in (0..rows).step_by(BLOCK_ROWS) {
-        let range = start..rows.min(start + BLOCK_ROWS);
+    for start in (0..table.len()).step_by(BLOCK_ROWS) {
+        let range = start..table.len().min(start + BLOCK_ROWS);
         let columns = table.dense(range.clone());
-        for row in 0..range.len() {
-            matrix.push(columns.iter().map(|column| column[row]).chain([1.0]));
-        }
+        let columns: Vec<&[f64]> = columns.iter().map(Vec::as_slice).collect();
+        let rows: Vec<usize> = (0..range.len()).collect();
+        matrix.append(&columns, &rows);
     }
     matrix
 }

@@ -37,6 +37,17 @@ fn two_events() -> Vec<Value> {
 }
 
 #[test]
+fn features_do_not_depend_on_threads() {
+    let bench = Bench::new();
+    let events = small_events();
+    let run = |threads| bench.run("featurize", "events", &[&events], &small_params(), threads);
+    let one = run(1).expect("good events");
+    for threads in [2, 3, 7] {
+        assert_eq!(run(threads).expect("good events"), one, "{threads} threads");
+    }
+}
+
+#[test]
 fn features_are_columns_of_their_own_whatever_they_are_called() {
     let bench = Bench::new();
     let outputs = bench

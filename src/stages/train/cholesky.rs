@@ -1,7 +1,5 @@
 //! Symmetric positive definite systems, factored in a fixed order of operations.
 
-use super::loss::dot;
-
 /// A pivot that is smaller than this, where the matrix was scaled to a diagonal of ones, is taken for zero.
 const SMALLEST_PIVOT: f64 = 1e-15;
 
@@ -42,18 +40,10 @@ impl Symmetric {
         self.upper[index] += value;
     }
 
-    /// Adds `weight` · `vector` · `vector`ᵀ.
-    #[inline]
-    pub(crate) fn add_outer(&mut self, weight: f64, vector: &[f64]) {
-        let mut rest = self.upper.as_mut_slice();
-        for (index, value) in vector.iter().enumerate() {
-            let (row, below) = rest.split_at_mut(vector.len() - index);
-            let scaled = weight * value;
-            for (entry, other) in row.iter_mut().zip(&vector[index..]) {
-                *entry += scaled * other;
-            }
-            rest = below;
-        }
+    /// The entries of `row` from the diagonal on.
+    pub(crate) fn row_mut(&mut self, row: usize) -> &mut [f64] {
+        let first = self.index(row, row);
+        &mut self.upper[first..first + self.size - row]
     }
 
     /// Adds `other`, entry by entry.
@@ -208,6 +198,16 @@ fn combination(column: usize, chosen: &[usize], factor: &[Vec<f64>]) -> Dependen
     Dependent { column, of }
 }
 
+/// `a · b`, in the order of the columns.
+#[inline]
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    let mut sum = 0.0;
+    for (a, b) in a.iter().zip(b) {
+        sum += a * b;
+    }
+    sum
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -254,13 +254,6 @@ mod tests {
             let rows: Vec<&[f64]> = rows.iter().map(|row| row.as_slice()).collect();
             assert!(Factor::new(&matrix(&rows)).is_err(), "{rows:?}");
         }
-    }
-
-    #[test]
-    fn outer_products_fill_the_upper_triangle() {
-        let mut sum = Symmetric::zeros(3);
-        sum.add_outer(2.0, &[1.0, 2.0, 3.0]);
-        assert_eq!(sum, matrix(&[&[2.0, 4.0, 6.0], &[4.0, 8.0, 12.0], &[6.0, 12.0, 18.0]]));
     }
 
     #[test]

@@ -37,8 +37,7 @@ fn malformed(message: impl Into<String>) -> EnvelopeError {
 /// An Arrow file, open for reading batch by batch.
 pub(crate) struct ArrowFile<R> {
     reader: R,
-    decoder: FileDecoder,
-    schema: Arc<Schema>,
+    decoder: Arc<BatchDecoder>,
     blocks: std::vec::IntoIter<Block>,
 }
 
@@ -70,19 +69,23 @@ impl<R: Read + Seek> ArrowFile<R> {
         }
         Ok(Self {
             reader,
-            decoder,
-            schema,
+            decoder: Arc::new(BatchDecoder { decoder, schema }),
             blocks: blocks.into_iter(),
         })
     }
 
     /// The columns.
     pub(crate) fn schema(&self) -> &Schema {
-        &self.schema
+        &self.decoder.schema
     }
 
     /// The next batch, or `None` at the end.
     pub(crate) fn next_batch(&mut self) -> Result<Option<RecordBatch>, EnvelopeError> {
+        self.next_raw()?.map(|raw| self.decoder.decode(raw)).transpose()
+    }
+
+    /// The next batch as it stands in the file, or `None` at the end.
+    pub(crate) fn next_raw(&mut self) -> Result<Option<RawBatch>, EnvelopeError> {
         let Some(block) = self.blocks.next() else {
             return Ok(None);
         };
@@ -92,15 +95,40 @@ impl<R: Read + Seek> ArrowFile<R> {
         self.reader.seek(SeekFrom::Start(offset))?;
         let mut bytes = vec![0; length];
         self.reader.read_exact(&mut bytes)?;
+        Ok(Some(RawBatch { block, bytes }))
+    }
+
+    /// What makes batches of raw ones, on any thread.
+    pub(crate) fn decoder(&self) -> Arc<BatchDecoder> {
+        Arc::clone(&self.decoder)
+    }
+}
+
+/// A batch as it stands in the file.
+pub(crate) struct RawBatch {
+    block: Block,
+    /// Header and body.
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// Makes batches of raw ones.
+pub(crate) struct BatchDecoder {
+    decoder: FileDecoder,
+    schema: Arc<Schema>,
+}
+
+impl BatchDecoder {
+    /// The batch that `raw` is, if every length in it is right.
+    pub(crate) fn decode(&self, raw: RawBatch) -> Result<RecordBatch, EnvelopeError> {
+        let (metadata, body) = lengths(&raw.block)?;
         let metadata = usize::try_from(metadata).map_err(|_| malformed("a batch is too large"))?;
-        let (decoder, schema) = (&self.decoder, &self.schema);
         guarded(|| {
-            check_message(&bytes[..metadata], body, schema)?;
-            decoder
-                .read_record_batch(&block, &bytes.into())
+            check_message(&raw.bytes[..metadata], body, &self.schema)?;
+            self.decoder
+                .read_record_batch(&raw.block, &raw.bytes.into())
                 .map_err(|error| malformed(format!("a batch is broken: {error}")))
         })?
-        .map_or_else(|| Err(malformed("a batch is missing")), |batch| Ok(Some(batch)))
+        .ok_or_else(|| malformed("a batch is missing"))
     }
 }
 

@@ -1,13 +1,16 @@
 //! The features file, read into rows with a label, in canonical order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::io::{Read, Seek};
+use std::sync::Arc;
 
 use arrow_array::{Array, Float64Array, RecordBatch, StringArray};
 use arrow_schema::{DataType, Schema};
+use rayon::ThreadPool;
+use rayon::prelude::*;
 
 use super::blocks::Matrix;
-use super::envelope::{ArrowFile, EnvelopeError};
+use super::envelope::{ArrowFile, EnvelopeError, RawBatch};
 use crate::stages::featurize::rows::MAX_FEATURES;
 use crate::stages::featurize::table::{FEATURE_PREFIX, FORMAT, ID_COLUMN, LABEL_COLUMN};
 
@@ -32,7 +35,7 @@ fn content(message: impl Into<String>) -> FeaturesError {
     FeaturesError::Content(message.into())
 }
 
-/// The rows that have a label, and what was counted on the way.
+/// What a features file holds beside its rows.
 #[derive(Debug)]
 pub(crate) struct FeatureTable {
     /// Feature keys, in the order of their bytes.
@@ -40,26 +43,29 @@ pub(crate) struct FeatureTable {
     /// Rows in the file.
     pub(crate) total_rows: u64,
     /// Labels, each with how many rows have it.
-    pub(crate) labels: BTreeMap<String, u64>,
-    /// The labelled rows, in canonical order.
-    pub(crate) rows: Vec<LabelledRow>,
+    pub(crate) labels: BTreeMap<Arc<str>, u64>,
     /// Group columns, by name.
     pub(crate) groups: Vec<String>,
-    /// A row of features for each of `rows`, with a last column of ones.
+}
+
+/// Some of the rows that have a label, in canonical order: by the BLAKE3 of the event id.
+#[derive(Debug)]
+pub(crate) struct LabelledRows {
+    /// What the rows have beside their features.
+    pub(crate) rows: Vec<LabelledRow>,
+    /// A row of features for each, with a last column of ones.
     pub(crate) matrix: Matrix,
 }
 
 /// What a labelled row has beside its features.
 #[derive(Clone, Debug)]
 pub(crate) struct LabelledRow {
-    /// BLAKE3 of the event id: the canonical order.
-    order: [u8; 32],
-    /// The event id's place in `[0, 1)` for splitting.
-    pub(crate) split: f64,
+    /// Its number in the file.
+    number: usize,
     /// The label.
-    pub(crate) label: String,
+    pub(crate) label: Arc<str>,
     /// A value for each of [`FeatureTable::groups`].
-    pub(crate) groups: Vec<Option<String>>,
+    pub(crate) groups: Box<[Option<Arc<str>>]>,
 }
 
 #[cfg(test)]
@@ -67,10 +73,9 @@ impl LabelledRow {
     /// A row with one group column.
     pub(crate) fn for_test(group: Option<&str>) -> Self {
         Self {
-            order: [0; 32],
-            split: 0.0,
-            label: String::new(),
-            groups: vec![group.map(str::to_owned)],
+            number: 0,
+            label: Arc::from(""),
+            groups: [group.map(Arc::from)].into(),
         }
     }
 }
@@ -83,33 +88,39 @@ struct Layout {
     features: Vec<usize>,
 }
 
+/// So many bytes of batches are decoded together, and at least one batch for each thread.
+const BYTES_TOGETHER: usize = 16 << 20;
+
 impl FeatureTable {
-    /// Reads all of `reader`. `on_rows` is told how many rows have been read, and may end the reading.
+    /// Reads all of `reader`, decoding in `pool`: the table, the rows to train on, and those whose ids stand below `holdout`
+    /// (see [`split`]). `on_rows` is told how many rows have been read, and may end the reading.
     pub(crate) fn read<E: From<FeaturesError>>(
         reader: impl Read + Seek,
+        holdout: f64,
+        pool: &ThreadPool,
         on_rows: impl Fn(u64) -> Result<(), E>,
-    ) -> Result<Self, E> {
+    ) -> Result<(Self, [LabelledRows; 2]), E> {
         let mut file = ArrowFile::open(reader).map_err(FeaturesError::from)?;
         let layout = layout(file.schema())?;
-        let name = |column: &usize| file.schema().field(*column).name().clone();
-        let mut gathered = Gathered {
-            ids: Vec::new(),
-            table: Self {
-                keys: layout
-                    .features
-                    .iter()
-                    .map(|column| name(column)[FEATURE_PREFIX.len()..].to_owned())
-                    .collect(),
-                total_rows: 0,
-                labels: BTreeMap::new(),
-                rows: Vec::new(),
-                groups: layout.groups.iter().map(name).collect(),
-                matrix: Matrix::new(layout.features.len() + 1),
-            },
-            splitter: blake3::Hasher::new_derive_key("madmall holdout v1"),
-        };
-        while let Some(batch) = file.next_batch().map_err(FeaturesError::from)? {
-            gathered.add(&batch, &layout)?;
+        let decoder = file.decoder();
+        let mut gathered = Gathered::new(file.schema(), &layout, holdout);
+        loop {
+            let (mut raws, mut bytes) = (Vec::new(), 0);
+            while bytes < BYTES_TOGETHER || raws.len() < pool.current_num_threads() {
+                let Some(raw) = file.next_raw().map_err(FeaturesError::from)? else {
+                    break;
+                };
+                bytes += raw.bytes.len();
+                raws.push(raw);
+            }
+            if raws.is_empty() {
+                break;
+            }
+            let decode = |raw: RawBatch| Decoded::of(decoder.decode(raw)?, &layout);
+            let decoded: Vec<_> = pool.install(|| raws.into_par_iter().map(decode).collect());
+            for decoded in decoded {
+                gathered.add(&decoded?, &layout)?;
+            }
             on_rows(gathered.table.total_rows)?;
         }
         Ok(gathered.finish()?)
@@ -117,7 +128,7 @@ impl FeatureTable {
 
     /// How many rows have no label.
     pub(crate) fn unlabelled_rows(&self) -> u64 {
-        self.total_rows - self.rows.len() as u64
+        self.total_rows - self.labels.values().sum::<u64>()
     }
 }
 
@@ -181,83 +192,151 @@ fn layout(schema: &Schema) -> Result<Layout, FeaturesError> {
     })
 }
 
+/// A batch, with what can be known of its rows without those before it.
+struct Decoded {
+    batch: RecordBatch,
+    /// For each row the BLAKE3 of its id, and where the id stands in `[0, 1)`.
+    ids: Vec<([u8; 32], f64)>,
+    /// The first feature (by its place) that holds what is no number to calculate with, and in which row.
+    wrong: Option<(usize, usize)>,
+    /// The first row without an id.
+    nameless: Option<usize>,
+}
+
+impl Decoded {
+    fn of(batch: RecordBatch, layout: &Layout) -> Result<Self, FeaturesError> {
+        let splitter = blake3::Hasher::new_derive_key("madmall holdout v1");
+        let names = texts(&batch, layout.id)?;
+        let hashes = |id: &str| (*blake3::hash(id.as_bytes()).as_bytes(), split(&splitter, id.as_bytes()));
+        let ids = names.iter().map(|id| hashes(id.unwrap_or_default())).collect();
+        let mut wrong = None;
+        for (place, column) in layout.features.iter().enumerate() {
+            let is_wrong = |value: &f64| value.is_nan() || value.abs() > MAX_MAGNITUDE;
+            let row = numbers(&batch, *column)?.iter().position(is_wrong);
+            wrong = wrong.or(row.map(|row| (place, row)));
+        }
+        Ok(Self {
+            nameless: (0..batch.num_rows()).find(|row| names.is_null(*row)),
+            ids,
+            wrong,
+            batch,
+        })
+    }
+}
+
 struct Gathered {
     table: FeatureTable,
+    train: LabelledRows,
+    holdout_rows: LabelledRows,
     /// The order of every row, labelled or not.
     ids: Vec<[u8; 32]>,
-    splitter: blake3::Hasher,
+    holdout: f64,
+    known: Known,
 }
 
 impl Gathered {
-    fn add(&mut self, batch: &RecordBatch, layout: &Layout) -> Result<(), FeaturesError> {
-        let first_row = self.table.total_rows;
-        self.table.total_rows += batch.num_rows() as u64;
-        let (ids, labels) = (texts(batch, layout.id)?, texts(batch, layout.label)?);
-        let groups: Vec<_> = layout
-            .groups
-            .iter()
-            .map(|index| texts(batch, *index))
-            .collect::<Result<_, _>>()?;
-        let features: Vec<_> = layout
-            .features
-            .iter()
-            .map(|index| numbers(batch, *index))
-            .collect::<Result<_, _>>()?;
-        for (place, values) in features.iter().enumerate() {
-            let wrong = |value: &f64| value.is_nan() || value.abs() > MAX_MAGNITUDE;
-            if let Some(row) = values.iter().position(wrong) {
-                return Err(content(format!(
-                    "feature `{}` of row {} is not finite, or larger than 1e100",
-                    self.table.keys[place],
-                    first_row + row as u64 + 1
-                )));
-            }
+    fn new(schema: &Schema, layout: &Layout, holdout: f64) -> Self {
+        let name = |column: &usize| schema.field(*column).name().clone();
+        let nothing = || LabelledRows {
+            rows: Vec::new(),
+            matrix: Matrix::new(layout.features.len() + 1),
+        };
+        let key = |column| name(column)[FEATURE_PREFIX.len()..].to_owned();
+        Self {
+            table: FeatureTable {
+                keys: layout.features.iter().map(key).collect(),
+                total_rows: 0,
+                labels: BTreeMap::new(),
+                groups: layout.groups.iter().map(name).collect(),
+            },
+            train: nothing(),
+            holdout_rows: nothing(),
+            ids: Vec::new(),
+            holdout,
+            known: Known::default(),
         }
-        for row in 0..batch.num_rows() {
-            if ids.is_null(row) {
-                return Err(content(format!("row {} has no event id", first_row + row as u64 + 1)));
-            }
-            let id = ids.value(row).as_bytes();
-            let order = *blake3::hash(id).as_bytes();
-            self.ids.push(order);
-            if labels.is_null(row) {
+    }
+
+    fn add(&mut self, decoded: &Decoded, layout: &Layout) -> Result<(), FeaturesError> {
+        let (batch, first_row) = (&decoded.batch, self.ids.len());
+        if let Some((place, row)) = decoded.wrong {
+            return Err(content(format!(
+                "feature `{}` of row {} is not finite, or larger than 1e100",
+                self.table.keys[place],
+                first_row + row + 1
+            )));
+        }
+        if let Some(row) = decoded.nameless {
+            return Err(content(format!("row {} has no event id", first_row + row + 1)));
+        }
+        self.ids.extend(decoded.ids.iter().map(|(order, _)| order));
+        self.table.total_rows = self.ids.len() as u64;
+        let labels = texts(batch, layout.label)?;
+        let groups = layout.groups.iter().map(|index| texts(batch, *index));
+        let groups: Vec<_> = groups.collect::<Result<_, _>>()?;
+        let (mut train, mut holdout) = (Vec::new(), Vec::new());
+        for (row, label) in labels.iter().enumerate() {
+            let Some(label) = label else {
                 continue;
-            }
-            let label = labels.value(row).to_owned();
-            *self.table.labels.entry(label.clone()).or_insert(0) += 1;
+            };
+            let label = self.known.text(label);
+            *self.table.labels.entry(Arc::clone(&label)).or_insert(0) += 1;
             if self.table.labels.len() > MAX_LABELS {
                 return Err(content(format!("it has more than {MAX_LABELS} different labels")));
             }
-            self.table.rows.push(LabelledRow {
-                order,
-                split: split(&self.splitter, id),
+            let mut group = |column: &&StringArray| (!column.is_null(row)).then(|| self.known.text(column.value(row)));
+            let labelled = LabelledRow {
+                number: first_row + row,
                 label,
-                groups: groups.iter().map(|column| value(column, row)).collect(),
-            });
-            let values = features.iter().map(|values| values[row]);
-            self.table.matrix.push(values.chain([1.0]));
+                groups: groups.iter().map(&mut group).collect(),
+            };
+            if decoded.ids[row].1 < self.holdout {
+                holdout.push(row);
+                self.holdout_rows.rows.push(labelled);
+            } else {
+                train.push(row);
+                self.train.rows.push(labelled);
+            }
         }
+        let features = layout.features.iter().map(|index| numbers(batch, *index));
+        let features: Vec<_> = features.collect::<Result<_, _>>()?;
+        self.train.matrix.append(&features, &train);
+        self.holdout_rows.matrix.append(&features, &holdout);
         Ok(())
     }
 
     /// Puts the rows into canonical order, in which `featurize` writes them anyway.
-    fn finish(mut self) -> Result<FeatureTable, FeaturesError> {
+    fn finish(mut self) -> Result<(FeatureTable, [LabelledRows; 2]), FeaturesError> {
+        if self.ids.is_sorted_by(|a, b| a < b) {
+            return Ok((self.table, [self.train, self.holdout_rows]));
+        }
+        for part in [&mut self.train, &mut self.holdout_rows] {
+            let order = |place: &usize| self.ids[part.rows[*place].number];
+            let mut places: Vec<usize> = (0..part.rows.len()).collect();
+            places.sort_unstable_by_key(order);
+            part.rows = places.iter().map(|place| part.rows[*place].clone()).collect();
+            part.matrix = part.matrix.pick(&places);
+        }
         self.ids.sort_unstable();
         if self.ids.windows(2).any(|pair| pair[0] == pair[1]) {
             return Err(content("an event id stands in two rows"));
         }
-        if !self.table.rows.is_sorted_by(|a, b| a.order < b.order) {
-            let mut places: Vec<usize> = (0..self.table.rows.len()).collect();
-            places.sort_unstable_by_key(|place| self.table.rows[*place].order);
-            let rows: Vec<_> = self.table.matrix.rows().collect();
-            let mut matrix = Matrix::new(self.table.matrix.columns());
-            for place in &places {
-                matrix.push(rows[*place].iter().copied());
-            }
-            self.table.matrix = matrix;
-            self.table.rows.sort_unstable_by_key(|row| row.order);
+        Ok((self.table, [self.train, self.holdout_rows]))
+    }
+}
+
+/// Texts that have been met, each kept once.
+#[derive(Default)]
+struct Known(HashSet<Arc<str>>);
+
+impl Known {
+    fn text(&mut self, text: &str) -> Arc<str> {
+        if let Some(known) = self.0.get(text) {
+            return Arc::clone(known);
         }
-        Ok(self.table)
+        let new: Arc<str> = Arc::from(text);
+        self.0.insert(Arc::clone(&new));
+        new
     }
 }
 
@@ -269,10 +348,6 @@ fn split(splitter: &blake3::Hasher, id: &[u8]) -> f64 {
     first.copy_from_slice(&hash.as_bytes()[..8]);
     let bits = (u64::from_be_bytes(first) >> 11) as f64;
     bits / 9_007_199_254_740_992.0
-}
-
-fn value(column: &StringArray, row: usize) -> Option<String> {
-    (!column.is_null(row)).then(|| column.value(row).to_owned())
 }
 
 fn texts(batch: &RecordBatch, column: usize) -> Result<&StringArray, FeaturesError> {

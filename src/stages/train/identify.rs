@@ -2,6 +2,7 @@
 
 use super::blocks::{Matrix, Sum};
 use super::cholesky::{Symmetric, dependent_columns};
+use super::kernels::{self, TILE_ROWS};
 
 /// A column depends on others if less than this share of its variance is its own.
 const DEPENDENT: f64 = 1e-12;
@@ -98,12 +99,14 @@ fn extents(matrix: &Matrix, labels: &[bool], threads: usize) -> Vec<[Extent; 2]>
     let columns = matrix.columns();
     let parts = matrix.map_blocks(labels, threads, |block| {
         let mut extents = vec![[Extent::EMPTY; 2]; columns];
-        for (row, label) in block.rows() {
-            for (extent, value) in extents.iter_mut().zip(row) {
-                extent[usize::from(label)].add(Extent {
-                    least: *value,
-                    most: *value,
-                });
+        for tile in block.tiles() {
+            for (extent, values) in extents.iter_mut().zip(tile.columns()) {
+                for (value, label) in values.iter().zip(tile.labels) {
+                    extent[usize::from(*label)].add(Extent {
+                        least: *value,
+                        most: *value,
+                    });
+                }
             }
         }
         extents
@@ -123,12 +126,17 @@ fn dependent(matrix: &Matrix, labels: &[bool], threads: usize, columns: &[usize]
     let means = means(matrix, labels, threads);
     let parts = matrix.map_blocks(labels, threads, |block| {
         let mut sum = Symmetric::zeros(columns.len());
-        let mut centred = vec![0.0; columns.len()];
-        for (row, _) in block.rows() {
-            for (value, column) in centred.iter_mut().zip(columns) {
-                *value = row[*column] - means[*column];
+        let mut centred = vec![0.0; columns.len() * TILE_ROWS];
+        for tile in block.tiles() {
+            let rows = tile.labels.len();
+            for (values, column) in centred.chunks_exact_mut(TILE_ROWS).zip(columns) {
+                let raw = &tile.values[column * TILE_ROWS..][..rows];
+                for (value, raw) in values.iter_mut().zip(raw) {
+                    *value = raw - means[*column];
+                }
+                values[rows..].fill(0.0);
             }
-            sum.add_outer(1.0, &centred);
+            kernels::outer_products(&centred, &[1.0; TILE_ROWS], &mut sum);
         }
         sum
     });
@@ -162,27 +170,25 @@ pub(crate) fn deviations(matrix: &Matrix, labels: &[bool], threads: usize, means
 }
 
 fn count(matrix: &Matrix) -> f64 {
-    matrix.rows().len() as f64
+    matrix.rows() as f64
 }
 
 fn column_sums(matrix: &Matrix, labels: &[bool], threads: usize, term: impl Fn(f64, usize) -> f64 + Sync) -> Vec<f64> {
     let columns = matrix.columns();
     let parts = matrix.map_blocks(labels, threads, |block| {
         let mut sums = vec![Sum::default(); columns];
-        for (row, _) in block.rows() {
-            for (column, (sum, value)) in sums.iter_mut().zip(row).enumerate() {
-                sum.add(term(*value, column));
+        for tile in block.tiles() {
+            for (column, (sum, values)) in sums.iter_mut().zip(tile.columns()).enumerate() {
+                let mut terms = [0.0; TILE_ROWS];
+                for (place, value) in terms.iter_mut().zip(values) {
+                    *place = term(*value, column);
+                }
+                sum.add(kernels::sum(&terms));
             }
         }
         sums
     });
-    let mut totals = vec![Sum::default(); columns];
-    for part in parts {
-        for (total, sum) in totals.iter_mut().zip(part) {
-            total.merge(sum);
-        }
-    }
-    totals.into_iter().map(Sum::value).collect()
+    Sum::totals(columns, parts)
 }
 
 fn correlations(products: &Symmetric) -> Symmetric {

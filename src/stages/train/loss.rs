@@ -1,7 +1,8 @@
 //! What is minimised, its gradient and its second derivative, added up over the rows.
 
-use super::blocks::{Block, Matrix, Sum};
+use super::blocks::{BLOCK_ROWS, Block, Matrix, Sum, Tile};
 use super::cholesky::Symmetric;
+use super::kernels::{self, Column, TILE_ROWS, Terms};
 
 /// Σ cᵢ · log loss of row i + λ/2 · ‖w‖², as a function of the parameters: a weight for each feature, then the bias.
 pub(crate) struct Objective<'a> {
@@ -15,6 +16,8 @@ pub(crate) struct Objective<'a> {
     pub(crate) class_weights: [f64; 2],
     /// How many threads to use at most.
     pub(crate) threads: usize,
+    /// Only the first of every so many blocks of rows counts; 1 for all.
+    pub(crate) stride: usize,
 }
 
 /// The objective around some parameters.
@@ -26,6 +29,10 @@ pub(crate) struct Local {
     pub(crate) gradient: Vec<f64>,
     /// Its second derivative.
     pub(crate) hessian: Symmetric,
+    /// Each row's log odds.
+    pub(crate) log_odds: Vec<f64>,
+    /// How far the rows have moved; nothing if that was not asked for.
+    pub(crate) moves: Moves,
 }
 
 /// The terms of one row.
@@ -58,21 +65,39 @@ impl RowTerms {
     }
 }
 
-/// `a · b`, in the order of the columns.
-#[inline]
-pub(crate) fn dot(a: &[f64], b: &[f64]) -> f64 {
-    let mut sum = 0.0;
-    for (a, b) in a.iter().zip(b) {
-        sum += a * b;
-    }
-    sum
-}
-
-/// What one block adds.
+/// What some rows add.
 struct Part {
     loss: Sum,
     gradient: Vec<Sum>,
     hessian: Symmetric,
+    log_odds: Vec<f64>,
+    moves: Moves,
+}
+
+/// How far a step moved the margin of any row (its log odds, counted towards its own label).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Moves {
+    /// The least.
+    pub(crate) least: f64,
+    /// The greatest.
+    pub(crate) most: f64,
+}
+
+impl Moves {
+    const NONE: Self = Self {
+        least: f64::INFINITY,
+        most: f64::NEG_INFINITY,
+    };
+
+    /// The farthest, in either direction.
+    pub(crate) fn farthest(self) -> f64 {
+        self.least.abs().max(self.most.abs())
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.least = self.least.min(other.least);
+        self.most = self.most.max(other.most);
+    }
 }
 
 impl Objective<'_> {
@@ -81,34 +106,50 @@ impl Objective<'_> {
         self.matrix.columns()
     }
 
-    /// The objective, its gradient and its second derivative at `at`.
-    pub(crate) fn local(&self, at: &[f64]) -> Local {
-        let total = self.total(at, self.size());
+    /// The objective, its gradient and its second derivative at `at`, and how far the rows moved from where their log
+    /// odds were `before`, if that is given.
+    pub(crate) fn local(&self, at: &[f64], before: Option<&[f64]>) -> Local {
+        let total = self.total(at, self.size(), before);
         Local {
             value: total.loss.value(),
             gradient: total.gradient.into_iter().map(Sum::value).collect(),
             hessian: total.hessian,
+            log_odds: total.log_odds,
+            moves: total.moves,
         }
     }
 
     /// The gradient alone.
     pub(crate) fn gradient(&self, at: &[f64]) -> Vec<f64> {
-        self.total(at, 0).gradient.into_iter().map(Sum::value).collect()
+        self.total(at, 0, None).gradient.into_iter().map(Sum::value).collect()
     }
 
     /// Adds up the rows in block order. `hessian_size` is 0 where the second derivative is not asked for.
-    fn total(&self, at: &[f64], hessian_size: usize) -> Part {
+    fn total(&self, at: &[f64], hessian_size: usize, before: Option<&[f64]>) -> Part {
         let size = self.size();
         let parts = self
             .matrix
-            .map_blocks(self.labels, self.threads, |block| self.part(block, at, hessian_size));
+            .map_some_blocks(self.labels, self.threads, self.stride, |block| {
+                kernels::with_vectors(PartOf {
+                    objective: self,
+                    block,
+                    at,
+                    hessian_size,
+                    before,
+                })
+            });
         let mut total = Part::zeros(size, hessian_size);
-        for part in &parts {
+        if hessian_size > 0 {
+            total.log_odds.reserve_exact(self.labels.len());
+        }
+        for part in parts {
             total.loss.merge(part.loss);
             for (sum, more) in total.gradient.iter_mut().zip(&part.gradient) {
                 sum.merge(*more);
             }
             total.hessian.merge(&part.hessian);
+            total.log_odds.extend(part.log_odds);
+            total.moves.merge(part.moves);
         }
         for (index, weight) in at[..size - 1].iter().enumerate() {
             total.loss.add(0.5 * self.l2 * weight * weight);
@@ -120,61 +161,131 @@ impl Objective<'_> {
         total
     }
 
-    fn part(&self, block: Block<'_>, at: &[f64], hessian_size: usize) -> Part {
-        let mut part = Part::zeros(self.size(), hessian_size);
-        for (row, label) in block.rows() {
-            let terms = RowTerms::new(dot(row, at), label);
-            let weight = self.class_weights[usize::from(label)];
-            part.loss.add(weight * terms.loss);
-            let residual = weight * terms.residual;
-            for (sum, value) in part.gradient.iter_mut().zip(row) {
-                sum.add(residual * value);
-            }
-            part.hessian.add_outer(weight * terms.curvature, &row[..hessian_size]);
+    /// For each row of a tile 1 or -1, as its label is, and the row's weight; what only fills the tile up weighs nothing.
+    #[inline(always)]
+    fn signs_and_weights(&self, tile: Tile<'_>) -> (Column, Column) {
+        let (mut signs, mut weights) = ([1.0; TILE_ROWS], [0.0; TILE_ROWS]);
+        for (row, label) in tile.labels.iter().enumerate() {
+            signs[row] = if *label { 1.0 } else { -1.0 };
+            weights[row] = self.class_weights[usize::from(*label)];
         }
-        part
+        (signs, weights)
     }
 
     /// For each column Σ cᵢ·|xᵢ|: the scale by which its component of the gradient is measured.
     pub(crate) fn column_scales(&self) -> Vec<f64> {
-        let size = self.size();
-        let parts = self.matrix.map_blocks(self.labels, self.threads, |block| {
-            let mut sums = vec![Sum::default(); size];
-            for (row, label) in block.rows() {
-                let weight = self.class_weights[usize::from(label)];
-                for (sum, value) in sums.iter_mut().zip(row) {
-                    sum.add(weight * value.abs());
-                }
-            }
-            sums
-        });
-        let mut totals = vec![Sum::default(); size];
-        for part in parts {
-            for (total, sum) in totals.iter_mut().zip(part) {
-                total.merge(sum);
-            }
-        }
-        totals.into_iter().map(Sum::value).collect()
+        let work = |block: Block<'_>| kernels::with_vectors(ScalesOf { objective: self, block });
+        let parts = self
+            .matrix
+            .map_some_blocks(self.labels, self.threads, self.stride, work);
+        Sum::totals(self.size(), parts)
     }
 
-    /// How far a step along `direction` moves the margin of any row (its log odds, counted towards its own label):
-    /// the least and the greatest.
-    pub(crate) fn margin_moves(&self, direction: &[f64]) -> (f64, f64) {
-        let parts = self.matrix.map_blocks(self.labels, self.threads, |block| {
-            let moves = block.rows().map(|(row, label)| {
-                let moved = dot(row, direction);
-                if label { moved } else { -moved }
-            });
-            moves.fold((f64::INFINITY, f64::NEG_INFINITY), |(least, most), moved| {
-                (least.min(moved), most.max(moved))
-            })
-        });
-        parts
-            .into_iter()
-            .fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), (least, most)| {
-                (a.min(least), b.max(most))
-            })
+    /// How far a step along `direction` moves the rows.
+    pub(crate) fn margin_moves(&self, direction: &[f64]) -> Moves {
+        let work = |block: Block<'_>| {
+            let (mut moves, mut moved) = (Moves::NONE, [0.0; TILE_ROWS]);
+            for tile in block.tiles() {
+                kernels::weighted_sums(tile.values, direction, &mut moved);
+                for (moved, label) in moved.iter_mut().zip(tile.labels) {
+                    *moved = if *label { *moved } else { -*moved };
+                }
+                let (least, most) = kernels::extent(&moved[..tile.labels.len()]);
+                moves.merge(Moves { least, most });
+            }
+            moves
+        };
+        let parts = self
+            .matrix
+            .map_some_blocks(self.labels, self.threads, self.stride, work);
+        let mut total = Moves::NONE;
+        parts.into_iter().for_each(|moves| total.merge(moves));
+        total
     }
+}
+
+/// The work of adding up one block.
+struct PartOf<'a> {
+    objective: &'a Objective<'a>,
+    block: Block<'a>,
+    at: &'a [f64],
+    hessian_size: usize,
+    before: Option<&'a [f64]>,
+}
+
+impl kernels::Work for PartOf<'_> {
+    type Output = Part;
+
+    #[inline(always)]
+    fn work(self) -> Part {
+        let Self { objective, block, .. } = self;
+        let mut part = Part::zeros(objective.size(), self.hessian_size);
+        let first = block.number / objective.stride * BLOCK_ROWS;
+        let (mut log_odds, mut terms) = ([0.0; TILE_ROWS], Terms::ZERO);
+        for (number, tile) in block.tiles().enumerate() {
+            let (signs, weights) = objective.signs_and_weights(tile);
+            kernels::weighted_sums(tile.values, self.at, &mut log_odds);
+            terms.fill(&log_odds, &signs, &weights);
+            part.loss.add(kernels::sum(&terms.loss));
+            kernels::column_sums(tile.values, &terms.residual, |column, sum| {
+                part.gradient[column].add(sum)
+            });
+            if self.hessian_size > 0 {
+                kernels::outer_products(tile.values, &terms.curvature, &mut part.hessian);
+                part.log_odds.extend_from_slice(&log_odds[..tile.labels.len()]);
+            }
+            if let Some(before) = self.before {
+                let before = &before[first + number * TILE_ROWS..][..tile.labels.len()];
+                let mut moved = [0.0; TILE_ROWS];
+                for (row, before) in before.iter().enumerate() {
+                    moved[row] = signs[row] * (log_odds[row] - before);
+                }
+                let (least, most) = kernels::extent(&moved[..before.len()]);
+                part.moves.merge(Moves { least, most });
+            }
+        }
+        part
+    }
+}
+
+/// The work of adding up a block's part of [`Objective::column_scales`].
+struct ScalesOf<'a> {
+    objective: &'a Objective<'a>,
+    block: Block<'a>,
+}
+
+impl kernels::Work for ScalesOf<'_> {
+    type Output = Vec<Sum>;
+
+    #[inline(always)]
+    fn work(self) -> Vec<Sum> {
+        let mut sums = vec![Sum::default(); self.objective.size()];
+        let mut terms = [0.0; TILE_ROWS];
+        for tile in self.block.tiles() {
+            let (_, weights) = self.objective.signs_and_weights(tile);
+            for (sum, values) in sums.iter_mut().zip(kernels::columns(tile.values)) {
+                for row in 0..TILE_ROWS {
+                    terms[row] = weights[row] * values[row].abs();
+                }
+                sum.add(kernels::sum(&terms));
+            }
+        }
+        sums
+    }
+}
+
+/// The log odds of each row at the parameters `at`.
+pub(crate) fn log_odds(matrix: &Matrix, labels: &[bool], threads: usize, at: &[f64]) -> Vec<f64> {
+    let work = |block: Block<'_>| {
+        let mut sums = [0.0; TILE_ROWS];
+        let mut found = Vec::with_capacity(BLOCK_ROWS);
+        for tile in block.tiles() {
+            kernels::weighted_sums(tile.values, at, &mut sums);
+            found.extend_from_slice(&sums[..tile.labels.len()]);
+        }
+        found
+    };
+    matrix.map_blocks(labels, threads, work).concat()
 }
 
 impl Part {
@@ -183,6 +294,8 @@ impl Part {
             loss: Sum::default(),
             gradient: vec![Sum::default(); size],
             hessian: Symmetric::zeros(hessian_size),
+            log_odds: Vec::new(),
+            moves: Moves::NONE,
         }
     }
 }
@@ -218,9 +331,10 @@ mod tests {
             l2: 0.5,
             class_weights: [1.0, 2.0],
             threads: 1,
+            stride: 1,
         };
         let at = [0.3, -0.2, 0.1];
-        let local = objective.local(&at);
+        let local = objective.local(&at, None);
         assert_eq!(objective.gradient(&at), local.gradient);
         let step = 1e-5;
         for index in 0..3 {
@@ -229,9 +343,13 @@ mod tests {
                 at[index] += by;
                 at
             };
-            let slope = (objective.local(&moved(step)).value - objective.local(&moved(-step)).value) / (2.0 * step);
+            let slope =
+                (objective.local(&moved(step), None).value - objective.local(&moved(-step), None).value) / (2.0 * step);
             assert!((slope - local.gradient[index]).abs() < 1e-6, "{index}");
-            let (up, down) = (objective.local(&moved(step)), objective.local(&moved(-step)));
+            let (up, down) = (
+                objective.local(&moved(step), None),
+                objective.local(&moved(-step), None),
+            );
             for other in 0..3 {
                 let bend = (up.gradient[other] - down.gradient[other]) / (2.0 * step);
                 assert!((bend - local.hessian.get(index, other)).abs() < 1e-6, "{index} {other}");

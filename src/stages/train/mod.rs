@@ -11,23 +11,25 @@ pub(crate) mod envelope;
 mod evaluate;
 mod features_file;
 mod identify;
+mod kernels;
 pub(crate) mod loss;
 mod params;
 mod refuse;
 pub(crate) mod solve;
 
 use std::fs::File;
-use std::io::{BufReader, Write as _};
+use std::io::Write as _;
 
 use self::blocks::Matrix;
 use self::cholesky::Factor;
 use self::envelope::EnvelopeError;
 use self::evaluate::{Scored, by_group, evaluate};
-use self::features_file::{FeatureTable, FeaturesError, LabelledRow};
-use self::loss::{Objective, dot};
+use self::features_file::{FeatureTable, FeaturesError, LabelledRow, LabelledRows};
+use self::loss::Objective;
 use self::params::{Params, Solver};
 use self::refuse::{no_fit, no_optimum, refused, wrong_labels};
 use self::solve::{Fit, SolveError};
+use super::ingest::blocks::pool;
 use super::{Builtin, Progress, StageContext, StageError, Unit};
 use crate::model::metrics::{self, Coefficient, Convergence, FeatureCoefficient, Metrics, RowCounts, Settings};
 use crate::model::{Labels, Model, Standardisation};
@@ -35,7 +37,7 @@ use crate::model::{Labels, Model, Standardisation};
 /// The stage as the runner knows it.
 pub const BUILTIN: Builtin = Builtin {
     name: "train",
-    revision: 1,
+    revision: 2,
     definition: include_str!("../../../stages/train.yaml"),
     needs_purpose: false,
     run,
@@ -43,16 +45,16 @@ pub const BUILTIN: Builtin = Builtin {
 
 fn run(ctx: &mut StageContext<'_>) -> Result<(), StageError> {
     let params = Params::read(ctx.params)?;
-    let table = read(ctx)?;
+    let (table, parts) = read(ctx, params.holdout)?;
     let labels = choose_labels(&table, params.positive.as_deref())?;
-    let mut data = Split::new(&table, &labels, params.holdout)?;
+    let mut data = Split::new(parts, &labels, params.holdout)?;
     let standardisation = params.standardize.then(|| standardise(&mut data, ctx.threads));
     let fit = fit(ctx, &table.keys, &data.train, &params)?;
     let model = model(&table.keys, &labels, &fit, standardisation);
     let bytes = model
         .to_bytes()
         .map_err(|error| refused(format!("no model: {error}")))?;
-    let metrics = metrics(&table, &labels, &data, &params, &fit);
+    let metrics = metrics(&table, &labels, &data, &params, &fit, ctx.threads);
     let metrics_bytes = metrics
         .to_bytes()
         .map_err(|error| refused(format!("no metrics: {error}")))?;
@@ -80,7 +82,7 @@ enum ReadError {
     Stage(#[from] StageError),
 }
 
-fn read(ctx: &StageContext<'_>) -> Result<FeatureTable, StageError> {
+fn read(ctx: &StageContext<'_>, holdout: f64) -> Result<(FeatureTable, [LabelledRows; 2]), StageError> {
     let input = ctx
         .input("features")?
         .ok_or_else(|| refused("input `features` is not named"))?;
@@ -99,7 +101,8 @@ fn read(ctx: &StageContext<'_>) -> Result<FeatureTable, StageError> {
         });
         Ok::<_, ReadError>(())
     };
-    FeatureTable::read(BufReader::new(file), on_rows).map_err(|error| match error {
+    let pool = pool(ctx.threads).map_err(unreadable)?;
+    FeatureTable::read(file, holdout, &pool, on_rows).map_err(|error| match error {
         ReadError::Stage(error) => error,
         ReadError::Features(FeaturesError::Envelope(EnvelopeError::Io(source))) => unreadable(source),
         ReadError::Features(error) => refused(format!("`{}` is no features file: {error}", input.name)),
@@ -108,7 +111,7 @@ fn read(ctx: &StageContext<'_>) -> Result<FeatureTable, StageError> {
 
 /// The positive label is the later one in byte order, unless it is named.
 fn choose_labels(table: &FeatureTable, positive: Option<&str>) -> Result<Labels, StageError> {
-    if table.rows.is_empty() {
+    if table.labels.is_empty() {
         return Err(refused(format!(
             "there are no labelled rows among {}; events need a `payload.label`",
             table.total_rows
@@ -125,8 +128,8 @@ fn choose_labels(table: &FeatureTable, positive: Option<&str>) -> Result<Labels,
     }
     let (negative, positive) = match positive {
         None => (earlier, later),
-        Some(positive) if positive == later => (earlier, later),
-        Some(positive) if positive == earlier => (later, earlier),
+        Some(positive) if *positive == **later => (earlier, later),
+        Some(positive) if *positive == **earlier => (later, earlier),
         Some(other) => {
             return Err(refused(format!(
                 "parameter `positive` is `{other}`, but the labels are `{earlier}` and `{later}`"
@@ -134,58 +137,53 @@ fn choose_labels(table: &FeatureTable, positive: Option<&str>) -> Result<Labels,
         }
     };
     Ok(Labels {
-        negative: negative.clone(),
-        positive: positive.clone(),
+        negative: negative.to_string(),
+        positive: positive.to_string(),
     })
 }
 
-/// Some of the rows.
-struct Part<'a> {
-    rows: Vec<&'a LabelledRow>,
+/// Rows and, for each, whether its label is the positive one.
+struct Part {
+    rows: Vec<LabelledRow>,
     labels: Vec<bool>,
     matrix: Matrix,
 }
 
-/// The rows, apart by the hash of their ids.
-struct Split<'a> {
-    train: Part<'a>,
-    holdout: Part<'a>,
+impl Part {
+    fn new(LabelledRows { rows, matrix }: LabelledRows, labels: &Labels) -> Self {
+        Self {
+            labels: rows.iter().map(|row| *row.label == *labels.positive).collect(),
+            rows,
+            matrix,
+        }
+    }
 }
 
-impl<'a> Split<'a> {
-    fn new(table: &'a FeatureTable, labels: &Labels, holdout: f64) -> Result<Self, StageError> {
-        let empty = || Part {
-            rows: Vec::new(),
-            labels: Vec::new(),
-            matrix: Matrix::new(table.matrix.columns()),
-        };
-        let mut split = Self {
-            train: empty(),
-            holdout: empty(),
-        };
-        for (row, values) in table.rows.iter().zip(table.matrix.rows()) {
-            let part = if row.split < holdout {
-                &mut split.holdout
-            } else {
-                &mut split.train
-            };
-            part.rows.push(row);
-            part.labels.push(row.label == labels.positive);
-            part.matrix.push(values.iter().copied());
-        }
-        let positives = split.train.labels.iter().filter(|label| **label).count();
-        if positives == 0 || positives == split.train.labels.len() {
+/// The rows, apart by the hash of their ids.
+struct Split {
+    train: Part,
+    holdout: Part,
+}
+
+impl Split {
+    fn new(parts: [LabelledRows; 2], labels: &Labels, holdout: f64) -> Result<Self, StageError> {
+        let [train, holdout_rows] = parts.map(|part| Part::new(part, labels));
+        let positives = train.labels.iter().filter(|label| **label).count();
+        if positives == 0 || positives == train.labels.len() {
             return Err(refused(format!(
                 "with `holdout` at {holdout} only one label is left to train on ({} rows); set it lower",
-                split.train.labels.len()
+                train.labels.len()
             )));
         }
-        Ok(split)
+        Ok(Self {
+            train,
+            holdout: holdout_rows,
+        })
     }
 }
 
 /// Brings features to mean 0 and deviation 1 on the rows that are trained on.
-fn standardise(data: &mut Split<'_>, threads: usize) -> Standardisation {
+fn standardise(data: &mut Split, threads: usize) -> Standardisation {
     let columns = data.train.matrix.columns() - 1;
     let mut means = identify::means(&data.train.matrix, &data.train.labels, threads);
     let mut scales = identify::deviations(&data.train.matrix, &data.train.labels, threads, &means);
@@ -199,16 +197,15 @@ fn standardise(data: &mut Split<'_>, threads: usize) -> Standardisation {
     }
     let standardisation = Standardisation { means, scales };
     for part in [&mut data.train, &mut data.holdout] {
-        for row in part.matrix.rows_mut() {
-            for (index, value) in row[..columns].iter_mut().enumerate() {
-                *value = standardisation.apply(index, *value);
-            }
-        }
+        part.matrix.change(|column, value| match column < columns {
+            true => standardisation.apply(column, value),
+            false => value,
+        });
     }
     standardisation
 }
 
-fn fit(ctx: &StageContext<'_>, keys: &[String], train: &Part<'_>, params: &Params) -> Result<Fit, StageError> {
+fn fit(ctx: &StageContext<'_>, keys: &[String], train: &Part, params: &Params) -> Result<Fit, StageError> {
     let on_step = |done| {
         ctx.check_cancelled()?;
         (ctx.progress)(Progress {
@@ -224,6 +221,7 @@ fn fit(ctx: &StageContext<'_>, keys: &[String], train: &Part<'_>, params: &Param
         l2: params.solver.l2().unwrap_or(0.0),
         class_weights: class_weights(&train.labels, params.balanced),
         threads: ctx.threads,
+        stride: 1,
     };
     match params.solver {
         Solver::Descent => solve::descent(&objective, &on_step).map_err(|error| no_fit(error, false)),
@@ -287,8 +285,8 @@ fn model(keys: &[String], labels: &Labels, fit: &Fit, standardisation: Option<St
     }
 }
 
-fn metrics(table: &FeatureTable, labels: &Labels, data: &Split<'_>, params: &Params, fit: &Fit) -> Metrics {
-    let (train, holdout) = (score(&data.train, fit), score(&data.holdout, fit));
+fn metrics(table: &FeatureTable, labels: &Labels, data: &Split, params: &Params, fit: &Fit, threads: usize) -> Metrics {
+    let (train, holdout) = (score(&data.train, fit, threads), score(&data.holdout, fit, threads));
     let mut coefficients = coefficients(fit, params.solver);
     let intercept = coefficients.pop().unwrap_or(Coefficient {
         estimate: 0.0,
@@ -335,12 +333,13 @@ fn metrics(table: &FeatureTable, labels: &Labels, data: &Split<'_>, params: &Par
     }
 }
 
-fn score<'a>(part: &Part<'a>, fit: &Fit) -> Vec<Scored<'a>> {
-    let rows = part.rows.iter().zip(&part.labels).zip(part.matrix.rows());
-    rows.map(|((row, label), values)| Scored {
+fn score<'a>(part: &'a Part, fit: &Fit, threads: usize) -> Vec<Scored<'a>> {
+    let log_odds = loss::log_odds(&part.matrix, &part.labels, threads, &fit.parameters);
+    let rows = part.rows.iter().zip(&part.labels).zip(log_odds);
+    rows.map(|((row, label), log_odds)| Scored {
         row,
         label: *label,
-        log_odds: dot(values, &fit.parameters),
+        log_odds,
     })
     .collect()
 }

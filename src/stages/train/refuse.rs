@@ -1,6 +1,7 @@
 //! What train says when it refuses.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::identify::Findings;
 use super::solve::SolveError;
@@ -16,7 +17,7 @@ pub(crate) fn refused(summary: impl Into<String>) -> StageError {
 }
 
 /// Not exactly two labels.
-pub(crate) fn wrong_labels(labels: &BTreeMap<String, u64>) -> StageError {
+pub(crate) fn wrong_labels(labels: &BTreeMap<Arc<str>, u64>) -> StageError {
     let details = labels
         .iter()
         .take(MOST_LABELS)

@@ -1,7 +1,8 @@
 //! The two solvers: Newton's method to the optimum, and the replaced package's fixed steps.
 
+use super::blocks::BLOCK_ROWS;
 use super::cholesky::{Factor, Symmetric};
-use super::loss::{Local, Objective};
+use super::loss::{Local, Moves, Objective};
 use crate::stages::StageError;
 
 /// Newton takes a handful of steps, a few dozen on hard data; more than this means that there is no optimum to find.
@@ -13,6 +14,17 @@ pub(crate) const TOLERANCE: f64 = 1e-10;
 /// At the optimum the last step moved no row's log odds by more than this. On separable data the gradient vanishes
 /// while the weights still grow: there the steps do not get smaller.
 const SETTLED: f64 = 1e-6;
+
+/// A step that moved no row's log odds by more than this ended at the optimum: what is left is of the order of its square,
+/// which doubles cannot tell from nothing.
+const AT_THE_OPTIMUM: f64 = 1e-8;
+
+/// With at least so many blocks of rows, a part of them is solved first: one block in so many, until a step moves no row's
+/// log odds by more than this, or too many are taken. All four are part of what the bits of a model depend on.
+const LEAST_BLOCKS: usize = 16;
+const STRIDE: usize = 16;
+const WARM: f64 = 0.1;
+const MAX_WARM_STEPS: usize = 12;
 
 /// A direction separates if no row loses more than this share of what some row gains along it.
 const SEPARATION_SLACK: f64 = 1e-8;
@@ -75,11 +87,13 @@ pub(crate) fn gradient_norm(gradient: &[f64], scales: &[f64]) -> f64 {
     norm
 }
 
-/// Newton's method with step halving from zero, to [`TOLERANCE`] and then on as long as steps still help.
+/// Newton's method with step halving, to [`TOLERANCE`] and then on as long as steps still help. Many rows are begun where
+/// the optimum of a part of them is, else it is from zero.
 pub(crate) fn newton(objective: &Objective<'_>, on_step: OnStep<'_>) -> Result<Fit, SolveError> {
+    on_step(0)?;
     let scales = objective.column_scales();
-    let mut at = vec![0.0; objective.size()];
-    let mut local = objective.local(&at);
+    let mut at = warm_start(objective).unwrap_or_else(|| vec![0.0; objective.size()]);
+    let mut local = objective.local(&at, None);
     let mut moved = f64::INFINITY;
     let mut best: Option<Fit> = None;
     for steps in 0..=MAX_STEPS {
@@ -100,7 +114,7 @@ pub(crate) fn newton(objective: &Objective<'_>, on_step: OnStep<'_>) -> Result<F
                 value: local.value,
                 hessian: local.hessian.clone(),
             };
-            if norm == 0.0 {
+            if norm == 0.0 || moved <= AT_THE_OPTIMUM {
                 return Ok(fit);
             }
             best = Some(fit);
@@ -108,17 +122,14 @@ pub(crate) fn newton(objective: &Objective<'_>, on_step: OnStep<'_>) -> Result<F
         let Ok(factor) = Factor::new(&local.hessian) else {
             return best.ok_or(SolveError::Singular { steps });
         };
-        let direction: Vec<f64> = factor.solve(&local.gradient).into_iter().map(|value| -value).collect();
-        let (least, most) = objective.margin_moves(&direction);
-        if objective.l2 == 0.0 && most > 1e-3 && least >= -SEPARATION_SLACK * most {
-            return Err(SolveError::Separated { direction });
+        match step(objective, &at, &local, &factor)? {
+            Some(taken) => (at, local) = taken,
+            None => {
+                let gradient_norm = norm;
+                return best.ok_or(SolveError::NotConverged { steps, gradient_norm });
+            }
         }
-        let Some((taken, next, next_local)) = halve(objective, &at, &local, &direction) else {
-            let gradient_norm = norm;
-            return best.ok_or(SolveError::NotConverged { steps, gradient_norm });
-        };
-        moved = taken * least.abs().max(most.abs());
-        (at, local) = (next, next_local);
+        moved = local.moves.farthest();
     }
     let gradient_norm = gradient_norm(&local.gradient, &scales);
     best.ok_or(SolveError::NotConverged {
@@ -127,14 +138,67 @@ pub(crate) fn newton(objective: &Objective<'_>, on_step: OnStep<'_>) -> Result<F
     })
 }
 
-/// The longest of the steps 1, ½, ¼ … along `direction` that does not raise the objective.
-fn halve(objective: &Objective<'_>, at: &[f64], local: &Local, direction: &[f64]) -> Option<(f64, Vec<f64>, Local)> {
+/// Where a step from `at` ends; `None` if there is none that does not raise the objective.
+fn step(
+    objective: &Objective<'_>,
+    at: &[f64],
+    local: &Local,
+    factor: &Factor,
+) -> Result<Option<(Vec<f64>, Local)>, SolveError> {
+    let direction: Vec<f64> = factor.solve(&local.gradient).into_iter().map(|value| -value).collect();
+    let taken = halve(objective, at, local, &direction);
+    // Whether rows lose nothing is told roughly from where they were and are, and then exactly.
+    let may_separate = taken
+        .as_ref()
+        .is_none_or(|(_, next)| next.moves.least >= -1e-3 * next.moves.most);
+    if may_separate && separates(objective, &direction) {
+        return Err(SolveError::Separated { direction });
+    }
+    Ok(taken)
+}
+
+/// The optimum of one block of rows in [`STRIDE`], roughly. `None` if that is too few rows, or has none: then nothing is
+/// known but that it is no good place to begin.
+fn warm_start(objective: &Objective<'_>) -> Option<Vec<f64>> {
+    let rows = objective.labels.len();
+    if rows < LEAST_BLOCKS * BLOCK_ROWS {
+        return None;
+    }
+    let part = Objective {
+        stride: STRIDE,
+        l2: objective.l2 / f64::from(u32::try_from(STRIDE).ok()?),
+        ..*objective
+    };
+    let mut at = vec![0.0; part.size()];
+    let mut local = part.local(&at, None);
+    for _ in 0..MAX_WARM_STEPS {
+        let factor = Factor::new(&local.hessian).ok()?;
+        let direction: Vec<f64> = factor.solve(&local.gradient).into_iter().map(|value| -value).collect();
+        (at, local) = halve(&part, &at, &local, &direction)?;
+        if local.moves.farthest() <= WARM {
+            return Some(at);
+        }
+    }
+    None
+}
+
+/// Whether there is no optimum, for along `direction` no row loses and some gain.
+fn separates(objective: &Objective<'_>, direction: &[f64]) -> bool {
+    if objective.l2 > 0.0 {
+        return false;
+    }
+    let Moves { least, most } = objective.margin_moves(direction);
+    most > 1e-3 && least >= -SEPARATION_SLACK * most
+}
+
+/// The longest of the steps 1, ½, ¼ … along `direction` that does not raise the objective: where it ends.
+fn halve(objective: &Objective<'_>, at: &[f64], local: &Local, direction: &[f64]) -> Option<(Vec<f64>, Local)> {
     let mut length = 1.0;
     for _ in 0..50 {
         let next: Vec<f64> = at.iter().zip(direction).map(|(at, step)| at + length * step).collect();
-        let next_local = objective.local(&next);
+        let next_local = objective.local(&next, Some(&local.log_odds));
         if next_local.value <= local.value + ROUNDING * local.value.abs() {
-            return Some((length, next, next_local));
+            return Some((next, next_local));
         }
         length *= 0.5;
     }
@@ -156,7 +220,7 @@ pub(crate) fn descent(objective: &Objective<'_>, on_step: OnStep<'_>) -> Result<
             return Err(SolveError::NotFinite { steps });
         }
     }
-    let local = objective.local(&at);
+    let local = objective.local(&at, None);
     Ok(Fit {
         gradient_norm: gradient_norm(&local.gradient, &objective.column_scales()),
         value: local.value,
@@ -186,6 +250,7 @@ mod tests {
             l2,
             class_weights: [1.0, 1.0],
             threads: 1,
+            stride: 1,
         }
     }
 
@@ -202,6 +267,29 @@ mod tests {
         assert!((fit.parameters[1] - bias).abs() < 1e-14);
         assert!((fit.parameters[0] - (libm::log(4.0) - bias)).abs() < 1e-14);
         assert!(fit.gradient_norm <= TOLERANCE);
+    }
+
+    #[test]
+    fn many_rows_are_begun_near_the_optimum_and_end_at_it() {
+        let rows = 2 * LEAST_BLOCKS * BLOCK_ROWS + 1000;
+        let row = |row: usize| {
+            let x = f64::from(u32::try_from(row * 7919 % 1009).expect("small")) / 100.0;
+            (x, (row * row + 3 * row) % 1013 < 300 + row * 7919 % 1009 / 3)
+        };
+        let few: Vec<(f64, bool)> = (0..rows).map(row).collect();
+        let (matrix, labels) = data(&few);
+        let fit = newton(&objective(&matrix, &labels, 1.0), &|_| Ok(())).expect("has an optimum");
+        assert!(fit.steps <= 4 && fit.gradient_norm < 1e-15, "{fit:?}");
+        // A part that has no optimum is no place to begin; the whole has one all the same.
+        let one_sided = few.iter().enumerate().map(|(row, (x, label))| {
+            let is_part = row / BLOCK_ROWS % STRIDE == 0;
+            (*x, *label && !is_part)
+        });
+        let (matrix, labels) = data(&one_sided.collect::<Vec<_>>());
+        for l2 in [0.0, 1.0] {
+            let fit = newton(&objective(&matrix, &labels, l2), &|_| Ok(())).expect("has an optimum");
+            assert!(fit.steps > 4 && fit.gradient_norm < 1e-15, "{fit:?}");
+        }
     }
 
     #[test]
