@@ -5,6 +5,7 @@
 #![expect(clippy::print_stderr, reason = "a long trial says how far it got")]
 
 mod lines;
+mod official;
 mod schemas;
 
 use madmall::recognise::{Member, Memory, Recogniser};

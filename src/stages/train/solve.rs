@@ -282,7 +282,7 @@ mod tests {
         assert!(fit.steps <= 4 && fit.gradient_norm < 1e-15, "{fit:?}");
         // A part that has no optimum is no place to begin; the whole has one all the same.
         let one_sided = few.iter().enumerate().map(|(row, (x, label))| {
-            let is_part = row / BLOCK_ROWS % STRIDE == 0;
+            let is_part = (row / BLOCK_ROWS).is_multiple_of(STRIDE);
             (*x, *label && !is_part)
         });
         let (matrix, labels) = data(&one_sided.collect::<Vec<_>>());
