@@ -91,10 +91,10 @@ fn validate_trees(threads: usize, schema: &str, path: &str) {
     });
 }
 
-/// Runs a built-in stage. Gives the seconds from its first step to its end, if it takes steps.
+/// Runs a built-in stage. Gives the seconds from its first step to its last, if it takes steps.
 fn stage(name: &str, threads: usize, (input, path): (&str, &str), outputs: &[(&str, &str)]) -> f64 {
     let builtin = builtin(name).expect("it is there");
-    let begun = std::cell::Cell::new(Instant::now());
+    let steps: std::cell::Cell<Option<(Instant, Instant)>> = std::cell::Cell::new(None);
     let mut params: BTreeMap<String, ParamValue> = BTreeMap::new();
     if name == "train" {
         params.insert(
@@ -114,14 +114,15 @@ fn stage(name: &str, threads: usize, (input, path): (&str, &str), outputs: &[(&s
         threads,
         log: &mut std::io::sink(),
         progress: &|progress| {
-            if progress.unit == Unit::Steps && progress.done == 0 {
-                begun.set(Instant::now());
+            if progress.unit == Unit::Steps {
+                let now = Instant::now();
+                steps.set(Some((steps.get().map_or(now, |(first, _)| first), now)));
             }
         },
         cancelled: &AtomicBool::new(false),
     };
     (builtin.run)(&mut context).expect("the stage ends well");
-    begun.get().elapsed().as_secs_f64()
+    steps.get().map_or(0.0, |(first, last)| (last - first).as_secs_f64())
 }
 
 const PIPELINE: &str = "version: 1
