@@ -1,29 +1,39 @@
 //! What a trained model is: a binary logistic regression, as a JSON file.
 //!
 //! ```text
-//! {"bias":-0.25,"feature_keys":["TSH","age"],"format":"madmall-model/v1","kind":"logreg",
-//!  "labels":{"negative":"hyperthyroid","positive":"negative"},"standardisation":null,"weights":[0.5,-0.125]}
+//! {"bias":-0.25,"feature_keys":["TSH","age"],"format":"madmall-model/v2","kind":"logreg",
+//!  "labels":{"negative":"hyperthyroid","positive":"negative"},"preparation":null,"standardisation":null,
+//!  "weights":[0.5,-0.125]}
 //! ```
 //!
-//! The probability of the positive label is `1 / (1 + exp(-z))` with `z = weights · x + bias`, where `x` holds the
-//! features in the order of `feature_keys`, missing ones as 0, booleans as 0 and 1, each put through `standardisation`
-//! first if there is one. The bytes are canonical JSON (RFC 8785) and hold nothing that varies from run to run.
+//! The probability of the positive label is `1 / (1 + exp(-z))` with `z = weights · x + bias`, where `x` holds a number
+//! for each of `feature_keys`, put through `standardisation` first if there is one. How an event becomes `x` is what
+//! `preparation` says ([`crate::preparation`]); if it is null, the features are taken as they are, missing ones as 0,
+//! booleans as 0 and 1. The bytes are canonical JSON (RFC 8785) and hold nothing that varies from run to run.
+//!
+//! Version 1 is the same without `preparation`; it is read, and no longer written.
 
 pub mod metrics;
+
+use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
 use crate::json::{JsonError, Limits, parse_strict};
+use crate::preparation::{Preparation, PreparationError};
 
 /// The format's name and version.
-pub const FORMAT: &str = "madmall-model/v1";
+pub const FORMAT: &str = "madmall-model/v2";
+
+/// The version before, which is read too.
+const FORMAT_V1: &str = "madmall-model/v1";
 
 /// The one kind of model there is.
 pub const KIND: &str = "logreg";
 
 const LIMITS: Limits = Limits {
     bytes: 64 << 20,
-    depth: 4,
+    depth: 5,
 };
 
 /// A binary logistic regression.
@@ -39,6 +49,8 @@ pub struct Model {
     pub bias: f64,
     /// What is done to features before they are weighted.
     pub standardisation: Option<Standardisation>,
+    /// How an event becomes the features, if the features file said so.
+    pub preparation: Option<Preparation>,
 }
 
 /// The two labels of a model.
@@ -76,6 +88,9 @@ pub enum ModelError {
     /// A number is NaN or infinite.
     #[error("the model holds a number that is not finite: {0}")]
     NotFinite(String),
+    /// Its features cannot be prepared.
+    #[error(transparent)]
+    Preparation(#[from] PreparationError),
 }
 
 /// The file, field by field.
@@ -88,7 +103,9 @@ struct ModelFile {
     feature_keys: Vec<String>,
     weights: Vec<f64>,
     bias: f64,
+    #[serde(deserialize_with = "Option::deserialize")]
     standardisation: Option<Standardisation>,
+    preparation: Option<Preparation>,
 }
 
 impl Model {
@@ -99,12 +116,16 @@ impl Model {
     /// [`ModelError`], which says what is wrong.
     pub fn parse(bytes: &[u8]) -> Result<Self, ModelError> {
         let value = parse_strict(bytes, LIMITS)?;
-        if value.get("standardisation").is_none() {
-            return Err(ModelError::Shape("missing field `standardisation`".to_owned()));
-        }
+        let has_preparation = value.get("preparation").is_some();
         let file: ModelFile = serde_json::from_value(value).map_err(|error| ModelError::Shape(error.to_string()))?;
-        if file.format != FORMAT || file.kind != KIND {
-            let message = format!("format `{}` and kind `{}`", file.format, file.kind);
+        let is_known = match file.format.as_str() {
+            FORMAT => has_preparation,
+            FORMAT_V1 => !has_preparation,
+            _ => false,
+        };
+        if !is_known || file.kind != KIND {
+            let with = if has_preparation { "with" } else { "without" };
+            let message = format!("format `{}` {with} a preparation, kind `{}`", file.format, file.kind);
             return Err(ModelError::Shape(message));
         }
         let model = Self {
@@ -113,6 +134,7 @@ impl Model {
             weights: file.weights,
             bias: file.bias,
             standardisation: file.standardisation,
+            preparation: file.preparation,
         };
         model.check()?;
         Ok(model)
@@ -133,8 +155,22 @@ impl Model {
             weights: self.weights.clone(),
             bias: self.bias,
             standardisation: self.standardisation.clone(),
+            preparation: self.preparation.clone(),
         };
         serde_json_canonicalizer::to_vec(&file).map_err(|error| ModelError::Shape(error.to_string()))
+    }
+
+    /// How an event becomes the features that [`Model::log_odds`] takes: as the model says, and if it says nothing, each
+    /// key as it is, missing as 0.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::Preparation`] if the model says nothing and has too many keys, or too long ones, to be prepared.
+    pub fn preparation(&self) -> Result<Cow<'_, Preparation>, ModelError> {
+        match &self.preparation {
+            Some(preparation) => Ok(Cow::Borrowed(preparation)),
+            None => Ok(Cow::Owned(Preparation::plain(&self.feature_keys)?)),
+        }
     }
 
     /// The weighted sum for `features` (one for each key, in the keys' order): the log odds of the positive label.
@@ -200,6 +236,13 @@ impl Model {
                 pair[0], pair[1]
             )));
         }
+        if let Some(preparation) = &self.preparation
+            && preparation.columns() != self.feature_keys
+        {
+            return Err(ModelError::Inconsistent(
+                "the columns of its preparation are not its feature keys".to_owned(),
+            ));
+        }
         if self.labels.negative == self.labels.positive {
             return Err(ModelError::Inconsistent("the two labels are the same".to_owned()));
         }
@@ -233,6 +276,7 @@ pub fn probability(log_odds: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::preparation::Range;
 
     fn model() -> Model {
         Model {
@@ -244,6 +288,7 @@ mod tests {
             weights: vec![0.1, -1e-7],
             bias: -0.25,
             standardisation: None,
+            preparation: None,
         }
     }
 
@@ -268,8 +313,8 @@ mod tests {
         let text = String::from_utf8(model().to_bytes().expect("a good model")).expect("JSON is UTF-8");
         assert_eq!(
             text,
-            r#"{"bias":-0.25,"feature_keys":["TSH","age"],"format":"madmall-model/v1","kind":"logreg","#.to_owned()
-                + r#""labels":{"negative":"a","positive":"b"},"standardisation":null,"weights":[0.1,-1e-7]}"#
+            r#"{"bias":-0.25,"feature_keys":["TSH","age"],"format":"madmall-model/v2","kind":"logreg","#.to_owned()
+                + r#""labels":{"negative":"a","positive":"b"},"preparation":null,"standardisation":null,"weights":[0.1,-1e-7]}"#
         );
     }
 
@@ -299,7 +344,9 @@ mod tests {
             change("{\"bias\"", "{\"bias\":1,\"bias\""),
             ModelError::Json(_)
         ));
-        assert!(matches!(change("/v1", "/v2"), ModelError::Shape(_)));
+        assert!(matches!(change("model/v2", "model/v1"), ModelError::Shape(_)));
+        assert!(matches!(change("model/v2", "model/v3"), ModelError::Shape(_)));
+        assert!(matches!(change("\"preparation\":null,", ""), ModelError::Shape(_)));
         assert!(matches!(change("logreg", "tree"), ModelError::Shape(_)));
         assert!(matches!(change("\"bias\":-0.25,", ""), ModelError::Shape(_)));
         assert!(matches!(change("\"standardisation\":null,", ""), ModelError::Shape(_)));
@@ -311,6 +358,36 @@ mod tests {
         let zero_scale = r#""standardisation":{"means":[0,0],"scales":[1,0]}"#;
         let error = change(r#""standardisation":null"#, zero_scale);
         assert!(error.to_string().contains("`age`"), "{error}");
+    }
+
+    #[test]
+    fn a_model_carries_how_its_features_come_about() {
+        let mut model = model();
+        let plain = model.preparation().expect("few keys").into_owned();
+        assert_eq!(plain, Preparation::plain(&model.feature_keys).expect("few keys"));
+        let mut numbers = plain.numbers().to_vec();
+        numbers[1].range = Some(Range(0.0, 120.0));
+        let preparation = Preparation::new(numbers, Vec::new(), Vec::new()).expect("it holds together");
+        model.preparation = Some(preparation.clone());
+        let bytes = model.to_bytes().expect("a good model");
+        let read = Model::parse(&bytes).expect("reads back");
+        assert_eq!(read, model);
+        assert_eq!(read.preparation().expect("it has one").as_ref(), &preparation);
+        model.preparation = Some(Preparation::plain(&model.feature_keys[1..]).expect("few keys"));
+        let error = model.to_bytes().expect_err("must be refused");
+        assert!(error.to_string().contains("are not its feature keys"), "{error}");
+        let text = String::from_utf8(bytes).expect("JSON is UTF-8");
+        let error = Model::parse(text.replace("[0,120]", "[120,0]").as_bytes()).expect_err("must be refused");
+        assert!(error.to_string().contains("upside down"), "{error}");
+    }
+
+    #[test]
+    fn a_model_of_the_first_version_is_read() {
+        let text = String::from_utf8(model().to_bytes().expect("a good model")).expect("JSON is UTF-8");
+        let first = text
+            .replace("model/v2", "model/v1")
+            .replace("\"preparation\":null,", "");
+        assert_eq!(Model::parse(first.as_bytes()).expect("it is read"), model());
     }
 
     #[test]

@@ -110,7 +110,7 @@ proptest! {
 
     #[test]
     fn a_changed_model_reads_back_as_itself_or_not_at_all(changes in prop::collection::vec(change(), 1..4)) {
-        let model = br#"{"bias":-0.25,"feature_keys":["a","b"],"format":"madmall-model/v1","kind":"logreg","labels":{"negative":"n","positive":"p"},"standardisation":{"means":[0,1],"scales":[1,2.5]},"weights":[0.1,-1e-7]}"#;
+        let model = br#"{"bias":-0.25,"feature_keys":["a","a:a"],"format":"madmall-model/v2","kind":"logreg","labels":{"negative":"n","positive":"p"},"preparation":{"categories":[],"format":"madmall-preparation/v1","interactions":[["a","a"]],"numbers":[{"impute":0.5,"indicator":false,"key":"a","range":[0,1],"scaling":null}]},"standardisation":{"means":[0,1],"scales":[1,2.5]},"weights":[0.1,-1e-7]}"#;
         let mut bytes = model.to_vec();
         for change in &changes {
             apply(&mut bytes, change);

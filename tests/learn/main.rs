@@ -5,4 +5,5 @@ mod bench;
 mod featurizing;
 mod frozen;
 mod hostile;
+mod preparing;
 mod training;

@@ -28,15 +28,17 @@ use camino::Utf8Path;
 use self::params::Params;
 use self::reading::{BlockFaults, Reading};
 use self::rows::{Rows, SortedTable};
+use self::table::Columns;
 use super::ingest::blocks::{each_block, pool};
 use super::ingest::lines::Place;
 use super::{Builtin, Progress, Refusal, StageContext, StageError, Unit};
+use crate::preparation::{Numeric, Preparation};
 use crate::recognise::Recogniser;
 
 /// The stage as the runner knows it.
 pub const BUILTIN: Builtin = Builtin {
     name: "featurize",
-    revision: 1,
+    revision: 2,
     definition: include_str!("../../../stages/featurize.yaml"),
     needs_purpose: false,
     run,
@@ -56,7 +58,8 @@ fn run(ctx: &mut StageContext<'_>) -> Result<(), StageError> {
     let features = ctx
         .output("features")
         .ok_or_else(|| refused("output `features` is not named"))?;
-    write_features(ctx, &table, &params, features)?;
+    let preparation = fit(&table, &params)?;
+    write_features(ctx, &table, &preparation, &params, features)?;
     let report = table.report();
     if let Some(path) = ctx.output("report") {
         let bytes = serde_json_canonicalizer::to_vec(&report).map_err(|error| write_error(path, error.into()))?;
@@ -146,9 +149,20 @@ fn check_keys(rows: &Rows, params: &Params) -> Result<(), StageError> {
     }))
 }
 
+/// What is done to the values: each is as it is, if it is in its range.
+fn fit(table: &SortedTable, params: &Params) -> Result<Preparation, StageError> {
+    let number = |key: &str| Numeric {
+        range: params.range.get(key).copied(),
+        ..Numeric::plain(key)
+    };
+    let numbers = table.feature_keys().map(number).collect();
+    Preparation::new(numbers, Vec::new(), Vec::new()).map_err(|error| refused(error.to_string()))
+}
+
 fn write_features(
     ctx: &StageContext<'_>,
     table: &SortedTable,
+    preparation: &Preparation,
     params: &Params,
     path: &Utf8Path,
 ) -> Result<(), StageError> {
@@ -164,7 +178,12 @@ fn write_features(
             total,
         });
     };
-    table::write(table, &params.groups, BufWriter::new(file), &pool, progress).map_err(|error| match error {
+    let columns = Columns {
+        table,
+        preparation,
+        groups: &params.groups,
+    };
+    table::write(columns, BufWriter::new(file), &pool, progress).map_err(|error| match error {
         ArrowError::IoError(_, source) => write_error(path, source),
         other => write_error(path, std::io::Error::other(other)),
     })

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::event::Group;
 use super::refused;
 use crate::plan::ParamValue;
+use crate::preparation::Range;
 use crate::stages::StageError;
 
 /// What is asked of featurize.
@@ -13,7 +14,7 @@ pub(crate) struct Params {
     /// Group columns, in the order of [`Group::ALL`].
     pub(crate) groups: Vec<Group>,
     /// For a feature key, the least and the greatest value that is taken.
-    pub(crate) range: BTreeMap<String, (f64, f64)>,
+    pub(crate) range: BTreeMap<String, Range>,
     /// Keys that make no column.
     pub(crate) exclude: BTreeSet<String>,
 }
@@ -62,7 +63,7 @@ fn groups(names: Vec<String>) -> Result<Vec<Group>, StageError> {
     Ok(groups.into_iter().collect())
 }
 
-fn ranges(value: Option<&ParamValue>) -> Result<BTreeMap<String, (f64, f64)>, StageError> {
+fn ranges(value: Option<&ParamValue>) -> Result<BTreeMap<String, Range>, StageError> {
     let map = match value {
         None | Some(ParamValue::Null) => return Ok(BTreeMap::new()),
         Some(ParamValue::Map(map)) => map,
@@ -80,7 +81,7 @@ fn ranges(value: Option<&ParamValue>) -> Result<BTreeMap<String, (f64, f64)>, St
             };
             match bounds {
                 [ParamValue::Number(least), ParamValue::Number(greatest)] if least.to_f64() <= greatest.to_f64() => {
-                    Ok((key.clone(), (least.to_f64(), greatest.to_f64())))
+                    Ok((key.clone(), Range(least.to_f64(), greatest.to_f64())))
                 }
                 _ => Err(refused(format!(
                     "parameter `range` of `{key}` must be two numbers, the least and the greatest: [0, 120]"
@@ -113,7 +114,7 @@ mod tests {
             "age".to_owned(),
             ParamValue::List(vec![number(0.0), number(120.0)]),
         )]));
-        assert_eq!(read("range", range).expect("good").range["age"], (0.0, 120.0));
+        assert_eq!(read("range", range).expect("good").range["age"], Range(0.0, 120.0));
         let groups = ParamValue::List(vec![text("source.region"), text("source.kind")]);
         assert_eq!(read("groups", groups).expect("good").groups, Group::ALL);
         assert_eq!(read("exclude", ParamValue::Null), Ok(Params::default()));

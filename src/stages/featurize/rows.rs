@@ -8,6 +8,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use self::chunk::Chunk;
+use crate::preparation::Range;
 use crate::stages::ingest::lines::Place;
 
 /// The most feature keys that are taken.
@@ -25,7 +26,7 @@ pub(crate) struct Rows {
 struct KeyCounts {
     key: Box<str>,
     excluded: bool,
-    range: Option<(f64, f64)>,
+    range: Option<Range>,
     present: u64,
     out_of_range: u64,
     texts: u64,

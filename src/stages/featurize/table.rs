@@ -11,6 +11,7 @@ use rayon::prelude::*;
 
 use super::event::Group;
 use super::rows::{Row, SortedTable};
+use crate::preparation::Preparation;
 
 /// Rows of one record batch, but for the last.
 const BATCH_ROWS: usize = 8192;
@@ -24,21 +25,34 @@ pub(crate) const LABEL_COLUMN: &str = "label";
 /// What a feature's column is called before its key. No other column can be called so, whatever the keys are.
 pub(crate) const FEATURE_PREFIX: &str = "features.";
 
-/// The key and the value of the schema's one entry of metadata.
+/// The key and the value of the schema's metadata that name the format.
 pub(crate) const FORMAT: (&str, &str) = ("madmall.format", "madmall-features/v1");
 
-/// Writes `table` with the asked-for group columns. Batches are made in `pool`, and written in their order on this thread.
+/// The key of the schema's metadata that holds how features became columns: a [`Preparation`] in JSON.
+pub(crate) const PREPARATION: &str = "madmall.preparation";
+
+/// What is written.
+#[derive(Clone, Copy)]
+pub(crate) struct Columns<'a> {
+    /// Where values come from.
+    pub(crate) table: &'a SortedTable,
+    /// What they become.
+    pub(crate) preparation: &'a Preparation,
+    /// The asked-for group columns.
+    pub(crate) groups: &'a [Group],
+}
+
+/// Writes the features file. Batches are made in `pool`, and written in their order on this thread.
 /// `progress` is told how many rows are written.
 pub(crate) fn write(
-    table: &SortedTable,
-    groups: &[Group],
+    columns: Columns<'_>,
     writer: impl Write,
     pool: &ThreadPool,
     mut progress: impl FnMut(usize),
 ) -> Result<(), ArrowError> {
-    let schema = Arc::new(schema(table, groups));
+    let schema = Arc::new(schema(columns)?);
     let mut writer = FileWriter::try_new(writer, &schema)?;
-    let starts: Vec<usize> = (0..table.len()).step_by(BATCH_ROWS).collect();
+    let starts: Vec<usize> = (0..columns.table.len()).step_by(BATCH_ROWS).collect();
     let mut made: Vec<Result<RecordBatch, ArrowError>> = Vec::new();
     // While some are written, the next are made.
     for starts in starts.chunks(2 * pool.current_num_threads()).map(Some).chain([None]) {
@@ -47,7 +61,7 @@ pub(crate) fn write(
             let (made, schema) = (&mut made, &schema);
             if let Some(starts) = starts {
                 scope.spawn(move |_| {
-                    let batch = |start: &usize| batch(table, groups, schema, *start);
+                    let batch = |start: &usize| batch(columns, schema, *start);
                     *made = starts.par_iter().map(batch).collect();
                 });
             }
@@ -63,7 +77,8 @@ pub(crate) fn write(
     writer.flush()
 }
 
-fn batch(table: &SortedTable, groups: &[Group], schema: &Arc<Schema>, start: usize) -> Result<RecordBatch, ArrowError> {
+fn batch(columns: Columns<'_>, schema: &Arc<Schema>, start: usize) -> Result<RecordBatch, ArrowError> {
+    let Columns { table, groups, .. } = columns;
     let range = start..table.len().min(start + BATCH_ROWS);
     let texts = |text: &dyn for<'a> Fn(Row<'a>) -> Option<&'a str>| -> ArrayRef {
         Arc::new(table.rows(range.clone()).map(text).collect::<StringArray>())
@@ -78,21 +93,29 @@ fn batch(table: &SortedTable, groups: &[Group], schema: &Arc<Schema>, start: usi
     RecordBatch::try_new(Arc::clone(schema), columns)
 }
 
-fn schema(table: &SortedTable, groups: &[Group]) -> Schema {
+fn schema(columns: Columns<'_>) -> Result<Schema, ArrowError> {
     let mut fields = vec![
         Field::new(ID_COLUMN, DataType::Utf8, false),
         Field::new(LABEL_COLUMN, DataType::Utf8, true),
     ];
     fields.extend(
-        groups
+        columns
+            .groups
             .iter()
             .map(|group| Field::new(group.name(), DataType::Utf8, true)),
     );
     fields.extend(
-        table
-            .feature_keys()
-            .map(|key| Field::new(format!("{FEATURE_PREFIX}{key}"), DataType::Float64, false)),
+        columns
+            .preparation
+            .columns()
+            .iter()
+            .map(|name| Field::new(format!("{FEATURE_PREFIX}{name}"), DataType::Float64, false)),
     );
+    let preparation = columns.preparation.to_json();
+    let preparation = preparation.map_err(|error| ArrowError::ExternalError(error.into()))?;
     let (key, value) = FORMAT;
-    Schema::new(fields).with_metadata([(key.to_owned(), value.to_owned())])
+    Ok(Schema::new(fields).with_metadata([
+        (key.to_owned(), value.to_owned()),
+        (PREPARATION.to_owned(), preparation),
+    ]))
 }

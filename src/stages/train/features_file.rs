@@ -11,8 +11,9 @@ use rayon::prelude::*;
 
 use super::blocks::Matrix;
 use super::envelope::{ArrowFile, EnvelopeError, RawBatch};
+use crate::preparation::Preparation;
 use crate::stages::featurize::rows::MAX_FEATURES;
-use crate::stages::featurize::table::{FEATURE_PREFIX, FORMAT, ID_COLUMN, LABEL_COLUMN};
+use crate::stages::featurize::table::{FEATURE_PREFIX, FORMAT, ID_COLUMN, LABEL_COLUMN, PREPARATION};
 
 /// The largest magnitude that is taken: squares and products of such values are still far from overflow.
 const MAX_MAGNITUDE: f64 = 1e100;
@@ -46,6 +47,8 @@ pub(crate) struct FeatureTable {
     pub(crate) labels: BTreeMap<Arc<str>, u64>,
     /// Group columns, by name.
     pub(crate) groups: Vec<String>,
+    /// How events became these features, if the file says so.
+    pub(crate) preparation: Option<Preparation>,
 }
 
 /// Some of the rows that have a label, in canonical order: by the BLAKE3 of the event id.
@@ -104,6 +107,7 @@ impl FeatureTable {
         let layout = layout(file.schema())?;
         let decoder = file.decoder();
         let mut gathered = Gathered::new(file.schema(), &layout, holdout);
+        gathered.table.preparation = preparation(file.schema(), &gathered.table.keys)?;
         loop {
             let (mut raws, mut bytes) = (Vec::new(), 0);
             while bytes < BYTES_TOGETHER || raws.len() < pool.current_num_threads() {
@@ -130,6 +134,18 @@ impl FeatureTable {
     pub(crate) fn unlabelled_rows(&self) -> u64 {
         self.total_rows - self.labels.values().sum::<u64>()
     }
+}
+
+/// What the file says of how its columns, which are called `keys`, were made.
+fn preparation(schema: &Schema, keys: &[String]) -> Result<Option<Preparation>, FeaturesError> {
+    let Some(text) = schema.metadata().get(PREPARATION) else {
+        return Ok(None);
+    };
+    let preparation = Preparation::parse(text.as_bytes()).map_err(|error| content(error.to_string()))?;
+    if preparation.columns() != keys {
+        return Err(content("its preparation makes other columns than it has"));
+    }
+    Ok(Some(preparation))
 }
 
 fn layout(schema: &Schema) -> Result<Layout, FeaturesError> {
@@ -248,6 +264,7 @@ impl Gathered {
                 total_rows: 0,
                 labels: BTreeMap::new(),
                 groups: layout.groups.iter().map(name).collect(),
+                preparation: None,
             },
             train: nothing(),
             holdout_rows: nothing(),

@@ -50,7 +50,10 @@ fn run(ctx: &mut StageContext<'_>) -> Result<(), StageError> {
     let mut data = Split::new(parts, &labels, params.holdout)?;
     let standardisation = params.standardize.then(|| standardise(&mut data, ctx.threads));
     let fit = fit(ctx, &table.keys, &data.train, &params)?;
-    let model = model(&table.keys, &labels, &fit, standardisation);
+    let model = Model {
+        preparation: table.preparation.clone(),
+        ..model(&table.keys, &labels, &fit, standardisation)
+    };
     let bytes = model
         .to_bytes()
         .map_err(|error| refused(format!("no model: {error}")))?;
@@ -282,6 +285,7 @@ fn model(keys: &[String], labels: &Labels, fit: &Fit, standardisation: Option<St
         weights,
         bias,
         standardisation,
+        preparation: None,
     }
 }
 

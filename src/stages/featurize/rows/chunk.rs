@@ -122,8 +122,7 @@ impl Chunk {
                 Feature::Text => counts.texts += 1,
                 Feature::Number(value) => {
                     counts.numbers += 1;
-                    let is_outside = |(least, greatest)| value < least || value > greatest;
-                    if counts.range.is_some_and(is_outside) {
+                    if counts.range.is_some_and(|range| !range.contains(value)) {
                         counts.out_of_range += 1;
                     } else if !counts.excluded {
                         counts.present += 1;
