@@ -24,7 +24,7 @@ use crate::recognise::Recogniser;
 use crate::stages::featurize::params::Params;
 use crate::stages::featurize::reading::{Adder, read_event};
 use crate::stages::featurize::rows::chunk::Chunk;
-use crate::stages::featurize::rows::{Rows, SortedTable};
+use crate::stages::featurize::rows::{CellOf, Rows, SortedTable};
 use crate::stages::ingest::check::{Checked, Rules, Verdict, check};
 use crate::stages::ingest::fault::{Fault, Faults, grouped};
 use crate::stages::ingest::lines::{Pieces, Place};
@@ -245,7 +245,7 @@ fn fit(table: &SortedTable, threads: usize) -> Result<Trained, CompatOutcome> {
             return Err(failure(&why, None));
         }
     };
-    let feature_keys: Vec<String> = table.feature_keys().map(str::to_owned).collect();
+    let feature_keys: Vec<String> = table.numbers().map(|counts| counts.key.to_string()).collect();
     if feature_keys.is_empty() {
         let why = "No numeric features found. Add numeric payload.features.* fields.";
         return Err(failure(why, None));
@@ -281,9 +281,14 @@ fn matrix(table: &SortedTable, keys: usize) -> Matrix {
     let mut matrix = Matrix::new(keys + 1);
     for start in (0..table.len()).step_by(BLOCK_ROWS) {
         let range = start..table.len().min(start + BLOCK_ROWS);
-        let columns = table.dense(range.clone());
-        let columns: Vec<&[f64]> = columns.iter().map(Vec::as_slice).collect();
         let rows: Vec<usize> = (0..range.len()).collect();
+        let mut columns = vec![vec![0.0; range.len()]; keys];
+        table.each_cell(range, |cell| {
+            if let CellOf::Number(key) = cell.of {
+                columns[key][cell.place] = cell.number();
+            }
+        });
+        let columns: Vec<&[f64]> = columns.iter().map(Vec::as_slice).collect();
         matrix.append(&columns, &rows);
     }
     matrix

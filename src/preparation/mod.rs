@@ -33,6 +33,7 @@ use serde::{Deserialize, Serialize};
 use self::file::PreparationFile;
 pub use self::file::{FORMAT, PreparationError};
 use self::plan::Plan;
+pub(crate) use self::plan::{NumericPlace, Product, level_column, spelled};
 
 /// The most columns that a preparation has.
 pub const MAX_COLUMNS: usize = 4096;
@@ -198,6 +199,21 @@ impl Preparation {
         &self.plan.columns
     }
 
+    /// For each of [`Preparation::numbers`] where its columns stand.
+    pub(crate) fn number_places(&self) -> &[NumericPlace] {
+        &self.plan.numbers
+    }
+
+    /// For each of [`Preparation::categories`] where the columns of its levels stand.
+    pub(crate) fn level_places(&self) -> impl Iterator<Item = &[usize]> {
+        self.plan.levels.iter().map(|levels| levels.columns.as_slice())
+    }
+
+    /// For each of [`Preparation::interactions`] which columns are multiplied, and where the product stands.
+    pub(crate) fn products(&self) -> &[Product] {
+        &self.plan.products
+    }
+
     /// Fills `row` with a number for each of [`Preparation::columns`] from a value for each of [`Preparation::inputs`].
     ///
     /// Allocates nothing once `row` has had its length. The numbers are bit for bit those that featurize writes for the
@@ -293,6 +309,6 @@ impl Input {
 }
 
 /// The value of an interaction.
-fn multiply(a: f64, b: f64) -> f64 {
+pub(crate) fn multiply(a: f64, b: f64) -> f64 {
     a * b + 0.0
 }

@@ -20,9 +20,9 @@ pub(super) struct Plan {
 
 /// The columns of a number.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct NumericPlace {
-    pub(super) column: usize,
-    pub(super) indicator: Option<usize>,
+pub(crate) struct NumericPlace {
+    pub(crate) column: usize,
+    pub(crate) indicator: Option<usize>,
 }
 
 /// The columns of a category.
@@ -36,9 +36,9 @@ pub(super) struct LevelPlaces {
 
 /// The columns of an interaction.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Product {
-    pub(super) factors: [usize; 2],
-    pub(super) column: usize,
+pub(crate) struct Product {
+    pub(crate) factors: [usize; 2],
+    pub(crate) column: usize,
 }
 
 fn wrong(message: String) -> PreparationError {

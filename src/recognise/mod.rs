@@ -45,8 +45,16 @@ pub enum Feature {
     Number(f64),
     /// `null`: missing.
     Null,
-    /// A text, which is no feature.
-    Text,
+    /// A text.
+    Text(TextPlace),
+}
+
+/// Where a text stands in its line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TextPlace {
+    start: u32,
+    end: u32,
+    is_escaped: bool,
 }
 
 /// What stands in a member of an event.
@@ -154,6 +162,18 @@ impl Recogniser {
             label: member(Slot::Label),
             features: &memory.features,
         })
+    }
+}
+
+impl TextPlace {
+    /// The text, which stands in `line`. Nothing if something in it is escaped: the complete reader knows what it spells.
+    #[must_use]
+    pub fn of(self, line: &[u8]) -> Option<&str> {
+        if self.is_escaped {
+            return None;
+        }
+        let inside = line.get(self.start as usize..self.end as usize)?;
+        std::str::from_utf8(inside).ok()
     }
 }
 

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::keys::unescaped;
 use super::program::{Bound, Node, NodeId, NumberRule, ObjectRule, Property, SLOTS, Shape, Slot, StringRule};
 use super::scan::{self, EXACT, Number, Text};
-use super::{Feature, Memory, Recogniser};
+use super::{Feature, Memory, Recogniser, TextPlace};
 
 /// How deep arrays and objects may be nested; what is deeper is left to the complete reader, which has a bound of its own.
 const MAX_DEPTH: usize = 32;
@@ -57,7 +57,7 @@ impl<'a> Walk<'a> {
         let start = self.at;
         let byte = *self.line.get(start)?;
         match byte {
-            b'"' => self.text(node.string.as_ref()?, place)?,
+            b'"' => drop(self.text(node.string.as_ref()?, place)?),
             b'-' | b'0'..=b'9' => drop(self.number(node.number?)?),
             b'{' => self.object(id, node.object.as_ref()?, place)?,
             b'[' => self.array(node, place)?,
@@ -93,7 +93,7 @@ impl<'a> Walk<'a> {
     }
 
     #[inline]
-    fn text(&mut self, rule: &StringRule, place: Place) -> Option<()> {
+    fn text(&mut self, rule: &StringRule, place: Place) -> Option<Text> {
         let text = scan::text(self.line, self.at + 1)?;
         self.at = text.end + 1;
         let is_wanted = place.slot.is_some();
@@ -108,7 +108,7 @@ impl<'a> Walk<'a> {
         {
             return None;
         }
-        (self.has_length(rule, text) && passes(rule, inside)).then_some(())
+        (self.has_length(rule, text) && passes(rule, inside)).then_some(text)
     }
 
     fn has_length(&self, rule: &StringRule, text: Text) -> bool {
@@ -267,8 +267,12 @@ impl<'a> Walk<'a> {
                 Feature::Null
             }
             b'"' => {
-                self.text(node.string.as_ref()?, Place { depth: 0, slot: None })?;
-                Feature::Text
+                let text = self.text(node.string.as_ref()?, Place { depth: 0, slot: None })?;
+                Feature::Text(TextPlace {
+                    start: u32::try_from(text.start).ok()?,
+                    end: u32::try_from(text.end).ok()?,
+                    is_escaped: text.is_escaped,
+                })
             }
             _ => return None,
         };

@@ -90,15 +90,17 @@ fn the_report_counts_what_was_taken_and_what_was_not() {
     let wanted = params(json!({"range": {"a": [-5, 120]}, "exclude": ["x"]}));
     let outputs = bench.featurize(&[&ndjson(&events)], &wanted).expect("good events");
     let expected = json!({
-        "format": "madmall-features-report/v1",
+        "format": "madmall-features-report/v2",
         "rows": 3,
         "labels": {"a": 2},
         "unlabelled": 1,
         "features": [
-            {"key": "a", "present": 2, "missing": 1, "out_of_range": 1},
-            {"key": "b", "present": 1, "missing": 2, "out_of_range": 0},
-            {"key": "event_id", "present": 1, "missing": 2, "out_of_range": 0},
+            {"key": "a", "present": 2, "missing": 1, "out_of_range": 1, "impute": 0, "indicator": false, "scaling": null},
+            {"key": "b", "present": 1, "missing": 2, "out_of_range": 0, "impute": 0, "indicator": false, "scaling": null},
+            {"key": "event_id", "present": 1, "missing": 2, "out_of_range": 0, "impute": 0, "indicator": false, "scaling": null},
         ],
+        "categories": [],
+        "interactions": [],
         "ignored": [
             {"key": "n", "reason": "null", "rows": 1},
             {"key": "t", "reason": "text", "rows": 1},
@@ -192,6 +194,16 @@ fn a_parameter_that_names_no_feature_is_refused() {
     for (wanted, says) in [
         (json!({"exclude": ["agee"]}), "parameter `exclude` names `agee`"),
         (json!({"range": {"agee": [0, 1]}}), "parameter `range` names `agee`"),
+        (json!({"one_hot": ["agee"]}), "parameter `one_hot` names `agee`"),
+        (json!({"impute": {"mean": ["agee"]}}), "parameter `impute` names `agee`"),
+        (
+            json!({"scale": {"minmax": ["t"]}}),
+            "parameter `scale` names `t`, which is never a number",
+        ),
+        (
+            json!({"one_hot": ["t"], "exclude": ["t=y"]}),
+            "parameter `exclude` names `t=y`",
+        ),
     ] {
         let text = refusal(Bench::new().featurize(&[&ndjson(&two_events())], &params(wanted)));
         assert!(text.contains(says), "{text}");

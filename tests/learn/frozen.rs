@@ -28,6 +28,17 @@ fn many_events() -> Vec<u8> {
     events
 }
 
+/// Every kind of preparation.
+fn everything_prepared() -> Value {
+    json!({
+        "range": {"age": [0, 120]},
+        "impute": {"median": "all", "mean": ["age"], "indicator": ["tsh"]},
+        "scale": {"standard": "all", "minmax": ["age"], "none": ["on_medication"]},
+        "one_hot": ["source.kind"],
+        "interactions": [["age", "tsh"]],
+    })
+}
+
 fn digests(cases: &[(&str, Value)], events: &[u8], featurize: &Params, found: &mut serde_json::Map<String, Value>) {
     let bench = Bench::new();
     let features = bench.featurize(&[events], featurize).expect("good events");
@@ -65,6 +76,8 @@ fn output_bytes_are_those_of_the_revision() {
         ("small: gd", json!({"solver": "gd", "standardize": true})),
     ];
     digests(&small, &small_events(), &small_params(), &mut found);
+    let prepared = [("prepared: default", json!({}))];
+    digests(&prepared, &small_events(), &params(everything_prepared()), &mut found);
     let many = [("many: unpenalised", json!({"l2": 0, "holdout": 0}))];
     digests(&many, &many_events(), &Params::new(), &mut found);
     let frozen: Value = serde_json::from_slice(&read_repository("tests/golden/learn-digests.json")).expect("JSON");

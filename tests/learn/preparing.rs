@@ -14,7 +14,7 @@ use madmall::model::Model;
 use madmall::preparation::{Input, Preparation, Value as Held};
 use serde_json::{Value, json};
 
-use crate::bench::{Bench, params, refusal, small_events, small_params};
+use crate::bench::{Bench, event, json_of, ndjson, params, refusal, small_events, small_params};
 
 const METADATA: &str = "madmall.preparation";
 
@@ -110,6 +110,318 @@ fn a_model_says_how_its_features_come_about_and_an_event_becomes_the_same_row() 
     let rows = written(&features);
     assert_eq!(rows.len(), 300);
     assert_eq!(scored(&events, &preparation), rows);
+}
+
+/// Events in which everything occurs that can be prepared.
+fn varied_events(count: u32) -> Vec<u8> {
+    let events: Vec<Value> = (0..count)
+        .map(|n| {
+            let sex = ["F", "M", "M\u{e4}\n", "F"][n as usize % 4];
+            let site = [json!(1), json!("2"), json!(2), json!(true), json!(0.1), json!(null)][n as usize % 6].clone();
+            let mut features = json!({
+                "age": f64::from(n % 97) * 1.3,
+                "TSH": f64::from(n % 89).sqrt(),
+                "on_medication": n % 3 == 0,
+                "sex": sex,
+                "site": site,
+            });
+            let members = features.as_object_mut().expect("an object");
+            match n % 11 {
+                0 => drop(members.remove("TSH")),
+                1 => drop(members.insert("TSH".to_owned(), json!(null))),
+                2 => drop(members.insert("age".to_owned(), json!(65_511 + n))),
+                3 => drop(members.remove("sex")),
+                4 => drop(members.insert("age".to_owned(), json!("old"))),
+                _ => {}
+            }
+            let label = json!(if n * n % 101 < 40 { "x" } else { "y" });
+            let mut event = event(&format!("evt-{n:06}"), &label, &features);
+            event["source"]["kind"] = ["self", "pharmacy", "event"][n as usize % 3].into();
+            event
+        })
+        .collect();
+    ndjson(&events)
+}
+
+/// Everything that can be asked for.
+fn everything() -> Value {
+    json!({
+        "range": {"age": [0, 120]},
+        "impute": {"mean": ["age"], "median": "all", "indicator": ["TSH"]},
+        "scale": {"standard": "all", "minmax": ["age"], "none": ["on_medication"]},
+        "one_hot": ["sex", "site", "source.kind"],
+        "exclude": ["sex=F"],
+        "interactions": [["age", "TSH"], ["sex=M", "age"], ["age", "age"], ["TSH=missing", "source.kind=self"]],
+    })
+}
+
+#[test]
+fn whatever_is_asked_for_an_event_becomes_the_row_that_was_trained_on() {
+    let bench = Bench::new();
+    let events = varied_events(1000);
+    let features = bench.featurize(&[&events], &params(everything())).expect("good events")["features"].clone();
+    let outputs = bench.train(&features, &params(json!({})), 2).expect("trains");
+    let model = Model::parse(&outputs["model"]).expect("a model");
+    assert_eq!(
+        model.feature_keys,
+        [
+            "TSH",
+            "TSH=missing",
+            "TSH=missing:source.kind=self",
+            "age",
+            "age:TSH",
+            "age:age",
+            "on_medication",
+            "sex=M",
+            "sex=M:age",
+            "sex=M\u{e4}\n",
+            "site=0.1",
+            "site=1",
+            "site=2",
+            "source.kind=event",
+            "source.kind=pharmacy",
+            "source.kind=self",
+        ]
+    );
+    let preparation = model.preparation.expect("the features file has one");
+    let rows = written(&features);
+    assert_eq!(rows.len(), 1000);
+    assert_eq!(scored(&events, &preparation), rows);
+}
+
+#[test]
+fn what_is_fitted_depends_neither_on_threads_nor_on_the_order_of_lines() {
+    let bench = Bench::new();
+    // Several blocks of rows, so that threads have something to share.
+    let events = varied_events(30_000);
+    let wanted = params(everything());
+    let expected = bench
+        .run("featurize", "events", &[&events], &wanted, 1)
+        .expect("good events");
+    for threads in [2, 3, 7] {
+        let found = bench
+            .run("featurize", "events", &[&events], &wanted, threads)
+            .expect("good events");
+        assert_eq!(found, expected, "{threads} threads");
+    }
+    let mut lines: Vec<&[u8]> = events.split_inclusive(|byte| *byte == b'\n').collect();
+    lines.reverse();
+    lines.rotate_left(7_777);
+    let (first, second) = (lines[..12_000].concat(), lines[12_000..].concat());
+    assert_eq!(
+        bench.featurize(&[&first, &second], &wanted).expect("good events"),
+        expected
+    );
+}
+
+/// Four events: `x` is 1, 2, 6 and missing, `c` is `b`, `a`, `b` and null.
+fn four_events() -> Vec<u8> {
+    let rows = [
+        json!({"x": 1, "c": "b"}),
+        json!({"x": 2, "c": "a"}),
+        json!({"x": 6, "c": "b"}),
+        json!({"x": null, "c": null}),
+    ];
+    let row = |(n, features)| event(&format!("evt-{n:06}"), &json!("l"), features);
+    ndjson(&(0..4).zip(&rows).map(row).collect::<Vec<_>>())
+}
+
+/// What the columns hold for the events in the order of their ids.
+fn columns(events: &[u8], wanted: Value) -> Vec<(String, Vec<f64>)> {
+    let outputs = Bench::new().featurize(&[events], &params(wanted)).expect("good events");
+    let preparation = Preparation::parse(preparation_of(&outputs["features"]).as_bytes()).expect("it has one");
+    let mut rows: Vec<_> = written(&outputs["features"]).into_iter().collect();
+    rows.sort();
+    let column = |(place, name): (usize, &String)| {
+        let values = rows.iter().map(|(_, row)| f64::from_bits(row[place]));
+        (name.clone(), values.collect())
+    };
+    preparation.columns().iter().enumerate().map(column).collect()
+}
+
+fn named(columns: &[(&str, [f64; 4])]) -> Vec<(String, Vec<f64>)> {
+    columns
+        .iter()
+        .map(|(name, values)| ((*name).to_owned(), values.to_vec()))
+        .collect()
+}
+
+#[test]
+fn what_is_missing_is_put_in_place_before_anything_is_scaled() {
+    for (wanted, expected) in [
+        (json!({}), named(&[("x", [1.0, 2.0, 6.0, 0.0])])),
+        (
+            json!({"impute": {"mean": "all"}}),
+            named(&[("x", [1.0, 2.0, 6.0, 3.0])]),
+        ),
+        (
+            json!({"impute": {"median": ["x"]}}),
+            named(&[("x", [1.0, 2.0, 6.0, 2.0])]),
+        ),
+        (
+            json!({"impute": {"median": ["x"]}, "range": {"x": [0, 5]}}),
+            named(&[("x", [1.0, 2.0, 1.5, 1.5])]),
+        ),
+        (
+            json!({"impute": {"indicator": "all"}}),
+            named(&[("x", [1.0, 2.0, 6.0, 0.0]), ("x=missing", [0.0, 0.0, 0.0, 1.0])]),
+        ),
+        // What is missing is 0, and 0 is the least.
+        (
+            json!({"scale": {"minmax": "all"}}),
+            named(&[("x", [1.0 / 6.0, 1.0 / 3.0, 1.0, 0.0])]),
+        ),
+        // With the median the mean is 2.75, the variance 3.6875.
+        (
+            json!({"impute": {"median": "all"}, "scale": {"standard": "all"}}),
+            named(&[("x", [-1.75, -0.75, 3.25, -0.75].map(|x| x / 3.6875_f64.sqrt()))]),
+        ),
+    ] {
+        assert_eq!(columns(&four_events(), wanted.clone()), expected, "{wanted}");
+    }
+}
+
+#[test]
+fn categories_are_columns_of_their_levels_and_columns_are_multiplied() {
+    let found = columns(
+        &four_events(),
+        json!({"one_hot": ["c"], "impute": {"mean": "all"}, "interactions": [["c=b", "x"]]}),
+    );
+    let expected = [
+        ("c=a", [0.0, 1.0, 0.0, 0.0]),
+        ("c=b", [1.0, 0.0, 1.0, 0.0]),
+        ("c=b:x", [1.0, 0.0, 6.0, 0.0]),
+        ("x", [1.0, 2.0, 6.0, 3.0]),
+    ];
+    assert_eq!(found, named(&expected));
+    let found = columns(&four_events(), json!({"one_hot": ["c"], "exclude": ["c=a", "x"]}));
+    assert_eq!(found, named(&[("c=b", [1.0, 0.0, 1.0, 0.0])]));
+}
+
+#[test]
+fn the_report_says_what_became_of_the_values() {
+    let wanted = json!({
+        "one_hot": ["c"],
+        "exclude": ["c=a"],
+        "impute": {"mean": "all"},
+        "scale": {"minmax": "all"},
+        "interactions": [["c=b", "x"]],
+    });
+    let outputs = Bench::new()
+        .featurize(&[&four_events()], &params(wanted))
+        .expect("good events");
+    let expected = json!({
+        "format": "madmall-features-report/v2",
+        "rows": 4,
+        "labels": {"l": 4},
+        "unlabelled": 0,
+        "features": [{
+            "key": "x",
+            "present": 3,
+            "missing": 1,
+            "out_of_range": 0,
+            "impute": 3,
+            "indicator": false,
+            "scaling": {"center": 1, "scale": 5},
+        }],
+        "categories": [{
+            "of": {"feature": "c"},
+            "missing": 1,
+            "levels": [{"level": "a", "rows": 1, "column": false}, {"level": "b", "rows": 2, "column": true}],
+        }],
+        "interactions": [["c=b", "x"]],
+        "ignored": [],
+    });
+    assert_eq!(json_of(&outputs["report"]), expected);
+}
+
+#[test]
+fn what_cannot_be_prepared_is_refused_by_name() {
+    let four = four_events();
+    let with = |key: &str, values: [Value; 2]| {
+        let row =
+            |(n, value): (usize, &Value)| event(&format!("evt-{n:06}"), &json!("l"), &json!({"x": n, key: value}));
+        ndjson(&values.iter().enumerate().map(row).collect::<Vec<_>>())
+    };
+    let many: Vec<Value> = (0..1100)
+        .map(|n| event(&format!("evt-{n:06}"), &json!("l"), &json!({"c": n.to_string()})))
+        .collect();
+    let large = with("y", [json!(1e200), json!(2)]);
+    for (events, wanted, says) in [
+        (
+            &four,
+            json!({"scale": {"standard": "all"}, "range": {"x": [6, 6]}, "impute": {"mean": "all"}}),
+            "`x` has one value in all events",
+        ),
+        (
+            &four,
+            json!({"impute": {"mean": "all"}, "range": {"x": [7, 9]}}),
+            "`x` has no value to take the mean of",
+        ),
+        (
+            &four,
+            json!({"impute": {"median": "all"}, "range": {"x": [7, 9]}}),
+            "`x` has no value to take the median of",
+        ),
+        (
+            &four,
+            json!({"one_hot": ["source.region"]}),
+            "`source.region` has no value",
+        ),
+        (
+            &four,
+            json!({"one_hot": ["c"], "exclude": ["c=a", "c=b"]}),
+            "`c` has no value that makes a column",
+        ),
+        (
+            &ndjson(&many),
+            json!({"one_hot": ["c"]}),
+            "`c` has more than 1024 different values",
+        ),
+        (
+            &with("c", [json!("a".repeat(1025)), json!("b")]),
+            json!({"one_hot": ["c"]}),
+            "`c` has a value longer than 1024 bytes",
+        ),
+        (
+            &four,
+            json!({"one_hot": ["c"], "interactions": [["c", "x"]]}),
+            "`c`, which is a category and no column\n\nname one of its columns: `c=a`",
+        ),
+        (
+            &four,
+            json!({"interactions": [["x", "y"]]}),
+            "names `y`, which is no column",
+        ),
+        (
+            &four,
+            json!({"interactions": [["x", "x"], ["x", "x"]]}),
+            "the interaction of `x` and `x` stands twice",
+        ),
+        (
+            &with("x=missing", [json!(1), json!(2)]),
+            json!({"impute": {"indicator": "all"}, "range": {"x": [1, 1]}}),
+            "two columns would be called `x=missing`",
+        ),
+        (
+            &large,
+            json!({"interactions": [["y", "y"]]}),
+            "column `y:y` holds a value that is too large",
+        ),
+        (
+            &with("y", [json!(1.7e308), json!(1.7e308)]),
+            json!({"scale": {"minmax": ["x"], "standard": ["y"]}}),
+            "`y` has one value in all events",
+        ),
+        (
+            &with("y", [json!(1.7e308), json!(1.6e308)]),
+            json!({"scale": {"standard": ["y"]}}),
+            "`y` cannot be scaled",
+        ),
+    ] {
+        let message = refusal(Bench::new().featurize(&[events], &params(wanted)));
+        assert!(message.contains(says), "{message}");
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-pub(crate) use crate::recognise::Feature;
+use crate::preparation::{self, Input};
 use crate::stages::ingest::fault::printable;
 
 /// The longest event id, label, group or feature key, in bytes.
@@ -21,6 +21,23 @@ impl Group {
     /// Every group column, in the order in which they stand in the file.
     pub(crate) const ALL: [Self; 2] = [Self::SourceKind, Self::SourceRegion];
 
+    /// The group that an input is, unless that is a feature.
+    pub(crate) const fn of(input: &Input) -> Option<Self> {
+        match input {
+            Input::Feature(_) => None,
+            Input::SourceKind => Some(Self::SourceKind),
+            Input::SourceRegion => Some(Self::SourceRegion),
+        }
+    }
+
+    /// The group as an input.
+    pub(crate) const fn input(self) -> Input {
+        match self {
+            Self::SourceKind => Input::SourceKind,
+            Self::SourceRegion => Input::SourceRegion,
+        }
+    }
+
     /// The column's name.
     pub(crate) const fn name(self) -> &'static str {
         match self {
@@ -28,6 +45,17 @@ impl Group {
             Self::SourceRegion => "source.region",
         }
     }
+}
+
+/// The value of a feature.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Feature {
+    /// A number; `true` is 1 and `false` 0.
+    Number(f64),
+    /// `null`: missing.
+    Null,
+    /// A text.
+    Text(String),
 }
 
 /// The parts of an event that features, labels and groups are made from.
@@ -58,6 +86,17 @@ impl EventFault {
         Self {
             pointer: pointer.to_owned(),
             message: message.into(),
+        }
+    }
+}
+
+impl Feature {
+    /// As a preparation takes it.
+    pub(crate) fn value(&self) -> preparation::Value<'_> {
+        match self {
+            Self::Number(number) => preparation::Value::Number(*number),
+            Self::Null => preparation::Value::Missing,
+            Self::Text(text) => preparation::Value::Text(text),
         }
     }
 }
@@ -139,7 +178,7 @@ fn features(value: Option<Value>) -> Result<Vec<(String, Feature)>, EventFault> 
         let feature = match value {
             Value::Null => Feature::Null,
             Value::Bool(value) => Feature::Number(f64::from(u8::from(value))),
-            Value::String(_) => Feature::Text,
+            Value::String(text) => Feature::Text(text),
             Value::Number(number) => match number.as_f64().filter(|number| number.is_finite()) {
                 // One zero, so that what is equal has equal bytes.
                 Some(number) => Feature::Number(number + 0.0),
@@ -170,7 +209,7 @@ mod tests {
         let keys: Vec<_> = event
             .features
             .iter()
-            .map(|(key, value)| (key.as_str(), *value))
+            .map(|(key, value)| (key.as_str(), value.clone()))
             .collect();
         assert_eq!(
             keys,
@@ -178,7 +217,7 @@ mod tests {
                 ("a", Feature::Number(1.5)),
                 ("b", Feature::Number(1.0)),
                 ("n", Feature::Null),
-                ("t", Feature::Text),
+                ("t", Feature::Text("x".to_owned())),
                 ("z", Feature::Number(0.0)),
             ]
         );

@@ -7,15 +7,20 @@
 //! | `event_id` | utf8 | the event's id |
 //! | `label` | utf8, nullable | `payload.label` |
 //! | `source.kind`, `source.region` | utf8, nullable | for metrics by group; only those that `groups:` names |
-//! | `features.<key>` | float64 | `payload.features.<key>`: booleans are 0 and 1, what is missing is 0 |
+//! | `features.<column>` | float64 | `payload.features.<key>`: booleans are 0 and 1, what is missing is 0; or what is made of it |
 //!
-//! Rows stand in canonical order, by the BLAKE3 of the event id; feature columns by the bytes of their key. Texts and
-//! nulls are not features; a value outside its `range:` counts as missing. The file's bytes are a function of the set of
-//! events and the parameters alone.
+//! Rows stand in canonical order, by the BLAKE3 of the event id; feature columns by the bytes of their name. Texts and
+//! nulls are not features unless `one_hot:` asks for them; what is done to values is a [`crate::preparation`], which the
+//! schema's metadata hold. The file's bytes are a function of the set of events and the parameters alone.
 
+mod asked;
 pub(crate) mod event;
+mod fit;
+mod methods;
 pub(crate) mod params;
+pub(crate) mod prepared;
 pub(crate) mod reading;
+mod report;
 pub(crate) mod rows;
 pub(crate) mod table;
 
@@ -24,15 +29,18 @@ use std::io::{BufWriter, Write as _};
 
 use arrow_schema::ArrowError;
 use camino::Utf8Path;
+use rayon::ThreadPool;
 
+use self::fit::fit;
 use self::params::Params;
+use self::prepared::Prepared;
 use self::reading::{BlockFaults, Reading};
+use self::report::report;
 use self::rows::{Rows, SortedTable};
-use self::table::Columns;
+use self::table::{Columns, WriteError};
 use super::ingest::blocks::{each_block, pool};
 use super::ingest::lines::Place;
 use super::{Builtin, Progress, Refusal, StageContext, StageError, Unit};
-use crate::preparation::{Numeric, Preparation};
 use crate::recognise::Recogniser;
 
 /// The stage as the runner knows it.
@@ -58,15 +66,26 @@ fn run(ctx: &mut StageContext<'_>) -> Result<(), StageError> {
     let features = ctx
         .output("features")
         .ok_or_else(|| refused("output `features` is not named"))?;
-    let preparation = fit(&table, &params)?;
-    write_features(ctx, &table, &preparation, &params, features)?;
-    let report = table.report();
+    asked::check(&params, &table)?;
+    let pool = pool(ctx.threads).map_err(|error| write_error(features, error))?;
+    let preparation = fit(&table, &params, &pool)?;
+    let columns = Columns {
+        table: &table,
+        groups: &params.groups,
+        prepared: &Prepared::new(&table, &preparation),
+    };
+    write_features(ctx, columns, &pool, features)?;
+    let report = report(&table, &preparation);
     if let Some(path) = ctx.output("report") {
         let bytes = serde_json_canonicalizer::to_vec(&report).map_err(|error| write_error(path, error.into()))?;
         let written = File::create(path).and_then(|mut file| file.write_all(&bytes));
         written.map_err(|error| write_error(path, error))?;
     }
-    let line = format!("{} rows, {} feature columns\n", table.len(), table.feature_keys().len());
+    let line = format!(
+        "{} rows, {} feature columns\n",
+        table.len(),
+        preparation.columns().len()
+    );
     // A log that cannot be written is no reason to fail.
     let _ = ctx.log.write_all(line.as_bytes());
     Ok(())
@@ -117,7 +136,6 @@ fn gather(ctx: &StageContext<'_>, params: &Params) -> Result<SortedTable, StageE
         },
     )?;
     faults.refuse()?;
-    check_keys(&rows, params)?;
     rows.into_table(MAX_DETAILS).map_err(|duplicates| {
         let detail = |[first, second]: &[Place; 2]| format!("{}: has the id of {}", at(*second), at(*first));
         StageError::Refused(Refusal {
@@ -128,47 +146,14 @@ fn gather(ctx: &StageContext<'_>, params: &Params) -> Result<SortedTable, StageE
     })
 }
 
-/// A parameter that names a key which no event has is a slip of the pen more often than not.
-fn check_keys(rows: &Rows, params: &Params) -> Result<(), StageError> {
-    if rows.len() == 0 {
-        return Ok(());
-    }
-    let named = params.exclude.iter().map(|key| ("exclude", key));
-    let named = named.chain(params.range.keys().map(|key| ("range", key)));
-    let details: Vec<_> = named
-        .filter(|(_, key)| !rows.has_key(key))
-        .map(|(param, key)| format!("parameter `{param}` names `{key}`"))
-        .collect();
-    if details.is_empty() {
-        return Ok(());
-    }
-    Err(StageError::Refused(Refusal {
-        summary: "a parameter names a feature that no event has; correct its spelling or remove it".to_owned(),
-        details,
-        ..Refusal::default()
-    }))
-}
-
-/// What is done to the values: each is as it is, if it is in its range.
-fn fit(table: &SortedTable, params: &Params) -> Result<Preparation, StageError> {
-    let number = |key: &str| Numeric {
-        range: params.range.get(key).copied(),
-        ..Numeric::plain(key)
-    };
-    let numbers = table.feature_keys().map(number).collect();
-    Preparation::new(numbers, Vec::new(), Vec::new()).map_err(|error| refused(error.to_string()))
-}
-
 fn write_features(
     ctx: &StageContext<'_>,
-    table: &SortedTable,
-    preparation: &Preparation,
-    params: &Params,
+    columns: Columns<'_>,
+    pool: &ThreadPool,
     path: &Utf8Path,
 ) -> Result<(), StageError> {
     let file = File::create(path).map_err(|error| write_error(path, error))?;
-    let pool = pool(ctx.threads).map_err(|error| write_error(path, error))?;
-    let total = Some(table.len() as u64);
+    let total = Some(columns.table.len() as u64);
     let mut done = 0;
     let progress = |rows: usize| {
         done += rows as u64;
@@ -178,14 +163,10 @@ fn write_features(
             total,
         });
     };
-    let columns = Columns {
-        table,
-        preparation,
-        groups: &params.groups,
-    };
-    table::write(columns, BufWriter::new(file), &pool, progress).map_err(|error| match error {
-        ArrowError::IoError(_, source) => write_error(path, source),
-        other => write_error(path, std::io::Error::other(other)),
+    table::write(columns, BufWriter::new(file), pool, progress).map_err(|error| match error {
+        WriteError::Arrow(ArrowError::IoError(_, source)) => write_error(path, source),
+        WriteError::TooLarge(_) => refused(format!("{error}; give its feature a `range`")),
+        other @ WriteError::Arrow(_) => write_error(path, std::io::Error::other(other)),
     })
 }
 

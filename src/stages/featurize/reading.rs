@@ -4,6 +4,7 @@ use super::event::{Event, EventFault, MAX_TEXT, is_label};
 use super::params::Params;
 use super::rows::Row;
 use super::rows::chunk::{Chunk, ChunkKey, NewRow};
+use crate::preparation::Value;
 use crate::recognise::{Feature, Member, Memory, Recognised, Recogniser};
 use crate::stages::ingest::blocks::Block;
 use crate::stages::ingest::event::{read_json, too_long};
@@ -76,7 +77,8 @@ pub(crate) struct Adder<'a> {
     params: &'a Params,
     /// For each key that the memory knows, its number in the chunk.
     keys: Vec<ChunkKey>,
-    features: Vec<(ChunkKey, Feature)>,
+    /// For each feature of an event, the same.
+    features: Vec<ChunkKey>,
 }
 
 impl<'a> Adder<'a> {
@@ -103,9 +105,9 @@ impl<'a> Adder<'a> {
     /// Adds an event that stands in `line`, counted from the first of the chunk.
     pub(crate) fn add_event(&mut self, chunk: &mut Chunk, line: u32, event: &Event) -> Added {
         self.features.clear();
-        for (name, feature) in &event.features {
+        for (name, _) in &event.features {
             match chunk.key(name, line, self.params) {
-                Some(key) => self.features.push((key, *feature)),
+                Some(key) => self.features.push(key),
                 None => return Added::TooManyKeys,
             }
         }
@@ -118,7 +120,9 @@ impl<'a> Adder<'a> {
                     groups: [event.groups[0].as_deref(), event.groups[1].as_deref()],
                 },
             },
-            self.features.drain(..),
+            self.features
+                .drain(..)
+                .zip(event.features.iter().map(|(_, feature)| feature.value())),
         );
         Added::Whole
     }
@@ -126,15 +130,21 @@ impl<'a> Adder<'a> {
     fn add_recognised(&mut self, chunk: &mut Chunk, line: u32, content: &[u8]) -> Option<Added> {
         let found = self.recogniser.recognise(content, &mut self.memory)?;
         let row = row_of(&found)?;
-        self.features.clear();
         let is_new = |number: &u32| *number as usize >= self.keys.len();
         let newest = found.features.iter().map(|(number, _)| *number).filter(is_new).max();
         if newest.is_none() {
             let known = found
                 .features
                 .iter()
-                .map(|(number, feature)| (self.keys[*number as usize], *feature));
-            chunk.push(NewRow { line, row }, known);
+                .map(|(number, feature)| (self.keys[*number as usize], feature));
+            if known
+                .clone()
+                .any(|(key, feature)| key.takes_texts() && is_escaped(feature, content))
+            {
+                return None;
+            }
+            let values = known.map(|(key, feature)| (key, value_of(feature, key, content)));
+            chunk.push(NewRow { line, row }, values);
             return Some(Added::Whole);
         }
         // A key for the first time: the complete reader is as good, once the keys are known.
@@ -147,6 +157,21 @@ impl<'a> Adder<'a> {
         }
         None
     }
+}
+
+/// The value of a feature. A text is read only where it is wanted.
+fn value_of<'a>(feature: &Feature, key: ChunkKey, content: &'a [u8]) -> Value<'a> {
+    match feature {
+        Feature::Number(number) => Value::Number(*number),
+        Feature::Null => Value::Missing,
+        Feature::Text(place) if key.takes_texts() => Value::Text(place.of(content).unwrap_or_default()),
+        Feature::Text(_) => Value::Text(""),
+    }
+}
+
+/// Whether it is a text of which only the complete reader knows what it spells.
+fn is_escaped(feature: &Feature, content: &[u8]) -> bool {
+    matches!(feature, Feature::Text(place) if place.of(content).is_none())
 }
 
 /// What a row has beside its features, if all of it is in order.
@@ -189,20 +214,26 @@ mod lines;
 
 #[cfg(test)]
 mod tests {
+    use super::super::fit::fit;
+    use super::super::prepared::Prepared;
+    use super::super::report::report;
     use super::super::rows::Rows;
     use super::lines::{Random, event, mutate};
     use super::*;
+    use crate::stages::ingest::blocks::pool;
     use crate::stages::ingest::lines::Place;
 
     /// What `featurize` would make of these rows: all that can be seen of them.
-    fn table(chunk: Chunk) -> String {
+    fn table(chunk: Chunk, params: &Params) -> String {
         let mut rows = Rows::default();
         rows.append(chunk, Place { file: 0, line: 0 }).expect("few keys");
         let table = rows.into_table(1).expect("no id stands twice");
         let lines: Vec<_> = table.rows(0..table.len()).collect();
-        let report = serde_json::to_string(&table.report()).expect("it has a JSON form");
-        let bits: Vec<Vec<u64>> = table
-            .dense(0..table.len())
+        let preparation = fit(&table, params, &pool(1).expect("a thread")).expect("it can be prepared");
+        let report = serde_json::to_string(&report(&table, &preparation)).expect("it has a JSON form");
+        let bits: Vec<Vec<u64>> = Prepared::new(&table, &preparation)
+            .columns(0..table.len())
+            .expect("nothing is scaled")
             .iter()
             .map(|column| column.iter().map(|value| value.to_bits()).collect())
             .collect();
@@ -211,7 +242,11 @@ mod tests {
 
     #[test]
     fn what_is_recognised_gives_the_rows_that_the_complete_reader_gives() {
-        let (recogniser, params) = (Recogniser::of_features(), Params::default());
+        let recogniser = Recogniser::of_features();
+        let params = Params {
+            one_hot: ["b", "c", "größe"].map(str::to_owned).into(),
+            ..Params::default()
+        };
         let mut random = Random::new(3);
         let mut adder = Adder::new(&recogniser, &params);
         let (mut quick, mut complete) = (Chunk::new(), Chunk::new());
@@ -240,7 +275,7 @@ mod tests {
             }
             if number % 500 == 499 {
                 let chunks = [&mut quick, &mut complete].map(|chunk| std::mem::replace(chunk, Chunk::new()));
-                let [quick, complete] = chunks.map(table);
+                let [quick, complete] = chunks.map(|chunk| table(chunk, &params));
                 assert_eq!(quick, complete);
                 adder = Adder::new(&recogniser, &params);
             }

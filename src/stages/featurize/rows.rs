@@ -1,14 +1,16 @@
 //! Events gathered into rows, in canonical order, and what was counted on the way.
 
 pub(crate) mod chunk;
+mod texts;
 
 use std::collections::{BTreeMap, HashMap};
 
 use rayon::prelude::*;
-use serde::Serialize;
 
-use self::chunk::Chunk;
-use crate::preparation::Range;
+use self::chunk::{Chunk, level_of_value};
+pub(crate) use self::texts::LevelFault;
+use super::event::Group;
+use crate::preparation::{Input, Range};
 use crate::stages::ingest::lines::Place;
 
 /// The most feature keys that are taken.
@@ -22,16 +24,21 @@ pub(crate) struct Rows {
     by_key: HashMap<Box<str>, usize>,
 }
 
+/// A feature key, and how often what stands there.
 #[derive(Default)]
-struct KeyCounts {
-    key: Box<str>,
-    excluded: bool,
+pub(crate) struct KeyCounts {
+    pub(crate) key: Box<str>,
+    pub(crate) excluded: bool,
     range: Option<Range>,
-    present: u64,
-    out_of_range: u64,
-    texts: u64,
-    nulls: u64,
-    numbers: u64,
+    /// Values that are taken: numbers in their range, and levels.
+    pub(crate) present: u64,
+    pub(crate) out_of_range: u64,
+    pub(crate) texts: u64,
+    pub(crate) nulls: u64,
+    pub(crate) numbers: u64,
+    pub(crate) is_category: bool,
+    /// Why it cannot be a category, though it shall.
+    pub(crate) level_fault: Option<LevelFault>,
 }
 
 /// More keys than can be columns.
@@ -58,6 +65,7 @@ impl Rows {
                     self.keys.push(KeyCounts {
                         key: own.counts.key.clone(),
                         excluded: own.counts.excluded,
+                        is_category: own.levels.is_some(),
                         ..KeyCounts::default()
                     });
                     self.keys.len() - 1
@@ -65,20 +73,15 @@ impl Rows {
             };
             self.keys[index].add(&own.counts);
             chunk.indexes.push(index);
+            if let Some(levels) = own.levels {
+                let fault = &mut self.keys[index].level_fault;
+                *fault = fault.or(levels.fault());
+                chunk.levels.push((index, levels));
+            }
         }
         chunk.forget_how_to_add();
         self.chunks.push(chunk);
         Ok(())
-    }
-
-    /// Whether any event has the feature `key`.
-    pub(crate) fn has_key(&self, key: &str) -> bool {
-        self.by_key.contains_key(key)
-    }
-
-    /// How many events there are.
-    pub(crate) fn len(&self) -> usize {
-        self.chunks.iter().map(Chunk::len).sum()
     }
 
     /// Puts rows into canonical order (by the BLAKE3 of their ids) and columns into the order of their keys' bytes.
@@ -142,15 +145,26 @@ struct Ordered {
     row: u32,
 }
 
-/// Rows in canonical order, and which keys are columns.
+/// Rows in canonical order, and which keys are numbers and which categories.
 pub(crate) struct SortedTable {
     chunks: Vec<Chunk>,
     order: Vec<Ordered>,
     keys: Vec<KeyCounts>,
     /// Indices of keys, in the order of the keys' bytes.
-    columns: Vec<usize>,
-    /// For each chunk and each shape in it, the column of each cell.
-    columns_of: Vec<Vec<Vec<usize>>>,
+    numbers: Vec<usize>,
+    /// The same.
+    categories: Vec<usize>,
+    /// For each chunk and each shape in it, what each cell is of.
+    cells: Vec<Vec<Vec<CellOf>>>,
+}
+
+/// Which number, or which category, a cell is of: its place among all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CellOf {
+    /// Among [`SortedTable::numbers`].
+    Number(usize),
+    /// Among [`SortedTable::categories`].
+    Category(usize),
 }
 
 /// What one row has beside its features.
@@ -166,19 +180,25 @@ pub(crate) struct Row<'a> {
 
 impl SortedTable {
     fn new(chunks: Vec<Chunk>, order: Vec<Ordered>, keys: Vec<KeyCounts>) -> Self {
-        let is_column = |index: &usize| keys[*index].numbers > 0 && !keys[*index].excluded;
-        let mut columns: Vec<usize> = (0..keys.len()).filter(is_column).collect();
-        columns.sort_by(|a, b| keys[*a].key.as_bytes().cmp(keys[*b].key.as_bytes()));
-        let mut column_of = vec![usize::MAX; keys.len()];
-        for (column, index) in columns.iter().enumerate() {
-            column_of[*index] = column;
+        let mut sorted: Vec<usize> = (0..keys.len()).collect();
+        sorted.sort_by(|a, b| keys[*a].key.as_bytes().cmp(keys[*b].key.as_bytes()));
+        let is_category = |index: &usize| keys[*index].is_category;
+        let is_number = |index: &usize| keys[*index].numbers > 0 && !keys[*index].excluded && !is_category(index);
+        let numbers: Vec<usize> = sorted.iter().copied().filter(is_number).collect();
+        let categories: Vec<usize> = sorted.into_iter().filter(is_category).collect();
+        let mut cell_of = vec![CellOf::Number(usize::MAX); keys.len()];
+        for (number, index) in numbers.iter().enumerate() {
+            cell_of[*index] = CellOf::Number(number);
         }
-        let columns_of = chunks
+        for (category, index) in categories.iter().enumerate() {
+            cell_of[*index] = CellOf::Category(category);
+        }
+        let cells = chunks
             .iter()
             .map(|chunk| {
                 chunk
                     .shapes()
-                    .map(|shape| shape.map(|index| column_of[index]).collect())
+                    .map(|shape| shape.map(|index| cell_of[index]).collect())
                     .collect()
             })
             .collect();
@@ -186,8 +206,9 @@ impl SortedTable {
             chunks,
             order,
             keys,
-            columns,
-            columns_of,
+            numbers,
+            categories,
+            cells,
         }
     }
 
@@ -202,97 +223,121 @@ impl SortedTable {
         self.order[range].iter().map(row)
     }
 
-    /// The keys that are columns, in the order of their bytes.
-    pub(crate) fn feature_keys(&self) -> impl ExactSizeIterator<Item = &str> {
-        self.columns.iter().map(|index| &*self.keys[*index].key)
+    /// Every key, in no particular order.
+    pub(crate) fn keys(&self) -> &[KeyCounts] {
+        &self.keys
     }
 
-    /// Columns of numbers for the rows in `range`; what is missing is 0.
-    pub(crate) fn dense(&self, range: std::ops::Range<usize>) -> Vec<Vec<f64>> {
-        let mut columns = vec![vec![0.0; range.len()]; self.columns.len()];
-        for (place, ordered) in self.order[range].iter().enumerate() {
-            let chunk = ordered.chunk as usize;
-            let (shape, values) = self.chunks[chunk].cells(ordered.row as usize);
-            for (column, value) in self.columns_of[chunk][shape].iter().zip(values) {
-                columns[*column][place] = *value;
-            }
-        }
-        columns
+    /// The keys that are numbers, in the order of their bytes.
+    pub(crate) fn numbers(&self) -> impl ExactSizeIterator<Item = &KeyCounts> {
+        self.numbers.iter().map(|index| &self.keys[*index])
     }
 
-    /// What was counted.
-    pub(crate) fn report(&self) -> Report<'_> {
-        let rows = self.order.len() as u64;
+    /// The keys that are categories, in the order of their bytes.
+    pub(crate) fn categories(&self) -> impl ExactSizeIterator<Item = &KeyCounts> {
+        self.categories.iter().map(|index| &self.keys[*index])
+    }
+
+    /// Labels, each with how many rows have it.
+    pub(crate) fn labels(&self) -> BTreeMap<&str, u64> {
         let mut labels = BTreeMap::new();
         for chunk in &self.chunks {
             chunk.count_labels(&mut labels);
         }
-        let labelled: u64 = labels.values().sum();
-        let features = self.columns.iter().map(|index| {
-            let counts = &self.keys[*index];
-            FeatureReport {
-                key: &counts.key,
-                present: counts.present,
-                missing: rows - counts.present,
-                out_of_range: counts.out_of_range,
+        labels
+    }
+
+    /// Visits what is not missing in the rows in `range`, row after row: the row's place in `range`, what it is of, and the
+    /// number; of a category, the number of its level in the row's chunk.
+    pub(crate) fn each_cell(&self, range: std::ops::Range<usize>, mut visit: impl FnMut(Cell)) {
+        for (place, ordered) in self.order[range].iter().enumerate() {
+            let chunk = ordered.chunk as usize;
+            let (shape, values) = self.chunks[chunk].cells(ordered.row as usize);
+            for (of, value) in self.cells[chunk][shape].iter().zip(values) {
+                visit(Cell {
+                    place,
+                    chunk,
+                    of: *of,
+                    value: *value,
+                });
             }
-        });
-        let mut ignored: Vec<_> = self.keys.iter().flat_map(ignored).collect();
-        ignored.sort();
-        Report {
-            format: "madmall-features-report/v1",
-            rows,
-            unlabelled: rows - labelled,
-            labels,
-            features: features.collect(),
-            ignored,
         }
     }
-}
 
-fn ignored(counts: &KeyCounts) -> Vec<IgnoredReport<'_>> {
-    let entry = |reason, rows| IgnoredReport {
-        key: &counts.key,
-        reason,
-        rows,
-    };
-    let mut entries = Vec::new();
-    if counts.excluded {
-        entries.push(entry("excluded", counts.numbers + counts.texts + counts.nulls));
-        return entries;
+    /// All values of a number, in no particular order.
+    pub(crate) fn values_of(&self, number: usize) -> Vec<f64> {
+        let of = CellOf::Number(number);
+        let mut values = Vec::new();
+        for (chunk, shapes) in self.chunks.iter().zip(&self.cells) {
+            let places: Vec<Option<usize>> = shapes
+                .iter()
+                .map(|cells| cells.iter().position(|cell| *cell == of))
+                .collect();
+            for row in 0..chunk.len() {
+                let (shape, cells) = chunk.cells(row);
+                values.extend(places[shape].map(|place| cells[place]));
+            }
+        }
+        values
     }
-    if counts.texts > 0 {
-        entries.push(entry("text", counts.texts));
+
+    /// For each chunk the levels of an input, in the order of the numbers that cells and [`SortedTable::group_levels`] have,
+    /// each with how many rows have it.
+    pub(crate) fn levels(&self, of: &Input) -> impl Iterator<Item = Vec<(&str, u64)>> {
+        let index = match of {
+            Input::Feature(key) => self.keys.iter().position(|counts| *counts.key == **key),
+            Input::SourceKind | Input::SourceRegion => None,
+        };
+        let group = Group::of(of);
+        self.chunks.iter().map(move |chunk| match (index, group) {
+            (Some(index), _) => chunk.levels(index).collect(),
+            (None, Some(group)) => chunk.group_levels(group).collect(),
+            (None, None) => Vec::new(),
+        })
     }
-    // Beside numbers a null is a missing value and counted there.
-    if counts.nulls > 0 && counts.numbers == 0 {
-        entries.push(entry("null", counts.nulls));
+
+    /// The levels of an input, each with how many rows have it.
+    pub(crate) fn counted_levels(&self, of: &Input) -> BTreeMap<&str, u64> {
+        let mut counts = BTreeMap::new();
+        for (level, rows) in self.levels(of).flatten().filter(|(_, rows)| *rows > 0) {
+            *counts.entry(level).or_default() += rows;
+        }
+        counts
     }
-    entries
+
+    /// For each row in `range` its chunk, and the number of its level there, if it has one.
+    pub(crate) fn group_levels(
+        &self,
+        range: std::ops::Range<usize>,
+        group: Group,
+    ) -> impl Iterator<Item = (usize, Option<usize>)> {
+        self.order[range].iter().map(move |ordered| {
+            let chunk = ordered.chunk as usize;
+            (chunk, self.chunks[chunk].group_level(ordered.row as usize, group))
+        })
+    }
 }
 
-/// What featurize says it did. `missing` counts what is absent, null, a text or out of range.
-#[derive(Debug, Serialize)]
-pub(crate) struct Report<'a> {
-    format: &'static str,
-    rows: u64,
-    unlabelled: u64,
-    labels: BTreeMap<&'a str, u64>,
-    features: Vec<FeatureReport<'a>>,
-    ignored: Vec<IgnoredReport<'a>>,
+/// A value that is not missing.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cell {
+    /// Which row of those that are visited.
+    pub(crate) place: usize,
+    /// The row's chunk.
+    pub(crate) chunk: usize,
+    /// What it is a value of.
+    pub(crate) of: CellOf,
+    value: f64,
 }
 
-#[derive(Debug, Serialize)]
-struct FeatureReport<'a> {
-    key: &'a str,
-    present: u64,
-    missing: u64,
-    out_of_range: u64,
-}
+impl Cell {
+    /// The number.
+    pub(crate) fn number(self) -> f64 {
+        self.value
+    }
 
-#[derive(Debug, Serialize, PartialEq, Eq, PartialOrd, Ord)]
-struct IgnoredReport<'a> {
-    key: &'a str,
-    reason: &'static str,
-    rows: u64,
+    /// The number of the level in the chunk.
+    pub(crate) fn level(self) -> usize {
+        level_of_value(self.value)
+    }
 }

@@ -10,8 +10,9 @@ use rayon::ThreadPool;
 use rayon::prelude::*;
 
 use super::event::Group;
+use super::prepared::{Prepared, TooLarge};
 use super::rows::{Row, SortedTable};
-use crate::preparation::Preparation;
+use crate::stages::ingest::fault::printable;
 
 /// Rows of one record batch, but for the last.
 const BATCH_ROWS: usize = 8192;
@@ -28,18 +29,29 @@ pub(crate) const FEATURE_PREFIX: &str = "features.";
 /// The key and the value of the schema's metadata that name the format.
 pub(crate) const FORMAT: (&str, &str) = ("madmall.format", "madmall-features/v1");
 
-/// The key of the schema's metadata that holds how features became columns: a [`Preparation`] in JSON.
+/// The key of the schema's metadata that holds how features became columns: a [`crate::preparation::Preparation`] in JSON.
 pub(crate) const PREPARATION: &str = "madmall.preparation";
+
+/// Why a features file cannot be written.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum WriteError {
+    /// The disk, or the format.
+    #[error(transparent)]
+    Arrow(#[from] ArrowError),
+    /// A column holds more than a number can.
+    #[error("column `{0}` holds a value that is too large for a number")]
+    TooLarge(String),
+}
 
 /// What is written.
 #[derive(Clone, Copy)]
 pub(crate) struct Columns<'a> {
-    /// Where values come from.
+    /// Rows, and what is not a feature.
     pub(crate) table: &'a SortedTable,
-    /// What they become.
-    pub(crate) preparation: &'a Preparation,
     /// The asked-for group columns.
     pub(crate) groups: &'a [Group],
+    /// Features.
+    pub(crate) prepared: &'a Prepared<'a>,
 }
 
 /// Writes the features file. Batches are made in `pool`, and written in their order on this thread.
@@ -49,11 +61,11 @@ pub(crate) fn write(
     writer: impl Write,
     pool: &ThreadPool,
     mut progress: impl FnMut(usize),
-) -> Result<(), ArrowError> {
+) -> Result<(), WriteError> {
     let schema = Arc::new(schema(columns)?);
     let mut writer = FileWriter::try_new(writer, &schema)?;
     let starts: Vec<usize> = (0..columns.table.len()).step_by(BATCH_ROWS).collect();
-    let mut made: Vec<Result<RecordBatch, ArrowError>> = Vec::new();
+    let mut made: Vec<Result<RecordBatch, WriteError>> = Vec::new();
     // While some are written, the next are made.
     for starts in starts.chunks(2 * pool.current_num_threads()).map(Some).chain([None]) {
         let ready = std::mem::take(&mut made);
@@ -70,15 +82,19 @@ pub(crate) fn write(
                 writer.write(&batch)?;
                 progress(batch.num_rows());
             }
-            Ok::<(), ArrowError>(())
+            Ok::<(), WriteError>(())
         })?;
     }
     writer.finish()?;
-    writer.flush()
+    Ok(writer.flush()?)
 }
 
-fn batch(columns: Columns<'_>, schema: &Arc<Schema>, start: usize) -> Result<RecordBatch, ArrowError> {
-    let Columns { table, groups, .. } = columns;
+fn batch(columns: Columns<'_>, schema: &Arc<Schema>, start: usize) -> Result<RecordBatch, WriteError> {
+    let Columns {
+        table,
+        groups,
+        prepared,
+    } = columns;
     let range = start..table.len().min(start + BATCH_ROWS);
     let texts = |text: &dyn for<'a> Fn(Row<'a>) -> Option<&'a str>| -> ArrayRef {
         Arc::new(table.rows(range.clone()).map(text).collect::<StringArray>())
@@ -87,10 +103,11 @@ fn batch(columns: Columns<'_>, schema: &Arc<Schema>, start: usize) -> Result<Rec
     for group in groups {
         columns.push(texts(&|row| row.groups[*group as usize]));
     }
-    for values in table.dense(range.clone()) {
+    let features = prepared.columns(range.clone());
+    for values in features.map_err(|TooLarge(column)| WriteError::TooLarge(printable(&column)))? {
         columns.push(Arc::new(Float64Array::from(values)));
     }
-    RecordBatch::try_new(Arc::clone(schema), columns)
+    Ok(RecordBatch::try_new(Arc::clone(schema), columns)?)
 }
 
 fn schema(columns: Columns<'_>) -> Result<Schema, ArrowError> {
@@ -106,12 +123,13 @@ fn schema(columns: Columns<'_>) -> Result<Schema, ArrowError> {
     );
     fields.extend(
         columns
-            .preparation
+            .prepared
+            .preparation()
             .columns()
             .iter()
             .map(|name| Field::new(format!("{FEATURE_PREFIX}{name}"), DataType::Float64, false)),
     );
-    let preparation = columns.preparation.to_json();
+    let preparation = columns.prepared.preparation().to_json();
     let preparation = preparation.map_err(|error| ArrowError::ExternalError(error.into()))?;
     let (key, value) = FORMAT;
     Ok(Schema::new(fields).with_metadata([

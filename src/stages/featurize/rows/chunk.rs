@@ -6,20 +6,17 @@
 //! values   61 1.5 │ 58 │ 70 2.25     starts 0 2 3; shapes 0 1 0: shape 0 is [hr, crp], shape 1 is [hr]
 //! ```
 //!
-//! A row's *shape* is which features it has, in which order: most rows have one of few.
+//! A row's *shape* is which features it has, in which order: most rows have one of few. The value of a category is the
+//! number of its level.
 
 use std::collections::{BTreeMap, HashMap};
 
+use super::texts::{Levels, NONE, Texts, fits};
 use super::{KeyCounts, MAX_FEATURES, Row};
-use crate::recognise::Feature;
+use crate::preparation::{Value, spelled};
+use crate::stages::featurize::event::Group;
 use crate::stages::featurize::params::Params;
 use crate::stages::ingest::lines::Place;
-
-/// Stands for no text.
-const NONE: u32 = u32::MAX;
-
-/// Below so many texts, looking at each is quicker than hashing.
-const FEW: usize = 8;
 
 /// Rows of neighbouring lines: of one block, or so many that what is counted in 32 bits cannot overflow.
 pub(crate) struct Chunk {
@@ -45,17 +42,31 @@ pub(crate) struct Chunk {
     by_key: HashMap<Box<str>, u16>,
     /// For each key of the chunk its index among all.
     pub(super) indexes: Vec<usize>,
+    /// The levels of each category, which is known by the index of its key among all.
+    pub(super) levels: Vec<(usize, Levels)>,
 }
 
 /// A key as one chunk knows it.
 pub(super) struct OwnKey {
     pub(super) counts: KeyCounts,
     pub(super) first_line: u32,
+    /// Of a category.
+    pub(super) levels: Option<Levels>,
 }
 
 /// The number of a key in one chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ChunkKey(u16);
+pub(crate) struct ChunkKey {
+    number: u16,
+    takes_texts: bool,
+}
+
+impl ChunkKey {
+    /// Whether texts of this key are kept.
+    pub(crate) fn takes_texts(self) -> bool {
+        self.takes_texts
+    }
+}
 
 /// A row that is added: what it has beside its features.
 #[derive(Clone, Copy)]
@@ -86,13 +97,14 @@ impl Chunk {
             keys: Vec::new(),
             by_key: HashMap::new(),
             indexes: Vec::new(),
+            levels: Vec::new(),
         }
     }
 
     /// The number of the key `name`, which stands in `line`. Nothing if there are more keys than can be columns in any case.
     pub(crate) fn key(&mut self, name: &str, line: u32, params: &Params) -> Option<ChunkKey> {
         if let Some(number) = self.by_key.get(name) {
-            return Some(ChunkKey(*number));
+            return Some(self.key_of(*number));
         }
         // One too many is kept, so that it is known where it stands.
         let number = u16::try_from(self.keys.len())
@@ -106,31 +118,27 @@ impl Chunk {
                 ..KeyCounts::default()
             },
             first_line: line,
+            levels: params.one_hot.contains(name).then(Levels::default),
         });
         self.by_key.insert(name.into(), number);
-        Some(ChunkKey(number))
+        Some(self.key_of(number))
+    }
+
+    fn key_of(&self, number: u16) -> ChunkKey {
+        ChunkKey {
+            number,
+            takes_texts: self.keys[usize::from(number)].levels.is_some(),
+        }
     }
 
     /// Adds a row after all others.
-    pub(crate) fn push(&mut self, new: NewRow<'_>, features: impl Iterator<Item = (ChunkKey, Feature)>) {
+    pub(crate) fn push<'a>(&mut self, new: NewRow<'_>, features: impl Iterator<Item = (ChunkKey, Value<'a>)>) {
         let start = fits(self.values.len());
         self.shape.clear();
-        for (ChunkKey(key), feature) in features {
-            let counts = &mut self.keys[usize::from(key)].counts;
-            match feature {
-                Feature::Null => counts.nulls += 1,
-                Feature::Text => counts.texts += 1,
-                Feature::Number(value) => {
-                    counts.numbers += 1;
-                    if counts.range.is_some_and(|range| !range.contains(value)) {
-                        counts.out_of_range += 1;
-                    } else if !counts.excluded {
-                        counts.present += 1;
-                        self.shape.push(key);
-                        // One zero, so that what is equal has equal bytes.
-                        self.values.push(value + 0.0);
-                    }
-                }
+        for (key, value) in features {
+            if let Some(value) = self.keys[usize::from(key.number)].take(value) {
+                self.shape.push(key.number);
+                self.values.push(value);
             }
         }
         let shape = self.shape_number();
@@ -162,7 +170,10 @@ impl Chunk {
     pub(super) fn forget_how_to_add(&mut self) {
         self.by_shape = HashMap::new();
         self.by_key = HashMap::new();
-        self.texts.by_text = HashMap::new();
+        self.texts.forget_how_to_add();
+        for (_, levels) in &mut self.levels {
+            levels.forget_how_to_add();
+        }
         self.values.shrink_to_fit();
         self.ids.shrink_to_fit();
     }
@@ -208,47 +219,85 @@ impl Chunk {
     }
 
     pub(super) fn count_labels<'a>(&'a self, counts: &mut BTreeMap<&'a str, u64>) {
-        let mut by_text = vec![0; self.texts.texts.len()];
-        for label in self.labels.iter().filter(|label| **label != NONE) {
-            by_text[*label as usize] += 1;
-        }
-        for (text, count) in self.texts.texts.iter().zip(by_text).filter(|(_, count)| *count > 0) {
+        for (text, count) in self
+            .counted(self.labels.iter().copied())
+            .filter(|(_, count)| *count > 0)
+        {
             *counts.entry(text).or_default() += count;
         }
     }
-}
 
-/// Texts, each of which has a number.
-#[derive(Default)]
-struct Texts {
-    texts: Vec<Box<str>>,
-    by_text: HashMap<Box<str>, u32>,
-}
-
-impl Texts {
-    fn number(&mut self, text: Option<&str>) -> u32 {
-        let Some(text) = text else {
-            return NONE;
-        };
-        let known = match self.texts.len() <= FEW {
-            true => self.texts.iter().position(|known| **known == *text).map(fits),
-            false => self.by_text.get(text).copied(),
-        };
-        known.unwrap_or_else(|| {
-            let number = fits(self.texts.len());
-            self.texts.push(text.into());
-            self.by_text.insert(text.into(), number);
-            number
-        })
+    /// Each text of the chunk with how many of `numbers` are its own.
+    fn counted(&self, numbers: impl Iterator<Item = u32>) -> impl Iterator<Item = (&str, u64)> {
+        let mut by_text = vec![0; self.texts.all().len()];
+        for number in numbers.filter(|number| *number != NONE) {
+            by_text[number as usize] += 1;
+        }
+        self.texts.all().iter().map(|text| &**text).zip(by_text)
     }
 
-    fn text(&self, number: u32) -> Option<&str> {
-        self.texts.get(number as usize).map(|text| &**text)
+    /// The levels of a category, each with how many rows have it; in the order of the numbers that [`Chunk::level`] and
+    /// [`Chunk::group_level`] give. `index` is that of the category's key among all.
+    pub(super) fn levels(&self, index: usize) -> impl Iterator<Item = (&str, u64)> {
+        let own = self.levels.iter().find(|(of, _)| *of == index);
+        own.into_iter().flat_map(|(_, levels)| levels.counted())
+    }
+
+    /// The same of a group.
+    pub(super) fn group_levels(&self, group: Group) -> impl Iterator<Item = (&str, u64)> {
+        self.counted(self.groups.iter().map(move |groups| groups[group as usize]))
+    }
+
+    /// The number of the level that a row has, if it has one.
+    pub(super) fn group_level(&self, row: usize, group: Group) -> Option<usize> {
+        let number = self.groups[row][group as usize];
+        (number != NONE).then_some(number as usize)
     }
 }
 
-fn fits(number: usize) -> u32 {
-    u32::try_from(number).expect("a chunk is of so few lines that all of it is counted in 32 bits")
+impl OwnKey {
+    /// Counts a value, and gives what is kept of it.
+    fn take(&mut self, value: Value<'_>) -> Option<f64> {
+        let counts = &mut self.counts;
+        let level = match value {
+            Value::Missing => {
+                counts.nulls += 1;
+                return None;
+            }
+            Value::Text(text) => {
+                counts.texts += 1;
+                self.levels.as_mut()?.add(text)
+            }
+            Value::Number(number) => {
+                counts.numbers += 1;
+                if counts.range.is_some_and(|range| !range.contains(number)) {
+                    counts.out_of_range += 1;
+                    return None;
+                }
+                if counts.excluded {
+                    return None;
+                }
+                let Some(levels) = &mut self.levels else {
+                    counts.present += 1;
+                    // One zero, so that what is equal has equal bytes.
+                    return Some(number + 0.0);
+                };
+                levels.add(&spelled(number)?)
+            }
+        };
+        counts.present += 1;
+        level.map(level_as_value)
+    }
+}
+
+/// A level's number as a value of a row. These are the bits of a double, and not its value.
+fn level_as_value(level: u32) -> f64 {
+    f64::from_bits(u64::from(level))
+}
+
+/// The level's number that is kept as `value`.
+pub(super) fn level_of_value(value: f64) -> usize {
+    usize::try_from(value.to_bits()).expect("a level's number was kept, which has 32 bits")
 }
 
 /// The first bytes of the BLAKE3 of an id: where it stands in the canonical order, but for the rarest of ties.
