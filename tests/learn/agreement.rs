@@ -1,10 +1,11 @@
-//! Coefficients on the real records agree with statsmodels and scikit-learn, whose numbers are in `tests/golden/`
-//! and can be made again with `tests/reference/logreg_reference.py`.
+//! Coefficients and prepared features of the real records agree with statsmodels and scikit-learn, whose numbers are in
+//! `tests/golden/` and can be made again with `tests/reference/logreg_reference.py` and `preparation_reference.py`.
 
 use madmall::model::Model;
 use serde_json::{Value, json};
 
 use crate::bench::{Bench, json_of, params, read_repository, refusal};
+use crate::travelling::{preparation_of, written};
 
 /// The columns that leave no optimum without a penalty on these records: one is constant, the others separate.
 const NO_OPTIMUM: [&str; 6] = [
@@ -95,4 +96,25 @@ fn without_a_penalty_exactly_the_six_columns_are_named() {
     let summary = text.lines().next().expect("a summary");
     let named: Vec<&str> = summary.split('`').skip(3).step_by(2).collect();
     assert_eq!(named, NO_OPTIMUM, "{text}");
+}
+
+#[test]
+fn prepared_features_agree_with_scikit_learn() {
+    let reference = json_of(&read_repository("tests/golden/preparation-thyroid.json"));
+    let events = read_repository("data/raw/thyroid.ndjson");
+    let outputs = Bench::new()
+        .featurize(&[&events], &params(reference["params"].clone()))
+        .expect("good events");
+    let preparation = preparation_of(&outputs["features"]);
+    assert_eq!(json!(preparation.columns()), reference["columns"]);
+    let rows = written(&outputs["features"]);
+    let expected = reference["rows"].as_object().expect("rows by id");
+    assert_eq!(expected.len(), 25);
+    for (id, expected) in expected {
+        for (index, column) in preparation.columns().iter().enumerate() {
+            let (found, expected) = (f64::from_bits(rows[id][index]), expected[index].as_f64());
+            let difference = (found - expected.expect("a number")).abs();
+            assert!(difference <= 1e-13 * found.abs().max(1.0), "{column} of {id}: {found}");
+        }
+    }
 }

@@ -7,3 +7,4 @@ mod frozen;
 mod hostile;
 mod preparing;
 mod training;
+mod travelling;
