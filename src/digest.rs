@@ -122,6 +122,12 @@ impl Digest {
     }
 }
 
+impl From<blake3::Hash> for Digest {
+    fn from(hash: blake3::Hash) -> Self {
+        Self(*hash.as_bytes())
+    }
+}
+
 impl Sha256 {
     /// The SHA-256 of `bytes`.
     #[must_use]

@@ -40,6 +40,7 @@ impl Space {
             vec![InputFile {
                 absolute,
                 name: Utf8PathBuf::from(name),
+                digest: None,
             }]
         };
         let mut context = StageContext {
@@ -59,6 +60,7 @@ impl Space {
                 ),
             ]),
             outputs: BTreeMap::from([("events", self.path("events")), ("report", self.path("report"))]),
+            passed_on: BTreeMap::new(),
             params: &BTreeMap::new(),
             threads: 1,
             log: &mut Vec::new(),

@@ -51,6 +51,7 @@ fn file(path: &str) -> InputFile {
     InputFile {
         absolute: path.into(),
         name: path.into(),
+        digest: None,
     }
 }
 
@@ -110,6 +111,7 @@ fn stage(name: &str, threads: usize, (input, path): (&str, &str), outputs: &[(&s
             .iter()
             .map(|(name, path)| (*name, Utf8PathBuf::from(*path)))
             .collect(),
+        passed_on: BTreeMap::new(),
         params: &params,
         threads,
         log: &mut std::io::sink(),

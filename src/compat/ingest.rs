@@ -70,6 +70,7 @@ pub fn ingest(args: &IngestArgs, threads: usize) -> CompatOutcome {
     let files = [InputFile {
         absolute: args.raw.clone(),
         name: args.raw.clone(),
+        digest: None,
     }];
     let rules = Rules {
         schema: &EventSchema::byte_event(),

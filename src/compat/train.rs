@@ -144,6 +144,7 @@ fn read(events: &Utf8Path, threads: usize) -> Result<(Vec<u8>, Checked), CompatO
     let files = [InputFile {
         absolute: events.to_owned(),
         name: events.to_owned(),
+        digest: None,
     }];
     let rules = Rules {
         schema: &EventSchema::byte_event(),

@@ -17,7 +17,7 @@ use super::stage::{Attempt, Said};
 use super::tools::{Tool, UsedTool};
 use crate::plan::{Command, Input, InputSource, SHELL, Streams, written_input};
 use crate::stages::ingest::fault::grouped;
-use crate::stages::{InputFile, Refusal, StageContext, StageError, builtin};
+use crate::stages::{InputFile, PassedOn, Refusal, StageContext, StageError, builtin};
 use crate::store::StoreError;
 
 /// A command that has ended.
@@ -28,6 +28,8 @@ pub(super) struct CommandEnd {
     pub(super) tools: Vec<UsedTool>,
     /// What the sandbox enforced, as the receipt says it.
     pub(super) sandbox: Vec<String>,
+    /// The outputs that are inputs, and were not written, by their names.
+    pub(super) passed_on: BTreeMap<String, PassedOn>,
 }
 
 /// A program of the machine that a stage uses.
@@ -55,11 +57,16 @@ impl Attempt<'_> {
         }
         match &self.stage.command {
             Command::Builtin { name, purpose, .. } => {
-                let failure = self.run_builtin(name, purpose.as_deref(), root, log_file)?;
+                let ended = self.run_builtin(name, purpose.as_deref(), root, log_file)?;
+                let (passed_on, failure) = match ended {
+                    Ok(passed_on) => (passed_on, None),
+                    Err(failure) => (BTreeMap::new(), Some(failure)),
+                };
                 Ok(CommandEnd {
                     failure,
                     tools: Vec::new(),
                     sandbox: Vec::new(),
+                    passed_on,
                 })
             }
             Command::Argv(argv) => self.run_program(argv, root, (log, log_file)),
@@ -120,6 +127,7 @@ impl Attempt<'_> {
                     failure: Some(FailureKind::Refused(refusal)),
                     tools: self.used_tools(found)?,
                     sandbox: Vec::new(),
+                    passed_on: BTreeMap::new(),
                 });
             }
             Err(error @ SandboxError::Setup(_)) => {
@@ -139,6 +147,7 @@ impl Attempt<'_> {
             failure,
             tools: self.used_tools(found)?,
             sandbox: self.sandbox_words(&end.enforced),
+            passed_on: BTreeMap::new(),
         })
     }
 
@@ -242,13 +251,14 @@ impl Attempt<'_> {
         environment
     }
 
+    /// Gives the outputs that the stage has passed on, or what went wrong.
     fn run_builtin(
         &self,
         name: &str,
         purpose: Option<&str>,
         root: &ExecutionRoot,
         mut log: File,
-    ) -> Result<Option<FailureKind>, ExecError> {
+    ) -> Result<Result<BTreeMap<String, PassedOn>, FailureKind>, ExecError> {
         let session = self.session;
         let builtin = builtin(name).expect("a plan names only built-ins that there are");
         let folder = root.folder();
@@ -257,6 +267,7 @@ impl Attempt<'_> {
             let files = state.files().iter().map(|file| InputFile {
                 absolute: session.workspace.absolute(&file.path),
                 name: file.path.clone(),
+                digest: Some(file.hashed.digests.blake3),
             });
             inputs.entry(written_input(&input.name)).or_default().extend(files);
         }
@@ -269,6 +280,7 @@ impl Attempt<'_> {
             purpose,
             inputs,
             outputs: outputs.collect(),
+            passed_on: BTreeMap::new(),
             params: &self.stage.params,
             threads: session.options.jobs,
             log: &mut log,
@@ -276,15 +288,16 @@ impl Attempt<'_> {
             cancelled: session.interrupts.requested(),
         };
         match (builtin.run)(&mut context) {
-            Ok(()) => Ok(None),
+            Ok(()) => Ok(Ok(context.passed_on)),
             Err(StageError::Cancelled) => Err(ExecError::Interrupted),
+            Err(StageError::InputChanged { path }) => Ok(Err(FailureKind::InputChanged(path))),
             Err(StageError::Refused(refusal)) => {
                 let write_log = |source| StoreError::Write {
                     path: "stage log".into(),
                     source,
                 };
                 write_refusal(&mut log, &refusal).map_err(write_log)?;
-                Ok(Some(FailureKind::Refused(refusal)))
+                Ok(Err(FailureKind::Refused(refusal)))
             }
             Err(StageError::Io { verb, path, source }) => Err(ExecError::BuiltinIo {
                 stage: self.stage.name.clone(),

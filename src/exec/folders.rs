@@ -185,7 +185,7 @@ impl Attempt<'_> {
         }
         for file in &files {
             session.unsynced.add(session.workspace.absolute(&file.path));
-            session.note_placed(&file.path);
+            session.note_placed(&file.path, file.digests);
         }
         InputState::of_folder(path, states).map_err(|source| {
             let path = path.to_owned();

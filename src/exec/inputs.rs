@@ -8,13 +8,14 @@ use std::time::SystemTime;
 use camino::{Utf8Path, Utf8PathBuf};
 use rayon::prelude::*;
 
+use crate::digest::Digests;
 use crate::listing::{ArtifactDigests, ListedFile, ListingDigests, ListingError, listing_digests};
 use crate::plan::action::ResolvedInput;
 use crate::plan::{InputSource, is_pattern};
 use crate::receipt::statement::{MAX_MEMBERS, ReceiptId, Resource, Role};
 use crate::store::believed::ClaimedOutput;
 use crate::store::looks::{Looks, Seen};
-use crate::store::stat_cache::{Hashed, Stamp, StatCache, hash_as_stamped, hash_stamped};
+use crate::store::stat_cache::{Hashed, Stamp, StatCache, hash_as_expected, hash_as_stamped, hash_stamped};
 use crate::tree::{EntryKind, Tree as _};
 use crate::workspace::Workspace;
 
@@ -69,7 +70,22 @@ impl<'a> FileHashes<'a> {
     ///
     /// Whatever reading gives.
     pub fn file(&self, path: &Utf8Path) -> io::Result<Hashed> {
-        let hashed = self.find(path);
+        self.find_noting(path, None)
+    }
+
+    /// The same of a file that was put in place in this run, with these digests.
+    ///
+    /// # Errors
+    ///
+    /// Whatever reading gives.
+    pub fn placed(&self, path: &Utf8Path, digests: Digests) -> io::Result<FileState> {
+        let hashed = self.find_noting(path, Some(digests))?;
+        let path = path.to_owned();
+        Ok(FileState { path, hashed })
+    }
+
+    fn find_noting(&self, path: &Utf8Path, expected: Option<Digests>) -> io::Result<Hashed> {
+        let hashed = self.find(path, expected);
         // What is not there, or cannot be read, may be found otherwise next time.
         if let (Err(_), Some(looks)) = (&hashed, self.looks) {
             looks.give_up();
@@ -87,7 +103,7 @@ impl<'a> FileHashes<'a> {
         }
     }
 
-    fn find(&self, path: &Utf8Path) -> io::Result<Hashed> {
+    fn find(&self, path: &Utf8Path, expected: Option<Digests>) -> io::Result<Hashed> {
         let absolute = self.workspace.absolute(path);
         let looked_at = SystemTime::now();
         let stamp = Stamp::of(&absolute)?;
@@ -95,7 +111,10 @@ impl<'a> FileHashes<'a> {
         let hashed = match cached {
             Some(digests) => Hashed { digests, stamp },
             None => {
-                let hashed = hash_as_stamped(&absolute, stamp)?;
+                let hashed = match expected {
+                    Some(expected) => hash_as_expected(&absolute, stamp, expected)?,
+                    None => hash_as_stamped(&absolute, stamp)?,
+                };
                 self.with_cache(|cache| cache.put(path, &hashed, looked_at));
                 hashed
             }

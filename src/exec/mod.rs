@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use rayon::prelude::*;
 
 use crate::diagnostic::with_causes;
+use crate::digest::Digests;
 use crate::git::{self, Used};
 use crate::log::{self, Begun, LogError, News, Publication};
 use crate::plan::{Plan, StageId};
@@ -38,6 +39,7 @@ pub mod inputs;
 pub mod interrupt;
 mod machine;
 pub mod mask;
+mod passed_on;
 pub mod pending;
 mod place;
 pub mod process;
@@ -226,8 +228,8 @@ pub struct Session<'a> {
     told_no_commit: AtomicBool,
     /// What a group commit makes durable.
     pub unsynced: Unsynced,
-    /// Outputs that were put in place, and when.
-    placed: Mutex<Vec<(Utf8PathBuf, Instant)>>,
+    /// Files of outputs that were put in place, with what, and when.
+    placed: Mutex<Vec<(Utf8PathBuf, Digests, Instant)>>,
     /// Who signs, as the policy has it; none if it is not trusted.
     own: Option<TrustedKey>,
     /// What the receipts so far claim, line by line; none where only reading them again can tell.
@@ -479,27 +481,27 @@ impl<'a> Session<'a> {
     }
 
     /// Remembers that an output was put in place just now.
-    pub(crate) fn note_placed(&self, path: &Utf8Path) {
+    pub(crate) fn note_placed(&self, path: &Utf8Path, digests: Digests) {
         self.placed
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .push((path.to_owned(), Instant::now()));
+            .push((path.to_owned(), digests, Instant::now()));
     }
 
     /// Hashes what was put in place once more, when enough time has passed that a later change would leave a trace: so
     /// the next run need not read it. Mostly it has passed already; what is small is left to the next run rather than waited for.
     fn settle(&self) {
         let placed = std::mem::take(&mut *self.placed.lock().unwrap_or_else(PoisonError::into_inner));
-        let is_old = |(_, when): &(Utf8PathBuf, Instant)| when.elapsed() >= settling_time();
+        let is_old = |(_, _, when): &(Utf8PathBuf, Digests, Instant)| when.elapsed() >= settling_time();
         let (mut placed, new): (Vec<_>, Vec<_>) = placed.into_iter().partition(is_old);
         let size = |path: &Utf8Path| self.workspace.absolute(path).metadata().map_or(0, |found| found.len());
-        if new.iter().map(|(path, _)| size(path)).sum::<u64>() > SOON_READ {
-            let last = new.iter().map(|(_, when)| *when).max();
+        if new.iter().map(|(path, ..)| size(path)).sum::<u64>() > SOON_READ {
+            let last = new.iter().map(|(.., when)| *when).max();
             std::thread::sleep(last.map_or(Duration::ZERO, |when| settling_time().saturating_sub(when.elapsed())));
             placed.extend(new);
         }
         // What cannot be read now is hashed, and complained about, by the next run.
-        let hash = |(path, _): (Utf8PathBuf, Instant)| drop(self.hashes.file(&path));
+        let hash = |(path, digests, _): (Utf8PathBuf, Digests, Instant)| drop(self.hashes.placed(&path, digests));
         placed.into_par_iter().with_min_len(64).for_each(hash);
     }
 

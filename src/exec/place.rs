@@ -74,12 +74,13 @@ impl Attempt<'_> {
         let cas = self.session.store.cas();
         cas.place(digests.blake3, &absolute, output.executable)?;
         self.session.unsynced.add(absolute);
-        self.session.note_placed(path);
-        let found = self.session.hashes.output(path, false);
-        Ok(found.map_err(|source| StoreError::Read {
+        self.session.note_placed(path, *digests);
+        let found = self.session.hashes.placed(path, *digests);
+        let found = found.map_err(|source| StoreError::Read {
             path: path.to_owned(),
             source,
-        })?)
+        })?;
+        Ok(found.into())
     }
 
     /// Moves what lies at `path` to `.madmall/displaced/`, unless the store has the same bytes under a believed receipt.

@@ -10,14 +10,15 @@ use super::ExecError;
 use super::attest::{StageRecord, Times, files_used, stage_statement};
 use super::command::CommandEnd;
 use super::event::{Advice, Failure, FailureKind, Note, StageOutcome};
+use super::passed_on::Known;
 use super::place::output_resource;
 use super::process::Ended;
 use super::root::{ExecutionRoot, RootEntry, RootError};
 use super::stage::{Attempt, Given, Said};
 use crate::digest::hash_file;
 use crate::listing::ArtifactDigests;
-use crate::plan::Command;
 use crate::plan::stage_name::log_name;
+use crate::plan::{Command, Output};
 use crate::receipt::envelope::sign;
 use crate::receipt::statement::{Outcome, ReceiptId, Resource, Role};
 use crate::store::believed::ClaimedOutput;
@@ -26,8 +27,8 @@ use crate::store::{StoreError, atomic};
 /// The number of the signal that asks a program to end.
 const TERMINATED: i32 = 15;
 
-/// A try: the root it was made in, the tools it used, and what went wrong, if anything.
-type Trial = (ExecutionRoot, CommandEnd);
+/// A try: the root it was made in, the tools it used, what went wrong, if anything, and what is known of outputs that are inputs.
+type Trial = (ExecutionRoot, CommandEnd, Known);
 
 impl Attempt<'_> {
     /// Runs the stage and attests what came of it.
@@ -50,8 +51,8 @@ impl Attempt<'_> {
         };
         let of = self.stage.limits.retries.unwrap_or(0);
         let mut retry = 0;
-        let (root, end, failure) = loop {
-            let (root, mut end) = self.try_once(&base, entries.clone(), &log, retry)?;
+        let (root, end, known, failure) = loop {
+            let (root, mut end, known) = self.try_once(&base, entries.clone(), &log, retry)?;
             match end.failure.take() {
                 Some(kind) if retry < of && kind.is_of_program() => {
                     retry += 1;
@@ -60,7 +61,7 @@ impl Attempt<'_> {
                     (self.say)(Said::Note(Note::Retrying { stage, why, retry, of }));
                     root.remove()?;
                 }
-                failure => break (root, end, failure),
+                failure => break (root, end, known, failure),
             }
         };
         let finished = (session.clock)();
@@ -76,7 +77,7 @@ impl Attempt<'_> {
                 (outcome, given, root.remove())
             }
             None => {
-                let (outcome, given) = self.succeed(&root, &end, times)?;
+                let (outcome, given) = self.succeed((&root, &known), &end, times)?;
                 (outcome, given, root.leave(&self.stage.outputs, &session.room))
             }
         };
@@ -104,20 +105,34 @@ impl Attempt<'_> {
         if self.session.interrupts.is_requested() {
             return Err(ExecError::Interrupted);
         }
+        let mut known = Known::new();
         if end.failure.is_none() {
-            end.failure = self.check_after(&root)?;
+            match self.check_after(&root, &end)? {
+                Ok(found) => known = found,
+                Err(kind) => end.failure = Some(kind),
+            }
         }
-        Ok((root, end))
+        Ok((root, end, known))
     }
 
-    /// What the stage left or what happened to its inputs that makes its success none.
-    fn check_after(&self, root: &ExecutionRoot) -> Result<Option<FailureKind>, ExecError> {
-        let breaches = root.breaches(&self.stage.outputs).map_err(ExecError::Root)?;
+    /// What the stage left or what happened to its inputs that makes its success none; or what is known of the outputs that are
+    /// inputs, which are brought here once it is known that there is nothing in their places.
+    fn check_after(&self, root: &ExecutionRoot, end: &CommandEnd) -> Result<Result<Known, FailureKind>, ExecError> {
+        let is_written = |output: &&Output| !end.passed_on.contains_key(&output.name);
+        let written: Vec<Output> = self.stage.outputs.iter().filter(is_written).cloned().collect();
+        let breaches = root.breaches(&written).map_err(ExecError::Root)?;
         if !breaches.is_empty() {
-            return Ok(Some(FailureKind::Breaches(breaches)));
+            return Ok(Err(FailureKind::Breaches(breaches)));
         }
+        let known = match self.bring_passed_on(root, &end.passed_on)? {
+            Ok(known) => known,
+            Err(kind) => return Ok(Err(kind)),
+        };
         let changed = self.session.hashes.first_changed(&self.inputs);
-        Ok(changed.map(|path| FailureKind::InputChanged(path.to_owned())))
+        Ok(match changed {
+            None => Ok(known),
+            Some(path) => Err(FailureKind::InputChanged(path.to_owned())),
+        })
     }
 
     /// Takes the outputs into the store, attests them, and puts them in place: in this order, so that whatever is in
@@ -125,16 +140,17 @@ impl Attempt<'_> {
     /// receipt is given all the same: the next run puts them there.
     fn succeed(
         &self,
-        root: &ExecutionRoot,
+        (root, known): (&ExecutionRoot, &Known),
         end: &CommandEnd,
         times: Times<'_>,
     ) -> Result<(StageOutcome, Given), ExecError> {
         let mut outputs = Vec::new();
         for output in &self.stage.outputs {
             let made = root.folder().join(&output.path);
-            let (digests, executable) = match output.is_folder {
-                true => (ArtifactDigests::Folder(self.take_folder(&made, &output.path)?), false),
-                false => self.take_file(&made)?,
+            let (digests, executable) = match known.get(&output.name) {
+                Some(digests) => (self.take_passed_on(&made, digests)?, false),
+                None if output.is_folder => (ArtifactDigests::Folder(self.take_folder(&made, &output.path)?), false),
+                None => self.take_file(&made)?,
             };
             outputs.push(ClaimedOutput {
                 name: output.name.clone(),

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use crate::digest::Digest;
 use crate::plan::ParamValue;
 
 /// A stage that comes with madmall.
@@ -36,6 +37,9 @@ pub struct StageContext<'a> {
     pub inputs: BTreeMap<&'a str, Vec<InputFile>>,
     /// For each declared output, the file to write. An optional output that the pipeline does not name is absent.
     pub outputs: BTreeMap<&'a str, Utf8PathBuf>,
+    /// Outputs that are an input file, byte for byte, and that the stage therefore does not write: it says so here, and the
+    /// runner takes the bytes of that file.
+    pub passed_on: BTreeMap<String, PassedOn>,
     /// Every parameter of the definition.
     pub params: &'a BTreeMap<String, ParamValue>,
     /// How many threads to use at most. No output byte may depend on it.
@@ -55,6 +59,34 @@ pub struct InputFile {
     pub absolute: Utf8PathBuf,
     /// How to name it in messages: its path in the workspace.
     pub name: Utf8PathBuf,
+    /// The BLAKE3 of its bytes, by what the stage's action says; none if it is not part of an action. A stage that reads other
+    /// bytes gives [`StageError::InputChanged`].
+    pub digest: Option<Digest>,
+}
+
+impl InputFile {
+    /// Whether the bytes that were read, whose BLAKE3 is `read`, are those that the action is about.
+    ///
+    /// # Errors
+    ///
+    /// [`StageError::InputChanged`] if not.
+    pub fn check_read(&self, read: Digest) -> Result<(), StageError> {
+        match self.digest {
+            Some(expected) if expected != read => Err(StageError::InputChanged {
+                path: self.name.clone(),
+            }),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// An output that is an input file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PassedOn {
+    /// The file's path in the workspace.
+    pub file: Utf8PathBuf,
+    /// The BLAKE3 of its bytes, as the stage has read all of them.
+    pub read: Digest,
 }
 
 impl StageContext<'_> {
@@ -130,6 +162,12 @@ pub enum StageError {
         path: Utf8PathBuf,
         /// Why.
         source: io::Error,
+    },
+    /// An input file is not what it was when the action was made, or when it was read first.
+    #[error("`{path}` changed while it was read; run again")]
+    InputChanged {
+        /// Its path in the workspace.
+        path: Utf8PathBuf,
     },
     /// The user interrupted.
     #[error("interrupted")]

@@ -24,7 +24,7 @@ fn commit(space: &Space) {
 }
 
 /// The statement of the only stage of the last run.
-fn statement(space: &Space) -> serde_json::Value {
+pub(crate) fn statement(space: &Space) -> serde_json::Value {
     use base64::Engine as _;
     let name = space.receipt_files().pop().expect("a run");
     let text = space.read(&format!("runs/{name}"));

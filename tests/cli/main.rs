@@ -29,6 +29,7 @@ mod matrix;
 mod metrics;
 mod optional;
 mod output_folders;
+mod passed_on;
 mod pins;
 mod plans;
 mod programs;

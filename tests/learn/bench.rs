@@ -52,6 +52,7 @@ impl Bench {
         let files = files.iter().enumerate().map(|(index, bytes)| InputFile {
             absolute: self.write(&format!("{name}-{input}-{index}"), bytes),
             name: Utf8PathBuf::from(format!("data/{input}-{index}")),
+            digest: None,
         });
         let names: &[&str] = match name {
             "featurize" => &["features", "report"],
@@ -63,6 +64,7 @@ impl Bench {
             purpose: None,
             inputs: BTreeMap::from([(input, files.collect())]),
             outputs: outputs.clone(),
+            passed_on: BTreeMap::new(),
             params,
             threads,
             log: &mut log,

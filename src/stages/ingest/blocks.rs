@@ -117,7 +117,8 @@ impl<'a> Blocks<'a> {
     ///
     /// # Errors
     ///
-    /// [`StageError::Io`] if a file cannot be opened or read.
+    /// [`StageError::Io`] if a file cannot be opened or read; [`StageError::InputChanged`] at its end if it has other bytes than
+    /// the stage's action says.
     pub fn next_block(&mut self) -> Result<Option<Block>, StageError> {
         loop {
             let Some(current) = &mut self.open else {
@@ -133,9 +134,11 @@ impl<'a> Blocks<'a> {
             if let Some(block) = current.next_block().map_err(|source| unreadable(file, source))? {
                 return Ok(Some(block));
             }
+            let hash = current.hasher.finalize();
+            file.check_read(hash.into())?;
             self.whole.push(Whole {
                 file: current.file,
-                hash: current.hasher.finalize(),
+                hash,
             });
             self.open = None;
         }
@@ -310,6 +313,7 @@ mod tests {
         InputFile {
             absolute: path,
             name: name.into(),
+            digest: None,
         }
     }
 

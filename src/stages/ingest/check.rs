@@ -10,7 +10,7 @@ use super::repeats::{Repeats, Sighting};
 use super::revocations::Revocations;
 use super::schema::EventSchema;
 use crate::consent::Purpose;
-use crate::stages::{InputFile, StageError};
+use crate::stages::{InputFile, PassedOn, StageError};
 
 /// What events are held against.
 pub struct Rules<'a> {
@@ -49,6 +49,22 @@ pub struct Checked {
     pub blank: u64,
     /// The BLAKE3 of each file, so that the second reading can tell that it read the same.
     pub hashes: Vec<blake3::Hash>,
+}
+
+impl Checked {
+    /// The one of `files`, if there is but one and every line of it is accepted: the accepted lines are then its bytes.
+    #[must_use]
+    pub fn passed_on(&self, files: &[InputFile]) -> Option<PassedOn> {
+        let ([file], [hash]) = (files, self.hashes.as_slice()) else {
+            return None;
+        };
+        let is_accepted = |verdict: &Verdict| matches!(verdict, Verdict::Accepted(_));
+        let is_all = self.blank == 0 && self.verdicts.iter().all(is_accepted);
+        is_all.then(|| PassedOn {
+            file: file.name.clone(),
+            read: (*hash).into(),
+        })
+    }
 }
 
 /// Reads `files` on up to `threads` threads beside this one, each line once. `tick` is told the bytes read so far, now and then.

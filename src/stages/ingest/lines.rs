@@ -1,7 +1,9 @@
 //! Lines of files that are read one after the other, in constant memory whatever their length.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read};
+
+use camino::Utf8Path;
 
 use crate::stages::InputFile;
 
@@ -120,11 +122,41 @@ impl<R: Read> Pieces<R> {
 ///
 /// Whatever opening gives; [`io::ErrorKind::InvalidInput`] if it is no regular file.
 pub fn open(file: &InputFile) -> io::Result<File> {
-    // Looked at before it is opened: opening a pipe that nobody writes to would wait for ever.
-    if !std::fs::metadata(&file.absolute)?.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
-    }
-    File::open(&file.absolute)
+    open_regular(&file.absolute)
+}
+
+/// Opens the file at `path`, links followed, if it is a regular one.
+///
+/// # Errors
+///
+/// Whatever opening gives; [`io::ErrorKind::InvalidInput`] if it is no regular file.
+pub fn open_regular(path: &Utf8Path) -> io::Result<File> {
+    let check = |found: std::fs::Metadata| match found.is_file() {
+        true => Ok(()),
+        false => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file")),
+    };
+    // Looked at before it is opened, for to open a device may do something; and again afterwards, for it may be another by then.
+    check(std::fs::metadata(path)?)?;
+    let file = options().open(path)?;
+    check(file.metadata()?)?;
+    Ok(file)
+}
+
+/// To read, without waiting for somebody who writes into a pipe.
+#[cfg(unix)]
+fn options() -> OpenOptions {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let mut options = File::options();
+    let flags = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or_default();
+    options.read(true).custom_flags(flags);
+    options
+}
+
+#[cfg(not(unix))]
+fn options() -> OpenOptions {
+    let mut options = File::options();
+    options.read(true);
+    options
 }
 
 #[cfg(test)]

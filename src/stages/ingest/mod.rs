@@ -26,6 +26,7 @@ use self::revocations::Revocations;
 use self::schema::EventSchema;
 use self::write::{Sink, WriteError, write};
 use crate::consent::Purpose;
+use crate::digest::Digest;
 use crate::plan::ParamValue;
 use crate::stages::{Builtin, InputFile, Progress, Refusal, StageContext, StageError, Unit};
 
@@ -131,6 +132,9 @@ fn read_schema(context: &StageContext<'_>) -> Result<EventSchema, StageError> {
             path: file.name.clone(),
             source,
         })?;
+    if bytes.len() as u64 <= MAX_SCHEMA {
+        file.check_read(Digest::of(&bytes))?;
+    }
     EventSchema::compile(&bytes).map_err(|error| refused(format!("the schema `{}` cannot be used: {error}", file.name)))
 }
 
@@ -201,7 +205,7 @@ fn refuse_emptiness(options: &Options, checked: &Checked) -> Result<(), StageErr
 }
 
 fn write_lines(
-    context: &StageContext<'_>,
+    context: &mut StageContext<'_>,
     options: &Options,
     files: &[InputFile],
     checked: &Checked,
@@ -209,11 +213,15 @@ fn write_lines(
     let accepted_path = context
         .output("events")
         .ok_or_else(|| refused("the output `events` is missing: name a file for it"))?;
-    let mut accepted = create(accepted_path)?;
     let mut rejected = match context.output("rejects") {
         None => None,
         Some(path) => Some((create(path)?, path)),
     };
+    if let Some(passed_on) = checked.passed_on(files) {
+        context.passed_on.insert("events".to_owned(), passed_on);
+        return Ok(());
+    }
+    let mut accepted = create(accepted_path)?;
     let rejected_sink = match &mut rejected {
         Some((file, _)) if options.quarantine => Some(Sink::new(file)),
         _ => None,

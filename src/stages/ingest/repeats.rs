@@ -12,7 +12,7 @@ use super::blocks::MAX_LINE_WITH_END;
 use super::event::{IdKey, Reader};
 use super::lines::{content_of, open};
 use super::schema::EventSchema;
-use crate::stages::{InputFile, Refusal, StageError};
+use crate::stages::{InputFile, StageError};
 
 /// A valid line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,7 +50,7 @@ impl Repeats {
     ///
     /// # Errors
     ///
-    /// [`StageError::Io`] if a file cannot be read again; [`StageError::Refused`] if a line is not as it was.
+    /// [`StageError::Io`] if a file cannot be read again; [`StageError::InputChanged`] if a line is not as it was.
     pub fn find(
         mut self,
         files: &[InputFile],
@@ -122,10 +122,9 @@ impl Again<'_> {
         let content = content_of(&line);
         match self.reader.read(content) {
             Ok(event) if event.id.short() == sighting.id => Ok((event.id, content.to_vec())),
-            _ => Err(StageError::Refused(Refusal::of(format!(
-                "`{}` changed while it was read; run again",
-                file.name
-            )))),
+            _ => Err(StageError::InputChanged {
+                path: file.name.clone(),
+            }),
         }
     }
 }

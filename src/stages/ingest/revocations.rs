@@ -27,7 +27,8 @@ impl Revocations {
     ///
     /// # Errors
     ///
-    /// [`StageError::Refused`] if any line is not a valid revocation; [`StageError::Io`] if a file cannot be read.
+    /// [`StageError::Refused`] if any line is not a valid revocation; [`StageError::Io`] if a file cannot be read;
+    /// [`StageError::InputChanged`] if it has other bytes than the stage's action says.
     pub fn read(files: &[InputFile]) -> Result<Self, StageError> {
         let schema = EventSchema::revocation();
         let mut revocations = Self::default();
@@ -50,6 +51,7 @@ impl Revocations {
                     faults.add(lines - 1, piece.place, found);
                 }
             }
+            file.check_read(pieces.finish().0.into())?;
         }
         if invalid == 0 {
             return Ok(revocations);

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use super::check::{Checked, Verdict};
 use super::lines::{Pieces, open};
-use crate::stages::{InputFile, Refusal, StageError};
+use crate::stages::{InputFile, StageError};
 
 /// Where lines are written.
 pub struct Sink<'a> {
@@ -41,11 +41,11 @@ pub enum WriteError {
 
 /// Reads `files` again and writes the accepted lines, and those with faults if there is a place for them.
 ///
-/// If every line is accepted and the last one has its end, what is written is what was read.
+/// If every line is accepted, what is written is what was read: [`Checked::passed_on`] says so beforehand.
 ///
 /// # Errors
 ///
-/// [`WriteError`]; [`StageError::Refused`] in it if a file has changed since it was checked.
+/// [`WriteError`]; [`StageError::InputChanged`] in it if a file has changed since it was checked.
 pub fn write(
     files: &[InputFile],
     checked: &Checked,
@@ -81,10 +81,9 @@ pub fn write(
             }
         }
         if pieces.finish().0 != *hash {
-            return Err(WriteError::Stage(StageError::Refused(Refusal::of(format!(
-                "`{}` changed while it was read; run again",
-                file.name
-            )))));
+            return Err(WriteError::Stage(StageError::InputChanged {
+                path: file.name.clone(),
+            }));
         }
     }
     accepted.writer.flush().map_err(WriteError::Accepted)?;

@@ -1,0 +1,156 @@
+//! Outputs that are an input file, byte for byte: a built-in stage says so in place of writing them.
+//!
+//! What is attested and kept is what the stage has read, whatever happens to the file meanwhile: the digest that the stage took of
+//! the bytes as it read them has to be that of the action, and so has the digest of the copy that is kept, which nobody
+//! else can write to. Both are a BLAKE3. The SHA-256 was computed of bytes with the same BLAKE3, and so of the same bytes.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read as _, Write as _};
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::ExecError;
+use super::event::FailureKind;
+use super::inputs::FileState;
+use super::root::{ExecutionRoot, RootError};
+use super::stage::Attempt;
+use crate::digest::{Digest, Digests};
+use crate::listing::ArtifactDigests;
+use crate::stages::PassedOn;
+use crate::stages::ingest::lines::open_regular;
+use crate::store::atomic;
+
+/// How many bytes are copied at once.
+const CHUNK: usize = 256 * 1024;
+
+/// What is known of the outputs that are inputs, by the name of the output.
+pub(super) type Known = BTreeMap<String, Digests>;
+
+impl Attempt<'_> {
+    /// The digests of the outputs that the stage has `passed_on`, each of which is then a file in the root, or an object of the store.
+    /// Or what is wrong: an input is not what the action says.
+    pub(super) fn bring_passed_on(
+        &self,
+        root: &ExecutionRoot,
+        passed_on: &BTreeMap<String, PassedOn>,
+    ) -> Result<Result<Known, FailureKind>, ExecError> {
+        let mut known = Known::new();
+        for output in &self.stage.outputs {
+            let Some(PassedOn { file, read }) = passed_on.get(&output.name) else {
+                continue;
+            };
+            let changed = || Ok(Err(FailureKind::InputChanged(file.clone())));
+            let Some(state) = self
+                .file_of_input(file)
+                .filter(|state| state.hashed.digests.blake3 == *read)
+            else {
+                return changed();
+            };
+            let digests = state.hashed.digests;
+            if !self.session.store.cas().is_whole(digests.blake3) {
+                let to = root.folder().join(&output.path);
+                let from = self.session.workspace.absolute(file);
+                let failed = |source| {
+                    ExecError::Root(RootError::Bring {
+                        path: file.clone(),
+                        source,
+                    })
+                };
+                if copy(&from, &to).map_err(failed)? != digests.blake3 {
+                    return changed();
+                }
+            }
+            known.insert(output.name.clone(), digests);
+        }
+        Ok(Ok(known))
+    }
+
+    fn file_of_input(&self, path: &Utf8Path) -> Option<&FileState> {
+        let mut files = self.inputs.iter().flat_map(|input| input.files());
+        files.find(|file| file.path == path)
+    }
+
+    /// Takes an output that was passed on into the store.
+    pub(super) fn take_passed_on(&self, made: &Utf8Path, digests: &Digests) -> Result<ArtifactDigests, ExecError> {
+        let cas = self.session.store.cas();
+        let object: Utf8PathBuf = match made.symlink_metadata() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => cas.path(digests.blake3),
+            _ => cas.adopt(made, digests.blake3)?,
+        };
+        self.session.unsynced.add(object);
+        Ok(ArtifactDigests::File(*digests))
+    }
+}
+
+/// Copies the file at `from` to the new file `to`, which shares its blocks where the file system can. Gives the BLAKE3 of the copy.
+fn copy(from: &Utf8Path, to: &Utf8Path) -> io::Result<Digest> {
+    let mut source = open_regular(from)?;
+    let mut copy = File::options().read(true).write(true).create_new(true).open(to)?;
+    let mut hasher = blake3::Hasher::new();
+    if shares_blocks(&source, &copy) {
+        hasher.update_reader(&copy)?;
+    } else {
+        let mut buffer = vec![0; CHUNK];
+        loop {
+            let read = match source.read(&mut buffer) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                read => read?,
+            };
+            if read == 0 {
+                break;
+            }
+            hasher.update(&buffer[..read]);
+            copy.write_all(&buffer[..read])?;
+        }
+    }
+    atomic::set_published_mode(&copy, false)?;
+    Ok(hasher.finalize().into())
+}
+
+/// Makes `copy`, which is empty, share the blocks of `source`, if the file system can.
+#[cfg(target_os = "linux")]
+fn shares_blocks(source: &File, copy: &File) -> bool {
+    rustix::fs::ioctl_ficlone(copy, source).is_ok()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn shares_blocks(_source: &File, _copy: &File) -> bool {
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_has_the_digest_of_its_own_bytes_and_is_never_another_file() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let root = Utf8Path::from_path(folder.path()).expect("UTF-8");
+        for length in [0, 1, CHUNK, 2 * CHUNK + 1] {
+            let (from, to) = (root.join("from"), root.join(length.to_string()));
+            let bytes: Vec<u8> = (0..=250).cycle().take(length).collect();
+            atomic::write(&from, &bytes).expect("written");
+            assert_eq!(copy(&from, &to).expect("copied"), Digest::of(&bytes));
+            assert!(std::fs::read(&to).expect("read") == bytes);
+            assert!(copy(&from, &to).is_err(), "what is there stays");
+            atomic::write(&from, b"edited").expect("written");
+            assert!(std::fs::read(&to).expect("read") == bytes);
+        }
+        assert!(copy(root, &root.join("folder")).is_err());
+        assert!(copy(&root.join("absent"), &root.join("none")).is_err());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_pipe_in_the_place_of_an_input_is_not_waited_for() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let root = Utf8Path::from_path(folder.path()).expect("UTF-8");
+        let pipe = root.join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+        assert!(made.expect("mkfifo is there").success());
+        let error = copy(&pipe, &root.join("to")).expect_err("no file");
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+        assert!(!root.join("to").exists());
+    }
+}
