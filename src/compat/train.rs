@@ -10,7 +10,7 @@
 //! - the hash in the receipt is of the very bytes that were trained on;
 //! - model and receipt are whole or absent; a model that is not finite is refused.
 
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use jiff::Timestamp;
@@ -30,6 +30,7 @@ use crate::stages::ingest::fault::{Fault, Faults, grouped};
 use crate::stages::ingest::lines::{Pieces, Place};
 use crate::stages::ingest::revocations::Revocations;
 use crate::stages::ingest::schema::EventSchema;
+use crate::stages::ingest::source::Source;
 use crate::stages::train::blocks::{BLOCK_ROWS, Matrix};
 use crate::stages::train::loss::Objective;
 use crate::stages::train::solve::descent;
@@ -155,9 +156,14 @@ fn read(events: &Utf8Path, threads: usize) -> Result<(Vec<u8>, Checked), CompatO
         StageError::Io { source, .. } => unreadable(&source),
         other => failure(&format!("Cannot read the events file: {other}"), Some(events)),
     })?;
-    let bytes = std::fs::read(events).map_err(|error| unreadable(&error))?;
+    let mut bytes = Vec::new();
+    let source = Source::open(&files[0]).and_then(|mut source| {
+        source.read_to_end(&mut bytes)?;
+        Ok(source)
+    });
+    let source = source.map_err(|error| unreadable(&error))?;
     // The lines were checked as they lay on disk; what is trained on must be the same bytes.
-    if checked.hashes != [blake3::hash(&bytes)] {
+    if checked.hashes != [source.hash()] {
         return Err(failure(
             "Events file changed while it was read; run again",
             Some(events),

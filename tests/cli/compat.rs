@@ -286,3 +286,34 @@ fn wrong_options_end_with_2_and_print_no_json() {
     }
     space.is_as(&before);
 }
+
+#[test]
+fn compressed_events_are_taken_as_what_is_in_them() {
+    let space = space();
+    let events = two().replace("\n\n", "\n");
+    space.write("in.zst", zstd::encode_all(two().as_bytes(), 1).expect("a frame"));
+    let mut weights = Vec::new();
+    for (raw, models) in [("in.ndjson", "plain"), ("in.zst", "packed")] {
+        space.madmall(["ingest", "--in", raw, "--out", "out.ndjson"]).success();
+        assert_eq!(space.read("out.ndjson"), events);
+        space
+            .madmall([
+                "train",
+                "--events",
+                raw,
+                "--models",
+                models,
+                "--receipt",
+                "receipt.json",
+            ])
+            .success();
+        let model = files_below(&space.path(models)).pop().expect("a model");
+        let model: Value = serde_json::from_str(&space.read(&format!("{models}/{model}"))).expect("JSON");
+        weights.push(model["weights"].clone());
+    }
+    assert!(weights[0].is_array() || weights[0].is_object(), "{weights:?}");
+    assert_eq!(weights[0], weights[1]);
+    space.write("in.zst", &zstd::encode_all(two().as_bytes(), 1).expect("a frame")[..40]);
+    let value = refuses(&space, &["ingest", "--in", "in.zst", "--out", "none.ndjson"]);
+    assert!(value["why"].to_string().contains("ends too soon"), "{value}");
+}

@@ -116,7 +116,7 @@ fn gather(ctx: &StageContext<'_>, params: &Params) -> Result<SortedTable, StageE
                 done,
                 total: Some(total),
             });
-            done += block.bytes.len() as u64;
+            done += block.used;
             if block.file != before.file {
                 before = Place {
                     file: block.file,

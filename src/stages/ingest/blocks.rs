@@ -7,12 +7,12 @@
 //!
 //! What is made of the blocks is used in their order, so that nothing depends on the number of threads.
 
-use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 
 use rayon::prelude::*;
 
-use super::lines::{MAX_LINE, content_of, open};
+use super::lines::{MAX_LINE, content_of};
+use super::source::{Source, unreadable};
 use crate::stages::{InputFile, StageError};
 
 /// How many bytes a block has at most, but for a line that goes on: more than the longest line.
@@ -29,11 +29,13 @@ const BLOCKS_A_THREAD: usize = 2;
 pub struct Block {
     /// The file's place in the list of files.
     pub file: u32,
-    /// Where the block begins in it.
+    /// Where the block begins in it, or in what is in it if it is compressed.
     pub offset: u64,
-    /// Whole lines, of which the last of a file may have no end.
+    /// How many bytes of the file were used for it.
+    pub used: u64,
+    /// Whole lines, of which the last of a file may have no end. None where a line that is too long goes on.
     pub bytes: Vec<u8>,
-    /// Whether it is but the beginning of a line that is too long to be read; the rest of that line was skipped.
+    /// Whether it is but the beginning of a line that is too long to be read; the rest of that line is skipped.
     pub is_too_long: bool,
 }
 
@@ -80,6 +82,8 @@ pub struct Whole {
     pub file: u32,
     /// The BLAKE3 of its bytes.
     pub hash: blake3::Hash,
+    /// Whether what is in it is other than its bytes.
+    pub is_compressed: bool,
 }
 
 /// Reads files block by block.
@@ -92,12 +96,15 @@ pub struct Blocks<'a> {
 
 struct Open {
     file: u32,
-    source: File,
-    hasher: blake3::Hasher,
-    /// Where in the file `rest` begins.
+    source: Source,
+    /// Where `rest` begins in what is in the file.
     offset: u64,
+    /// How many bytes of the file were used for the blocks so far.
+    used: u64,
     /// What was read after the last line's end.
     rest: Vec<u8>,
+    /// Whether a line that is too long goes on with `rest`.
+    is_inside: bool,
     is_at_end: bool,
 }
 
@@ -125,7 +132,7 @@ impl<'a> Blocks<'a> {
                 let Some(file) = self.files.get(self.next as usize) else {
                     return Ok(None);
                 };
-                let source = open(file).map_err(|source| unreadable(file, source))?;
+                let source = Source::open(file).map_err(|source| unreadable(file, source))?;
                 self.open = Some(Open::new(self.next, source));
                 self.next += 1;
                 continue;
@@ -134,11 +141,12 @@ impl<'a> Blocks<'a> {
             if let Some(block) = current.next_block().map_err(|source| unreadable(file, source))? {
                 return Ok(Some(block));
             }
-            let hash = current.hasher.finalize();
+            let hash = current.source.hash();
             file.check_read(hash.into())?;
             self.whole.push(Whole {
                 file: current.file,
                 hash,
+                is_compressed: current.source.is_compressed(),
             });
             self.open = None;
         }
@@ -151,75 +159,67 @@ impl<'a> Blocks<'a> {
     }
 }
 
-fn unreadable(file: &InputFile, source: io::Error) -> StageError {
-    StageError::Io {
-        verb: "read",
-        path: file.name.clone(),
-        source,
-    }
-}
-
 impl Open {
-    fn new(file: u32, source: File) -> Self {
+    fn new(file: u32, source: Source) -> Self {
         Self {
             file,
             source,
-            hasher: blake3::Hasher::new(),
             offset: 0,
+            used: 0,
             rest: Vec::new(),
+            is_inside: false,
             is_at_end: false,
         }
     }
 
     fn next_block(&mut self) -> io::Result<Option<Block>> {
         let mut bytes = std::mem::take(&mut self.rest);
-        let mut is_too_long = false;
-        let mut skipped = 0;
-        loop {
-            self.fill(&mut bytes)?;
-            if bytes.is_empty() {
-                return Ok(None);
-            }
-            if self.is_at_end && !is_too_long {
-                return Ok(Some(self.block(bytes, false, 0)));
-            }
-            let end = match is_too_long {
-                false => memchr::memrchr(b'\n', &bytes),
-                true => memchr::memchr(b'\n', &bytes[MAX_LINE_WITH_END..]).map(|at| at + MAX_LINE_WITH_END),
-            };
-            if let Some(end) = end {
-                self.rest = bytes.split_off(end + 1);
-            } else if self.is_at_end {
-                // The line that is too long has no end.
-            } else {
-                is_too_long = true;
-                skipped += (bytes.len() - MAX_LINE_WITH_END) as u64;
-                bytes.truncate(MAX_LINE_WITH_END);
-                continue;
-            }
-            return Ok(Some(self.block(bytes, is_too_long, skipped)));
+        self.fill(&mut bytes)?;
+        if bytes.is_empty() {
+            return Ok(None);
         }
+        if std::mem::take(&mut self.is_inside) {
+            // Nothing of it is kept. A block that is empty tells how far it is with a line without end.
+            match memchr::memchr(b'\n', &bytes) {
+                Some(end) => self.rest = bytes.split_off(end + 1),
+                None => self.is_inside = !self.is_at_end,
+            }
+            return Ok(Some(self.block(Vec::new(), bytes.len())));
+        }
+        if self.is_at_end {
+            let length = bytes.len();
+            return Ok(Some(self.block(bytes, length)));
+        }
+        let Some(end) = memchr::memrchr(b'\n', &bytes) else {
+            self.is_inside = true;
+            self.rest = bytes.split_off(MAX_LINE_WITH_END);
+            return Ok(Some(Block {
+                is_too_long: true,
+                ..self.block(bytes, MAX_LINE_WITH_END)
+            }));
+        };
+        self.rest = bytes.split_off(end + 1);
+        Ok(Some(self.block(bytes, end + 1)))
     }
 
-    fn block(&mut self, bytes: Vec<u8>, is_too_long: bool, skipped: u64) -> Block {
-        let offset = self.offset;
-        self.offset += bytes.len() as u64 + skipped;
+    /// A block that begins where the last one ended, `length` bytes long, of which it has `bytes`.
+    fn block(&mut self, bytes: Vec<u8>, length: usize) -> Block {
+        let (offset, used) = (self.offset, self.used);
+        self.offset += length as u64;
+        self.used = self.source.used();
         Block {
             file: self.file,
             offset,
+            used: self.used - used,
             bytes,
-            is_too_long,
+            is_too_long: false,
         }
     }
 
     /// Reads until there are as many bytes as a block has, or no more.
     fn fill(&mut self, bytes: &mut Vec<u8>) -> io::Result<()> {
-        let before = bytes.len();
-        let wanted = BLOCK.saturating_sub(before);
-        bytes.reserve_exact(wanted);
-        let read = (&mut self.source).take(wanted as u64).read_to_end(bytes)?;
-        self.hasher.update(&bytes[before..]);
-        self.is_at_end = read < wanted;
+        let wanted = BLOCK.saturating_sub(bytes.len());
+        self.is_at_end = self.source.read_more(bytes, wanted)? < wanted;
         Ok(())
     }
 }

@@ -6,7 +6,7 @@ use super::blocks::{Block, Whole, each_block};
 use super::event::{Event, Facts, Reader, too_long};
 use super::fault::{Fault, Faults, LineFaults};
 use super::lines::{Place, is_blank};
-use super::repeats::{Repeats, Sighting};
+use super::repeats::{Repeat, Repeats, Sighting};
 use super::revocations::Revocations;
 use super::schema::EventSchema;
 use crate::consent::Purpose;
@@ -49,17 +49,19 @@ pub struct Checked {
     pub blank: u64,
     /// The BLAKE3 of each file, so that the second reading can tell that it read the same.
     pub hashes: Vec<blake3::Hash>,
+    /// Whether what is in any of the files is other than its bytes.
+    pub is_compressed: bool,
 }
 
 impl Checked {
-    /// The one of `files`, if there is but one and every line of it is accepted: the accepted lines are then its bytes.
+    /// The one of `files`, if there is but one, not compressed, and every line of it is accepted: the accepted lines are then its bytes.
     #[must_use]
     pub fn passed_on(&self, files: &[InputFile]) -> Option<PassedOn> {
         let ([file], [hash]) = (files, self.hashes.as_slice()) else {
             return None;
         };
         let is_accepted = |verdict: &Verdict| matches!(verdict, Verdict::Accepted(_));
-        let is_all = self.blank == 0 && self.verdicts.iter().all(is_accepted);
+        let is_all = !self.is_compressed && self.blank == 0 && self.verdicts.iter().all(is_accepted);
         is_all.then(|| PassedOn {
             file: file.name.clone(),
             read: (*hash).into(),
@@ -87,7 +89,7 @@ pub fn check(
         |block| Reading::of(block, schema),
         |block, reading| {
             tick(bytes)?;
-            bytes += block.bytes.len() as u64;
+            bytes += block.used;
             checker.take(block, reading);
             Ok(())
         },
@@ -165,6 +167,7 @@ impl<'a> Checker<'a> {
                 lines: 0,
                 blank: 0,
                 hashes: Vec::new(),
+                is_compressed: false,
             },
         }
     }
@@ -215,38 +218,38 @@ impl<'a> Checker<'a> {
     fn finish(mut self, files: &[InputFile], whole: &[Whole]) -> Result<Checked, StageError> {
         let places = &self.places;
         let file_of = |index: u64| places.of(index).file;
-        for group in std::mem::take(&mut self.repeats).find(files, &file_of, self.rules.schema)? {
-            let first = group.first;
-            for (index, is_same) in group.later {
-                match is_same {
-                    true => drop(self.set(index, Verdict::Duplicate)),
-                    false => self.conflict(first, index),
-                }
-            }
-        }
+        let checked = &mut self.checked;
+        let mut found = |repeat: Repeat| match repeat.is_same {
+            true => drop(checked.set(repeat.index, Verdict::Duplicate)),
+            false => checked.conflict(places, repeat.first, repeat.index),
+        };
+        std::mem::take(&mut self.repeats).find(files, &file_of, self.rules.schema, &mut found)?;
+        self.checked.is_compressed = whole.iter().any(|whole| whole.is_compressed);
         self.checked.hashes = whole.iter().map(|whole| whole.hash).collect();
         Ok(self.checked)
     }
+}
 
+impl Checked {
     /// Gives the verdict before.
     fn set(&mut self, index: u64, verdict: Verdict) -> Verdict {
         let place = usize::try_from(index)
             .ok()
-            .and_then(|index| self.checked.verdicts.get_mut(index));
+            .and_then(|index| self.verdicts.get_mut(index));
         place.map_or(Verdict::Fault, |place| std::mem::replace(place, verdict))
     }
 
     /// Two lines have one id and other bytes: which is right cannot be known, so that neither is let in.
-    fn conflict(&mut self, first: u64, second: u64) {
+    fn conflict(&mut self, places: &Places, first: u64, second: u64) {
         let same_id = |other: Place| Fault {
             other: Some(other),
             ..Fault::new("/event_id", "another line has the same id and other bytes", "duplicate")
         };
-        let (at_first, at_second) = (self.places.of(first), self.places.of(second));
-        self.checked.faults.add(second, at_second, [same_id(at_first)]);
+        let (at_first, at_second) = (places.of(first), places.of(second));
+        self.faults.add(second, at_second, [same_id(at_first)]);
         self.set(second, Verdict::Fault);
         if self.set(first, Verdict::Fault) != Verdict::Fault {
-            self.checked.faults.add(first, at_first, [same_id(at_second)]);
+            self.faults.add(first, at_first, [same_id(at_second)]);
         }
     }
 }

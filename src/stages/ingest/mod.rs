@@ -3,6 +3,7 @@
 //! Two readings. The first ([`mod@check`]) decides what becomes of each line and holds no event; the second ([`mod@write`]) puts
 //! the lines where they belong, with the bytes they came with. Nothing is written before everything is decided.
 
+pub mod again;
 pub mod blocks;
 pub mod check;
 pub mod event;
@@ -12,6 +13,7 @@ pub mod repeats;
 pub mod report;
 pub mod revocations;
 pub mod schema;
+pub mod source;
 pub mod write;
 
 use std::fs::File;
@@ -33,7 +35,7 @@ use crate::stages::{Builtin, InputFile, Progress, Refusal, StageContext, StageEr
 /// The stage.
 pub const BUILTIN: Builtin = Builtin {
     name: "ingest",
-    revision: 1,
+    revision: 2,
     definition: include_str!("../../../stages/ingest.yaml"),
     needs_purpose: true,
     run,

@@ -1,18 +1,16 @@
 //! Ids that stand in more than one line.
 //!
-//! Of each valid line only a short key of its id is kept, and where it is. Lines whose keys are equal are read again, and
-//! compared by their whole ids and bytes.
-
-use std::fs::File;
-use std::io::{self, Read as _, Seek as _, SeekFrom};
+//! Of each valid line only a short key of its id is kept, and where it is. Lines whose keys are equal are read again, in the order
+//! in which they stand, and compared by their whole ids and bytes.
 
 use rayon::prelude::*;
 
-use super::blocks::MAX_LINE_WITH_END;
-use super::event::{IdKey, Reader};
-use super::lines::{content_of, open};
+use super::again::{Again, Seen};
 use super::schema::EventSchema;
 use crate::stages::{InputFile, StageError};
+
+/// So many lines are read again at once.
+const BATCH: usize = 1 << 19;
 
 /// A valid line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,17 +19,19 @@ pub struct Sighting {
     pub id: u64,
     /// Which of the lines that are not blank, from 0.
     pub index: u64,
-    /// Where it begins in its file.
+    /// Where it begins in its file, or in what is in it if it is compressed.
     pub offset: u64,
 }
 
-/// Lines that have one id.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Group {
-    /// The first of them.
+/// A line that has the id of an earlier one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Repeat {
+    /// The first line with this id.
     pub first: u64,
-    /// The others in order, and whether each has the same bytes as the first.
-    pub later: Vec<(u64, bool)>,
+    /// This line.
+    pub index: u64,
+    /// Whether it has the same bytes as the first.
+    pub is_same: bool,
 }
 
 /// All valid lines.
@@ -46,7 +46,8 @@ impl Repeats {
         self.sightings.push(sighting);
     }
 
-    /// Every id that stands more than once. `file_of` tells in which of `files` a line stands.
+    /// Gives every line that has the id of an earlier one to `found`; those with one id in their order. `file_of` tells in
+    /// which of `files` a line stands.
     ///
     /// # Errors
     ///
@@ -56,94 +57,65 @@ impl Repeats {
         files: &[InputFile],
         file_of: &dyn Fn(u64) -> u32,
         schema: &EventSchema,
-    ) -> Result<Vec<Group>, StageError> {
+        found: &mut dyn FnMut(Repeat),
+    ) -> Result<(), StageError> {
         self.sightings.par_sort_unstable();
-        let mut again = Again {
-            files,
-            file_of,
-            reader: Reader::new(schema),
-            open: None,
+        let mut suspects = Suspects {
+            again: Again::new(files, file_of, schema),
+            most: BATCH,
+            lines: Vec::new(),
+            firsts: Vec::new(),
+            found,
         };
-        let mut groups = Vec::new();
-        for alike in self
-            .sightings
-            .chunk_by(|a, b| a.id == b.id)
-            .filter(|alike| alike.len() > 1)
-        {
-            again.group(alike, &mut groups)?;
+        let groups = self.sightings.chunk_by(|a, b| a.id == b.id);
+        for alike in groups.filter(|alike| alike.len() > 1) {
+            suspects.add(alike)?;
         }
-        Ok(groups)
+        suspects.compare(None)
     }
 }
 
-/// Reads single lines again.
-struct Again<'a> {
-    files: &'a [InputFile],
-    file_of: &'a dyn Fn(u64) -> u32,
-    reader: Reader<'a>,
-    open: Option<(u32, File)>,
+/// Lines whose ids have keys that another has too, to be compared.
+struct Suspects<'a> {
+    again: Again<'a>,
+    most: usize,
+    lines: Vec<Sighting>,
+    /// The first lines with the ids that the key has with which the last comparison ended, if there are more with it.
+    firsts: Vec<Seen>,
+    found: &'a mut dyn FnMut(Repeat),
 }
 
-impl Again<'_> {
-    fn group(&mut self, alike: &[Sighting], groups: &mut Vec<Group>) -> Result<(), StageError> {
-        // More than one id with one key is next to impossible, and of no consequence.
-        let mut ids: Vec<(IdKey, Vec<u8>, Group)> = Vec::new();
+impl Suspects<'_> {
+    /// Adds all lines with one key, in order.
+    fn add(&mut self, alike: &[Sighting]) -> Result<(), StageError> {
         for sighting in alike {
-            let (id, content) = self.read(*sighting)?;
-            match ids.iter_mut().find(|(other, ..)| *other == id) {
-                Some((_, first, group)) => group.later.push((sighting.index, *first == content)),
-                None => {
-                    let group = Group {
-                        first: sighting.index,
-                        later: Vec::new(),
-                    };
-                    ids.push((id, content, group));
-                }
+            if self.lines.len() >= self.most {
+                self.compare(Some(sighting.id))?;
             }
+            self.lines.push(*sighting);
         }
-        let repeated = ids.into_iter().map(|(.., group)| group);
-        groups.extend(repeated.filter(|group| !group.later.is_empty()));
         Ok(())
     }
 
-    fn read(&mut self, sighting: Sighting) -> Result<(IdKey, Vec<u8>), StageError> {
-        let number = (self.file_of)(sighting.index);
-        let file = &self.files[number as usize];
-        let unreadable = |source| StageError::Io {
-            verb: "read",
-            path: file.name.clone(),
-            source,
-        };
-        let source = match &mut self.open {
-            Some((open, source)) if *open == number => source,
-            place => &mut place.insert((number, open(file).map_err(unreadable)?)).1,
-        };
-        let line = line_at(source, sighting.offset).map_err(unreadable)?;
-        let content = content_of(&line);
-        match self.reader.read(content) {
-            Ok(event) if event.id.short() == sighting.id => Ok((event.id, content.to_vec())),
-            _ => Err(StageError::InputChanged {
-                path: file.name.clone(),
-            }),
+    /// Compares what is there. More lines with the key `open` may come.
+    fn compare(&mut self, open: Option<u64>) -> Result<(), StageError> {
+        let lines = std::mem::take(&mut self.lines);
+        let mut seen = std::mem::take(&mut self.firsts);
+        seen.extend(self.again.read_all(lines)?);
+        seen.sort_unstable_by_key(|line| (line.id, line.index));
+        for alike in seen.chunk_by(|a, b| a.id == b.id) {
+            let [first, later @ ..] = alike else { continue };
+            for line in later {
+                (self.found)(Repeat {
+                    first: first.index,
+                    index: line.index,
+                    is_same: line.content == first.content,
+                });
+            }
+            if open == Some(first.id.short()) {
+                self.firsts.push(*first);
+            }
         }
-    }
-}
-
-/// The line that begins at `offset`, with its end.
-fn line_at(source: &mut File, offset: u64) -> io::Result<Vec<u8>> {
-    let mut line = Vec::new();
-    let mut wanted = 4096;
-    source.seek(SeekFrom::Start(offset))?;
-    loop {
-        let before = line.len();
-        let read = (&mut *source).take(wanted).read_to_end(&mut line)?;
-        if let Some(end) = memchr::memchr(b'\n', &line[before..]) {
-            line.truncate(before + end + 1);
-            return Ok(line);
-        }
-        if read == 0 || line.len() > MAX_LINE_WITH_END {
-            return Ok(line);
-        }
-        wanted *= 4;
+        Ok(())
     }
 }

@@ -6,8 +6,9 @@ use serde_json::Value;
 
 use super::event::{IdKey, read_json, too_long};
 use super::fault::{Faults, grouped};
-use super::lines::{Pieces, Place, open};
+use super::lines::{Pieces, Place};
 use super::schema::EventSchema;
+use super::source::{Source, unreadable};
 use crate::stages::{InputFile, Refusal, StageError};
 
 /// The events that must not be used, and which of them were seen.
@@ -35,7 +36,7 @@ impl Revocations {
         let mut faults = Faults::default();
         let (mut lines, mut invalid) = (0, 0);
         for (file, number) in files.iter().zip(0..) {
-            let source = open(file).map_err(|error| unreadable(file, error))?;
+            let source = Source::open(file).map_err(|error| unreadable(file, error))?;
             let mut pieces = Pieces::new(source, number);
             while let Some(piece) = pieces.next_piece().map_err(|error| unreadable(file, error))? {
                 if !piece.first || piece.is_blank() {
@@ -51,7 +52,7 @@ impl Revocations {
                     faults.add(lines - 1, piece.place, found);
                 }
             }
-            file.check_read(pieces.finish().0.into())?;
+            file.check_read(pieces.source().hash().into())?;
         }
         if invalid == 0 {
             return Ok(revocations);
@@ -103,13 +104,5 @@ impl Revocations {
         let mut places: Vec<Place> = unseen.map(|revocation| revocation.place).collect();
         places.sort_unstable();
         places
-    }
-}
-
-fn unreadable(file: &InputFile, source: std::io::Error) -> StageError {
-    StageError::Io {
-        verb: "read",
-        path: file.name.clone(),
-        source,
     }
 }

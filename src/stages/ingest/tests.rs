@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::*;
 
+mod compressed;
 mod inputs;
 
 /// A folder with inputs, and what the stage is asked to do with them.

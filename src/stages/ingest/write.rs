@@ -3,7 +3,8 @@
 use std::io::{self, Write};
 
 use super::check::{Checked, Verdict};
-use super::lines::{Pieces, open};
+use super::lines::Pieces;
+use super::source::{Source, unreadable};
 use crate::stages::{InputFile, StageError};
 
 /// Where lines are written.
@@ -55,15 +56,9 @@ pub fn write(
     let mut verdicts = checked.verdicts.iter();
     let mut verdict = None;
     for ((file, hash), number) in files.iter().zip(&checked.hashes).zip(0..) {
-        let unreadable = |source| {
-            WriteError::Stage(StageError::Io {
-                verb: "read",
-                path: file.name.clone(),
-                source,
-            })
-        };
-        let mut pieces = Pieces::new(open(file).map_err(unreadable)?, number);
-        while let Some(piece) = pieces.next_piece().map_err(unreadable)? {
+        let cannot = |source| WriteError::Stage(unreadable(file, source));
+        let mut pieces = Pieces::new(Source::open(file).map_err(cannot)?, number);
+        while let Some(piece) = pieces.next_piece().map_err(cannot)? {
             if piece.is_blank() {
                 continue;
             }
@@ -80,7 +75,7 @@ pub fn write(
                 _ => {}
             }
         }
-        if pieces.finish().0 != *hash {
+        if pieces.source().hash() != *hash {
             return Err(WriteError::Stage(StageError::InputChanged {
                 path: file.name.clone(),
             }));
