@@ -13,6 +13,7 @@ use madmall::consent::Purpose;
 use madmall::plan::ParamValue;
 use madmall::stages::ingest::check::{Rules, check};
 use madmall::stages::ingest::revocations::Revocations;
+use madmall::stages::ingest::room::Room;
 use madmall::stages::ingest::schema::EventSchema;
 use madmall::stages::{InputFile, StageContext, Unit, builtin};
 
@@ -55,6 +56,10 @@ fn file(path: &str) -> InputFile {
     }
 }
 
+fn scratch() -> Utf8PathBuf {
+    Utf8PathBuf::from_path_buf(std::env::temp_dir()).expect("UTF-8")
+}
+
 /// The first reading of `ingest`: strict JSON, the schema, consent, ids that stand twice.
 fn validate(threads: usize, schema: &str, path: &str) {
     let schema = EventSchema::compile(&fs::read(schema).expect("read")).expect("a schema");
@@ -63,7 +68,10 @@ fn validate(threads: usize, schema: &str, path: &str) {
         purpose: Some(Purpose::Care),
         revocations: &mut Revocations::default(),
     };
-    let checked = check(&[file(path)], rules, threads, &mut |_| Ok(())).expect("read");
+    let checked = check(&[file(path)], rules, threads, &Room::in_folder(&scratch()), &mut |_| {
+        Ok(())
+    })
+    .expect("read");
     assert!(checked.faults.is_empty());
 }
 
@@ -112,6 +120,7 @@ fn stage(name: &str, threads: usize, (input, path): (&str, &str), outputs: &[(&s
             .map(|(name, path)| (*name, Utf8PathBuf::from(*path)))
             .collect(),
         passed_on: BTreeMap::new(),
+        scratch: scratch(),
         params: &params,
         threads,
         log: &mut std::io::sink(),

@@ -10,7 +10,7 @@ use std::io::{self, BufWriter};
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Serialize;
 
-use super::CompatOutcome;
+use super::{CompatOutcome, room};
 use crate::stages::ingest::check::{Checked, Rules, check};
 use crate::stages::ingest::fault::{Faults, Listed, grouped};
 use crate::stages::ingest::report::Counts;
@@ -77,7 +77,7 @@ pub fn ingest(args: &IngestArgs, threads: usize) -> CompatOutcome {
         purpose: None,
         revocations: &mut Revocations::default(),
     };
-    let checked = match check(&files, rules, threads, &mut |_| Ok(())) {
+    let checked = match check(&files, rules, threads, &room(), &mut |_| Ok(())) {
         Ok(checked) => checked,
         Err(error) => return unreadable(&args.raw, &error),
     };

@@ -4,9 +4,11 @@
 pub mod ingest;
 pub mod train;
 
+use camino::Utf8PathBuf;
 use serde::Serialize;
 
 use crate::exit_code::ExitCode;
+use crate::stages::ingest::room::Room;
 
 /// How a command ended: what to print, and the code.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,4 +41,10 @@ impl CompatOutcome {
             code,
         }
     }
+}
+
+/// Room for lines: neither command names a folder that is sure to be there for what does not fit into memory.
+fn room() -> Room {
+    let folder = Utf8PathBuf::from_path_buf(std::env::temp_dir());
+    Room::in_folder(&folder.unwrap_or_else(|_| "/tmp".into()))
 }

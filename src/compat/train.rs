@@ -16,8 +16,8 @@ use camino::{Utf8Path, Utf8PathBuf};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::CompatOutcome;
 use super::ingest::{failure, invalid, make_folder, temporary_in};
+use super::{CompatOutcome, room};
 use crate::digest::{Sha256, hex};
 use crate::model::Labels;
 use crate::recognise::Recogniser;
@@ -25,12 +25,13 @@ use crate::stages::featurize::params::Params;
 use crate::stages::featurize::reading::{Adder, read_event};
 use crate::stages::featurize::rows::chunk::Chunk;
 use crate::stages::featurize::rows::{CellOf, Rows, SortedTable};
-use crate::stages::ingest::check::{Checked, Rules, Verdict, check};
+use crate::stages::ingest::check::{Checked, Rules, check};
 use crate::stages::ingest::fault::{Fault, Faults, grouped};
 use crate::stages::ingest::lines::{Pieces, Place};
 use crate::stages::ingest::revocations::Revocations;
 use crate::stages::ingest::schema::EventSchema;
 use crate::stages::ingest::source::Source;
+use crate::stages::ingest::verdicts::Verdict;
 use crate::stages::train::blocks::{BLOCK_ROWS, Matrix};
 use crate::stages::train::loss::Objective;
 use crate::stages::train::solve::descent;
@@ -94,7 +95,7 @@ pub fn train(args: &TrainArgs, now: Timestamp, threads: usize) -> CompatOutcome 
 }
 
 fn try_train(args: &TrainArgs, now: Timestamp, threads: usize) -> Result<CompatOutcome, CompatOutcome> {
-    let (bytes, checked) = read(&args.events, threads)?;
+    let (bytes, sha256, checked) = read(&args.events, threads)?;
     let data = gather(&bytes, &checked)?;
     let trained = fit(&data, threads)?;
     let trained_at = now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
@@ -105,18 +106,16 @@ fn try_train(args: &TrainArgs, now: Timestamp, threads: usize) -> Result<CompatO
         trained_at: &trained_at,
         events: EventsFile {
             path: args.events.as_str(),
-            sha256: Sha256::of(&bytes).to_hex(),
+            sha256: sha256.to_hex(),
         },
         labels: [&trained.labels.negative, &trained.labels.positive],
         feature_keys: &trained.feature_keys,
         model_path: model_path.as_str(),
     };
     let mut outcome = CompatOutcome::success(&receipt);
-    let repeated = checked
-        .verdicts
-        .iter()
-        .filter(|verdict| **verdict == Verdict::Duplicate);
-    match repeated.count() as u64 {
+    let mut counts = checked.verdicts.counts();
+    let repeated = counts.find(|(verdict, _)| *verdict == Verdict::Duplicate);
+    match repeated.map_or(0, |(_, lines)| lines) {
         0 => {}
         count => outcome.notes.push(format!(
             "{} lines repeat an earlier event byte for byte and count once",
@@ -136,8 +135,8 @@ fn try_train(args: &TrainArgs, now: Timestamp, threads: usize) -> Result<CompatO
     Ok(outcome)
 }
 
-/// The bytes of the events, and what `ingest` says of each line of them.
-fn read(events: &Utf8Path, threads: usize) -> Result<(Vec<u8>, Checked), CompatOutcome> {
+/// The bytes of the events, the digest of their file, and what `ingest` says of each line of them.
+fn read(events: &Utf8Path, threads: usize) -> Result<(Vec<u8>, Sha256, Checked), CompatOutcome> {
     let unreadable = |error: &io::Error| match error.kind() {
         io::ErrorKind::NotFound => failure("Events file not found", Some(events)),
         _ => failure(&format!("Cannot read the events file: {error}"), Some(events)),
@@ -152,18 +151,24 @@ fn read(events: &Utf8Path, threads: usize) -> Result<(Vec<u8>, Checked), CompatO
         purpose: None,
         revocations: &mut Revocations::default(),
     };
-    let checked = check(&files, rules, threads, &mut |_| Ok(())).map_err(|error| match error {
+    let checked = check(&files, rules, threads, &room(), &mut |_| Ok(())).map_err(|error| match error {
         StageError::Io { source, .. } => unreadable(&source),
         other => failure(&format!("Cannot read the events file: {other}"), Some(events)),
     })?;
-    let mut bytes = Vec::new();
-    let source = Source::open(&files[0]).and_then(|mut source| {
-        source.read_to_end(&mut bytes)?;
-        Ok(source)
-    });
-    let source = source.map_err(|error| unreadable(&error))?;
+    let raw = std::fs::read(events).map_err(|error| unreadable(&error))?;
+    let sha256 = Sha256::of(&raw);
+    let mut hashes = vec![blake3::hash(&raw)];
+    let mut bytes = raw;
+    if checked.is_compressed {
+        bytes.clear();
+        let source = Source::open(&files[0]).and_then(|mut source| {
+            source.read_to_end(&mut bytes)?;
+            Ok(source)
+        });
+        hashes.push(source.map_err(|error| unreadable(&error))?.hash());
+    }
     // The lines were checked as they lay on disk; what is trained on must be the same bytes.
-    if checked.hashes != [source.hash()] {
+    if hashes.iter().any(|hash| checked.hashes != [*hash]) {
         return Err(failure(
             "Events file changed while it was read; run again",
             Some(events),
@@ -172,7 +177,7 @@ fn read(events: &Utf8Path, threads: usize) -> Result<(Vec<u8>, Checked), CompatO
     if !checked.faults.is_empty() {
         return Err(invalid(&checked.faults));
     }
-    Ok((bytes, checked))
+    Ok((bytes, sha256, checked))
 }
 
 /// So many lines at most are kept together.
@@ -184,7 +189,9 @@ fn gather(bytes: &[u8], checked: &Checked) -> Result<SortedTable, CompatOutcome>
     let mut rows = Rows::default();
     let mut faults = Faults::default();
     let mut pieces = Pieces::new(bytes, 0);
-    let mut verdicts = (0u64..).zip(&checked.verdicts);
+    let unreadable = |error: StageError| failure(&format!("Cannot read the events: {error}"), None);
+    let mut verdicts = checked.verdicts.reader().map_err(unreadable)?;
+    let mut next = 0;
     let mut before = Place { file: 0, line: 0 };
     let mut chunk = Chunk::new();
     let mut adder = Adder::new(&recogniser, &params);
@@ -196,9 +203,11 @@ fn gather(bytes: &[u8], checked: &Checked) -> Result<SortedTable, CompatOutcome>
         if !piece.first || piece.is_blank() {
             continue;
         }
-        let Some((index, verdict)) = verdicts.next() else {
+        let Some(verdict) = verdicts.next_verdict().map_err(unreadable)? else {
             break;
         };
+        let index = next;
+        next += 1;
         if !matches!(verdict, Verdict::Accepted(_)) {
             continue;
         }

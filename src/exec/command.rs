@@ -281,6 +281,7 @@ impl Attempt<'_> {
             inputs,
             outputs: outputs.collect(),
             passed_on: BTreeMap::new(),
+            scratch: root.home(),
             params: &self.stage.params,
             threads: session.options.jobs,
             log: &mut log,

@@ -40,6 +40,8 @@ pub struct StageContext<'a> {
     /// Outputs that are an input file, byte for byte, and that the stage therefore does not write: it says so here, and the
     /// runner takes the bytes of that file.
     pub passed_on: BTreeMap<String, PassedOn>,
+    /// A folder for files that are of no use once the stage has ended, on the disk that its outputs are on.
+    pub scratch: Utf8PathBuf,
     /// Every parameter of the definition.
     pub params: &'a BTreeMap<String, ParamValue>,
     /// How many threads to use at most. No output byte may depend on it.

@@ -65,6 +65,7 @@ impl Bench {
             inputs: BTreeMap::from([(input, files.collect())]),
             outputs: outputs.clone(),
             passed_on: BTreeMap::new(),
+            scratch: self.path("."),
             params,
             threads,
             log: &mut log,

@@ -20,6 +20,8 @@ pub struct Seen {
     pub id: IdKey,
     /// Which of the lines that are not blank, from 0.
     pub index: u64,
+    /// Which of all lines of all files, from 0.
+    pub line: u64,
     /// The BLAKE3 of its bytes, without its end.
     pub content: [u8; 32],
 }
@@ -40,7 +42,7 @@ struct Open {
 }
 
 impl<'a> Again<'a> {
-    /// Reads lines of `files`. `file_of` tells in which of them a line stands.
+    /// Reads lines of `files`. `file_of` tells in which of them one of all lines stands.
     pub fn new(files: &'a [InputFile], file_of: &'a dyn Fn(u64) -> u32, schema: &'a EventSchema) -> Self {
         Self {
             files,
@@ -60,7 +62,7 @@ impl<'a> Again<'a> {
         let mut line = Vec::new();
         let mut seen = Vec::with_capacity(lines.len());
         for sighting in lines {
-            let number = (self.file_of)(sighting.index);
+            let number = (self.file_of)(sighting.line);
             let file = &self.files[number as usize];
             let cannot = |source| unreadable(file, source);
             let current = match &mut open {
@@ -77,6 +79,7 @@ impl<'a> Again<'a> {
                 Ok(event) if event.id.short() == sighting.id => seen.push(Seen {
                     id: event.id,
                     index: sighting.index,
+                    line: sighting.line,
                     content: *blake3::hash(content).as_bytes(),
                 }),
                 _ => {

@@ -2,13 +2,16 @@
 //!
 //! Lines are read side by side; what is found out of each is then put together in their order.
 
+use super::again::Seen;
 use super::blocks::{Block, Whole, each_block};
-use super::event::{Event, Facts, Reader, too_long};
-use super::fault::{Fault, Faults, LineFaults};
+use super::event::{Event, Reader, too_long};
+use super::fault::{Fault, Faults, LineFaults, MAX_LISTED};
 use super::lines::{Place, is_blank};
-use super::repeats::{Repeat, Repeats, Sighting};
+use super::repeats::{Repeats, Sighting};
 use super::revocations::Revocations;
+use super::room::Room;
 use super::schema::EventSchema;
+use super::verdicts::{Verdict, Verdicts};
 use crate::consent::Purpose;
 use crate::stages::{InputFile, PassedOn, StageError};
 
@@ -22,25 +25,10 @@ pub struct Rules<'a> {
     pub revocations: &'a mut Revocations,
 }
 
-/// What becomes of a line that is not blank.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// It is let in.
-    Accepted(Facts),
-    /// It is valid; its consent does not cover the purpose.
-    NotCovered,
-    /// It is valid, and revoked.
-    Revoked,
-    /// The same event stood in an earlier line, with the same bytes.
-    Duplicate,
-    /// It is invalid.
-    Fault,
-}
-
 /// What the first reading found.
 pub struct Checked {
     /// For each line that is not blank, in order.
-    pub verdicts: Vec<Verdict>,
+    pub verdicts: Verdicts,
     /// What is wrong with those that are invalid.
     pub faults: Faults,
     /// How many lines there are, and how many of them are blank.
@@ -60,8 +48,8 @@ impl Checked {
         let ([file], [hash]) = (files, self.hashes.as_slice()) else {
             return None;
         };
-        let is_accepted = |verdict: &Verdict| matches!(verdict, Verdict::Accepted(_));
-        let is_all = !self.is_compressed && self.blank == 0 && self.verdicts.iter().all(is_accepted);
+        let is_left_out = |(verdict, lines)| !matches!(verdict, Verdict::Accepted(_)) && lines > 0;
+        let is_all = !self.is_compressed && self.blank == 0 && !self.verdicts.counts().any(is_left_out);
         is_all.then(|| PassedOn {
             file: file.name.clone(),
             read: (*hash).into(),
@@ -69,33 +57,48 @@ impl Checked {
     }
 }
 
-/// Reads `files` on up to `threads` threads beside this one, each line once. `tick` is told the bytes read so far, now and then.
+/// Reads `files` on up to `threads` threads beside this one, each line once. What there is no `room` for in memory is on disk.
+/// `tick` is told how far it is, now and then.
 ///
 /// # Errors
 ///
-/// [`StageError::Io`] if a file cannot be read; whatever `tick` gives.
+/// [`StageError::Io`] if a file cannot be read, or what does not fit into memory not be written; whatever `tick` gives.
 pub fn check(
     files: &[InputFile],
     rules: Rules<'_>,
     threads: usize,
-    tick: &mut dyn FnMut(u64) -> Result<(), StageError>,
+    room: &Room,
+    tick: &mut dyn FnMut(&Reached) -> Result<(), StageError>,
 ) -> Result<Checked, StageError> {
     let schema = rules.schema;
-    let mut checker = Checker::new(rules);
-    let mut bytes = 0;
+    let mut checker = Checker::new(rules, room);
+    let mut reached = Reached::default();
     let whole = each_block(
         files,
         threads,
         |block| Reading::of(block, schema),
         |block, reading| {
-            tick(bytes)?;
-            bytes += block.used;
-            checker.take(block, reading);
+            tick(&reached)?;
+            reached.bytes += block.used;
+            checker.take(block, reading)?;
+            reached.events = checker.checked.verdicts.len();
+            reached.faults = checker.checked.faults.lines();
             Ok(())
         },
     )?;
-    tick(bytes)?;
+    tick(&reached)?;
     checker.finish(files, &whole)
+}
+
+/// How far the first reading is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reached {
+    /// How many bytes of the files were read.
+    pub bytes: u64,
+    /// How many lines that are not blank.
+    pub events: u64,
+    /// How many of them are invalid.
+    pub faults: u64,
 }
 
 /// What was read in one block.
@@ -105,14 +108,16 @@ struct Reading {
     blank: u64,
     /// Those that are not blank.
     events: Vec<Line>,
+    /// How many lines have faults that are kept: no more than are listed of all lines.
+    listed: usize,
 }
 
 struct Line {
     /// Which of the block's lines, from 0.
-    number: u64,
+    number: u32,
     /// Where in the block it begins.
-    offset: u64,
-    read: Result<Event, LineFaults>,
+    offset: u32,
+    read: Result<Event, Box<LineFaults>>,
 }
 
 impl Reading {
@@ -122,24 +127,36 @@ impl Reading {
             lines: 0,
             blank: 0,
             events: Vec::new(),
+            listed: 0,
         };
         for line in block.lines() {
             reading.lines += 1;
             let read = match line.content {
-                None => Err(LineFaults::from_iter([too_long()])),
+                None => Err(reading.faults(vec![too_long()])),
                 Some(content) if is_blank(content) => {
                     reading.blank += 1;
                     continue;
                 }
-                Some(content) => reader.read(content).map_err(LineFaults::from_iter),
+                Some(content) => reader.read(content).map_err(|faults| reading.faults(faults)),
             };
+            // A block has fewer bytes than that.
             reading.events.push(Line {
-                number: line.number,
-                offset: line.offset as u64,
+                number: u32::try_from(line.number).unwrap_or(u32::MAX),
+                offset: u32::try_from(line.offset).unwrap_or(u32::MAX),
                 read,
             });
         }
         reading
+    }
+
+    /// What is wrong with the next line: the words of it only as long as they may be listed.
+    fn faults(&mut self, faults: Vec<Fault>) -> Box<LineFaults> {
+        self.listed += 1;
+        let mut faults = LineFaults::from_iter(faults);
+        if self.listed > MAX_LISTED {
+            faults.forget_words();
+        }
+        Box::new(faults)
     }
 }
 
@@ -147,22 +164,17 @@ struct Checker<'a> {
     rules: Rules<'a>,
     repeats: Repeats,
     places: Places,
-    file: u32,
     checked: Checked,
-    /// Lines of the file before the block.
-    lines_before: u64,
 }
 
 impl<'a> Checker<'a> {
-    fn new(rules: Rules<'a>) -> Self {
+    fn new(rules: Rules<'a>, room: &Room) -> Self {
         Self {
             rules,
-            repeats: Repeats::default(),
+            repeats: Repeats::new(room.clone()),
             places: Places::default(),
-            file: 0,
-            lines_before: 0,
             checked: Checked {
-                verdicts: Vec::new(),
+                verdicts: Verdicts::new(room.clone()),
                 faults: Faults::default(),
                 lines: 0,
                 blank: 0,
@@ -172,36 +184,32 @@ impl<'a> Checker<'a> {
         }
     }
 
-    fn take(&mut self, block: &Block, reading: Reading) {
-        if block.file != self.file {
-            (self.file, self.lines_before) = (block.file, 0);
-        }
+    fn take(&mut self, block: &Block, reading: Reading) -> Result<(), StageError> {
+        let before = self.checked.lines;
+        self.places.begin(block.file, before);
         for line in reading.events {
-            let index = self.checked.verdicts.len() as u64;
-            let place = Place {
-                file: block.file,
-                line: self.lines_before + line.number + 1,
-            };
-            self.places.push(index, place);
+            let index = self.checked.verdicts.len();
+            let number = before + u64::from(line.number);
             let verdict = match line.read {
                 Ok(event) => {
                     self.repeats.add(Sighting {
                         id: event.id.short(),
                         index,
-                        offset: block.offset + line.offset,
-                    });
+                        line: number,
+                        offset: block.offset + u64::from(line.offset),
+                    })?;
                     self.judge(&event)
                 }
                 Err(faults) => {
-                    self.checked.faults.add_line(index, place, faults);
+                    self.checked.faults.add_line(index, self.places.of(number), *faults);
                     Verdict::Fault
                 }
             };
-            self.checked.verdicts.push(verdict);
+            self.checked.verdicts.push(verdict)?;
         }
-        self.lines_before += reading.lines;
         self.checked.lines += reading.lines;
         self.checked.blank += reading.blank;
+        Ok(())
     }
 
     fn judge(&mut self, event: &Event) -> Verdict {
@@ -215,65 +223,63 @@ impl<'a> Checker<'a> {
     }
 
     /// Looks for ids that stand more than once.
-    fn finish(mut self, files: &[InputFile], whole: &[Whole]) -> Result<Checked, StageError> {
-        let places = &self.places;
-        let file_of = |index: u64| places.of(index).file;
-        let checked = &mut self.checked;
-        let mut found = |repeat: Repeat| match repeat.is_same {
-            true => drop(checked.set(repeat.index, Verdict::Duplicate)),
-            false => checked.conflict(places, repeat.first, repeat.index),
+    fn finish(self, files: &[InputFile], whole: &[Whole]) -> Result<Checked, StageError> {
+        let Self {
+            rules,
+            repeats,
+            places,
+            mut checked,
+        } = self;
+        let file_of = |line: u64| places.of(line).file;
+        let mut found = |first: &Seen, line: &Seen| match line.content == first.content {
+            true => checked.verdicts.replace(line.index, Verdict::Duplicate).map(drop),
+            false => checked.conflict(&places, first, line),
         };
-        std::mem::take(&mut self.repeats).find(files, &file_of, self.rules.schema, &mut found)?;
-        self.checked.is_compressed = whole.iter().any(|whole| whole.is_compressed);
-        self.checked.hashes = whole.iter().map(|whole| whole.hash).collect();
-        Ok(self.checked)
+        repeats.find(files, &file_of, rules.schema, &mut found)?;
+        checked.is_compressed = whole.iter().any(|whole| whole.is_compressed);
+        checked.hashes = whole.iter().map(|whole| whole.hash).collect();
+        Ok(checked)
     }
 }
 
 impl Checked {
-    /// Gives the verdict before.
-    fn set(&mut self, index: u64, verdict: Verdict) -> Verdict {
-        let place = usize::try_from(index)
-            .ok()
-            .and_then(|index| self.verdicts.get_mut(index));
-        place.map_or(Verdict::Fault, |place| std::mem::replace(place, verdict))
-    }
-
     /// Two lines have one id and other bytes: which is right cannot be known, so that neither is let in.
-    fn conflict(&mut self, places: &Places, first: u64, second: u64) {
+    fn conflict(&mut self, places: &Places, first: &Seen, second: &Seen) -> Result<(), StageError> {
         let same_id = |other: Place| Fault {
             other: Some(other),
             ..Fault::new("/event_id", "another line has the same id and other bytes", "duplicate")
         };
-        let (at_first, at_second) = (places.of(first), places.of(second));
-        self.faults.add(second, at_second, [same_id(at_first)]);
-        self.set(second, Verdict::Fault);
-        if self.set(first, Verdict::Fault) != Verdict::Fault {
-            self.faults.add(first, at_first, [same_id(at_second)]);
+        let (at_first, at_second) = (places.of(first.line), places.of(second.line));
+        self.faults.add(second.index, at_second, [same_id(at_first)]);
+        self.verdicts.replace(second.index, Verdict::Fault)?;
+        if self.verdicts.replace(first.index, Verdict::Fault)? != Verdict::Fault {
+            self.faults.add(first.index, at_first, [same_id(at_second)]);
         }
+        Ok(())
     }
 }
 
-/// Where each line that is not blank stands, kept only where it is not simply the next line.
+/// With which of all lines each file begins.
 #[derive(Default)]
 struct Places {
-    jumps: Vec<(u64, Place)>,
+    files: Vec<(u64, u32)>,
 }
 
 impl Places {
-    fn push(&mut self, index: u64, place: Place) {
-        if self.jumps.is_empty() || self.of(index) != place {
-            self.jumps.push((index, place));
+    /// A block of `file` begins with this of all lines.
+    fn begin(&mut self, file: u32, line: u64) {
+        if self.files.last().is_none_or(|(_, last)| *last != file) {
+            self.files.push((line, file));
         }
     }
 
-    /// The place of the line at `index`, which was pushed, or would be if it simply followed.
-    fn of(&self, index: u64) -> Place {
-        let after = self.jumps.partition_point(|(start, _)| *start <= index);
-        let (start, place) = self.jumps[after - 1];
+    /// Where one of all lines stands, of which a block has told.
+    fn of(&self, line: u64) -> Place {
+        let after = self.files.partition_point(|(begin, _)| *begin <= line);
+        let (begin, file) = self.files[after - 1];
         Place {
-            line: place.line + (index - start),
-            ..place
+            file,
+            line: line - begin + 1,
         }
     }
 }
@@ -283,15 +289,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_are_found_again_across_blank_lines_and_files() {
-        let pushed = [(0, 1), (0, 2), (0, 5), (0, 6), (1, 1), (1, 2), (3, 9)];
+    fn lines_are_found_again_in_their_files() {
         let mut places = Places::default();
-        for (index, (file, line)) in (0..).zip(pushed) {
-            places.push(index, Place { file, line });
+        for (file, line) in [(0, 0), (0, 3), (1, 7), (3, 7), (3, 9)] {
+            places.begin(file, line);
         }
-        assert_eq!(places.jumps.len(), 4);
-        for (index, (file, line)) in (0..).zip(pushed) {
-            assert_eq!(places.of(index), Place { file, line });
+        for (line, file, number) in [(0, 0, 1), (6, 0, 7), (7, 3, 1), (12, 3, 6)] {
+            assert_eq!(places.of(line), Place { file, line: number });
         }
     }
 }

@@ -82,6 +82,7 @@ pub fn at(files: &[InputFile], place: Place) -> String {
 pub struct Faults {
     listed: BTreeMap<(u64, usize), Listed>,
     by_rule: BTreeMap<String, u64>,
+    lines: u64,
 }
 
 /// What is wrong with one line: the first [`MAX_LISTED_OF_LINE`] faults, and how many there are of each rule.
@@ -89,6 +90,13 @@ pub struct Faults {
 pub struct LineFaults {
     first: Vec<Fault>,
     by_rule: BTreeMap<String, u64>,
+}
+
+impl LineFaults {
+    /// Keeps how many there are, and not what they say.
+    pub fn forget_words(&mut self) {
+        self.first = Vec::new();
+    }
 }
 
 impl FromIterator<Fault> for LineFaults {
@@ -117,6 +125,7 @@ impl Faults {
 
     /// Adds what is wrong with one line.
     pub fn add_line(&mut self, index: u64, place: Place, faults: LineFaults) {
+        self.lines += 1;
         for (rule, count) in faults.by_rule {
             *self.by_rule.entry(rule).or_default() += count;
         }
@@ -131,6 +140,12 @@ impl Faults {
     /// The first of them, in the order of lines.
     pub fn listed(&self) -> impl Iterator<Item = &Listed> {
         self.listed.values()
+    }
+
+    /// How many times faults of a line were added.
+    #[must_use]
+    pub fn lines(&self) -> u64 {
+        self.lines
     }
 
     /// How many there are of each rule.

@@ -9,11 +9,14 @@ pub mod check;
 pub mod event;
 pub mod fault;
 pub mod lines;
+mod partitions;
 pub mod repeats;
 pub mod report;
 pub mod revocations;
+pub mod room;
 pub mod schema;
 pub mod source;
+pub mod verdicts;
 pub mod write;
 
 use std::fs::File;
@@ -25,6 +28,7 @@ use self::check::{Checked, Rules, check};
 use self::fault::{at, grouped};
 use self::report::{Counts, report};
 use self::revocations::Revocations;
+use self::room::Room;
 use self::schema::EventSchema;
 use self::write::{Sink, WriteError, write};
 use crate::consent::Purpose;
@@ -68,14 +72,20 @@ fn run(context: &mut StageContext<'_>) -> Result<(), StageError> {
         .iter()
         .map(|file| std::fs::metadata(&file.absolute).map(|found| found.len()).unwrap_or(0))
         .sum();
-    let checked = check(&files, rules, context.threads, &mut |done| {
-        (context.progress)(Progress {
-            unit: Unit::Bytes,
-            done,
-            total: Some(total),
-        });
-        context.check_cancelled()
-    })?;
+    let checked = check(
+        &files,
+        rules,
+        context.threads,
+        &Room::in_folder(&context.scratch),
+        &mut |reached| {
+            (context.progress)(Progress {
+                unit: Unit::Bytes,
+                done: reached.bytes,
+                total: Some(total),
+            });
+            context.check_cancelled()
+        },
+    )?;
     refuse_faults(&options, &files, &checked)?;
     refuse_emptiness(&options, &checked)?;
     tell(context, &files, &checked, &revocations)?;

@@ -1,16 +1,19 @@
 //! Ids that stand in more than one line.
 //!
-//! Of each valid line only a short key of its id is kept, and where it is. Lines whose keys are equal are read again, in the order
-//! in which they stand, and compared by their whole ids and bytes.
+//! Of each valid line only a short key of its id is kept, and where it is: in memory as long as there is room, and else on disk, parted
+//! by the keys. Lines whose keys are equal are read again, in the order in which they stand, and compared by their whole ids and
+//! bytes.
 
 use rayon::prelude::*;
 
 use super::again::{Again, Seen};
+use super::partitions::{LEVELS, Part, Partitions, SIZE};
+use super::room::Room;
 use super::schema::EventSchema;
 use crate::stages::{InputFile, StageError};
 
-/// So many lines are read again at once.
-const BATCH: usize = 1 << 19;
+/// What a line takes while it is read again, with those that are read again at once.
+const READ_AGAIN: usize = 128;
 
 /// A valid line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -19,57 +22,82 @@ pub struct Sighting {
     pub id: u64,
     /// Which of the lines that are not blank, from 0.
     pub index: u64,
+    /// Which of all lines of all files, from 0.
+    pub line: u64,
     /// Where it begins in its file, or in what is in it if it is compressed.
     pub offset: u64,
 }
 
-/// A line that has the id of an earlier one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Repeat {
-    /// The first line with this id.
-    pub first: u64,
-    /// This line.
-    pub index: u64,
-    /// Whether it has the same bytes as the first.
-    pub is_same: bool,
-}
+/// Told of a line, and of the first one with the same id; of those with one id in their order.
+pub type Found<'a> = dyn FnMut(&Seen, &Seen) -> Result<(), StageError> + 'a;
 
 /// All valid lines.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Repeats {
-    sightings: Vec<Sighting>,
+    room: Room,
+    held: Vec<Sighting>,
+    parted: Option<Partitions>,
 }
 
 impl Repeats {
-    /// Notes a line.
-    pub fn add(&mut self, sighting: Sighting) {
-        self.sightings.push(sighting);
+    /// None yet.
+    #[must_use]
+    pub fn new(room: Room) -> Self {
+        Self {
+            room,
+            held: Vec::new(),
+            parted: None,
+        }
     }
 
-    /// Gives every line that has the id of an earlier one to `found`; those with one id in their order. `file_of` tells in
-    /// which of `files` a line stands.
+    /// Notes a line that stands after those before.
     ///
     /// # Errors
     ///
-    /// [`StageError::Io`] if a file cannot be read again; [`StageError::InputChanged`] if a line is not as it was.
+    /// [`StageError::Io`] if what does not fit into memory cannot be written.
+    pub fn add(&mut self, sighting: Sighting) -> Result<(), StageError> {
+        if let Some(parted) = &mut self.parted {
+            return parted.add(sighting);
+        }
+        self.held.push(sighting);
+        if self.held.len() * SIZE <= self.room.held {
+            return Ok(());
+        }
+        let mut parted = Partitions::new(self.room.clone(), 0);
+        for sighting in std::mem::take(&mut self.held) {
+            parted.add(sighting)?;
+        }
+        self.parted = Some(parted);
+        Ok(())
+    }
+
+    /// Gives every line that has the id of an earlier one to `found`. `file_of` tells in which of `files` one of all lines stands.
+    ///
+    /// # Errors
+    ///
+    /// [`StageError::Io`] if a file cannot be read again; [`StageError::InputChanged`] if a line is not as it was; whatever
+    /// `found` gives.
     pub fn find(
-        mut self,
+        self,
         files: &[InputFile],
         file_of: &dyn Fn(u64) -> u32,
         schema: &EventSchema,
-        found: &mut dyn FnMut(Repeat),
+        found: &mut Found<'_>,
     ) -> Result<(), StageError> {
-        self.sightings.par_sort_unstable();
         let mut suspects = Suspects {
             again: Again::new(files, file_of, schema),
-            most: BATCH,
+            most: (self.room.held / READ_AGAIN).max(1),
             lines: Vec::new(),
             firsts: Vec::new(),
             found,
         };
-        let groups = self.sightings.chunk_by(|a, b| a.id == b.id);
-        for alike in groups.filter(|alike| alike.len() > 1) {
-            suspects.add(alike)?;
+        match self.parted {
+            None => suspects.add_alike(self.held)?,
+            Some(parted) => {
+                for part in parted.finish()? {
+                    suspects.add_part(part, 1, &self.room)?;
+                }
+            }
         }
         suspects.compare(None)
     }
@@ -82,18 +110,46 @@ struct Suspects<'a> {
     lines: Vec<Sighting>,
     /// The first lines with the ids that the key has with which the last comparison ended, if there are more with it.
     firsts: Vec<Seen>,
-    found: &'a mut dyn FnMut(Repeat),
+    found: &'a mut Found<'a>,
 }
 
 impl Suspects<'_> {
-    /// Adds all lines with one key, in order.
-    fn add(&mut self, alike: &[Sighting]) -> Result<(), StageError> {
-        for sighting in alike {
-            if self.lines.len() >= self.most {
-                self.compare(Some(sighting.id))?;
-            }
-            self.lines.push(*sighting);
+    /// Adds what is on disk, parted by so many levels: what fits into memory at once, and what does not parted further.
+    fn add_part(&mut self, part: Part, levels: u32, room: &Room) -> Result<(), StageError> {
+        if part.fits() {
+            let mut held = Vec::new();
+            part.each(|sighting| {
+                held.push(sighting);
+                Ok(())
+            })?;
+            return self.add_alike(held);
         }
+        if levels == LEVELS {
+            // All of them have one key, and they are in order.
+            return part.each(|sighting| self.add(sighting));
+        }
+        let mut parted = Partitions::new(room.clone(), levels);
+        part.each(|sighting| parted.add(sighting))?;
+        for part in parted.finish()? {
+            self.add_part(part, levels + 1, room)?;
+        }
+        Ok(())
+    }
+
+    /// Adds those of `lines` whose key another of them has too; there are no others with these keys.
+    fn add_alike(&mut self, mut lines: Vec<Sighting>) -> Result<(), StageError> {
+        lines.par_sort_unstable();
+        let groups = lines.chunk_by(|a, b| a.id == b.id);
+        let mut suspects = groups.filter(|alike| alike.len() > 1).flatten();
+        suspects.try_for_each(|sighting| self.add(*sighting))
+    }
+
+    /// Adds a line. Those with one key follow each other, in order.
+    fn add(&mut self, sighting: Sighting) -> Result<(), StageError> {
+        if self.lines.len() >= self.most {
+            self.compare(Some(sighting.id))?;
+        }
+        self.lines.push(sighting);
         Ok(())
     }
 
@@ -106,11 +162,7 @@ impl Suspects<'_> {
         for alike in seen.chunk_by(|a, b| a.id == b.id) {
             let [first, later @ ..] = alike else { continue };
             for line in later {
-                (self.found)(Repeat {
-                    first: first.index,
-                    index: line.index,
-                    is_same: line.content == first.content,
-                });
+                (self.found)(first, line)?;
             }
             if open == Some(first.id.short()) {
                 self.firsts.push(*first);

@@ -7,10 +7,11 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::check::{Checked, Verdict};
+use super::check::Checked;
 use super::event::SourceKind;
 use super::fault::{Listed, grouped};
 use super::revocations::Revocations;
+use super::verdicts::Verdict;
 use crate::consent::{Purpose, Scope};
 use crate::digest::Digest;
 
@@ -48,18 +49,18 @@ impl Counts {
     pub fn of(checked: &Checked) -> Self {
         let mut counts = Self {
             blank: checked.blank,
-            events: checked.verdicts.len() as u64,
+            events: checked.verdicts.len(),
             lines: checked.lines,
             ..Self::default()
         };
-        for verdict in &checked.verdicts {
+        for (verdict, lines) in checked.verdicts.counts() {
             *match verdict {
                 Verdict::Accepted(_) => &mut counts.accepted,
                 Verdict::NotCovered => &mut counts.excluded.purpose,
                 Verdict::Revoked => &mut counts.excluded.revoked,
                 Verdict::Duplicate => &mut counts.duplicates,
                 Verdict::Fault => &mut counts.invalid,
-            } += 1;
+            } += lines;
         }
         counts
     }
@@ -165,10 +166,10 @@ fn accepted_by(checked: &Checked) -> AcceptedBy {
         scope: Scope::ALL.iter().map(|scope| (scope.as_str(), 0)).collect(),
         source_kind: SourceKind::ALL.iter().map(|kind| (kind.as_str(), 0)).collect(),
     };
-    for verdict in &checked.verdicts {
+    for (verdict, lines) in checked.verdicts.counts() {
         if let Verdict::Accepted(facts) = verdict {
-            *by.scope.entry(facts.scope.as_str()).or_default() += 1;
-            *by.source_kind.entry(facts.source.as_str()).or_default() += 1;
+            *by.scope.entry(facts.scope.as_str()).or_default() += lines;
+            *by.source_kind.entry(facts.source.as_str()).or_default() += lines;
         }
     }
     by

@@ -13,6 +13,7 @@ use super::*;
 
 mod compressed;
 mod inputs;
+mod memory;
 
 /// A folder with inputs, and what the stage is asked to do with them.
 struct Space {
@@ -108,6 +109,7 @@ impl Space {
             inputs,
             outputs: self.outputs.iter().map(|name| (*name, self.path(name))).collect(),
             passed_on: BTreeMap::new(),
+            scratch: self.path("."),
             params: &self.params,
             threads: 1,
             log: &mut log,

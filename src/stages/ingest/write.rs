@@ -2,9 +2,10 @@
 
 use std::io::{self, Write};
 
-use super::check::{Checked, Verdict};
+use super::check::Checked;
 use super::lines::Pieces;
 use super::source::{Source, unreadable};
+use super::verdicts::Verdict;
 use crate::stages::{InputFile, StageError};
 
 /// Where lines are written.
@@ -53,7 +54,7 @@ pub fn write(
     mut accepted: Sink<'_>,
     mut rejected: Option<Sink<'_>>,
 ) -> Result<(), WriteError> {
-    let mut verdicts = checked.verdicts.iter();
+    let mut verdicts = checked.verdicts.reader().map_err(WriteError::Stage)?;
     let mut verdict = None;
     for ((file, hash), number) in files.iter().zip(&checked.hashes).zip(0..) {
         let cannot = |source| WriteError::Stage(unreadable(file, source));
@@ -63,7 +64,7 @@ pub fn write(
                 continue;
             }
             if piece.first {
-                verdict = verdicts.next();
+                verdict = verdicts.next_verdict().map_err(WriteError::Stage)?;
             }
             match (verdict, &mut rejected) {
                 (Some(Verdict::Accepted(_)), _) => {

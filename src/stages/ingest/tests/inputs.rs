@@ -59,7 +59,8 @@ fn a_file_that_changes_between_the_two_readings_is_refused() {
         purpose: None,
         revocations: &mut Revocations::default(),
     };
-    let checked = check(&files, rules, 2, &mut |_| Ok(())).expect("the lines are valid");
+    let checked =
+        check(&files, rules, 2, &Room::in_folder(&space.path(".")), &mut |_| Ok(())).expect("the lines are valid");
     for changed in [three().replace("care", "cure"), three().repeat(2), String::new()] {
         space.write("in.ndjson", changed.as_bytes());
         let written = write(&files, &checked, Sink::new(&mut Vec::new()), None);

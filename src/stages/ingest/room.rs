@@ -1,0 +1,50 @@
+//! How much is held in memory of what grows with the number of lines, and where the rest goes.
+
+use std::fs::File;
+use std::io;
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::stages::StageError;
+
+/// So many bytes of each kind are held: those of some two million lines.
+const HELD: usize = 64 << 20;
+
+/// Memory, and a folder for what does not fit.
+#[derive(Clone, Debug)]
+pub struct Room {
+    folder: Utf8PathBuf,
+    /// So many bytes of each kind may be held.
+    pub(super) held: usize,
+}
+
+impl Room {
+    /// What does not fit goes to files in `folder`. They have no names, so that nothing is left of them however the process ends.
+    #[must_use]
+    pub fn in_folder(folder: &Utf8Path) -> Self {
+        Self::with(folder, HELD)
+    }
+
+    /// The same, with room for `held` bytes of each kind in memory.
+    #[must_use]
+    pub fn with(folder: &Utf8Path, held: usize) -> Self {
+        Self {
+            folder: folder.to_owned(),
+            held,
+        }
+    }
+
+    /// A new file for what does not fit.
+    pub(super) fn file(&self) -> Result<File, StageError> {
+        tempfile::tempfile_in(&self.folder).map_err(|source| self.failed("write", source))
+    }
+
+    /// What does not fit could not be written, or read again.
+    pub(super) fn failed(&self, verb: &'static str, source: io::Error) -> StageError {
+        StageError::Io {
+            verb,
+            path: self.folder.clone(),
+            source,
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! What became of each line that is not blank: a byte a line, beyond the room in memory on disk.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek as _, SeekFrom, Write as _};
+
+use super::event::{Facts, SourceKind};
+use super::room::Room;
+use crate::consent::Scope;
+use crate::stages::StageError;
+
+/// What becomes of a line that is not blank.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is let in.
+    Accepted(Facts),
+    /// It is valid; its consent does not cover the purpose.
+    NotCovered,
+    /// It is valid, and revoked.
+    Revoked,
+    /// The same event stood in an earlier line, with the same bytes.
+    Duplicate,
+    /// It is invalid.
+    Fault,
+}
+
+impl Verdict {
+    /// Every verdict; its place is the byte that stands for it.
+    fn all() -> impl Iterator<Item = Self> {
+        let others = [Self::NotCovered, Self::Revoked, Self::Duplicate, Self::Fault];
+        let sources = |scope| SourceKind::ALL.map(|source| Self::Accepted(Facts { scope, source }));
+        others.into_iter().chain(SCOPES.into_iter().flat_map(sources))
+    }
+
+    fn code(self) -> u8 {
+        match self {
+            Self::NotCovered => 0,
+            Self::Revoked => 1,
+            Self::Duplicate => 2,
+            Self::Fault => 3,
+            Self::Accepted(Facts { scope, source }) => {
+                4 + u8::from(scope == SCOPES[1]) * KINDS_OF_SOURCE + source as u8
+            }
+        }
+    }
+}
+
+const SCOPES: [Scope; 2] = [Scope::Care, Scope::Research];
+const KINDS_OF_SOURCE: u8 = 6;
+
+/// The verdicts of all lines that are not blank, in order.
+#[derive(Debug)]
+pub struct Verdicts {
+    room: Room,
+    all: Vec<Verdict>,
+    /// How many there are of each.
+    counts: Vec<u64>,
+    disk: Option<File>,
+    on_disk: u64,
+    held: Vec<u8>,
+}
+
+impl Verdicts {
+    /// None yet.
+    #[must_use]
+    pub fn new(room: Room) -> Self {
+        let all: Vec<Verdict> = Verdict::all().collect();
+        Self {
+            room,
+            counts: vec![0; all.len()],
+            all,
+            disk: None,
+            on_disk: 0,
+            held: Vec::new(),
+        }
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.on_disk + self.held.len() as u64
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Each verdict, and how many lines have it.
+    pub fn counts(&self) -> impl Iterator<Item = (Verdict, u64)> {
+        self.all.iter().copied().zip(self.counts.iter().copied())
+    }
+
+    /// Adds that of the next line.
+    ///
+    /// # Errors
+    ///
+    /// [`StageError::Io`] if what does not fit into memory cannot be written.
+    pub fn push(&mut self, verdict: Verdict) -> Result<(), StageError> {
+        if self.held.len() >= self.room.held.max(1) {
+            self.spill()?;
+        }
+        let code = verdict.code();
+        self.counts[usize::from(code)] += 1;
+        self.held.push(code);
+        Ok(())
+    }
+
+    fn spill(&mut self) -> Result<(), StageError> {
+        let disk = match &mut self.disk {
+            Some(disk) => disk,
+            none => none.insert(self.room.file()?),
+        };
+        let written = disk.seek(SeekFrom::Start(self.on_disk));
+        let written = written.and_then(|_| disk.write_all(&self.held));
+        written.map_err(|source| self.room.failed("write", source))?;
+        self.on_disk += self.held.len() as u64;
+        self.held.clear();
+        Ok(())
+    }
+
+    /// Replaces that of the line `index`, and gives the one before.
+    ///
+    /// # Errors
+    ///
+    /// [`StageError::Io`] if it is on disk and cannot be read or written.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such line.
+    pub fn replace(&mut self, index: u64, verdict: Verdict) -> Result<Verdict, StageError> {
+        let code = verdict.code();
+        let before = match &mut self.disk {
+            Some(disk) if index < self.on_disk => {
+                swap(disk, index, code).map_err(|source| self.room.failed("write", source))?
+            }
+            _ => {
+                let place = usize::try_from(index - self.on_disk).unwrap_or(usize::MAX);
+                std::mem::replace(&mut self.held[place], code)
+            }
+        };
+        self.counts[usize::from(before)] -= 1;
+        self.counts[usize::from(code)] += 1;
+        Ok(self.all[usize::from(before)])
+    }
+
+    /// Reads them from the first on.
+    ///
+    /// # Errors
+    ///
+    /// [`StageError::Io`] if what is on disk cannot be read.
+    pub fn reader(&self) -> Result<VerdictReader<'_>, StageError> {
+        let mut codes: Box<dyn Read> = Box::new(&*self.held);
+        if let Some(mut disk) = self.disk.as_ref() {
+            let begin = disk.seek(SeekFrom::Start(0));
+            begin.map_err(|source| self.room.failed("read", source))?;
+            codes = Box::new(disk.take(self.on_disk).chain(codes));
+        }
+        Ok(VerdictReader {
+            verdicts: self,
+            codes: BufReader::with_capacity(1 << 16, codes),
+        })
+    }
+}
+
+/// Puts `code` at `index` and gives what was there.
+fn swap(disk: &mut File, index: u64, code: u8) -> io::Result<u8> {
+    let mut before = [0];
+    disk.seek(SeekFrom::Start(index))?;
+    disk.read_exact(&mut before)?;
+    disk.seek(SeekFrom::Start(index))?;
+    disk.write_all(&[code])?;
+    Ok(before[0])
+}
+
+/// Verdicts, read one by one.
+pub struct VerdictReader<'a> {
+    verdicts: &'a Verdicts,
+    codes: BufReader<Box<dyn Read + 'a>>,
+}
+
+impl VerdictReader<'_> {
+    /// That of the next line, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// [`StageError::Io`] if it is on disk and cannot be read.
+    pub fn next_verdict(&mut self) -> Result<Option<Verdict>, StageError> {
+        let mut code = [0];
+        loop {
+            match self.codes.read(&mut code) {
+                Ok(0) => return Ok(None),
+                Ok(_) => return Ok(self.verdicts.all.get(usize::from(code[0])).copied()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(source) => return Err(self.verdicts.room.failed("read", source)),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_on_disk_is_read_and_replaced_as_what_is_held() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let folder = camino::Utf8Path::from_path(folder.path()).expect("UTF-8");
+        let all: Vec<Verdict> = Verdict::all().collect();
+        assert_eq!(all.len(), 16);
+        for (code, verdict) in (0..).zip(&all) {
+            assert_eq!(verdict.code(), code);
+        }
+        for held in [0, 1, 7, 1000] {
+            let mut verdicts = Verdicts::new(Room::with(folder, held));
+            let mut expected: Vec<Verdict> = all.iter().cycle().take(100).copied().collect();
+            for verdict in &expected {
+                verdicts.push(*verdict).expect("written");
+            }
+            for index in [0, 99, 50, 13, 13] {
+                let before = verdicts.replace(index, Verdict::Fault).expect("written");
+                let place = usize::try_from(index).expect("small");
+                assert_eq!(before, std::mem::replace(&mut expected[place], Verdict::Fault));
+            }
+            let mut reader = verdicts.reader().expect("read");
+            let mut found = Vec::new();
+            while let Some(verdict) = reader.next_verdict().expect("read") {
+                found.push(verdict);
+            }
+            assert_eq!(found, expected, "{held}");
+            assert_eq!(verdicts.len(), 100);
+            for (verdict, count) in verdicts.counts() {
+                let expected = expected.iter().filter(|other| **other == verdict).count();
+                assert_eq!(count, expected as u64);
+            }
+        }
+        assert_eq!(
+            std::fs::read_dir(folder).expect("listed").count(),
+            0,
+            "no file has a name"
+        );
+    }
+}
