@@ -9,6 +9,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 use crate::diagnostic::nearest;
 use crate::exit_code::ExitCode;
 
+mod bars;
 mod bundle;
 mod bundled;
 mod check;

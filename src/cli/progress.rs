@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use camino::Utf8Path;
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget};
 
+use super::bars::{BAR_NAME, bar_style, cut, message};
 use super::opened::warn;
 use super::terminal::{BOLD, DIM, ERROR, GOOD, HELP, Terminal, WARNING, shown, with_causes};
 use crate::exec::event::{Event, Failure, FailureKind, Note, Observer, StageOutcome, StageReport};
@@ -13,7 +14,7 @@ use crate::plan::action::parameters;
 use crate::plan::stale::command_lines;
 use crate::plan::{Plan, StageId};
 use crate::stages::ingest::fault::grouped;
-use crate::stages::{Progress, Refusal, Unit};
+use crate::stages::{Progress, Refusal};
 use crate::workspace::Workspace;
 
 /// A stage that is done sooner needs no bar.
@@ -22,8 +23,6 @@ const BAR_AFTER: Duration = Duration::from_secs(1);
 const TAIL_LINES: usize = 20;
 /// How much of a failed stage's command is shown.
 const COMMAND_LINES: usize = 12;
-/// A bar's line must fit into 80 columns: a longer name is cut there.
-const BAR_NAME: usize = 20;
 /// How much of the log is read for that.
 const TAIL_BYTES: u64 = 64 * 1024;
 
@@ -78,9 +77,16 @@ impl<'a> Lines<'a> {
         let Some(running) = self.running.get_mut(&stage) else {
             return;
         };
-        running.progress = Some(progress);
+        let before = running.progress.replace(progress);
         if let Some(bar) = &running.bar {
+            let is_same =
+                |before: Progress| std::mem::discriminant(&before.unit) == std::mem::discriminant(&progress.unit);
+            if !before.is_some_and(is_same) {
+                // What is counted now says nothing of how long what was counted before took.
+                bar.reset_eta();
+            }
             bar.set_style(bar_style(Some(progress)));
+            bar.set_message(message(progress, running.since.elapsed()));
             bar.set_length(progress.total.unwrap_or(0));
             bar.set_position(progress.done);
         }
@@ -359,29 +365,6 @@ fn name_width<'n>(names: impl Iterator<Item = &'n str>) -> usize {
     names.map(str::len).max().unwrap_or(0).min(40)
 }
 
-/// `name` in exactly `width` columns.
-fn cut(name: &str, width: usize) -> String {
-    match name.chars().count() > width {
-        true => name.chars().take(width.saturating_sub(1)).chain(['…']).collect(),
-        false => format!("{name:width$}"),
-    }
-}
-
-fn bar_style(progress: Option<Progress>) -> ProgressStyle {
-    let template = match progress.map(|progress| (progress.unit, progress.total)) {
-        None => "  {prefix}  {spinner} {elapsed}",
-        Some((Unit::Bytes, Some(_))) => "  {prefix}  {bar:20} {percent:>3}% of {total_bytes}  {eta} left",
-        Some((Unit::Bytes, None)) => "  {prefix}  {spinner} {bytes}  {bytes_per_sec}",
-        Some((Unit::Rows, Some(_))) => "  {prefix}  {bar:20} {percent:>3}% of {human_len} rows  {eta} left",
-        Some((Unit::Rows, None)) => "  {prefix}  {spinner} {human_pos} rows",
-        Some((Unit::Steps, Some(_))) => "  {prefix}  {spinner} step {human_pos} of at most {human_len}  {elapsed}",
-        Some((Unit::Steps, None)) => "  {prefix}  {spinner} step {human_pos}  {elapsed}",
-    };
-    ProgressStyle::with_template(template)
-        .expect("the templates are constants")
-        .progress_chars("=> ")
-}
-
 /// The last lines of a log, and whether there are more before them.
 fn tail_of(log: &Utf8Path) -> (Vec<String>, bool) {
     use std::io::{Read as _, Seek as _, SeekFrom};
@@ -420,11 +403,5 @@ mod tests {
         assert_eq!(plain("ran", "0.10 s", ""), "  a    ran            0.10 s");
         assert_eq!(plain("blocked", "", "by `b`"), "  a    blocked                by `b`");
         assert_eq!(plain("not started", "1.00 s", "x"), "  a    not started    1.00 s  x");
-    }
-
-    #[test]
-    fn a_name_fits_its_bar() {
-        assert_eq!(cut("train", 7), "train  ");
-        assert_eq!(cut("a-rather-long-name", 8), "a-rathe…");
     }
 }

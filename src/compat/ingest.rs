@@ -192,7 +192,7 @@ fn publish(out: &Utf8Path, files: &[InputFile], checked: &Checked) -> Result<(),
         .and_then(|()| temporary_in(folder))
         .map_err(WriteError::Accepted)?;
     let mut writer = BufWriter::with_capacity(1 << 18, temporary.as_file());
-    write(files, checked, Sink::new(&mut writer), None)?;
+    write(files, checked, Sink::new(&mut writer), None, &mut |_| Ok(()))?;
     drop(writer);
     temporary
         .as_file()

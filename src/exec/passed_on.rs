@@ -14,11 +14,11 @@ use super::ExecError;
 use super::event::FailureKind;
 use super::inputs::FileState;
 use super::root::{ExecutionRoot, RootError};
-use super::stage::Attempt;
+use super::stage::{Attempt, Said};
 use crate::digest::{Digest, Digests};
 use crate::listing::ArtifactDigests;
-use crate::stages::PassedOn;
 use crate::stages::ingest::lines::open_regular;
+use crate::stages::{PassedOn, Progress, Unit};
 use crate::store::atomic;
 
 /// How many bytes are copied at once.
@@ -57,7 +57,12 @@ impl Attempt<'_> {
                         source,
                     })
                 };
-                if copy(&from, &to).map_err(failed)? != digests.blake3 {
+                let total = Some(state.hashed.stamp.size());
+                let tell = |done| {
+                    let unit = Unit::Written;
+                    (self.say)(Said::Progress(Progress { unit, done, total }));
+                };
+                if copy(&from, &to, tell).map_err(failed)? != digests.blake3 {
                     return changed();
                 }
             }
@@ -83,8 +88,9 @@ impl Attempt<'_> {
     }
 }
 
-/// Copies the file at `from` to the new file `to`, which shares its blocks where the file system can. Gives the BLAKE3 of the copy.
-fn copy(from: &Utf8Path, to: &Utf8Path) -> io::Result<Digest> {
+/// Copies the file at `from` to the new file `to`, which shares its blocks where the file system can. Gives the BLAKE3 of the copy. `tell` is told
+/// how many bytes are copied.
+fn copy(from: &Utf8Path, to: &Utf8Path, tell: impl Fn(u64)) -> io::Result<Digest> {
     let mut source = open_regular(from)?;
     let mut copy = File::options().read(true).write(true).create_new(true).open(to)?;
     let mut hasher = blake3::Hasher::new();
@@ -102,6 +108,7 @@ fn copy(from: &Utf8Path, to: &Utf8Path) -> io::Result<Digest> {
             }
             hasher.update(&buffer[..read]);
             copy.write_all(&buffer[..read])?;
+            tell(hasher.count());
         }
     }
     atomic::set_published_mode(&copy, false)?;
@@ -131,14 +138,14 @@ mod tests {
             let (from, to) = (root.join("from"), root.join(length.to_string()));
             let bytes: Vec<u8> = (0..=250).cycle().take(length).collect();
             atomic::write(&from, &bytes).expect("written");
-            assert_eq!(copy(&from, &to).expect("copied"), Digest::of(&bytes));
+            assert_eq!(copy(&from, &to, |_| {}).expect("copied"), Digest::of(&bytes));
             assert!(std::fs::read(&to).expect("read") == bytes);
-            assert!(copy(&from, &to).is_err(), "what is there stays");
+            assert!(copy(&from, &to, |_| {}).is_err(), "what is there stays");
             atomic::write(&from, b"edited").expect("written");
             assert!(std::fs::read(&to).expect("read") == bytes);
         }
-        assert!(copy(root, &root.join("folder")).is_err());
-        assert!(copy(&root.join("absent"), &root.join("none")).is_err());
+        assert!(copy(root, &root.join("folder"), |_| {}).is_err());
+        assert!(copy(&root.join("absent"), &root.join("none"), |_| {}).is_err());
     }
 
     #[cfg(target_os = "linux")]
@@ -149,7 +156,7 @@ mod tests {
         let pipe = root.join("pipe");
         let made = std::process::Command::new("mkfifo").arg(&pipe).status();
         assert!(made.expect("mkfifo is there").success());
-        let error = copy(&pipe, &root.join("to")).expect_err("no file");
+        let error = copy(&pipe, &root.join("to"), |_| {}).expect_err("no file");
         assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
         assert!(!root.join("to").exists());
     }

@@ -143,6 +143,15 @@ pub struct Progress {
 pub enum Unit {
     /// Bytes read.
     Bytes,
+    /// Bytes read of lines that are events.
+    Events {
+        /// So many were found in them.
+        events: u64,
+        /// So many of these are invalid.
+        faults: u64,
+    },
+    /// Bytes read again, to be written.
+    Written,
     /// Rows of a table.
     Rows,
     /// Steps of a solver.

@@ -79,7 +79,10 @@ fn run(context: &mut StageContext<'_>) -> Result<(), StageError> {
         &Room::in_folder(&context.scratch),
         &mut |reached| {
             (context.progress)(Progress {
-                unit: Unit::Bytes,
+                unit: Unit::Events {
+                    events: reached.events,
+                    faults: reached.faults,
+                },
                 done: reached.bytes,
                 total: Some(total),
             });
@@ -89,7 +92,7 @@ fn run(context: &mut StageContext<'_>) -> Result<(), StageError> {
     refuse_faults(&options, &files, &checked)?;
     refuse_emptiness(&options, &checked)?;
     tell(context, &files, &checked, &revocations)?;
-    write_lines(context, &options, &files, &checked)?;
+    write_lines(context, &options, &files, (&checked, total))?;
     if let Some(path) = context.output("report") {
         let bytes = report(&checked, options.purpose, &revocations, schema.digest());
         let mut file = create(path)?;
@@ -220,7 +223,7 @@ fn write_lines(
     context: &mut StageContext<'_>,
     options: &Options,
     files: &[InputFile],
-    checked: &Checked,
+    (checked, total): (&Checked, u64),
 ) -> Result<(), StageError> {
     let accepted_path = context
         .output("events")
@@ -238,7 +241,16 @@ fn write_lines(
         Some((file, _)) if options.quarantine => Some(Sink::new(file)),
         _ => None,
     };
-    write(files, checked, Sink::new(&mut accepted), rejected_sink).map_err(|error| match error {
+    let mut tick = |done| {
+        (context.progress)(Progress {
+            unit: Unit::Written,
+            done,
+            total: Some(total),
+        });
+        context.check_cancelled()
+    };
+    let written = write(files, checked, Sink::new(&mut accepted), rejected_sink, &mut tick);
+    written.map_err(|error| match error {
         WriteError::Stage(error) => error,
         WriteError::Accepted(source) => unwritable(accepted_path, source),
         WriteError::Rejected(source) => unwritable(rejected.map_or(Utf8Path::new("rejects"), |(_, path)| path), source),

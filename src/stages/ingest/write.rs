@@ -41,25 +41,38 @@ pub enum WriteError {
     Rejected(io::Error),
 }
 
-/// Reads `files` again and writes the accepted lines, and those with faults if there is a place for them.
+/// So many pieces are read between two ticks.
+const PIECES_A_TICK: u32 = 4096;
+
+/// Reads `files` again and writes the accepted lines, and those with faults if there is a place for them. `tick` is told how many bytes of
+/// the files were read, now and then.
 ///
 /// If every line is accepted, what is written is what was read: [`Checked::passed_on`] says so beforehand.
 ///
 /// # Errors
 ///
-/// [`WriteError`]; [`StageError::InputChanged`] in it if a file has changed since it was checked.
+/// [`WriteError`]; [`StageError::InputChanged`] in it if a file has changed since it was checked, and whatever `tick` gives.
 pub fn write(
     files: &[InputFile],
     checked: &Checked,
     mut accepted: Sink<'_>,
     mut rejected: Option<Sink<'_>>,
+    tick: &mut dyn FnMut(u64) -> Result<(), StageError>,
 ) -> Result<(), WriteError> {
     let mut verdicts = checked.verdicts.reader().map_err(WriteError::Stage)?;
     let mut verdict = None;
+    let (mut before, mut read) = (0, 0_u32);
     for ((file, hash), number) in files.iter().zip(&checked.hashes).zip(0..) {
         let cannot = |source| WriteError::Stage(unreadable(file, source));
         let mut pieces = Pieces::new(Source::open(file).map_err(cannot)?, number);
-        while let Some(piece) = pieces.next_piece().map_err(cannot)? {
+        loop {
+            if read.is_multiple_of(PIECES_A_TICK) {
+                tick(before + pieces.source().used()).map_err(WriteError::Stage)?;
+            }
+            read = read.wrapping_add(1);
+            let Some(piece) = pieces.next_piece().map_err(cannot)? else {
+                break;
+            };
             if piece.is_blank() {
                 continue;
             }
@@ -76,6 +89,7 @@ pub fn write(
                 _ => {}
             }
         }
+        before += pieces.source().used();
         if pieces.source().hash() != *hash {
             return Err(WriteError::Stage(StageError::InputChanged {
                 path: file.name.clone(),

@@ -63,7 +63,7 @@ fn a_file_that_changes_between_the_two_readings_is_refused() {
         check(&files, rules, 2, &Room::in_folder(&space.path(".")), &mut |_| Ok(())).expect("the lines are valid");
     for changed in [three().replace("care", "cure"), three().repeat(2), String::new()] {
         space.write("in.ndjson", changed.as_bytes());
-        let written = write(&files, &checked, Sink::new(&mut Vec::new()), None);
+        let written = write(&files, &checked, Sink::new(&mut Vec::new()), None, &mut |_| Ok(()));
         assert!(
             matches!(&written, Err(WriteError::Stage(StageError::InputChanged { path })) if path == "data/in.ndjson"),
             "{written:?}"
