@@ -14,7 +14,7 @@ stages:
     inputs: {events: raw.ndjson, schema: schema.json}
     outputs: {events: out/events.ndjson, report: out/report.json}";
 
-fn event(number: usize, scope: &str) -> String {
+pub(crate) fn event(number: usize, scope: &str) -> String {
     format!(
         "{{\"event_id\":\"evt-{number:06}\",\"timestamp\":\"2026-01-05\",\"source\":\"self\",\
          \"consent\":{{\"scope\":\"{scope}\",\"revocable\":true}},\
@@ -26,7 +26,7 @@ fn events(count: usize) -> String {
     (0..count).map(|number| event(number, "research")).collect()
 }
 
-fn space(events: &str) -> Space {
+pub(crate) fn space(events: &str) -> Space {
     let space = Space::with(STAGES);
     space.write("schema.json", include_str!("../../schemas/byte_event.schema.json"));
     space.write("raw.ndjson", events);
