@@ -96,6 +96,7 @@ pub fn write(
             }));
         }
     }
+    tick(before).map_err(WriteError::Stage)?;
     accepted.writer.flush().map_err(WriteError::Accepted)?;
     match rejected {
         None => Ok(()),
