@@ -87,6 +87,7 @@ fn output_bytes_are_those_of_the_revision() {
 
 /// The same test once more, by a processor of 2008: without AVX and without fused multiply-add.
 #[test]
+#[expect(clippy::print_stderr, reason = "a test that cannot be made says so")]
 fn output_bytes_are_the_same_on_a_processor_without_wide_vectors() {
     let this = std::env::current_exe().expect("this program has a path");
     let mut command = std::process::Command::new("qemu-x86_64");

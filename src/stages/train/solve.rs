@@ -279,7 +279,12 @@ mod tests {
         let few: Vec<(f64, bool)> = (0..rows).map(row).collect();
         let (matrix, labels) = data(&few);
         let fit = newton(&objective(&matrix, &labels, 1.0), &|_| Ok(())).expect("has an optimum");
-        assert!(fit.steps <= 4 && fit.gradient_norm < 1e-15, "{fit:?}");
+        assert!(
+            fit.steps <= 3 && fit.gradient_norm < 1e-15,
+            "{} {}",
+            fit.steps,
+            fit.gradient_norm
+        );
         // A part that has no optimum is no place to begin; the whole has one all the same.
         let one_sided = few.iter().enumerate().map(|(row, (x, label))| {
             let is_part = (row / BLOCK_ROWS).is_multiple_of(STRIDE);
@@ -288,7 +293,12 @@ mod tests {
         let (matrix, labels) = data(&one_sided.collect::<Vec<_>>());
         for l2 in [0.0, 1.0] {
             let fit = newton(&objective(&matrix, &labels, l2), &|_| Ok(())).expect("has an optimum");
-            assert!(fit.steps > 4 && fit.gradient_norm < 1e-15, "{fit:?}");
+            assert!(
+                fit.steps > 3 && fit.gradient_norm < 1e-15,
+                "{} {}",
+                fit.steps,
+                fit.gradient_norm
+            );
         }
     }
 
