@@ -26,6 +26,7 @@
 //! | [`rerun`] | stages remade from their receipts in a clean checkout, and compared bit for bit |
 //! | [`stages`], [`model`], [`consent`] | the built-in stages and what they speak of |
 //! | [`preparation`] | how an event's features become the columns that a model weighs |
+//! | [`predict`] | events scored by a model |
 //! | [`recognise`] | events that are plainly valid, in one pass over their bytes |
 //! | [`compat`] | the replaced package's commands |
 //! | [`workspace`], [`git`], [`tree`] | files, as they are on disk or as a commit has them |
@@ -65,6 +66,7 @@ pub mod listing;
 pub mod log;
 pub mod model;
 pub mod plan;
+pub mod predict;
 pub mod preparation;
 pub mod receipt;
 pub mod recognise;

@@ -24,8 +24,10 @@ mod graph;
 mod key;
 mod log;
 mod metrics;
+mod model;
 mod opened;
 mod plan;
+mod predict;
 mod progress;
 mod rerun;
 mod run;
@@ -99,6 +101,8 @@ enum Command {
     Show(show::ShowArguments),
     /// Make the signing key if there is none, and show its public half
     Key(key::KeyArguments),
+    /// Score events by a model: a probability for each, and what it comes from
+    Predict(predict::PredictArguments),
     /// Validate events and copy them, as the replaced package's `ingest` did
     Ingest(compat::IngestArguments),
     /// Train a model from events, as the replaced package's `train` did
@@ -173,6 +177,7 @@ fn dispatch(command: Command, surroundings: &Surroundings, terminal: &mut Termin
         Command::Metrics(arguments) => metrics::metrics(&arguments, surroundings, terminal),
         Command::Show(arguments) => show::show(&arguments, surroundings, terminal),
         Command::Key(arguments) => key::key(&arguments, surroundings, terminal),
+        Command::Predict(arguments) => predict::predict(&arguments, surroundings, terminal),
         Command::Ingest(arguments) => compat::ingest(&arguments, surroundings, terminal),
         Command::Train(arguments) => compat::train(&arguments, surroundings, terminal),
     }

@@ -180,15 +180,33 @@ impl Model {
         if features.len() != self.weights.len() {
             return None;
         }
-        let mut sum = 0.0;
-        for (index, (weight, feature)) in self.weights.iter().zip(features).enumerate() {
-            let feature = match &self.standardisation {
-                Some(standardisation) => standardisation.apply(index, *feature),
-                None => *feature,
-            };
-            sum += weight * feature;
-        }
-        Some(sum + self.bias)
+        let contributions = (0..)
+            .zip(features)
+            .map(|(index, feature)| self.contribution(index, *feature));
+        Some(self.total(contributions))
+    }
+
+    /// What the value of the feature at `index` adds to the log odds: weight times value, standardised first if features are.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such feature.
+    #[must_use]
+    pub fn contribution(&self, index: usize, value: f64) -> f64 {
+        let value = match &self.standardisation {
+            Some(standardisation) => standardisation.apply(index, value),
+            None => value,
+        };
+        self.weights[index] * value
+    }
+
+    /// The log odds of which these are the contributions: added up one after the other, then the bias.
+    #[must_use]
+    pub fn total(&self, contributions: impl IntoIterator<Item = f64>) -> f64 {
+        let sum = contributions
+            .into_iter()
+            .fold(0.0, |sum, contribution| sum + contribution);
+        sum + self.bias
     }
 
     /// The probability of the positive label for `features`; `None` as for [`Model::log_odds`].

@@ -250,20 +250,14 @@ impl ObjectRule {
 }
 
 impl Program {
-    /// Notes what stands at the member `path` of a line under `slot`, if the schema knows such a member.
-    pub(super) fn watch(&mut self, path: &[&str], slot: Slot) {
+    /// Notes what stands at the member `path` of a line under `slot`, if the schema knows such a member; gives what it must satisfy.
+    pub(super) fn watch(&mut self, path: &[&str], slot: Slot) -> Option<&Node> {
         let mut id = self.copy(self.root);
         self.root = id;
         for (depth, name) in (1..).zip(path) {
-            let Some(object) = &self.nodes[id.0].object else {
-                return;
-            };
-            let mut object = ObjectRule::clone(object);
+            let mut object = ObjectRule::clone(self.nodes[id.0].object.as_ref()?);
             let number = object.number_of(name);
-            let number = number.or_else(|| object.additional.and_then(|node| object.add(name, node)));
-            let Some(number) = number else {
-                return;
-            };
+            let number = number.or_else(|| object.additional.and_then(|node| object.add(name, node)))?;
             let property = &mut object.properties[number];
             if depth == path.len() {
                 property.slot = Some(slot);
@@ -274,6 +268,7 @@ impl Program {
             self.nodes[id.0].object = Some(Arc::new(object));
             id = copy;
         }
+        Some(&self.nodes[id.0])
     }
 
     fn copy(&mut self, id: NodeId) -> NodeId {

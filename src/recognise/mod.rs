@@ -105,6 +105,18 @@ impl Recogniser {
         Some(program.into())
     }
 
+    /// Compiles `schema` for a reader of ids, scopes, sources, labels and features. Nothing if it is outside of the subset, or names
+    /// single features, for those would not be told.
+    pub fn compile_with_features(
+        schema: &Value,
+        opaque: &dyn Fn(&Value) -> Option<jsonschema::Validator>,
+    ) -> Option<Self> {
+        let mut program = compile::compile(schema, opaque)?;
+        program.watch(&["consent", "scope"], Slot::Scope);
+        program.watch_row()?;
+        Some(program.into())
+    }
+
     /// Takes what features, labels and groups can be made from, whatever else stands in an event.
     #[must_use]
     pub fn of_features() -> Self {
@@ -123,12 +135,7 @@ impl Recogniser {
             },
         });
         let mut program = compile::compile(&schema, &|_| None).expect("a test compiles this schema");
-        program.watch(&["event_id"], Slot::Id);
-        program.watch(&["source"], Slot::Source);
-        program.watch(&["source", "kind"], Slot::SourceKind);
-        program.watch(&["source", "region"], Slot::SourceRegion);
-        program.watch(&["payload", "label"], Slot::Label);
-        program.watch(&["payload", "features"], Slot::Features);
+        program.watch_row().expect("the schema above names no feature");
         program.into()
     }
 
@@ -174,6 +181,19 @@ impl TextPlace {
         }
         let inside = line.get(self.start as usize..self.end as usize)?;
         std::str::from_utf8(inside).ok()
+    }
+}
+
+impl Program {
+    /// Notes all that a row is made from; nothing if features would be missed.
+    fn watch_row(&mut self) -> Option<()> {
+        self.watch(&["event_id"], Slot::Id);
+        self.watch(&["source"], Slot::Source);
+        self.watch(&["source", "kind"], Slot::SourceKind);
+        self.watch(&["source", "region"], Slot::SourceRegion);
+        self.watch(&["payload", "label"], Slot::Label);
+        let features = self.watch(&["payload", "features"], Slot::Features)?;
+        features.object.as_ref()?.properties.is_empty().then_some(())
     }
 }
 

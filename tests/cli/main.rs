@@ -33,6 +33,7 @@ mod output_folders;
 mod passed_on;
 mod pins;
 mod plans;
+mod predict;
 mod programs;
 mod report;
 mod rerun;

@@ -175,7 +175,7 @@ fn is_escaped(feature: &Feature, content: &[u8]) -> bool {
 }
 
 /// What a row has beside its features, if all of it is in order.
-fn row_of<'a>(found: &Recognised<'a>) -> Option<Row<'a>> {
+pub(crate) fn row_of<'a>(found: &Recognised<'a>) -> Option<Row<'a>> {
     let text = |member: Member<'a>| match member {
         Member::Absent | Member::Null => Some(None),
         Member::Text(text) if text.len() <= MAX_TEXT => Some(Some(text)),
@@ -210,7 +210,7 @@ pub(crate) fn read_event(content: Option<&[u8]>) -> Result<Event, EventFault> {
 
 #[cfg(test)]
 #[path = "../../../tests/recognise/lines.rs"]
-mod lines;
+pub(crate) mod lines;
 
 #[cfg(test)]
 mod tests {

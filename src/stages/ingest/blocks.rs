@@ -120,6 +120,17 @@ impl<'a> Blocks<'a> {
         }
     }
 
+    /// Reads `source`, which is open already and is called what the one file of `files` is called.
+    #[must_use]
+    pub fn of_open(files: &'a [InputFile], source: Source) -> Self {
+        Self {
+            files,
+            next: 1,
+            open: Some(Open::new(0, source)),
+            whole: Vec::new(),
+        }
+    }
+
     /// The next block, or `None` at the end of the last file.
     ///
     /// # Errors
@@ -234,9 +245,22 @@ pub fn each_block<R: Send>(
     files: &[InputFile],
     threads: usize,
     work: impl Fn(&Block) -> R + Sync,
+    consume: impl FnMut(&Block, R) -> Result<(), StageError>,
+) -> Result<Vec<Whole>, StageError> {
+    each_of(Blocks::new(files), threads, work, consume)
+}
+
+/// The same for the blocks of whatever `blocks` reads.
+///
+/// # Errors
+///
+/// Whatever reading and `consume` give.
+pub fn each_of<R: Send>(
+    mut blocks: Blocks<'_>,
+    threads: usize,
+    work: impl Fn(&Block) -> R + Sync,
     mut consume: impl FnMut(&Block, R) -> Result<(), StageError>,
 ) -> Result<Vec<Whole>, StageError> {
-    let mut blocks = Blocks::new(files);
     if threads < 2 {
         while let Some(block) = blocks.next_block()? {
             consume(&block, work(&block))?;
@@ -245,7 +269,7 @@ pub fn each_block<R: Send>(
     }
     let pool = pool(threads).map_err(|source| StageError::Io {
         verb: "read",
-        path: files.first().map(|file| file.name.clone()).unwrap_or_default(),
+        path: blocks.files.first().map(|file| file.name.clone()).unwrap_or_default(),
         source,
     })?;
     let batch = pool.current_num_threads() * BLOCKS_A_THREAD;

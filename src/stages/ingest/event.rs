@@ -153,7 +153,8 @@ impl<'a> Reader<'a> {
 
 impl Event {
     /// The event that was recognised, if its id and scope are in order.
-    fn of(found: &Recognised<'_>) -> Option<Self> {
+    #[must_use]
+    pub fn of(found: &Recognised<'_>) -> Option<Self> {
         let (Member::Text(id), Member::Text(scope)) = (found.id, found.scope) else {
             return None;
         };
@@ -177,14 +178,23 @@ impl Event {
 /// The same by the complete path alone: a tree of the line, held against the schema.
 fn read(content: &[u8], schema: &EventSchema) -> Result<Event, Vec<Fault>> {
     let event = read_json(content).map_err(|fault| vec![fault])?;
-    schema.check(&event)?;
-    let (id, scope) = (id_of(&event), scope_of(&event));
+    check(&event, schema)
+}
+
+/// Holds a tree against the schema, then looks at id and consent.
+///
+/// # Errors
+///
+/// Everything that is wrong with it, at least one fault.
+pub fn check(event: &Value, schema: &EventSchema) -> Result<Event, Vec<Fault>> {
+    schema.check(event)?;
+    let (id, scope) = (id_of(event), scope_of(event));
     match (id, scope) {
         (Ok(id), Ok(scope)) => Ok(Event {
             id,
             facts: Facts {
                 scope,
-                source: SourceKind::of(&event),
+                source: SourceKind::of(event),
             },
         }),
         (id, scope) => Err([id.err(), scope.err()].into_iter().flatten().collect()),

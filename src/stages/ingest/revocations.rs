@@ -91,6 +91,12 @@ impl Revocations {
         }
     }
 
+    /// Whether the event is revoked.
+    #[must_use]
+    pub fn has(&self, id: IdKey) -> bool {
+        self.by_id.contains_key(&id)
+    }
+
     /// How many events are revoked.
     #[must_use]
     pub fn total(&self) -> u64 {

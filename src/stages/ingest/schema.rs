@@ -24,6 +24,9 @@ const LIMITS: Limits = Limits {
 /// How many allowed values a message lists.
 const MAX_VALUES: usize = 8;
 
+/// How a schema becomes a recogniser.
+type Compile = fn(&Value, &dyn Fn(&Value) -> Option<Validator>) -> Option<Recogniser>;
+
 /// A compiled schema.
 pub struct EventSchema {
     validator: Validator,
@@ -57,6 +60,19 @@ impl EventSchema {
     /// [`SchemaError`] if it is no JSON, no schema of draft 2020-12, uses a format or a pattern that is not known, or
     /// refers to anything outside itself.
     pub fn compile(bytes: &[u8]) -> Result<Self, SchemaError> {
+        Self::compile_as(bytes, Recogniser::compile)
+    }
+
+    /// The same; its recogniser tells features and labels too.
+    ///
+    /// # Errors
+    ///
+    /// As [`EventSchema::compile`].
+    pub fn compile_with_features(bytes: &[u8]) -> Result<Self, SchemaError> {
+        Self::compile_as(bytes, Recogniser::compile_with_features)
+    }
+
+    fn compile_as(bytes: &[u8], recogniser: Compile) -> Result<Self, SchemaError> {
         let schema = parse_strict(bytes, LIMITS).map_err(SchemaError::Json)?;
         if let Some(dialect) = schema.get("$schema")
             && dialect.as_str().map(|dialect| dialect.trim_end_matches('#')) != Some(DIALECT)
@@ -69,7 +85,7 @@ impl EventSchema {
         })?;
         Ok(Self {
             validator,
-            recogniser: Recogniser::compile(&schema, &|keyword| validator_of(keyword).ok()),
+            recogniser: recogniser(&schema, &|keyword| validator_of(keyword).ok()),
             digest: Digest::of(bytes),
         })
     }

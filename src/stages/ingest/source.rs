@@ -54,7 +54,15 @@ impl Source {
     ///
     /// Whatever opening and reading gives; [`io::ErrorKind::InvalidInput`] if it is no regular file.
     pub fn open(file: &InputFile) -> io::Result<Self> {
-        let mut file = open(file)?;
+        Self::of(open(file)?)
+    }
+
+    /// Gives what is in `file`, which may be a pipe, if it is read only once.
+    ///
+    /// # Errors
+    ///
+    /// Whatever reading gives.
+    pub fn of(mut file: File) -> io::Result<Self> {
         let mut first = Vec::with_capacity(ZSTD.len());
         (&mut file).take(ZSTD.len() as u64).read_to_end(&mut first)?;
         let (is_gzip, is_zstd) = (first.starts_with(&GZIP), first.starts_with(&ZSTD));
