@@ -97,6 +97,7 @@ fn compare(count: u64, peers: &Peers, folder: &Path) {
     let place = folder.join("work");
     ours::prepare(&place, Path::new(&path));
     let pipeline = peers.python("pipeline.py", &[peers.folder(), &path, &theirs, KEYS]);
+    let trained = place.clone();
     rows(
         "events to model",
         bytes,
@@ -111,6 +112,42 @@ fn compare(count: u64, peers: &Peers, folder: &Path) {
             ),
         ],
     );
+    scores(peers, &trained, &path, bytes);
+}
+
+/// Scoring by the model of the run before: all of our process, and of the other what comes after its imports.
+fn scores(peers: &Peers, trained: &Path, path: &str, bytes: u64) {
+    let model = trained.join("out/model.json");
+    let theirs = trained.join("out/theirs.npy");
+    let [model, theirs] = [&model, &theirs].map(|path| path.to_str().expect("a temporary folder is UTF-8"));
+    let rounds = (0..ROUNDS).map(|_| {
+        let ours = ours::predict(trained, path);
+        (ours, seconds(peers.python("predict.py", &[path, model, theirs, "2"])))
+    });
+    let (ours, theirs): (Vec<f64>, Vec<Option<f64>>) = rounds.unzip();
+    let ours = median(ours.into_iter());
+    let theirs: Vec<f64> = theirs.into_iter().flatten().collect();
+    let line = |who: &str, wall: f64| {
+        let rate = bytes as f64 / 1e6 / wall;
+        println!(
+            "| score, 2 threads | {who} | {} | {rate:.0} | {:.2} | | |",
+            milliseconds(wall),
+            wall / ours
+        );
+    };
+    line("madmall predict", ours);
+    if !theirs.is_empty() {
+        line(
+            "duckdb, scikit-learn predict_proba, without imports",
+            median(theirs.into_iter()),
+        );
+    }
+}
+
+/// What a program prints: seconds.
+fn seconds(command: Option<Command>) -> Option<f64> {
+    let output = command?.output().ok()?;
+    String::from_utf8(output.stdout).ok()?.trim().parse().ok()
 }
 
 type Measured<'a> = (&'a str, Option<Box<dyn FnMut() -> Cost>>);
@@ -152,10 +189,6 @@ fn rows(what: &str, bytes: u64, measured: Vec<Measured<'_>>) {
 
 /// The fit alone, once the data is in memory: the best of five of each.
 fn fits(peers: &Peers, features: &str) {
-    let seconds = |command: Option<Command>| -> Option<f64> {
-        let output = command?.output().ok()?;
-        String::from_utf8(output.stdout).ok()?.trim().parse().ok()
-    };
     let fit = |name: &str| seconds(peers.python("fit.py", &[name, features]));
     let Some(ours) = seconds(Some(ours::command(&["fit", "2", features]))) else {
         return;

@@ -172,6 +172,24 @@ pub(crate) fn prepare(place: &Path, path: &Path) {
     fs::hard_link(path, place.join("events.ndjson")).expect("linked");
 }
 
+/// Scores the events at `path` by the model of a run, all of the process.
+pub(crate) fn predict(place: &Path, path: &str) -> f64 {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_madmall"));
+    let options = [
+        "predict",
+        "-j",
+        "2",
+        "--model",
+        "out/model.json",
+        "-o",
+        "out/scores.ndjson",
+        "--in",
+        path,
+    ];
+    command.args(options).current_dir(place);
+    measure(&command).wall.as_secs_f64()
+}
+
 /// A first run, as if nothing had ever been run here.
 pub(crate) fn run(place: &Path) -> Cost {
     for state in ["out", "runs", ".madmall"] {

@@ -170,6 +170,28 @@ for _ in range(5):
 print(best)
 "#;
 
+/// Prints the seconds that it takes to load the events, score them and keep the scores, by a model file of ours; imports are left out.
+const PREDICT: &str = r#"
+import json, sys, time
+import duckdb, numpy as np
+from sklearn.linear_model import LogisticRegression
+path, model, out, threads = sys.argv[1], json.load(open(sys.argv[2])), sys.argv[3], int(sys.argv[4])
+keys = model["feature_keys"]
+fitted = LogisticRegression()
+fitted.classes_ = np.array([model["labels"]["negative"], model["labels"]["positive"]])
+fitted.coef_, fitted.intercept_ = np.array([model["weights"]]), np.array([model["bias"]])
+begun = time.perf_counter()
+db = duckdb.connect()
+db.execute(f"set threads to {threads}")
+columns = "{event_id: 'VARCHAR', payload: 'STRUCT(features STRUCT(" + ", ".join(f'"{k}" DOUBLE' if k not in ("meds", "smoke", "flag") else f'"{k}" BOOLEAN' for k in keys) + "))'}"
+query = "select event_id, " + ", ".join(f'coalesce(payload.features."{k}"::DOUBLE, 0.0) as "{k}"' for k in keys)
+table = db.execute(query + f" from read_json('{path}', format='newline_delimited', columns={columns})").fetchnumpy()
+x = np.column_stack([np.asarray(table[k]) for k in keys])
+probabilities = fitted.predict_proba(x)[:, 1]
+np.save(out, probabilities)
+print(time.perf_counter() - begun)
+"#;
+
 /// The best pipeline of Python's: structures, DuckDB, scikit-learn; a hash of the input.
 const PIPELINE: &str = r#"
 import subprocess, sys, hashlib
@@ -197,6 +219,7 @@ impl Peers {
             ("ajv_check.mjs", AJV),
             ("duckdb_features.py", DUCKDB),
             ("fit.py", FIT),
+            ("predict.py", PREDICT),
             ("pipeline.py", PIPELINE),
         ] {
             fs::write(folder.join(name), text).expect("written");
