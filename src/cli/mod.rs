@@ -103,6 +103,8 @@ enum Command {
     Key(key::KeyArguments),
     /// Score events by a model: a probability for each, and what it comes from
     Predict(predict::PredictArguments),
+    /// Write a model in other forms, or say what it is
+    Model(model::ModelArguments),
     /// Validate events and copy them, as the replaced package's `ingest` did
     Ingest(compat::IngestArguments),
     /// Train a model from events, as the replaced package's `train` did
@@ -178,6 +180,7 @@ fn dispatch(command: Command, surroundings: &Surroundings, terminal: &mut Termin
         Command::Show(arguments) => show::show(&arguments, surroundings, terminal),
         Command::Key(arguments) => key::key(&arguments, surroundings, terminal),
         Command::Predict(arguments) => predict::predict(&arguments, surroundings, terminal),
+        Command::Model(arguments) => model::model(&arguments, surroundings, terminal),
         Command::Ingest(arguments) => compat::ingest(&arguments, surroundings, terminal),
         Command::Train(arguments) => compat::train(&arguments, surroundings, terminal),
     }

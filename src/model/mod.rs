@@ -13,6 +13,7 @@
 //!
 //! Version 1 is the same without `preparation`; it is read, and no longer written.
 
+pub mod export;
 pub mod metrics;
 
 use std::borrow::Cow;

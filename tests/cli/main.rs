@@ -28,6 +28,7 @@ mod log_git;
 mod log_proofs;
 mod matrix;
 mod metrics;
+mod model;
 mod optional;
 mod output_folders;
 mod passed_on;

@@ -1,0 +1,81 @@
+//! `madmall model`: what can be done with a trained model, beside scoring by it.
+
+mod export;
+
+use std::borrow::Cow;
+use std::fs::File;
+use std::io::Read as _;
+
+use camino::Utf8Path;
+
+use super::opened::Surroundings;
+use super::terminal::{Failure, Terminal, shown};
+use crate::exit_code::ExitCode;
+use crate::model::Model;
+use crate::preparation::Preparation;
+
+/// More than the longest model that is taken, in bytes.
+const MAX_MODEL: u64 = 1 << 27;
+
+/// Arguments of `model`.
+#[derive(clap::Args)]
+pub(super) struct ModelArguments {
+    #[command(subcommand)]
+    command: ModelCommand,
+}
+
+#[derive(clap::Subcommand)]
+enum ModelCommand {
+    /// Write a model in a form that other programs run
+    Export(export::ExportArguments),
+}
+
+/// Does what is asked of a model.
+pub(super) fn model(
+    arguments: &ModelArguments,
+    surroundings: &Surroundings,
+    terminal: &mut Terminal,
+) -> Result<ExitCode, Failure> {
+    match &arguments.command {
+        ModelCommand::Export(arguments) => export::export(arguments, surroundings, terminal),
+    }
+}
+
+/// Reads a model that the user names.
+///
+/// # Errors
+///
+/// [`Failure`] with code 2 if it cannot be read or is no model.
+pub(super) fn read_model(path: &Utf8Path, surroundings: &Surroundings) -> Result<Model, Failure> {
+    parse(path, &read_bytes(path, surroundings)?)
+}
+
+fn read_bytes(path: &Utf8Path, surroundings: &Surroundings) -> Result<Vec<u8>, Failure> {
+    let mut bytes = Vec::new();
+    File::open(surroundings.folder.join(path))
+        .and_then(|file| file.take(MAX_MODEL).read_to_end(&mut bytes))
+        .map_err(|error| refused(&format!("cannot read the model `{path}`: {error}"), None))?;
+    Ok(bytes)
+}
+
+fn parse(path: &Utf8Path, bytes: &[u8]) -> Result<Model, Failure> {
+    Model::parse(bytes).map_err(|error| {
+        let help = "`madmall run PIPELINE` makes models; `train` writes them";
+        refused(&format!("`{path}`: {error}"), Some(help))
+    })
+}
+
+fn refused(message: &str, help: Option<&str>) -> Failure {
+    Failure::new(ExitCode::Refused, shown(message), help)
+}
+
+/// How an event becomes what the model weighs.
+///
+/// # Errors
+///
+/// [`Failure`] with code 2 if the model has more columns than can be prepared.
+pub(super) fn prepared(model: &Model) -> Result<Cow<'_, Preparation>, Failure> {
+    model
+        .preparation()
+        .map_err(|error| Failure::of(ExitCode::Refused, &error))
+}
