@@ -26,7 +26,7 @@
 //! | [`rerun`] | stages remade from their receipts in a clean checkout, and compared bit for bit |
 //! | [`stages`], [`model`], [`consent`] | the built-in stages and what they speak of |
 //! | [`preparation`] | how an event's features become the columns that a model weighs |
-//! | [`predict`] | events scored by a model |
+//! | [`predict`], [`card`] | events scored by a model; a page for people about one |
 //! | [`recognise`] | events that are plainly valid, in one pass over their bytes |
 //! | [`compat`] | the replaced package's commands |
 //! | [`workspace`], [`git`], [`tree`] | files, as they are on disk or as a commit has them |
@@ -50,6 +50,7 @@
 
 pub mod bundle;
 pub mod canonical;
+pub mod card;
 pub mod cli;
 pub mod compat;
 pub mod consent;

@@ -1,6 +1,6 @@
-//! What can be done with a trained model: other forms of it. What other programs make of them is for `tests/foreign/run` to say.
+//! What can be done with a trained model: other forms of it, its card. What other programs make of the forms is for `tests/foreign/run` to say.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::space::Space;
 
@@ -71,4 +71,113 @@ fn what_cannot_be_exported_is_refused_and_leaves_nothing() {
         assert_eq!(ran.out, "");
     }
     space.is_as(&before);
+}
+
+/// A workspace in which a model of the small events was trained.
+fn trained() -> Space {
+    let space = Space::empty();
+    space.write("events.ndjson", include_bytes!("../golden/small-events.ndjson"));
+    space.write("schema.json", include_bytes!("../../schemas/byte_event.schema.json"));
+    space.write("madmall.yaml", "");
+    space.pipeline(
+        "purpose: care
+stages:
+  ingest: {uses: madmall/ingest, inputs: {events: events.ndjson, schema: schema.json}, outputs: {events: out/events.ndjson, report: out/ingest.json}}
+  featurize: {uses: madmall/featurize, inputs: {events: ingest.events}, params: {groups: [source.kind]}, outputs: {features: out/features.arrow}}
+  train: {uses: madmall/train, inputs: {features: featurize.features}, params: {holdout: 0.3, l2: 1}, outputs: {model: out/model.json, metrics: out/metrics.json}}",
+    );
+    space.run(&[]).success();
+    space
+}
+
+#[test]
+fn a_card_says_what_the_ledger_says_of_these_bytes_and_of_no_others() {
+    let space = trained();
+    let card = space.madmall(["model", "card", "out/model.json"]).success().out;
+    let report: Value = serde_json::from_str(&space.read("out/ingest.json")).expect("JSON");
+    let receipt = card
+        .lines()
+        .find_map(|line| line.strip_prefix("| Receipt | "))
+        .expect("it names one")
+        .trim_end_matches(" |");
+    assert!(receipt.starts_with("sha256:"));
+    space
+        .madmall(["show", receipt])
+        .success()
+        .says("stage      train")
+        .says("out/model.json  sha256:");
+    for says in [
+        "# Model card: model.json",
+        "| Purpose | care |",
+        "| Parameters |",
+        "| Stands on | ingest: sha256:",
+        "| Stands on | featurize: sha256:",
+        "| Source | events.ndjson (SHA-256 ",
+        "## Intended use and limits",
+        &format!("| let in | {} |", report["counts"]["accepted"]),
+        "| rows held out |",
+        "## By group",
+        "## Coefficients",
+    ] {
+        assert!(card.contains(says), "{says} is not in\n{card}");
+    }
+    let html = space
+        .madmall(["model", "card", "out/model.json", "--format", "html"])
+        .success()
+        .out;
+    assert!(html.starts_with("<!doctype html>") && html.contains(receipt) && !html.contains("<script"));
+    // The same model from elsewhere is the same model; one byte more, and nothing is known of it.
+    space.write("copy.json", space.bytes("out/model.json"));
+    let copied = space.madmall(["model", "card", "copy.json"]).success().out;
+    assert!(copied.contains(receipt));
+    space.write("copy.json", format!("{} ", space.read("out/model.json")));
+    space
+        .madmall(["model", "card", "copy.json"])
+        .success()
+        .says("No receipt found")
+        .says("Use it for nothing until that is found out")
+        .says_not(receipt);
+    // Metrics that are not those of the receipt are not shown.
+    space.write("out/metrics.json", "{}");
+    std::fs::remove_dir_all(space.path(".madmall/cas")).expect("removed");
+    space
+        .madmall(["model", "card", "out/model.json", "--out", "card.md"])
+        .success()
+        .says("wrote card.md");
+    let card = space.read("card.md");
+    assert!(card.contains("No metrics were found beside the model."));
+    assert!(
+        card.contains("out/metrics.json\\` is not shown: its bytes are neither in the store nor in place"),
+        "{card}"
+    );
+}
+
+#[test]
+fn nothing_that_a_model_names_becomes_markup_or_moves_the_terminal() {
+    let space = Space::empty();
+    let hostile = "<img src=x onerror=alert(1)>|*b*[l](http://x)\u{1b}[31m\u{202e}\n# h";
+    let model = json!({
+        "format": "madmall-model/v1", "kind": "logreg", "labels": {"negative": "no", "positive": hostile},
+        "feature_keys": [hostile], "weights": [0.5], "bias": -1, "standardisation": null,
+    });
+    space.write("model.json", model.to_string());
+    let html = space
+        .madmall(["model", "card", "model.json", "--format", "html"])
+        .success();
+    let markdown = space.madmall(["model", "card", "model.json"]).success();
+    let show = space.madmall(["model", "show", "model.json"]).success();
+    for ran in [&html, &markdown, &show] {
+        assert!(!ran.out.contains(['\u{1b}', '\u{202e}']), "{}", ran.out);
+        assert!(!ran.out.contains("\n# h"));
+    }
+    assert!(!html.out.contains("<img") && html.out.contains("&lt;img"));
+    assert!(
+        !markdown.out.contains(" <img")
+            && markdown.out.contains("\\<img")
+            && markdown.out.contains("\\|\\*b\\*\\[l\\]")
+    );
+    let shown = space.madmall(["model", "show", "model.json", "--json"]).success().out;
+    let shown: Value = serde_json::from_str(&shown).expect("one object");
+    assert_eq!(shown["columns"], json!([{"column": hostile, "weight": 0.5}]));
+    assert_eq!((&shown["bias"], &shown["positive"]), (&json!(-1.0), &json!(hostile)));
 }

@@ -1,6 +1,8 @@
 //! `madmall model`: what can be done with a trained model, beside scoring by it.
 
+mod card;
 mod export;
+mod show;
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -26,8 +28,12 @@ pub(super) struct ModelArguments {
 
 #[derive(clap::Subcommand)]
 enum ModelCommand {
+    /// Write a page for people: data, consent, how good it is and for whom, limits, and the receipt that made it
+    Card(card::CardArguments),
     /// Write a model in a form that other programs run
     Export(export::ExportArguments),
+    /// Show what a model weighs
+    Show(show::ShowArguments),
 }
 
 /// Does what is asked of a model.
@@ -37,6 +43,8 @@ pub(super) fn model(
     terminal: &mut Terminal,
 ) -> Result<ExitCode, Failure> {
     match &arguments.command {
+        ModelCommand::Card(arguments) => card::card(arguments, surroundings, terminal),
+        ModelCommand::Show(arguments) => show::show(arguments, surroundings, terminal),
         ModelCommand::Export(arguments) => export::export(arguments, surroundings, terminal),
     }
 }

@@ -1,0 +1,73 @@
+//! `madmall model card`: a page for people about a model.
+
+use camino::{Utf8Path, Utf8PathBuf};
+use clap::ValueEnum;
+
+use super::{parse, prepared, read_bytes};
+use crate::card::{Card, content, html, markdown, origin};
+use crate::cli::opened::{Surroundings, environment, find_workspace};
+use crate::cli::runs;
+use crate::cli::terminal::{Failure, Terminal, shown};
+use crate::digest::Digests;
+use crate::exit_code::ExitCode;
+use crate::store::atomic;
+
+/// Arguments of `model card`.
+#[derive(clap::Args)]
+pub(super) struct CardArguments {
+    /// The model, as `train` wrote it
+    #[arg(value_name = "MODEL")]
+    model: Utf8PathBuf,
+    /// As what to write it
+    #[arg(long, value_enum, default_value_t = FormatArgument::Md)]
+    format: FormatArgument,
+    /// Where to write it; without it, standard output
+    #[arg(short, long, value_name = "FILE")]
+    out: Option<Utf8PathBuf>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum FormatArgument {
+    /// Markdown
+    Md,
+    /// One page of HTML, without scripts
+    Html,
+}
+
+/// Writes a card.
+pub(super) fn card(
+    arguments: &CardArguments,
+    surroundings: &Surroundings,
+    terminal: &mut Terminal,
+) -> Result<ExitCode, Failure> {
+    let bytes = read_bytes(&arguments.model, surroundings)?;
+    let model = parse(&arguments.model, &bytes)?;
+    let digests = Digests::of(&bytes);
+    let (workspace, _) = find_workspace(&surroundings.folder, &arguments.model)?;
+    let trust = runs::trust(surroundings)?;
+    let origin = origin::find(&workspace, digests, &|envelope| runs::signer(envelope, trust.as_ref()));
+    let preparation = prepared(&model)?;
+    let card = Card {
+        name: arguments.model.file_name().unwrap_or_default(),
+        digests,
+        model: &model,
+        preparation: &preparation,
+        origin: origin.map_err(|error| environment(&error))?,
+    };
+    let (title, blocks) = (content::title(&card), content::blocks(&card));
+    let page = match arguments.format {
+        FormatArgument::Md => markdown::page(&title, &blocks),
+        FormatArgument::Html => html::page(&title, &blocks),
+    };
+    match &arguments.out {
+        None => terminal.bytes(page.as_bytes()),
+        Some(out) => write(out, page.as_bytes(), surroundings, terminal)?,
+    }
+    Ok(ExitCode::Success)
+}
+
+fn write(out: &Utf8Path, page: &[u8], surroundings: &Surroundings, terminal: &mut Terminal) -> Result<(), Failure> {
+    atomic::write(&surroundings.folder.join(out), page).map_err(|error| environment(&error))?;
+    terminal.say(shown(&format!("wrote {out}")));
+    Ok(())
+}
