@@ -13,6 +13,7 @@
 //!
 //! Version 1 is the same without `preparation`; it is read, and no longer written.
 
+pub mod evaluation;
 pub mod export;
 pub mod metrics;
 
@@ -32,8 +33,11 @@ const FORMAT_V1: &str = "madmall-model/v1";
 /// The one kind of model there is.
 pub const KIND: &str = "logreg";
 
+/// A model file is no longer than this.
+pub const MODEL_BYTES: usize = 64 << 20;
+
 const LIMITS: Limits = Limits {
-    bytes: 64 << 20,
+    bytes: MODEL_BYTES,
     depth: 5,
 };
 

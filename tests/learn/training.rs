@@ -74,6 +74,8 @@ fn the_model_file_is_what_its_schema_says_and_reads_back() {
         json!({}),
         json!({"standardize": true, "holdout": 0}),
         json!({"solver": "gd"}),
+        json!({"folds": 4, "l2": 0}),
+        json!({"l2": 20, "l1_ratio": 0.7}),
     ] {
         let outputs = train(wanted);
         for (name, schema) in [
@@ -131,19 +133,112 @@ fn an_event_is_held_out_or_not_whatever_the_others_are() {
 
 #[test]
 fn metrics_are_given_by_group() {
-    let metrics = json_of(&train(json!({}))["metrics"]);
-    let groups = metrics["groups"].as_array().expect("a list");
-    assert_eq!(groups[0]["column"], "source.kind");
-    assert_eq!(groups[1]["column"], "source.region");
-    let rows = |column: &Value, part: &str| {
-        let groups = column["groups"].as_array().expect("a list");
-        groups.iter().filter_map(|group| group[part]["n"].as_u64()).sum::<u64>()
-    };
+    for wanted in [json!({}), json!({"suppress_below": 0})] {
+        let metrics = json_of(&train(wanted)["metrics"]);
+        let columns = metrics["groups"].as_array().expect("a list");
+        assert_eq!(columns[0]["column"], "source.kind");
+        assert_eq!(columns[1]["column"], "source.region");
+        for column in columns {
+            for part in ["train", "holdout"] {
+                let groups = column["groups"].as_array().expect("a list");
+                let rows = groups
+                    .iter()
+                    .chain([&column["others"]])
+                    .filter_map(|group| group[part]["n"].as_u64());
+                assert_eq!(rows.sum::<u64>(), metrics["rows"][part].as_u64().expect("a count"));
+            }
+        }
+    }
+    let everything = json_of(&train(json!({"suppress_below": 0}))["metrics"]);
+    let regions = &everything["groups"][1];
     assert_eq!(
-        rows(&groups[0], "train"),
+        (&regions["groups"][0]["value"], &regions["others"]),
+        (&Value::Null, &Value::Null)
+    );
+    let thresholds = |group: &Value| group["train"]["thresholds"].as_array().map_or(0, Vec::len);
+    assert_eq!(thresholds(&regions["groups"][0]), 19);
+}
+
+#[test]
+fn no_count_below_the_limit_is_in_the_metrics() {
+    for least in [2u64, 5] {
+        let metrics = json_of(&train(json!({"suppress_below": least}))["metrics"]);
+        let parts = metrics["groups"].as_array().expect("a list").iter().flat_map(|column| {
+            let groups = column["groups"].as_array().expect("a list");
+            groups
+                .iter()
+                .chain([&column["others"]])
+                .filter(|group| !group.is_null())
+        });
+        let mut counts = 0;
+        for evaluation in parts
+            .chain([&metrics])
+            .flat_map(|parts| [&parts["train"], &parts["holdout"]])
+        {
+            let count = |value: &Value| value.as_u64().expect("a count");
+            let (n, positives) = (count(&evaluation["n"]), count(&evaluation["positives"]));
+            assert!(positives >= least && n - positives >= least, "{evaluation}");
+            for threshold in evaluation["thresholds"].as_array().expect("a list") {
+                for name in ["true_positive", "false_positive", "true_negative", "false_negative"] {
+                    assert!(count(&threshold[name]) >= least, "{least}: {threshold}");
+                    counts += 1;
+                }
+            }
+        }
+        assert!(counts > 0, "{least}: no threshold at all");
+    }
+}
+
+#[test]
+fn an_elastic_net_has_weights_that_are_zero_and_no_standard_errors() {
+    let outputs = train(json!({"l2": 20, "l1_ratio": 0.9, "standardize": true}));
+    let model = Model::parse(&outputs["model"]).expect("a model");
+    let zeros = model.weights.iter().filter(|weight| weight.to_bits() == 0).count();
+    assert!((1..5).contains(&zeros), "{:?}", model.weights);
+    let metrics = json_of(&outputs["metrics"]);
+    assert_eq!(metrics["settings"]["l1_ratio"], json!(0.9));
+    assert!(metrics["convergence"]["gradient_norm"].as_f64().expect("a number") <= 1e-10);
+    for name in ["standard_error", "z", "p_value", "interval", "odds_ratio_interval"] {
+        assert_eq!(metrics["coefficients"][0][name], Value::Null, "{name}");
+    }
+    for threads in [1, 3] {
+        let bench = Bench::new();
+        let features = bench
+            .featurize(&[&small_events()], &small_params())
+            .expect("good events");
+        let again = bench.train(
+            &features["features"],
+            &params(json!({"l2": 20, "l1_ratio": 0.9, "standardize": true})),
+            threads,
+        );
+        assert_eq!(again.expect("trains"), outputs);
+    }
+}
+
+#[test]
+fn a_fold_is_measured_by_a_model_of_the_others() {
+    let metrics = json_of(&train(json!({"folds": 3, "holdout": 0, "standardize": true}))["metrics"]);
+    let found = &metrics["cross_validation"];
+    let folds = found["folds"].as_array().expect("a list");
+    let rows: Vec<u64> = folds.iter().map(|fold| fold["n"].as_u64().expect("a count")).collect();
+    assert_eq!(
+        rows.iter().sum::<u64>(),
         metrics["rows"]["train"].as_u64().expect("a count")
     );
-    assert_eq!(groups[1]["groups"][0]["value"], Value::Null);
+    assert!(
+        rows.iter().max().expect("three") - rows.iter().min().expect("three") <= 2,
+        "{rows:?}"
+    );
+    let number = |value: &Value| value.as_f64().expect("a number");
+    let mean = folds.iter().map(|fold| number(&fold["log_loss"])).sum::<f64>() / 3.0;
+    assert!((mean - number(&found["mean"]["log_loss"])).abs() < 1e-15);
+    // Rows that were not seen are harder than those that were.
+    assert!(mean > number(&metrics["train"]["log_loss"]));
+    let text = refusal(Bench::new().learn(
+        &labelled(&[(0.0, "a"), (1.0, "b"), (0.5, "a"), (0.5, "b")]),
+        &params(json!({"folds": 2, "holdout": 0})),
+    ));
+    assert!(text.contains("a fold has 1 rows of a label, and must have 5"), "{text}");
 }
 
 #[test]

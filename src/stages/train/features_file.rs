@@ -71,18 +71,6 @@ pub(crate) struct LabelledRow {
     pub(crate) groups: Box<[Option<Arc<str>>]>,
 }
 
-#[cfg(test)]
-impl LabelledRow {
-    /// A row with one group column.
-    pub(crate) fn for_test(group: Option<&str>) -> Self {
-        Self {
-            number: 0,
-            label: Arc::from(""),
-            groups: [group.map(Arc::from)].into(),
-        }
-    }
-}
-
 /// Which columns hold what, by their index.
 struct Layout {
     id: usize,

@@ -1,18 +1,21 @@
 //! `train`: a features file in, a logistic regression and its metrics out.
 //!
-//! The optimum of Σ cᵢ · log loss + λ/2 · ‖w‖² by Newton's method, the intercept not penalised. Rows are added up in
+//! The optimum of Σ cᵢ · log loss + λ/2 · ‖w‖² by Newton's method, or of an elastic net, the intercept not penalised. Rows are added up in
 //! canonical order, in blocks of 4096 whose sums are added in block order, with `exp` and `log1p` of the `libm` crate:
 //! the bytes of model and metrics are a function of the rows and the parameters, and not of threads, of the order of
 //! rows, of the build or the processor. `docs/model.md` says it in full.
 
 pub(crate) mod blocks;
 mod cholesky;
+mod elastic;
 pub(crate) mod envelope;
 mod evaluate;
 mod features_file;
+mod folds;
 mod identify;
 mod kernels;
 pub(crate) mod loss;
+mod measure;
 mod params;
 mod refuse;
 pub(crate) mod solve;
@@ -21,9 +24,9 @@ use std::fs::File;
 use std::io::Write as _;
 
 use self::blocks::Matrix;
-use self::cholesky::Factor;
 use self::envelope::EnvelopeError;
-use self::evaluate::{Scored, by_group, evaluate};
+use self::evaluate::Scores;
+use self::evaluate::population::Population;
 use self::features_file::{FeatureTable, FeaturesError, LabelledRow, LabelledRows};
 use self::loss::Objective;
 use self::params::{Params, Solver};
@@ -31,7 +34,7 @@ use self::refuse::{no_fit, no_optimum, refused, wrong_labels};
 use self::solve::{Fit, SolveError};
 use super::ingest::blocks::pool;
 use super::{Builtin, Progress, StageContext, StageError, Unit};
-use crate::model::metrics::{self, Coefficient, Convergence, FeatureCoefficient, Metrics, RowCounts, Settings};
+use crate::model::metrics::{self, Coefficient, Convergence, FeatureCoefficient, Metrics, RowCounts};
 use crate::model::{Labels, Model, Standardisation};
 
 /// The stage as the runner knows it.
@@ -57,7 +60,10 @@ fn run(ctx: &mut StageContext<'_>) -> Result<(), StageError> {
     let bytes = model
         .to_bytes()
         .map_err(|error| refused(format!("no model: {error}")))?;
-    let metrics = metrics(&table, &labels, &data, &params, &fit, ctx.threads);
+    let mut metrics = metrics(&table, &labels, &data, &params, &fit, ctx.threads);
+    if let Some(folds) = params.folds {
+        metrics.cross_validation = Some(folds::cross_validate(ctx, &table.keys, &data.train, &params, folds)?);
+    }
     let metrics_bytes = metrics
         .to_bytes()
         .map_err(|error| refused(format!("no metrics: {error}")))?;
@@ -160,6 +166,21 @@ impl Part {
             matrix,
         }
     }
+
+    /// The value of a row in a group column, both by their place.
+    fn groups<'a>(&'a self) -> impl Fn(usize, usize) -> Option<&'a str> {
+        |row, column| self.rows[row].groups[column].as_deref()
+    }
+
+    /// The same rows without what they have beside features and labels, as far as `keep`, told their place, says yes.
+    fn some(&self, keep: impl Fn(usize) -> bool) -> Self {
+        let places: Vec<usize> = (0..self.labels.len()).filter(|place| keep(*place)).collect();
+        Self {
+            rows: Vec::new(),
+            labels: places.iter().map(|place| self.labels[*place]).collect(),
+            matrix: self.matrix.pick(&places),
+        }
+    }
 }
 
 /// The rows, apart by the hash of their ids.
@@ -221,13 +242,16 @@ fn fit(ctx: &StageContext<'_>, keys: &[String], train: &Part, params: &Params) -
     let objective = Objective {
         matrix: &train.matrix,
         labels: &train.labels,
-        l2: params.solver.l2().unwrap_or(0.0),
+        l2: params.solver.quadratic(),
         class_weights: class_weights(&train.labels, params.balanced),
         threads: ctx.threads,
         stride: 1,
     };
     match params.solver {
         Solver::Descent => solve::descent(&objective, &on_step).map_err(|error| no_fit(error, false)),
+        Solver::ElasticNet { l2, l1_ratio } => {
+            elastic::elastic_net(&objective, l2 * l1_ratio, &on_step).map_err(|error| no_fit(error, true))
+        }
         Solver::Newton { l2 } if l2 > 0.0 => solve::newton(&objective, &on_step).map_err(|error| no_fit(error, true)),
         Solver::Newton { .. } => fit_unpenalised(&objective, keys, &on_step),
     }
@@ -291,36 +315,34 @@ fn model(keys: &[String], labels: &Labels, fit: &Fit, standardisation: Option<St
 
 fn metrics(table: &FeatureTable, labels: &Labels, data: &Split, params: &Params, fit: &Fit, threads: usize) -> Metrics {
     let (train, holdout) = (score(&data.train, fit, threads), score(&data.holdout, fit, threads));
-    let mut coefficients = coefficients(fit, params.solver);
-    let intercept = coefficients.pop().unwrap_or(Coefficient {
-        estimate: 0.0,
-        standard_error: None,
-        z: None,
-        p_value: None,
-    });
-    let is_held_out = params.holdout > 0.0;
+    let likelihood = measure::likelihood(&train, table.keys.len(), params);
+    let rows = RowCounts {
+        total: table.total_rows,
+        unlabelled: table.unlabelled_rows(),
+        train: train.len() as u64,
+        holdout: holdout.len() as u64,
+    };
+    let mut parts = vec![(train, data.train.groups())];
+    if params.holdout > 0.0 {
+        parts.push((holdout, data.holdout.groups()));
+    }
+    let population = Population::new(&table.groups, parts);
+    let measured = measure::measure(&population, params.confidence, params.suppress_below, true);
+    let (overall, groups) = measured.into_parts();
+    let mut coefficients = measure::coefficients(fit, params);
+    let intercept = coefficients.pop().unwrap_or_else(Coefficient::none);
     Metrics {
         format: metrics::FORMAT,
         labels: labels.clone(),
-        rows: RowCounts {
-            total: table.total_rows,
-            unlabelled: table.unlabelled_rows(),
-            train: train.len() as u64,
-            holdout: holdout.len() as u64,
-        },
-        settings: Settings {
-            solver: params.solver.name(),
-            l2: params.solver.l2(),
-            class_weight: if params.balanced { "balanced" } else { "none" },
-            holdout: params.holdout,
-            standardize: params.standardize,
-        },
+        rows,
+        settings: params.settings(),
         convergence: Convergence {
             converged: fit.gradient_norm <= solve::TOLERANCE,
             iterations: fit.steps,
             gradient_norm: fit.gradient_norm,
             objective: fit.value,
         },
+        likelihood,
         intercept,
         coefficients: table
             .keys
@@ -331,41 +353,18 @@ fn metrics(table: &FeatureTable, labels: &Labels, data: &Split, params: &Params,
                 coefficient,
             })
             .collect(),
-        groups: by_group(&table.groups, &train, &holdout),
-        train: evaluate(&train),
-        holdout: is_held_out.then(|| evaluate(&holdout)),
+        train: overall.train,
+        holdout: overall.holdout,
+        cross_validation: None,
+        groups,
     }
 }
 
-fn score<'a>(part: &'a Part, fit: &Fit, threads: usize) -> Vec<Scored<'a>> {
-    let log_odds = loss::log_odds(&part.matrix, &part.labels, threads, &fit.parameters);
-    let rows = part.rows.iter().zip(&part.labels).zip(log_odds);
-    rows.map(|((row, label), log_odds)| Scored {
-        row,
-        label: *label,
-        log_odds,
-    })
-    .collect()
-}
-
-/// Each parameter with its standard error, from the inverse of the second derivative. Away from the optimum, where
-/// `gd` stops, that would mean nothing.
-fn coefficients(fit: &Fit, solver: Solver) -> Vec<Coefficient> {
-    let variances = match solver {
-        Solver::Newton { .. } => Factor::new(&fit.hessian).ok().map(|factor| factor.inverse_diagonal()),
-        Solver::Descent => None,
-    };
-    let coefficient = |(index, estimate): (usize, &f64)| {
-        let standard_error = variances.as_ref().map(|variances| variances[index].sqrt());
-        let z = standard_error.map(|error| estimate / error).filter(|z| z.is_finite());
-        Coefficient {
-            estimate: *estimate,
-            standard_error,
-            z,
-            p_value: z.map(|z| libm::erfc(z.abs() / std::f64::consts::SQRT_2)),
-        }
-    };
-    fit.parameters.iter().enumerate().map(coefficient).collect()
+fn score(part: &Part, fit: &Fit, threads: usize) -> Scores {
+    Scores {
+        log_odds: loss::log_odds(&part.matrix, &part.labels, threads, &fit.parameters),
+        labels: part.labels.clone(),
+    }
 }
 
 /// Writes the output `name`, if the pipeline names it.
