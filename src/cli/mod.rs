@@ -16,6 +16,7 @@ mod check;
 mod clean;
 mod compat;
 mod diff;
+mod evaluate;
 mod every;
 mod explain;
 mod fsck;
@@ -97,6 +98,8 @@ enum Command {
     Diff(diff::DiffArguments),
     /// Show numbers across runs
     Metrics(metrics::MetricsArguments),
+    /// Measure a model on another data set: thresholds, calibration, groups
+    Evaluate(evaluate::EvaluateArguments),
     /// Show what a receipt says
     Show(show::ShowArguments),
     /// Make the signing key if there is none, and show its public half
@@ -177,6 +180,7 @@ fn dispatch(command: Command, surroundings: &Surroundings, terminal: &mut Termin
         Command::Log(arguments) => log::log(&arguments, surroundings, terminal),
         Command::Diff(arguments) => diff::diff(&arguments, surroundings, terminal),
         Command::Metrics(arguments) => metrics::metrics(&arguments, surroundings, terminal),
+        Command::Evaluate(arguments) => evaluate::evaluate(&arguments, surroundings, terminal),
         Command::Show(arguments) => show::show(&arguments, surroundings, terminal),
         Command::Key(arguments) => key::key(&arguments, surroundings, terminal),
         Command::Predict(arguments) => predict::predict(&arguments, surroundings, terminal),

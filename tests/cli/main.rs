@@ -14,6 +14,7 @@ mod by_hand;
 mod clean;
 mod compat;
 mod diff;
+mod evaluate;
 mod event_files;
 mod faults;
 mod folders;

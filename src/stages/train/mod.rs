@@ -5,6 +5,7 @@
 //! the bytes of model and metrics are a function of the rows and the parameters, and not of threads, of the order of
 //! rows, of the build or the processor. `docs/model.md` says it in full.
 
+pub mod assess;
 pub(crate) mod blocks;
 mod cholesky;
 mod elastic;

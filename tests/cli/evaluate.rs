@@ -1,0 +1,178 @@
+//! `madmall evaluate`.
+
+use serde_json::{Value, json};
+
+use crate::space::{Ran, Space};
+
+const STAGES: &str = "stages:
+  all:
+    uses: madmall/featurize
+    inputs: {events: events.ndjson}
+    params: {groups: [source.kind, source.region]}
+    outputs: {features: out/all.arrow}
+  fewer:
+    uses: madmall/featurize
+    inputs: {events: events.ndjson}
+    params: {exclude: [tsh]}
+    outputs: {features: out/fewer.arrow}
+  narrow:
+    uses: madmall/featurize
+    inputs: {events: events.ndjson}
+    params: {range: {age: [0, 50]}}
+    outputs: {features: out/narrow.arrow}
+  train:
+    uses: madmall/train
+    inputs: {features: all.features}
+    params: {holdout: 0.3}
+    outputs: {model: out/model.json, metrics: out/metrics.json}
+  small:
+    uses: madmall/train
+    inputs: {features: fewer.features}
+    outputs: {model: out/small.json}";
+
+/// A model of the 300 made-up events, and two tables of them, of which one lacks a feature of the model.
+fn trained() -> Space {
+    let space = Space::with(STAGES);
+    space.write("events.ndjson", include_str!("../golden/small-events.ndjson"));
+    space.run(&[]).success();
+    space
+}
+
+fn evaluate(space: &Space, model: &str, features: &str, more: &[&str]) -> Ran {
+    let named = ["evaluate", "--model", model, "--features", features];
+    space.madmall(named.iter().chain(more))
+}
+
+fn json_of(ran: &Ran) -> Value {
+    serde_json::from_str(&ran.out).expect("one JSON object")
+}
+
+#[test]
+fn a_model_is_measured_on_the_rows_of_a_file() {
+    let space = trained();
+    let before = space.snapshot();
+    let found = json_of(&evaluate(&space, "out/model.json", "out/all.arrow", &["--json"]).success());
+    space.is_as(&before);
+    let schema = serde_json::from_str(include_str!("../../schemas/evaluation.schema.json")).expect("a schema");
+    let validator = jsonschema::draft202012::new(&schema).expect("a schema of draft 2020-12");
+    let errors: Vec<String> = validator.iter_errors(&found).map(|error| error.to_string()).collect();
+    assert_eq!(errors, Vec::<String>::new());
+    let metrics: Value = serde_json::from_str(&space.read("out/metrics.json")).expect("JSON");
+    let both = |part: &str| metrics["rows"][part].as_u64().expect("a count");
+    assert_eq!(found["rows"]["measured"], json!(both("train") + both("holdout")));
+    assert_eq!(found["evaluation"]["n"], found["rows"]["measured"]);
+    assert_eq!(found["absent_features"], json!([]));
+    // Nobody was fitted to these rows: no degrees of freedom were spent.
+    assert_eq!(found["evaluation"]["hosmer_lemeshow"]["degrees_of_freedom"], 10);
+    // Σ log loss of all rows is that of both parts.
+    let sum = |evaluation: &Value| {
+        let number = |name: &str| evaluation[name].as_f64().expect("a number");
+        number("log_loss") * number("n")
+    };
+    let difference = sum(&found["evaluation"]) - sum(&metrics["train"]) - sum(&metrics["holdout"]);
+    assert!(difference.abs() < 1e-9, "{difference}");
+}
+
+#[test]
+fn the_table_and_the_file_say_the_same() {
+    let space = trained();
+    let ran = evaluate(&space, "out/model.json", "out/all.arrow", &["--out", "reports/e.json"]).success();
+    let file: Value = serde_json::from_str(&space.read("reports/e.json")).expect("JSON");
+    let auc = file["evaluation"]["auc"].as_f64().expect("a number");
+    let first = file["evaluation"]["thresholds"][0]["threshold"]
+        .as_f64()
+        .expect("a number");
+    let ran = ran
+        .says(&format!("AUC                {auc:.4}  (95 %: "))
+        .says("threshold  sensitivity  specificity")
+        .says("source.region")
+        .says("count below 5");
+    assert!(
+        ran.out
+            .lines()
+            .any(|line| line.trim_start().starts_with(&format!("{first:.2} "))),
+        "{}",
+        ran.out
+    );
+    let printed = evaluate(&space, "out/model.json", "out/all.arrow", &["--json"]).success();
+    assert_eq!(printed.out.trim_end(), space.read("reports/e.json"));
+}
+
+#[test]
+fn few_rows_are_not_shown_unless_asked_for() {
+    let space = trained();
+    let hidden = json_of(
+        &evaluate(
+            &space,
+            "out/model.json",
+            "out/all.arrow",
+            &["--json", "--suppress-below", "40"],
+        )
+        .success(),
+    );
+    assert_eq!(hidden["evaluation"]["confusion"], Value::Null);
+    assert_eq!(hidden["groups"][0]["groups"], json!([]));
+    let shown = json_of(
+        &evaluate(
+            &space,
+            "out/model.json",
+            "out/all.arrow",
+            &["--json", "--suppress-below", "0"],
+        )
+        .success(),
+    );
+    assert_eq!(shown["evaluation"]["thresholds"].as_array().map(Vec::len), Some(19));
+    assert_eq!(shown["groups"][0]["others"], Value::Null);
+}
+
+#[test]
+fn what_does_not_fit_the_model_is_refused() {
+    let space = trained();
+    evaluate(&space, "out/model.json", "out/fewer.arrow", &[])
+        .code(2)
+        .says("no column for 1 of the model's 5 features: `tsh`")
+        .says("--absent-as-zero");
+    let found = json_of(
+        &evaluate(
+            &space,
+            "out/model.json",
+            "out/fewer.arrow",
+            &["--json", "--absent-as-zero"],
+        )
+        .success(),
+    );
+    assert_eq!(found["absent_features"], json!(["tsh"]));
+    evaluate(&space, "out/small.json", "out/all.arrow", &[])
+        .success()
+        .says("1 column is of no use to the model");
+    let other = space.read("out/model.json").replace("\"flare\"", "\"flared\"");
+    space.write("out/other.json", other);
+    evaluate(&space, "out/other.json", "out/all.arrow", &[])
+        .code(2)
+        .says("it has the label `flare`; the model knows `flared` and `stable`");
+    evaluate(&space, "out/model.json", "out/narrow.arrow", &[])
+        .code(2)
+        .says("`age` is prepared otherwise than the model's");
+    evaluate(&space, "out/metrics.json", "out/all.arrow", &[])
+        .code(2)
+        .says("`out/metrics.json` is no model");
+    evaluate(&space, "out/model.json", "events.ndjson", &[])
+        .code(2)
+        .says("is no features file");
+    evaluate(&space, "out/model.json", "out/none.arrow", &[])
+        .code(7)
+        .says("cannot read `out/none.arrow`");
+    evaluate(&space, "out/model.json", "out/all.arrow", &["--confidence", "1"]).code(2);
+}
+
+#[test]
+fn nothing_is_written_over_what_is_read() {
+    let space = trained();
+    let before = space.snapshot();
+    for out in ["out/model.json", "out/all.arrow"] {
+        evaluate(&space, "out/model.json", "out/all.arrow", &["--out", out])
+            .code(2)
+            .says("which is an input");
+    }
+    space.is_as(&before);
+}
