@@ -6,5 +6,6 @@ mod featurizing;
 mod frozen;
 mod hostile;
 mod preparing;
+mod statistics;
 mod training;
 mod travelling;
