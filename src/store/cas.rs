@@ -77,7 +77,17 @@ impl Cas {
         };
         let temporary = tempfile::Builder::new()
             .prefix(atomic::TEMPORARY)
-            .make_in(folder, |path| reflink_copy::reflink_or_copy(&from, path).map(drop))
+            .make_in(folder, |path| {
+                let copied = reflink_copy::reflink_or_copy(&from, path).map(drop);
+                // A copy that did not fit on the disk is there all the same; one that somebody else has made is not ours.
+                if copied
+                    .as_ref()
+                    .is_err_and(|error| error.kind() != io::ErrorKind::AlreadyExists)
+                {
+                    let _ = fs::remove_file(path);
+                }
+                copied
+            })
             .map_err(|source| match File::open(&from) {
                 // The object is there: what fails is the place that it goes to (no right to write, a full disk).
                 Ok(_) => failed(source),

@@ -55,6 +55,7 @@ fn a_disk_that_is_full_at_any_moment_loses_nothing() {
             cat ../said >> ../all
             # Whatever it came to, nothing that is there is otherwise than its receipt says.
             "$MADMALL" verify >../verified 2>&1 || { echo "verify with $free:"; cat ../verified ../said; }
+            ls -A out | grep -F .madmall-tmp && echo "with $free: a temporary file stays"
             rm filler
             "$MADMALL" run pipeline.yaml >../said 2>&1 || { echo "run after $free:"; cat ../said; }
             "$MADMALL" verify >../said 2>&1 || { echo "verify after $free:"; cat ../said; }
