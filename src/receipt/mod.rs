@@ -11,6 +11,7 @@ pub mod policy;
 mod resource;
 pub mod run_file;
 pub mod sandbox;
+mod spelling;
 mod ssh;
 pub mod statement;
 pub mod trust;

@@ -15,6 +15,7 @@ use super::resource::is_false;
 pub use super::resource::{
     Annotations, MAX_MEMBERS, ReceiptId, Resource, Role, dependency_order, file_digest_set, tree_digest_set,
 };
+use super::spelling;
 use crate::json::{self, JsonError, Limits};
 use crate::plan::ParamValue;
 
@@ -376,7 +377,7 @@ impl Statement {
     }
 
     fn spell(&self) -> Result<Vec<u8>, StatementError> {
-        serde_json_canonicalizer::to_vec(self).map_err(|error| StatementError::Shape(error.to_string()))
+        spelling::spell(self).map_err(|error| StatementError::Shape(error.to_string()))
     }
 
     /// Everything read.
