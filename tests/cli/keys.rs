@@ -203,9 +203,10 @@ fn a_key_that_is_trusted_is_believed_until_it_is_revoked() {
     as_oneself(&mut space);
     space.run(&["-n"]).success().says("input `i` changed");
     let verified = space.madmall(["verify", "out/b"]).code(4);
-    verified
-        .says("no trusted receipt claims")
-        .says("the key of `Ada` has ended");
+    // Which of the two is said hangs on whether a second went by since the key was ended.
+    let why = ["the key of `Ada` has ended", "the policy trusts `Ada` until"];
+    let verified = verified.says("no trusted receipt claims");
+    assert!(why.iter().any(|why| verified.out.contains(why)), "{}", verified.out);
     space.run(&[]).success().says("confirmed");
     assert_eq!(space.trace(), "a\nb\n");
 }
