@@ -134,6 +134,7 @@ fn read_features(
                 "`--absent-as-zero` takes them as 0, as `featurize` takes what is missing where it is not told otherwise",
             ),
             AssessError::Absent { .. } => Some("were these features made for another model?"),
+            AssessError::Features(_) => Some("`featurize` makes features files; name its output, and not events"),
             _ => None,
         };
         let message = format!("cannot evaluate on `{}`: {}", shown(name.as_str()), with_causes(&error));

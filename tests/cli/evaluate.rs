@@ -158,7 +158,8 @@ fn what_does_not_fit_the_model_is_refused() {
         .says("`out/metrics.json` is no model");
     evaluate(&space, "out/model.json", "events.ndjson", &[])
         .code(2)
-        .says("is no features file");
+        .says("is no features file")
+        .says("name its output, and not events");
     evaluate(&space, "out/model.json", "out/none.arrow", &[])
         .code(7)
         .says("cannot read `out/none.arrow`");
