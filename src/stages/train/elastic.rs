@@ -256,21 +256,10 @@ mod tests {
         (matrix, labels)
     }
 
-    fn objective<'a>(matrix: &'a Matrix, labels: &'a [bool], l2: f64) -> Objective<'a> {
-        Objective {
-            matrix,
-            labels,
-            l2,
-            class_weights: [1.0, 1.0],
-            threads: 1,
-            stride: 1,
-        }
-    }
-
     #[test]
     fn without_the_absolute_part_it_is_newtons_optimum() {
         let (matrix, labels) = data();
-        let objective = objective(&matrix, &labels, 2.0);
+        let objective = Objective::for_test(&matrix, &labels, 2.0);
         let (ridge, net) = (
             newton(&objective, &|_| Ok(())).expect("an optimum"),
             elastic_net(&objective, 0.0, &|_| Ok(())).expect("an optimum"),
@@ -283,7 +272,7 @@ mod tests {
     #[test]
     fn weights_leave_zero_where_the_penalty_gives_way_to_the_slope() {
         let (matrix, labels) = data();
-        let objective = objective(&matrix, &labels, 0.0);
+        let objective = Objective::for_test(&matrix, &labels, 0.0);
         let positives = labels.iter().filter(|label| **label).count() as f64;
         let odds = libm::log(positives / (labels.len() as f64 - positives));
         let null = objective.gradient(&[0.0, 0.0, 0.0, 0.0, 0.0, odds]);
@@ -300,7 +289,7 @@ mod tests {
     fn the_optimum_is_reached_with_columns_that_depend_on_one_another() {
         let (matrix, labels) = data();
         for (l2, l1) in [(0.0, 3.0), (1.0, 1.0), (0.0, 0.01), (5.0, 0.5)] {
-            let objective = objective(&matrix, &labels, l2);
+            let objective = Objective::for_test(&matrix, &labels, l2);
             let fit = elastic_net(&objective, l1, &|_| Ok(())).expect("an optimum");
             assert!(fit.gradient_norm <= TOLERANCE, "{l2} {l1}: {}", fit.gradient_norm);
             // No step along a coordinate is downhill.

@@ -301,6 +301,21 @@ impl Part {
 }
 
 #[cfg(test)]
+impl<'a> Objective<'a> {
+    /// On one thread, both labels weighing the same.
+    pub(crate) fn for_test(matrix: &'a Matrix, labels: &'a [bool], l2: f64) -> Self {
+        Self {
+            matrix,
+            labels,
+            l2,
+            class_weights: [1.0, 1.0],
+            threads: 1,
+            stride: 1,
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

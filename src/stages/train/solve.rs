@@ -243,17 +243,6 @@ mod tests {
         (matrix, rows.iter().map(|(_, label)| *label).collect())
     }
 
-    fn objective<'a>(matrix: &'a Matrix, labels: &'a [bool], l2: f64) -> Objective<'a> {
-        Objective {
-            matrix,
-            labels,
-            l2,
-            class_weights: [1.0, 1.0],
-            threads: 1,
-            stride: 1,
-        }
-    }
-
     #[test]
     fn newton_finds_the_odds_of_a_table_of_four() {
         // With one binary feature the optimum has a closed form: log odds per group.
@@ -262,7 +251,7 @@ mod tests {
         rows.extend([(1.0, false); 5]);
         rows.extend([(1.0, true); 20]);
         let (matrix, labels) = data(&rows);
-        let fit = newton(&objective(&matrix, &labels, 0.0), &|_| Ok(())).expect("has an optimum");
+        let fit = newton(&Objective::for_test(&matrix, &labels, 0.0), &|_| Ok(())).expect("has an optimum");
         let bias = libm::log(10.0 / 30.0);
         assert!((fit.parameters[1] - bias).abs() < 1e-14);
         assert!((fit.parameters[0] - (libm::log(4.0) - bias)).abs() < 1e-14);
@@ -278,7 +267,7 @@ mod tests {
         };
         let few: Vec<(f64, bool)> = (0..rows).map(row).collect();
         let (matrix, labels) = data(&few);
-        let fit = newton(&objective(&matrix, &labels, 1.0), &|_| Ok(())).expect("has an optimum");
+        let fit = newton(&Objective::for_test(&matrix, &labels, 1.0), &|_| Ok(())).expect("has an optimum");
         assert!(
             fit.steps <= 3 && fit.gradient_norm < 1e-15,
             "{} {}",
@@ -292,7 +281,7 @@ mod tests {
         });
         let (matrix, labels) = data(&one_sided.collect::<Vec<_>>());
         for l2 in [0.0, 1.0] {
-            let fit = newton(&objective(&matrix, &labels, l2), &|_| Ok(())).expect("has an optimum");
+            let fit = newton(&Objective::for_test(&matrix, &labels, l2), &|_| Ok(())).expect("has an optimum");
             assert!(
                 fit.steps > 3 && fit.gradient_norm < 1e-15,
                 "{} {}",
@@ -308,7 +297,7 @@ mod tests {
             .map(|row| (f64::from(row % 17) * 1e9 + 1e12, (row * row) % 7 < 3))
             .collect();
         let (matrix, labels) = data(&rows);
-        let fit = newton(&objective(&matrix, &labels, 0.0), &|_| Ok(())).expect("has an optimum");
+        let fit = newton(&Objective::for_test(&matrix, &labels, 0.0), &|_| Ok(())).expect("has an optimum");
         assert!(fit.gradient_norm <= TOLERANCE, "{}", fit.gradient_norm);
     }
 
@@ -319,16 +308,16 @@ mod tests {
         let one_sided = [(0.0, false), (0.0, true), (1.0, true), (0.0, false)];
         for rows in [complete.as_slice(), &quasi, &one_sided] {
             let (matrix, labels) = data(rows);
-            let result = newton(&objective(&matrix, &labels, 0.0), &|_| Ok(()));
+            let result = newton(&Objective::for_test(&matrix, &labels, 0.0), &|_| Ok(()));
             assert!(matches!(result, Err(SolveError::Separated { .. })), "{rows:?}");
-            newton(&objective(&matrix, &labels, 1.0), &|_| Ok(())).expect("has an optimum with a penalty");
+            newton(&Objective::for_test(&matrix, &labels, 1.0), &|_| Ok(())).expect("has an optimum with a penalty");
         }
     }
 
     #[test]
     fn descent_diverging_to_no_number_is_an_error() {
         let (matrix, labels) = data(&[(1e308, true), (-1e308, true), (1e308, false)]);
-        let result = descent(&objective(&matrix, &labels, 0.0), &|_| Ok(()));
+        let result = descent(&Objective::for_test(&matrix, &labels, 0.0), &|_| Ok(()));
         assert!(matches!(result, Err(SolveError::NotFinite { .. })));
     }
 
@@ -336,7 +325,7 @@ mod tests {
     fn a_solver_stops_when_told_to() {
         let (matrix, labels) = data(&[(1.0, true), (0.0, false), (1.0, false)]);
         let stop = |step| if step == 2 { Err(StageError::Cancelled) } else { Ok(()) };
-        let result = descent(&objective(&matrix, &labels, 0.0), &stop);
+        let result = descent(&Objective::for_test(&matrix, &labels, 0.0), &stop);
         assert!(matches!(result, Err(SolveError::Stopped(StageError::Cancelled))));
     }
 }
