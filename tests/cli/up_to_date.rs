@@ -98,6 +98,7 @@ fn a_new_commit_runs_nothing_and_writes_nothing() {
     space.git(&["init", "-q"]);
     space.git(&["add", "in", "pipeline.yaml", "runs"]);
     space.git(&["commit", "-q", "-m", "one"]);
+    Space::let_clock_tick();
     space.run(&[]).success();
     let before = space.snapshot();
     space.git(&["commit", "-q", "--allow-empty", "-m", "two"]);
