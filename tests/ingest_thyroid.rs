@@ -61,6 +61,7 @@ impl Space {
             ]),
             outputs: BTreeMap::from([("events", self.path("events")), ("report", self.path("report"))]),
             passed_on: BTreeMap::new(),
+            consents: BTreeMap::new(),
             scratch: self.path("."),
             params: &BTreeMap::new(),
             threads: 1,

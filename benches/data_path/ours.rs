@@ -120,6 +120,7 @@ fn stage(name: &str, threads: usize, (input, path): (&str, &str), outputs: &[(&s
             .map(|(name, path)| (*name, Utf8PathBuf::from(*path)))
             .collect(),
         passed_on: BTreeMap::new(),
+        consents: BTreeMap::new(),
         scratch: scratch(),
         params: &params,
         threads,

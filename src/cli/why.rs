@@ -350,7 +350,7 @@ fn maker(session: &Session<'_>, statement: &Statement, name: &str) -> Option<Cla
         .dependencies()
         .iter()
         .find_map(|dependency| match dependency.role() {
-            Role::Input { input, receipt } if input == name => receipt.clone(),
+            Role::Input { input, receipt, .. } if input == name => receipt.clone(),
             _ => None,
         })?;
     session.believed.by_receipt(receipt.parse().ok()?).cloned()

@@ -5,6 +5,8 @@
 //! | `care` | yes | no |
 //! | `research` | yes | yes |
 
+pub mod purposes;
+
 use std::fmt;
 use std::str::FromStr;
 

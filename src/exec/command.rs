@@ -8,6 +8,7 @@ use camino::Utf8Path;
 
 use super::ExecError;
 use super::confine::not_enforced;
+use super::consent::Consents;
 use super::event::FailureKind;
 use super::inputs::{Content, InputState};
 use super::process::{Ended, Finish, Program, is_executable, run};
@@ -21,6 +22,7 @@ use crate::stages::{InputFile, PassedOn, Refusal, StageContext, StageError, buil
 use crate::store::StoreError;
 
 /// A command that has ended.
+#[derive(Default)]
 pub(super) struct CommandEnd {
     /// What went wrong, if anything.
     pub(super) failure: Option<FailureKind>,
@@ -30,6 +32,8 @@ pub(super) struct CommandEnd {
     pub(super) sandbox: Vec<String>,
     /// The outputs that are inputs, and were not written, by their names.
     pub(super) passed_on: BTreeMap<String, PassedOn>,
+    /// The consent that outputs carry by the word of a built-in stage, by their names.
+    pub(super) consents: Consents,
 }
 
 /// A program of the machine that a stage uses.
@@ -58,16 +62,10 @@ impl Attempt<'_> {
         match &self.stage.command {
             Command::Builtin { name, purpose, .. } => {
                 let ended = self.run_builtin(name, purpose.as_deref(), root, log_file)?;
-                let (passed_on, failure) = match ended {
-                    Ok(passed_on) => (passed_on, None),
-                    Err(failure) => (BTreeMap::new(), Some(failure)),
-                };
-                Ok(CommandEnd {
-                    failure,
-                    tools: Vec::new(),
-                    sandbox: Vec::new(),
-                    passed_on,
-                })
+                Ok(ended.unwrap_or_else(|failure| CommandEnd {
+                    failure: Some(failure),
+                    ..CommandEnd::default()
+                }))
             }
             Command::Argv(argv) => self.run_program(argv, root, (log, log_file)),
             Command::Shell(text) => {
@@ -126,8 +124,7 @@ impl Attempt<'_> {
                 return Ok(CommandEnd {
                     failure: Some(FailureKind::Refused(refusal)),
                     tools: self.used_tools(found)?,
-                    sandbox: Vec::new(),
-                    passed_on: BTreeMap::new(),
+                    ..CommandEnd::default()
                 });
             }
             Err(error @ SandboxError::Setup(_)) => {
@@ -147,7 +144,7 @@ impl Attempt<'_> {
             failure,
             tools: self.used_tools(found)?,
             sandbox: self.sandbox_words(&end.enforced),
-            passed_on: BTreeMap::new(),
+            ..CommandEnd::default()
         })
     }
 
@@ -251,14 +248,14 @@ impl Attempt<'_> {
         environment
     }
 
-    /// Gives the outputs that the stage has passed on, or what went wrong.
+    /// Gives how the stage ended, or what went wrong.
     fn run_builtin(
         &self,
         name: &str,
         purpose: Option<&str>,
         root: &ExecutionRoot,
         mut log: File,
-    ) -> Result<Result<BTreeMap<String, PassedOn>, FailureKind>, ExecError> {
+    ) -> Result<Result<CommandEnd, FailureKind>, ExecError> {
         let session = self.session;
         let builtin = builtin(name).expect("a plan names only built-ins that there are");
         let folder = root.folder();
@@ -281,6 +278,7 @@ impl Attempt<'_> {
             inputs,
             outputs: outputs.collect(),
             passed_on: BTreeMap::new(),
+            consents: BTreeMap::new(),
             scratch: root.home(),
             params: &self.stage.params,
             threads: session.options.jobs,
@@ -289,7 +287,11 @@ impl Attempt<'_> {
             cancelled: session.interrupts.requested(),
         };
         match (builtin.run)(&mut context) {
-            Ok(()) => Ok(Ok(context.passed_on)),
+            Ok(()) => Ok(Ok(CommandEnd {
+                passed_on: context.passed_on,
+                consents: context.consents,
+                ..CommandEnd::default()
+            })),
             Err(StageError::Cancelled) => Err(ExecError::Interrupted),
             Err(StageError::InputChanged { path }) => Ok(Err(FailureKind::InputChanged(path))),
             Err(StageError::Refused(refusal)) => {
@@ -354,7 +356,8 @@ impl Attempt<'_> {
     }
 }
 
-fn write_refusal(log: &mut File, refusal: &Refusal) -> io::Result<()> {
+/// Writes to a stage's log why it was refused.
+pub(super) fn write_refusal(log: &mut File, refusal: &Refusal) -> io::Result<()> {
     for detail in &refusal.details {
         writeln!(log, "{detail}")?;
     }

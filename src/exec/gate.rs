@@ -138,6 +138,7 @@ mod tests {
         Plan {
             pipeline: "p".into(),
             purpose: None,
+            purposes: crate::consent::purposes::Purposes::default(),
             pipeline_file: "p.yaml".into(),
             definition_files: Vec::new(),
             stages: stages.collect(),
@@ -248,6 +249,8 @@ mod tests {
             network: false,
             streams: crate::plan::Streams::default(),
             limits: Limits::default(),
+            requires: None,
+            declassify: Vec::new(),
         }
     }
 }

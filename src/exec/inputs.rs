@@ -147,6 +147,7 @@ impl<'a> FileHashes<'a> {
             }),
             path,
             receipt: None,
+            consent: None,
         })
     }
 
@@ -244,6 +245,7 @@ impl<'a> FileHashes<'a> {
                 files: files.into(),
             },
             receipt: None,
+            consent: None,
         })
     }
 
@@ -318,6 +320,8 @@ pub struct InputState {
     pub content: Content,
     /// The receipt of the stage that made it.
     pub receipt: Option<ReceiptId>,
+    /// What may be done with it, as a word of [`crate::consent::purposes`]; none if it holds nothing of a person.
+    pub consent: Option<String>,
 }
 
 /// What is at an input's path.
@@ -356,6 +360,7 @@ impl InputState {
                 files: files.into(),
             },
             receipt: None,
+            consent: None,
         })
     }
 
@@ -379,6 +384,7 @@ impl InputState {
                 executable: claimed.executable,
             },
             receipt: None,
+            consent: None,
         }
     }
 
@@ -433,6 +439,7 @@ impl InputState {
     #[must_use]
     pub fn resources(&self, input: &str) -> Vec<Resource> {
         let role = Role::Input {
+            consent: self.consent.clone(),
             input: input.to_owned(),
             receipt: self.receipt.map(|id| id.to_string()),
         };
@@ -467,6 +474,7 @@ impl From<FileState> for InputState {
             path: file.path.clone(),
             content: Content::File(file),
             receipt: None,
+            consent: None,
         }
     }
 }

@@ -31,6 +31,7 @@ mod advice;
 pub mod attest;
 mod command;
 mod confine;
+mod consent;
 pub mod event;
 mod folders;
 pub mod forecast;

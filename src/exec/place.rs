@@ -130,8 +130,9 @@ impl Attempt<'_> {
         let states = self.stage.outputs.iter().map(|output| {
             let found = by_name.remove(output.name.as_str());
             match found.filter(|(claimed, state)| claimed.digests == state.digests()) {
-                Some((_, state)) => Ok(InputState {
+                Some((claimed, state)) => Ok(InputState {
                     receipt: Some(receipt),
+                    consent: self.narrowed(claimed),
                     ..state
                 }),
                 None => Err(ExecError::OutputMeddled {
@@ -144,6 +145,18 @@ impl Attempt<'_> {
             outputs: states.collect::<Result<_, _>>()?,
             subject,
         })
+    }
+
+    /// The consent of an output: as its receipt says, and no wider than what the inputs carry now allows.
+    fn narrowed(&self, claimed: &ClaimedOutput) -> Option<String> {
+        let said = claimed
+            .consent
+            .iter()
+            .map(|said| (claimed.name.clone(), said.clone()))
+            .collect();
+        let now = self.session.consents(self.stage, &self.inputs, &said);
+        let both = claimed.consent.iter().chain(now.get(&claimed.name)).map(String::as_str);
+        self.session.plan.purposes.narrowest(both).map(str::to_owned)
     }
 
     /// Puts in place what is not there. Gives what lies there then, and whether anything is new.
@@ -167,6 +180,7 @@ impl Attempt<'_> {
 
 pub(super) fn output_resource(output: &ClaimedOutput) -> Resource {
     let role = Role::Output {
+        consent: output.consent.clone(),
         output: output.name.clone(),
         stage: None,
         executable: output.executable,

@@ -115,6 +115,15 @@ fn attempt(
     why: &mut Vec<Stale>,
 ) -> Result<Tried, ExecError> {
     let attempt = Attempt::new(session, id, upstream, say)?;
+    // Before anything is looked up: what was made once for another purpose is not taken for this one.
+    if let Some(refusal) = session.consent_refusal(id, &attempt.inputs) {
+        let makers = attempt.makers_of_gone();
+        if !makers.is_empty() {
+            return Ok(Err(makers));
+        }
+        say(Said::Started(Vec::new()));
+        return attempt.refuse(refusal).map(Ok);
+    }
     if session.options.cache == CacheMode::Use
         && let Some(claim) = session.believed.lookup(attempt.action)
     {
@@ -162,7 +171,7 @@ pub fn known_up_to_date(session: &Session<'_>, id: StageId, upstream: &Upstream)
     {
         return None;
     }
-    let inputs = inputs_of(stage, upstream, |source| match source {
+    let inputs = inputs_of(session, stage, upstream, |source| match source {
         InputSource::File { path } => {
             let (path, hashed) = (path.clone(), session.hashes.vouched(path).ok_or(())?);
             Ok(FileState { path, hashed }.into())
@@ -170,6 +179,9 @@ pub fn known_up_to_date(session: &Session<'_>, id: StageId, upstream: &Upstream)
         _ => Err(()),
     });
     let attempt = Attempt::with(session, id, inputs.ok()?, &|_| {});
+    if session.consent_refusal(id, &attempt.inputs).is_some() {
+        return None;
+    }
     let claim = session.believed.lookup(attempt.action)?;
     let mut states = Vec::with_capacity(claim.outputs.len());
     for output in &claim.outputs {
@@ -196,6 +208,7 @@ pub fn known_up_to_date(session: &Session<'_>, id: StageId, upstream: &Upstream)
 
 /// What the stage reads: from the stages before, or by `look`.
 fn inputs_of<E>(
+    session: &Session<'_>,
     stage: &Stage,
     upstream: &Upstream,
     look: impl Fn(&InputSource) -> Result<InputState, E>,
@@ -207,7 +220,7 @@ fn inputs_of<E>(
         };
         match made {
             Some(state) => Ok(state.clone()),
-            None => look(&input.source),
+            None => look(&input.source).map(|state| session.with_consent(stage, input, state)),
         }
     });
     inputs.collect()
@@ -221,7 +234,7 @@ impl<'a> Attempt<'a> {
         say: &'a dyn Fn(Said),
     ) -> Result<Self, ExecError> {
         let stage = &session.plan.stages[id.index()];
-        let inputs = inputs_of(stage, upstream, |source| session.hashes.source(source))?;
+        let inputs = inputs_of(session, stage, upstream, |source| session.hashes.source(source))?;
         Ok(Self::with(session, id, inputs, say))
     }
 

@@ -4,11 +4,11 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::sync::PoisonError;
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 
 use super::ExecError;
 use super::attest::{StageRecord, Times, files_used, stage_statement};
-use super::command::CommandEnd;
+use super::command::{CommandEnd, write_refusal};
 use super::event::{Advice, Failure, FailureKind, Note, StageOutcome};
 use super::passed_on::Known;
 use super::place::output_resource;
@@ -21,6 +21,7 @@ use crate::plan::stage_name::log_name;
 use crate::plan::{Command, Output};
 use crate::receipt::envelope::sign;
 use crate::receipt::statement::{Outcome, ReceiptId, Resource, Role};
+use crate::stages::Refusal;
 use crate::store::believed::ClaimedOutput;
 use crate::store::{StoreError, atomic};
 
@@ -31,15 +32,38 @@ const TERMINATED: i32 = 15;
 type Trial = (ExecutionRoot, CommandEnd, Known);
 
 impl Attempt<'_> {
+    /// Attests that the stage may not begin.
+    pub(super) fn refuse(&self, refusal: Refusal) -> Result<(StageOutcome, Option<Given>), ExecError> {
+        let now = (self.session.clock)();
+        let log = self.log()?;
+        let written = File::create(&log).and_then(|mut file| write_refusal(&mut file, &refusal));
+        written.map_err(|source| StoreError::Write {
+            path: log.clone(),
+            source,
+        })?;
+        let times = Times {
+            run: &self.session.run_id,
+            started: now,
+            finished: now,
+        };
+        let kind = FailureKind::Refused(refusal);
+        let (outcome, given) = self.fail((kind, Advice::default()), &log, &CommandEnd::default(), times)?;
+        Ok((outcome, Some(given)))
+    }
+
+    /// The file of the stage's log, whose folder is there.
+    fn log(&self) -> Result<Utf8PathBuf, StoreError> {
+        let folder = self.session.store.output_folder(&self.session.run_id);
+        let log = folder.join(format!("{}.log", log_name(&self.stage.name)));
+        atomic::create_folder(atomic::folder_of(&log))?;
+        Ok(log)
+    }
+
     /// Runs the stage and attests what came of it.
     pub(super) fn run(&self) -> Result<(StageOutcome, Option<Given>), ExecError> {
         let session = self.session;
         let started = (session.clock)();
-        let log = session
-            .store
-            .output_folder(&session.run_id)
-            .join(format!("{}.log", log_name(&self.stage.name)));
-        atomic::create_folder(atomic::folder_of(&log))?;
+        let log = self.log()?;
         let base = session
             .store
             .scratch_folder()
@@ -144,6 +168,7 @@ impl Attempt<'_> {
         end: &CommandEnd,
         times: Times<'_>,
     ) -> Result<(StageOutcome, Given), ExecError> {
+        let mut consents = self.session.consents(self.stage, &self.inputs, &end.consents);
         let mut outputs = Vec::new();
         for output in &self.stage.outputs {
             let made = root.folder().join(&output.path);
@@ -157,6 +182,7 @@ impl Attempt<'_> {
                 path: output.path.to_string(),
                 digests,
                 executable,
+                consent: consents.remove(&output.name),
             });
         }
         let subject: Vec<Resource> = outputs.iter().map(output_resource).collect();

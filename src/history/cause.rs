@@ -53,7 +53,7 @@ pub fn files_of_receipt(statement: &Statement, input: &str) -> Option<Files> {
             Role::Member { input: of, .. } if of == input => {
                 files.insert(path, digest?);
             }
-            Role::Input { input: of, receipt } if of == input => {
+            Role::Input { input: of, receipt, .. } if of == input => {
                 let is_file = dependency.digest.contains_key("sha256");
                 whole = Some((path, digest?, receipt.is_none(), is_file));
             }

@@ -8,6 +8,7 @@
 //! | parameters with defaults filled in | comments, order and layout of the YAML |
 //! | each input's name and digest (and path and executable bit, for programs), and which of them `stdin:` is | threads, where it ran, the sandbox |
 //! | names and paths of outputs, and which of them `stdout:` is | the commit, whether the tree was dirty, tolerances |
+//! | what it `requires:` of consent, and which outputs it declassifies | the consent of its inputs |
 //! | with `pin: true`, the programs of the machine that it uses, byte for byte | without it, those programs |
 //!
 //! The *definition* is the same without the digests of inputs and the values of variables: what a commit alone says.
@@ -109,6 +110,7 @@ pub fn parameters(stage: &Stage, resolved: &Resolved) -> StageParameters {
     };
     StageParameters {
         command,
+        declassify: stage.declassify.clone(),
         environment: stage.env.iter().cloned().zip(resolved.env.iter().cloned()).collect(),
         name: stage.name.clone(),
         outputs: stage
@@ -122,6 +124,7 @@ pub fn parameters(stage: &Stage, resolved: &Resolved) -> StageParameters {
             .map(|(name, value)| (name.clone(), ParamRecord::from(value)))
             .collect(),
         pin: stage.pin,
+        requires: stage.requires.clone(),
         secrets: stage.secrets.clone(),
         stdin: stage.streams.stdin.clone(),
         stdout: stage.streams.stdout.clone(),
@@ -180,6 +183,16 @@ fn add_stage(hasher: &mut CanonicalHasher, plan: &Plan, stage: &Stage) {
     if stage.pin {
         extension(hasher, 2);
         hasher.list(stage.called_tools().keys(), |h, name| {
+            h.str(name);
+        });
+    }
+    if let Some(purpose) = &stage.requires {
+        extension(hasher, 3);
+        hasher.str(purpose);
+    }
+    if !stage.declassify.is_empty() {
+        extension(hasher, 4);
+        hasher.list(&stage.declassify, |h, name| {
             h.str(name);
         });
     }

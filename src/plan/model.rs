@@ -8,6 +8,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::Limits;
+use crate::consent::purposes::Purposes;
 use crate::digest::Digests;
 
 /// A pipeline, resolved against a tree of files. Stages stand in an order in which each comes after what it reads;
@@ -18,6 +19,8 @@ pub struct Plan {
     pub pipeline: String,
     /// The pipeline's `purpose:`.
     pub purpose: Option<String>,
+    /// The purposes that there are, in their order.
+    pub purposes: Purposes,
     /// The pipeline file, relative to the workspace.
     pub pipeline_file: Utf8PathBuf,
     /// The files that say what the stages are: the pipeline file first, then those that it includes, then each stage
@@ -96,6 +99,10 @@ pub struct Stage {
     pub streams: Streams,
     /// What holds it back. No part of its identity.
     pub limits: Limits,
+    /// The purpose that the consent of its inputs has to cover, if it is not the pipeline's.
+    pub requires: Option<String>,
+    /// The outputs that by the word of the pipeline hold nothing of a person any more, by name, sorted.
+    pub declassify: Vec<String>,
 }
 
 impl Stage {

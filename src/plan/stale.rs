@@ -103,6 +103,8 @@ pub enum Stale {
         /// Whether they are now.
         is: bool,
     },
+    /// What it requires of consent, or which of its outputs it declassifies.
+    ConsentRulesChanged,
     /// A program of the machine, which is part of the action; absent where it was or is not.
     ToolChanged {
         /// Its name.
@@ -163,6 +165,7 @@ impl fmt::Display for Stale {
             Self::VariableChanged { name } => write!(f, "variable `{name}` changed"),
             Self::PinChanged { is: true } => write!(f, "its tools are pinned now"),
             Self::PinChanged { is: false } => write!(f, "its tools are no longer pinned"),
+            Self::ConsentRulesChanged => write!(f, "`requires` or `declassify` changed"),
             Self::ToolChanged { name, was, is } => {
                 let text = |digest: &Option<Digest>| digest.map_or_else(|| "(none)".to_owned(), short);
                 write!(f, "tool `{name}` changed: {} → {}", text(was), text(is))
@@ -286,6 +289,10 @@ impl Snapshot {
             });
         }
         self.compare_tools(last, &mut reasons);
+        let rules = |parameters: &StageParameters| (parameters.requires.clone(), parameters.declassify.clone());
+        if rules(&last.parameters) != rules(&self.parameters) {
+            reasons.push(Stale::ConsentRulesChanged);
+        }
         if reasons.is_empty() && self.action != last.action {
             // The one thing in an action that a receipt does not spell out.
             reasons.push(Stale::ModeChanged);

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use camino::Utf8PathBuf;
 
+use super::consent;
 use super::names::{check_outputs as check_output_names, check_path, clip, is_plain_name, is_version};
 use super::sandbox;
 use super::statement::{
@@ -47,6 +48,7 @@ pub(super) fn check(statement: &Statement) -> Checked {
         check_subject_digests(subject)?;
     }
     check_output_names(&statement.subject)?;
+    consent::check_words(statement)?;
     let definition = &statement.predicate.build_definition;
     check_path(&definition.external_parameters.pipeline_file)?;
     check_dependencies(definition)?;
@@ -88,6 +90,7 @@ fn check_stage(statement: &Statement, stage: &StageParameters, internal: &StageI
         check_param(value)?;
     }
     check_streams(statement, stage)?;
+    consent::check(statement, stage)?;
     for dependency in statement.dependencies() {
         let misplaced = matches!(dependency.role(), Role::Receipt { .. });
         require(!misplaced, "the receipt of a stage has a dependency of role `receipt`")?;
@@ -229,7 +232,7 @@ fn check_dependencies(definition: &BuildDefinition) -> Checked {
                 check_path(&dependency.name)?;
                 check_file_digests(dependency)?;
             }
-            Role::Input { input, receipt } => {
+            Role::Input { input, receipt, .. } => {
                 check_path(&dependency.name)?;
                 if let Some(receipt) = receipt {
                     receipt.parse::<Sha256>().map_err(|error| error.to_string())?;

@@ -2,6 +2,7 @@
 
 pub mod amend;
 pub mod check;
+mod consent;
 pub mod envelope;
 pub mod key;
 pub mod keyring;

@@ -72,6 +72,15 @@ impl Resource {
         }
     }
 
+    /// The consent that it carries.
+    #[must_use]
+    pub fn consent(&self) -> Option<&str> {
+        match self.role() {
+            Role::Input { consent, .. } | Role::Output { consent, .. } => consent.as_deref(),
+            _ => None,
+        }
+    }
+
     /// What it is to the stage or the run.
     #[must_use]
     pub fn role(&self) -> &Role {
@@ -105,6 +114,9 @@ pub enum Role {
     Definition {},
     /// An input of the stage.
     Input {
+        /// What may be done with it, as a word of [`crate::consent::purposes`]; none if it holds nothing of a person.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        consent: Option<String>,
         /// Its name in the stage.
         input: String,
         /// The id (`sha256:…`) of the receipt of the stage that made it; none for a source.
@@ -125,6 +137,9 @@ pub enum Role {
     },
     /// An output of the stage (of a run: of the stage named).
     Output {
+        /// What may be done with it, as a word of [`crate::consent::purposes`]; none if it holds nothing of a person.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        consent: Option<String>,
         /// Whether its owner may execute it; not written if not.
         #[serde(default, skip_serializing_if = "is_false")]
         executable: bool,

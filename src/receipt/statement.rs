@@ -36,6 +36,9 @@ pub const RUN_BUILD_TYPE: &str = "urn:madmall:run:v1";
 /// `builder.id` of what ran on the machine where madmall was typed.
 pub const LOCAL_BUILDER: &str = "urn:madmall:builder:local";
 
+/// The built-in that reads raw events.
+const INGEST: &str = "ingest";
+
 /// An in-toto Statement v1.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -100,6 +103,9 @@ pub struct ExternalParameters {
 pub struct StageParameters {
     /// What runs.
     pub command: CommandRecord,
+    /// Outputs that by the word of the pipeline hold nothing of a person any more, by name, sorted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub declassify: Vec<String>,
     /// Variables that were let in, with their values (`null` if not set).
     pub environment: BTreeMap<String, Option<String>>,
     /// The stage's name in the pipeline.
@@ -111,6 +117,9 @@ pub struct StageParameters {
     /// Whether the programs of the machine that it used are part of its action.
     #[serde(default, skip_serializing_if = "is_false")]
     pub pin: bool,
+    /// The purpose that the consent of its inputs has to cover, if it is not the pipeline's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requires: Option<String>,
     /// Names of variables that were let in and are recorded nowhere.
     pub secrets: Vec<String>,
     /// The input that was the program's standard input, if one was; only with `argv`.
@@ -414,6 +423,13 @@ impl Statement {
     #[must_use]
     pub fn is_stage_success(&self) -> bool {
         self.stage().is_some() && self.internal().outcome == Outcome::Succeeded
+    }
+
+    /// Whether it is the receipt of an ingest, which alone may read raw events.
+    #[must_use]
+    pub fn is_ingest(&self) -> bool {
+        let command = self.stage().map(|(stage, _)| &stage.command);
+        matches!(command, Some(CommandRecord::Builtin { name, .. }) if name == INGEST)
     }
 
     /// The subject of that name.

@@ -78,7 +78,7 @@ impl Trial<'_, '_> {
                 self.hand_over(&made, &folder.join(&recorded.name), now.subject_named(&recorded.name))?;
             }
             let found = now.subject_named(&recorded.name);
-            if found.is_some_and(|found| found == recorded) {
+            if found.is_some_and(|found| is_same(recorded, found)) {
                 self.keep(recorded, &made)?;
                 continue;
             }
@@ -137,8 +137,11 @@ impl Trial<'_, '_> {
             }
             _ => return at("what it is: a file or a folder"),
         };
-        if found.role() != recorded.role() {
+        if without_consent(found).role() != without_consent(recorded).role() {
             return at("its executable bit");
+        }
+        if found.digest == recorded.digest {
+            return at("the consent that it carries");
         }
         let name = Utf8Path::new(&recorded.name);
         let tolerance = self.tolerances.and_then(|all| all.get(name)).copied().map(Tolerance);
@@ -149,20 +152,35 @@ impl Trial<'_, '_> {
     }
 }
 
+/// Whether an output came out as recorded. What a stage carries on that is run alone is not known, but of an ingest, which finds it
+/// out.
+fn is_same(recorded: &Resource, found: &Resource) -> bool {
+    let consents = recorded.consent().zip(found.consent());
+    without_consent(recorded) == without_consent(found) && consents.is_none_or(|(was, is)| was == is)
+}
+
+fn without_consent(resource: &Resource) -> Resource {
+    let mut resource = resource.clone();
+    if let Role::Output { consent, .. } = &mut resource.annotations.madmall {
+        *consent = None;
+    }
+    resource
+}
+
 /// Whether two receipts are of the same work: the parts that are a function of the inputs, but for what came out.
 fn is_same_work(recorded: &Statement, now: &Statement) -> bool {
     // The files of a folder that a stage made are in that stage's receipt; to a stage that is run alone it is a source.
     let is_of_made = |member: &str| {
         let mut dependencies = recorded.dependencies().iter();
-        dependencies.any(|d| matches!(d.role(), Role::Input { input, receipt: Some(_) } if input == member))
+        dependencies.any(|d| matches!(d.role(), Role::Input { input, receipt: Some(_), .. } if input == member))
     };
     let artifacts = |statement: &Statement| -> Vec<Resource> {
         let dependencies = statement.dependencies().iter();
         let artifacts = dependencies.filter_map(|dependency| {
             let mut dependency = dependency.clone();
             match &mut dependency.annotations.madmall {
-                // Which receipts were used may differ.
-                Role::Input { receipt, .. } => *receipt = None,
+                // Which receipts were used may differ, and what they say of consent: to a stage that is run alone all are sources.
+                Role::Input { receipt, consent, .. } => (*receipt, *consent) = (None, None),
                 Role::Member { input, .. } if is_of_made(input) => return None,
                 Role::Member { .. } | Role::Definition {} => {}
                 _ => return None,

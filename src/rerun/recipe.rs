@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use crate::consent::purposes::Purposes;
 use crate::digest::{Digest, Digests, hash_file};
 use crate::exec::process::{candidates, is_executable};
 use crate::listing::ListingDigests;
@@ -78,6 +79,7 @@ impl Recipe {
             plan: Plan {
                 pipeline: external.pipeline.clone(),
                 purpose: external.purpose.clone(),
+                purposes: Purposes::default(),
                 pipeline_file: external.pipeline_file.clone().into(),
                 definition_files: definition_files(statement),
                 stages: Vec::new(),
@@ -129,7 +131,7 @@ impl Recipe {
     fn inputs(&mut self, statement: &Statement) -> Result<Vec<Input>, String> {
         let mut inputs: Vec<(&str, &Resource, Option<&String>)> = Vec::new();
         for dependency in statement.dependencies() {
-            if let Role::Input { input, receipt } = dependency.role() {
+            if let Role::Input { input, receipt, .. } = dependency.role() {
                 inputs.push((input, dependency, receipt.as_ref()));
             }
         }
@@ -362,6 +364,8 @@ fn stage(parameters: &StageParameters, purpose: &Option<String>, inputs: Vec<Inp
             stdin: parameters.stdin.clone(),
             stdout: parameters.stdout.clone(),
         },
+        requires: parameters.requires.clone(),
+        declassify: parameters.declassify.clone(),
     })
 }
 

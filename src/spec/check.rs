@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use super::consent::ConsentRules;
 use super::model::{
     Body, Definition, ParamSpec, ParamType, PipelineSpec, Port, Settings, Stage, Streams, WrittenLimits,
 };
@@ -34,6 +35,8 @@ pub const STAGE_FIELDS: &[&str] = &[
     "pin",
     "sandbox",
     "network",
+    "requires",
+    "declassify",
     "matrix",
     "foreach",
     "timeout",
@@ -300,6 +303,7 @@ impl Checker<'_> {
             surroundings: Surroundings::default(),
             streams: Streams::default(),
             limits: WrittenLimits::default(),
+            consent: ConsentRules::default(),
             axes: Vec::new(),
             chosen: Vec::new(),
             included: Vec::new(),
@@ -327,6 +331,7 @@ impl Checker<'_> {
         }
         stage.surroundings = self.surroundings(&fields);
         stage.streams = self.streams(&fields);
+        stage.consent = self.consent_rules(&fields, &stage.outputs);
         stage
     }
 

@@ -6,6 +6,7 @@
 
 mod axes;
 pub mod check;
+mod consent;
 mod limits;
 mod model;
 mod parse;
@@ -13,6 +14,7 @@ mod scalar;
 mod shape;
 mod surroundings;
 
+pub use consent::{ConsentRules, Declassify};
 pub use limits::RESOURCE_FIELDS;
 pub use model::{
     Axis, AxisKind, AxisValues, Body, Chosen, Definition, Flag, ParamSpec, ParamType, PipelineSpec, Port, Settings,

@@ -49,6 +49,8 @@ pub struct Stage {
     pub limits: WrittenLimits,
     /// `matrix:` and `foreach:`.
     pub axes: Vec<Axis>,
+    /// `requires:` and `declassify:`.
+    pub consent: super::consent::ConsentRules,
     /// The values of its axes, if it is one of the stages that a written one makes.
     pub chosen: Vec<Chosen>,
     /// The included files that it was reached through, as they are numbered among those of the pipeline; the last has it.

@@ -40,6 +40,9 @@ pub struct StageContext<'a> {
     /// Outputs that are an input file, byte for byte, and that the stage therefore does not write: it says so here, and the
     /// runner takes the bytes of that file.
     pub passed_on: BTreeMap<String, PassedOn>,
+    /// Of an ingest: the consent that outputs carry, by their names, as words of [`crate::consent::purposes`]. Those of any other
+    /// stage carry that of its inputs.
+    pub consents: BTreeMap<String, String>,
     /// A folder for files that are of no use once the stage has ended, on the disk that its outputs are on.
     pub scratch: Utf8PathBuf,
     /// Every parameter of the definition.

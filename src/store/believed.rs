@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ended::Ended;
 use super::{StoreError, read_bounded, sealed};
+use crate::consent::purposes::NONE;
 use crate::digest::Digest;
 use crate::listing::ArtifactDigests;
 use crate::receipt::check::{artifact_digests, file_digests};
@@ -22,11 +23,12 @@ use crate::receipt::envelope::Envelope;
 use crate::receipt::run_file::{MAX_RUN_FILE, RUN_FILE_SUFFIX, RunFileName};
 use crate::receipt::statement::{Outcome, ReceiptId, Resource, Role, STAGE_BUILD_TYPE, Statement};
 use crate::receipt::trust::{Trust, TrustedKey};
+use crate::stages::ingest::EVENTS;
 use crate::workspace::Workspace;
 
 /// The folder of receipts, relative to the workspace.
 const RUNS: &str = "runs";
-const HEADER: &[u8] = b"madmall believed v4\n";
+const HEADER: &[u8] = b"madmall believed v5\n";
 
 /// What one stage's receipt says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,6 +55,8 @@ pub struct Claim {
     pub outputs: Vec<ClaimedOutput>,
     /// The programs of the machine that it used: name and BLAKE3, sorted by name.
     pub tools: Vec<(String, Digest)>,
+    /// Of an ingest: what it has read as events, which nobody else may read.
+    pub raw: Vec<Digest>,
 }
 
 impl Claim {
@@ -75,7 +79,15 @@ impl Claim {
             succeeded: internal.outcome == Outcome::Succeeded,
             outputs,
             tools: tools.collect(),
+            raw: raw_events(statement),
         })
+    }
+
+    /// The bytes that carry consent by its word: each with the output that they are, or none if they were read as raw events.
+    fn carriers(&self) -> impl Iterator<Item = (Digest, Option<usize>)> {
+        let outputs = (0..).zip(&self.outputs).filter(|(_, output)| output.consent.is_some());
+        let outputs = outputs.map(|(at, output)| (output.digests.blake3(), Some(at)));
+        outputs.chain(self.raw.iter().map(|digest| (*digest, None)))
     }
 
     /// What a receipt says that was signed just now with the key `own`; `None` if what it is worth depends on the logs.
@@ -98,6 +110,8 @@ pub struct ClaimedOutput {
     pub digests: ArtifactDigests,
     /// Whether it may be executed; never a folder.
     pub executable: bool,
+    /// What may be done with it, as a word of [`crate::consent::purposes`]; none if it holds nothing of a person.
+    pub consent: Option<String>,
 }
 
 /// The index of receipts.
@@ -110,6 +124,8 @@ pub struct Believed {
     /// By the stage's name; made when it is asked for.
     by_stage: OnceLock<HashMap<String, Vec<Place>>>,
     claimed: HashSet<Digest>,
+    /// What carries consent, by its bytes: the claim, and the output, or none if it was read as raw events.
+    with_consent: HashMap<Digest, Vec<(Place, Option<usize>)>>,
     /// The run whose file was read last, and its lines.
     last_read: Mutex<Option<RunRead>>,
     changed: bool,
@@ -153,6 +169,7 @@ impl Believed {
             by_action: HashMap::new(),
             by_stage: OnceLock::new(),
             claimed: HashSet::new(),
+            with_consent: HashMap::new(),
             last_read: Mutex::default(),
             changed,
         };
@@ -161,6 +178,11 @@ impl Believed {
             if claim.believed && claim.succeeded {
                 let digests = claim.outputs.iter().map(|output| output.digests.blake3());
                 index.claimed.extend(digests);
+            }
+            if claim.believed {
+                for (digest, output) in claim.carriers() {
+                    index.with_consent.entry(digest).or_default().push((place, output));
+                }
             }
         }
         Ok(index)
@@ -247,6 +269,33 @@ impl Believed {
     #[must_use]
     pub fn is_claimed(&self, digest: Digest) -> bool {
         self.claimed.contains(&digest)
+    }
+
+    /// Whether any believed receipt says anything of consent.
+    #[must_use]
+    pub fn knows_consent(&self) -> bool {
+        !self.with_consent.is_empty()
+    }
+
+    /// The consents that believed receipts give these bytes: those of all that made them; [`NONE`] if they were only ever read as
+    /// raw events. Bytes that an ingest has let through whole are no longer raw.
+    #[must_use]
+    pub fn consents_of(&self, digest: Digest) -> Vec<&str> {
+        let known = self.with_consent.get(&digest).map_or(&[][..], Vec::as_slice);
+        let of = |(place, output): &(Place, Option<usize>)| self.at(*place).outputs[(*output)?].consent.as_deref();
+        let made: Vec<&str> = known.iter().filter_map(of).collect();
+        match (made.is_empty(), known.is_empty()) {
+            (true, false) => vec![NONE],
+            _ => made,
+        }
+    }
+
+    /// The claim that gives these bytes their consent.
+    #[must_use]
+    pub fn consent_giver(&self, digest: Digest) -> Option<&Claim> {
+        let known = self.with_consent.get(&digest)?;
+        let made = known.iter().rev().find(|(_, output)| output.is_some());
+        made.or(known.last()).map(|(place, _)| self.at(*place))
     }
 
     /// The whole statement of a claim, read again from its file. `None` if it is no longer there as it was.
@@ -375,6 +424,16 @@ fn read_claim(line: &[u8], run: &str, number: u32, trust: &Trust, ended: &mut En
     Some(Claim { believed, ..claim })
 }
 
+/// What an ingest has read as events and no other stage had made.
+fn raw_events(statement: &Statement) -> Vec<Digest> {
+    if !statement.is_ingest() {
+        return Vec::new();
+    }
+    let is_raw = |role: &Role| matches!(role, Role::Input { input, receipt: None, .. } | Role::Member { input, .. } if input == EVENTS);
+    let read = statement.dependencies().iter().filter(|read| is_raw(read.role()));
+    read.filter_map(|read| Some(artifact_digests(read)?.blake3())).collect()
+}
+
 fn claimed_tool(resource: &Resource) -> Option<(String, Digest)> {
     let is_tool = matches!(resource.role(), Role::Tool { .. });
     let digests = is_tool.then(|| file_digests(resource))??;
@@ -382,10 +441,17 @@ fn claimed_tool(resource: &Resource) -> Option<(String, Digest)> {
 }
 
 fn claimed_output(resource: &Resource) -> Option<ClaimedOutput> {
-    let Role::Output { output, executable, .. } = &resource.annotations.madmall else {
+    let Role::Output {
+        consent,
+        output,
+        executable,
+        ..
+    } = &resource.annotations.madmall
+    else {
         return None;
     };
     Some(ClaimedOutput {
+        consent: consent.clone(),
         name: output.clone(),
         path: resource.name.clone(),
         digests: artifact_digests(resource)?,

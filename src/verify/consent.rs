@@ -1,30 +1,31 @@
-//! What receipts can show of consent: nobody but `ingest` has read raw or rejected events, and what was let in for one purpose
-//! is not used for another. That `ingest` itself did what it should is its receipt's word.
+//! What receipts can show of consent: nobody but `ingest` has read raw or rejected events, and what each stage has read covers what
+//! it was for. That `ingest` itself did what it should is its receipt's word.
+//!
+//! What a stage says of the consent of its inputs is not believed: it is found out again, from the receipts that made them, back to
+//! the ingests.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::evidence::{Evidence, Known};
 use super::report::{Code, Finding};
-use crate::receipt::statement::{CommandRecord, Resource, Role};
-
-/// The built-in that reads raw events.
-const INGEST: &str = "ingest";
-/// Its input of raw events.
-const EVENTS: &str = "events";
-/// Its output of what was rejected.
-const REJECTS: &str = "rejects";
-
-/// A pipeline that states no purpose.
-const NONE: &str = "none";
+use crate::consent::purposes::{NONE, Purposes};
+use crate::digest::Digest;
+use crate::receipt::check::file_digests;
+use crate::receipt::statement::{Outcome, Resource, Role};
+use crate::stages::ingest::{EVENTS, REJECTS};
 
 /// Checks the receipts that the answer rests on.
 pub(super) fn check(evidence: &Evidence, basis: &[usize]) -> Vec<Finding> {
     let closed = Closed::of(evidence);
-    let purposes = purposes(evidence, basis);
+    let flow = Flow::of(evidence);
     let mut findings = Vec::new();
     for index in basis {
         let receipt = &evidence.receipts[*index];
-        if receipt.statement.stage().is_none() || is_ingest(receipt) {
+        if receipt.statement.stage().is_none() || receipt.statement.is_ingest() {
+            continue;
+        }
+        // A stage that was refused has read nothing, and a built-in one that refused has written nothing.
+        if receipt.statement.internal().outcome == Outcome::Refused {
             continue;
         }
         for used in receipt.statement.dependencies() {
@@ -32,13 +33,11 @@ pub(super) fn check(evidence: &Evidence, basis: &[usize]) -> Vec<Finding> {
                 let message = format!("a stage other than ingest has read it, and it holds {why}");
                 let finding = Finding::new(Code::Consent, message).file(&used.name);
                 findings.push(finding.receipt(&receipt.id));
+            } else if let Some(message) = flow.fault(receipt, used) {
+                let finding = Finding::new(Code::Consent, message).file(&used.name);
+                findings.push(finding.receipt(&receipt.id));
             }
         }
-        findings.extend(
-            purposes
-                .get(index)
-                .and_then(|purposes| other_purpose(receipt, purposes)),
-        );
     }
     findings
 }
@@ -52,15 +51,19 @@ struct Closed<'a> {
     by_name: BTreeMap<(&'a str, &'a DigestSet), &'static str>,
     by_digest: BTreeMap<&'a DigestSet, &'static str>,
     /// What an ingest let through. Raw events that were all let through have the same bytes, and a copy of them may be read.
-    let_through: BTreeSet<&'a DigestSet>,
+    let_through: HashSet<&'a DigestSet>,
 }
 
 impl<'a> Closed<'a> {
     fn of(evidence: &'a Evidence) -> Self {
         let mut closed = Self::default();
-        for receipt in evidence.receipts.iter().filter(|r| r.signer.is_some() && is_ingest(r)) {
+        let ingests = evidence.receipts.iter();
+        for receipt in ingests.filter(|receipt| receipt.signer.is_some() && receipt.statement.is_ingest()) {
             for source in receipt.statement.dependencies() {
-                if let Role::Input { input, receipt: None } | Role::Member { input, .. } = source.role()
+                if let Role::Input {
+                    input, receipt: None, ..
+                }
+                | Role::Member { input, .. } = source.role()
                     && input == EVENTS
                 {
                     closed.add(source, "events before consent was looked at");
@@ -93,54 +96,135 @@ impl<'a> Closed<'a> {
     }
 }
 
-/// The purposes of the ingests that each receipt of `basis` rests on; `basis` holds all that its receipts rest on.
-fn purposes<'a>(evidence: &'a Evidence, basis: &[usize]) -> HashMap<usize, BTreeSet<&'a str>> {
-    let mut known: HashMap<usize, BTreeSet<&str>> = HashMap::new();
-    let mut waiting: Vec<usize> = basis.to_vec();
-    let mut entered = HashSet::new();
-    while let Some(index) = waiting.last().copied() {
-        // A receipt is left when all before it are known; entered twice, it would be part of a cycle, and SHA-256 has none.
-        let unknown: Vec<usize> = makers(evidence, index)
-            .filter(|maker| !known.contains_key(maker))
-            .collect();
-        if !unknown.is_empty() && entered.insert(index) {
-            waiting.extend(unknown);
-            continue;
+/// The consent of artifacts, found out along the receipts.
+struct Flow<'a> {
+    evidence: &'a Evidence,
+    purposes: Purposes,
+    /// Who made these bytes, of the trusted receipts.
+    makers: HashMap<&'a DigestSet, Vec<(usize, &'a str)>>,
+    /// For each receipt what those of its outputs carry that are not declassified; of an ingest, its events.
+    carried: Vec<Option<&'a str>>,
+}
+
+impl<'a> Flow<'a> {
+    fn of(evidence: &'a Evidence) -> Self {
+        let mut flow = Self {
+            evidence,
+            purposes: Purposes::default(),
+            makers: HashMap::new(),
+            carried: vec![None; evidence.receipts.len()],
+        };
+        // Without an ingest nothing is of a person.
+        if !evidence.receipts.iter().any(|receipt| receipt.statement.is_ingest()) {
+            return flow;
         }
-        waiting.pop();
-        let mut all: BTreeSet<&str> = BTreeSet::new();
-        for maker in makers(evidence, index) {
-            all.extend(known.get(&maker).into_iter().flatten());
+        for (index, receipt) in (0..).zip(&evidence.receipts) {
+            if receipt.signer.is_none() || !receipt.statement.is_stage_success() {
+                continue;
+            }
+            for made in &receipt.statement.subject {
+                if let Role::Output { output, .. } = made.role() {
+                    flow.makers.entry(&made.digest).or_default().push((index, output));
+                }
+            }
         }
-        let receipt = &evidence.receipts[index];
-        if is_ingest(receipt) {
-            all.insert(receipt.statement.external().purpose.as_deref().unwrap_or(NONE));
-        }
-        known.insert(index, all);
+        // Receipts mostly stand after those that they rest on; a file that is read where another pipeline has written it may not.
+        // What an artifact carries only ever gets narrower, so that this ends.
+        while flow.go_on() {}
+        flow
     }
-    known
+
+    /// Whether anything turned out to be narrower than it seemed.
+    fn go_on(&mut self) -> bool {
+        let mut is_narrower = false;
+        for index in 0..self.evidence.receipts.len() {
+            let statement = &self.evidence.receipts[index].statement;
+            let carried = match statement.is_ingest() {
+                true => {
+                    let events = statement.subject.iter().find(|made| is_output(made, EVENTS));
+                    let said = events.and_then(Resource::consent);
+                    // One that says nothing lets in what covers its purpose.
+                    Some(said.or(statement.external().purpose.as_deref()).unwrap_or(NONE))
+                }
+                false => {
+                    let read = statement.dependencies().iter().filter_map(|used| self.consent_of(used));
+                    self.purposes.narrowest(read)
+                }
+            };
+            is_narrower |= std::mem::replace(&mut self.carried[index], carried) != carried;
+        }
+        is_narrower
+    }
+
+    /// The consent of what a stage has read.
+    fn consent_of(&self, used: &Resource) -> Option<&'a str> {
+        match used.role() {
+            Role::Input { receipt: Some(id), .. } => {
+                let maker = self.evidence.named(id)?;
+                let made = self.evidence.receipts[maker].statement.subject_named(&used.name)?;
+                match made.role() {
+                    Role::Output { output, .. } => self.consent_of_output(maker, output),
+                    _ => None,
+                }
+            }
+            // Of an empty file nothing can be told apart.
+            Role::Input { receipt: None, .. } | Role::Member { .. } if is_empty(used) => None,
+            // Whatever it is called: it is what was made.
+            Role::Input { receipt: None, .. } | Role::Member { .. } => {
+                let makers = self.makers.get(&used.digest)?.iter();
+                let consents = makers.filter_map(|(maker, output)| self.consent_of_output(*maker, output));
+                self.purposes.narrowest(consents)
+            }
+            _ => None,
+        }
+    }
+
+    fn consent_of_output(&self, maker: usize, output: &str) -> Option<&'a str> {
+        let statement = &self.evidence.receipts[maker].statement;
+        match (statement.is_ingest(), output) {
+            (true, EVENTS) => self.carried[maker],
+            (true, REJECTS) => Some(NONE),
+            (true, _) => None,
+            (false, _) => {
+                let (stage, _) = statement.stage()?;
+                let is_declassified = stage.declassify.iter().any(|name| name == output);
+                self.carried[maker].filter(|_| !is_declassified)
+            }
+        }
+    }
+
+    /// What is wrong with `receipt` having read `used`.
+    fn fault(&self, receipt: &Known, used: &Resource) -> Option<String> {
+        let consent = self.consent_of(used)?;
+        let (stage, _) = receipt.statement.stage()?;
+        let purpose = stage
+            .requires
+            .as_deref()
+            .or(receipt.statement.external().purpose.as_deref());
+        match purpose {
+            Some(purpose) if self.purposes.covers(consent, purpose) => {}
+            Some(purpose) => {
+                return Some(format!(
+                    "carries consent to `{consent}`, and was read by a stage that is for `{purpose}`"
+                ));
+            }
+            None => {
+                return Some(format!(
+                    "carries consent to `{consent}`, and was read by a stage that states no purpose"
+                ));
+            }
+        }
+        let said = used.consent().filter(|said| !self.purposes.covers(consent, said))?;
+        Some(format!(
+            "carries consent to `{consent}`, and the stage that has read it says `{said}`"
+        ))
+    }
 }
 
-/// The receipts of the stages that made the inputs of a receipt.
-fn makers(evidence: &Evidence, index: usize) -> impl Iterator<Item = usize> {
-    let dependencies = evidence.receipts[index].statement.dependencies().iter();
-    dependencies.filter_map(|dependency| match dependency.role() {
-        Role::Input { receipt: Some(id), .. } => evidence.named(id),
-        _ => None,
-    })
+fn is_empty(used: &Resource) -> bool {
+    file_digests(used).is_some_and(|digests| digests.blake3 == Digest::of(b""))
 }
 
-fn other_purpose(receipt: &Known, purposes: &BTreeSet<&str>) -> Option<Finding> {
-    let own = receipt.statement.external().purpose.as_deref().unwrap_or(NONE);
-    let other = purposes.iter().find(|purpose| **purpose != own)?;
-    let message = "rests on events that were let in for another purpose than the one that it states";
-    let finding = Finding::new(Code::Consent, message)
-        .file(&receipt.file)
-        .line(receipt.line);
-    Some(finding.receipt(&receipt.id).differs(*other, own))
-}
-
-fn is_ingest(receipt: &Known) -> bool {
-    let command = receipt.statement.stage().map(|(stage, _)| &stage.command);
-    matches!(command, Some(CommandRecord::Builtin { name, .. }) if name == INGEST)
+fn is_output(made: &Resource, name: &str) -> bool {
+    matches!(made.role(), Role::Output { output, .. } if output == name)
 }

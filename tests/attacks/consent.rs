@@ -54,12 +54,18 @@ fn a_copy_of_raw_events_under_another_name_is_no_other_thing() {
     space.write("schema.json", include_str!("../../schemas/byte_event.schema.json"));
     space.write("ingest.yaml", INGEST);
     space.write("around.yaml", AROUND.replace("raw.ndjson", "copied.ndjson"));
-    space.madmall(["run", "ingest.yaml"]).success();
     space.madmall(["run", "around.yaml"]).success();
+    space.madmall(["run", "ingest.yaml"]).success();
     let verdict = space.madmall(["verify"]).code(4).says("E-CONSENT");
     verdict.says("copied.ndjson: a stage other than ingest has read it");
-    // What ingest let through may be read, under any name.
+    // What ingest let through may be read, under any name, by what says what for.
     space.write("copied.ndjson", space.bytes("data/events.ndjson"));
+    space.write(
+        "around.yaml",
+        space
+            .read("around.yaml")
+            .replace("around\n", "around\npurpose: research\n"),
+    );
     space.madmall(["run", "around.yaml"]).success();
     space.madmall(["verify", "out/count"]).success();
 }
@@ -78,7 +84,8 @@ fn a_copy_of_raw_events_that_were_all_let_in_may_be_read() {
     space.madmall(["run", "ingest.yaml"]).success();
     assert_eq!(space.bytes("raw.ndjson"), space.bytes("data/events.ndjson"));
     space.write("copied.ndjson", space.bytes("raw.ndjson"));
-    space.write("around.yaml", AROUND.replace("raw.ndjson", "copied.ndjson"));
+    let around = AROUND.replace("raw.ndjson", "copied.ndjson");
+    space.write("around.yaml", around.replace("around\n", "around\npurpose: care\n"));
     space.madmall(["run", "around.yaml"]).success();
     space.madmall(["verify", "out/count"]).success();
 }
@@ -95,10 +102,14 @@ fn rejected_events_that_a_program_reads_are_found() {
     );
     space.write("schema.json", include_str!("../../schemas/byte_event.schema.json"));
     let rejects = INGEST.replace("outputs: {", "outputs: { rejects: data/rejects.ndjson,");
+    let rejects = rejects.replace("inputs: {", "params: { on_reject: quarantine }\n    inputs: {");
     space.write("ingest.yaml", rejects);
-    space.madmall(["run", "ingest.yaml"]).success();
+    space.write("raw.ndjson", format!("{}no event\n", space.read("raw.ndjson")));
+    // Read when nobody had said yet what it is.
+    space.write("data/rejects.ndjson", "no event\n");
     space.write("around.yaml", AROUND.replace("raw.ndjson", "data/rejects.ndjson"));
     space.madmall(["run", "around.yaml"]).success();
+    space.madmall(["run", "ingest.yaml"]).success();
     let verdict = space.madmall(["verify"]).code(4).says("E-CONSENT");
     verdict.says("data/rejects.ndjson: a stage other than ingest has read it, and it holds events that were rejected");
 }
@@ -127,11 +138,12 @@ fn what_a_program_calls_events_is_none_of_an_ingest() {
 fn events_that_were_let_in_for_one_purpose_are_not_used_for_another() {
     let space = Space::empty();
     space.write("madmall.yaml", "");
-    space.write("raw.ndjson", include_str!("../golden/small-events.ndjson"));
+    let events = include_str!("../golden/small-events.ndjson");
+    space.write("raw.ndjson", events.replacen("\"research\"", "\"care\"", 1));
     space.write("schema.json", include_str!("../../schemas/byte_event.schema.json"));
     let count =
         "  count: {run: 'wc -l < ${inputs.e} > ${outputs.o}', inputs: {e: ingest.events}, outputs: {o: out/count}}\n";
-    space.write("ingest.yaml", format!("{INGEST}{count}"));
+    space.write("ingest.yaml", format!("{}{count}", INGEST.replace("research", "care")));
     // Another run before it, which has nothing to do with it.
     space.write(
         "around.yaml",
@@ -150,7 +162,7 @@ fn events_that_were_let_in_for_one_purpose_are_not_used_for_another() {
     let mut lines: Vec<String> = space.read(&file).lines().map(str::to_owned).collect();
     let was = format!("sha256:{}", forge::id(&forge::payload(&lines[1])));
     let mut stage = forge::statement(&lines[1]);
-    stage["predicate"]["buildDefinition"]["externalParameters"]["purpose"] = "care".into();
+    stage["predicate"]["buildDefinition"]["externalParameters"]["purpose"] = "research".into();
     let payload = canonical(&stage);
     lines[1] = key.line(&payload);
     let is = forge::id(&payload);
@@ -166,5 +178,8 @@ fn events_that_were_let_in_for_one_purpose_are_not_used_for_another() {
     space.write(&file, lines.join("\n") + "\n");
     std::fs::remove_dir_all(space.path("runs/log")).expect("removed");
     let verdict = space.madmall(["verify"]).code(4).says("E-CONSENT");
-    verdict.says("another purpose").says_not("E-CHAIN").says_not("E-JSON");
+    verdict
+        .says("data/events.ndjson: carries consent to `care`, and was read by a stage that is for `research`")
+        .says_not("E-CHAIN")
+        .says_not("E-JSON");
 }

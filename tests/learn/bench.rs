@@ -65,6 +65,7 @@ impl Bench {
             inputs: BTreeMap::from([(input, files.collect())]),
             outputs: outputs.clone(),
             passed_on: BTreeMap::new(),
+            consents: BTreeMap::new(),
             scratch: self.path("."),
             params,
             threads,

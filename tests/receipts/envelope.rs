@@ -84,6 +84,7 @@ fn a_statement_whose_parts_do_not_go_together_is_never_signed() {
     let statement = run_file().receipts()[0].statement.clone();
     let digests = Digests::of(b"x");
     let output = || Role::Output {
+        consent: None,
         executable: false,
         output: "out".to_owned(),
         stage: None,
@@ -173,6 +174,7 @@ fn a_folder_as_input_is_tied_to_each_of_its_files() {
     let listing = listing_digests(&files).expect("a listing");
     let dependencies = &mut statement.predicate.build_definition.resolved_dependencies;
     let folder = Role::Input {
+        consent: None,
         input: "folder".to_owned(),
         receipt: None,
     };

@@ -282,6 +282,7 @@ fn links_that_do_not_fit_are_e_chain() {
             changed(&|d| {
                 let receipt = Some(Digests::of(b"nothing").sha256.to_string());
                 d.annotations.madmall = Role::Input {
+                    consent: None,
                     input: "in".to_owned(),
                     receipt,
                 };

@@ -44,11 +44,14 @@ pub(crate) fn key(seed: u8) -> SigningKey {
 pub(crate) fn stage_statement(claimed: Claimed) -> Statement {
     let (path, digests) = claimed.output;
     let role = Role::Output {
+        consent: None,
         executable: false,
         output: "out".to_owned(),
         stage: None,
     };
     let stage = StageParameters {
+        declassify: Vec::new(),
+        requires: None,
         command: CommandRecord::Argv(vec!["copy".to_owned(), path.to_owned()]),
         environment: BTreeMap::from([("MODE".to_owned(), None)]),
         name: claimed.stage.to_owned(),
@@ -157,6 +160,7 @@ fn predicate(parts: Parts<'_>) -> Predicate {
 
 pub(crate) fn input(name: &str, path: &str, digests: &Digests, maker: Option<&Receipt>) -> Resource {
     let role = Role::Input {
+        consent: None,
         input: name.to_owned(),
         receipt: maker.map(|maker| maker.id.to_string()),
     };
@@ -175,6 +179,8 @@ pub(crate) fn resolve(tree: &dyn Tree, file: &Utf8Path) -> Result<Plan, String> 
     let digests = Digests::of(&text);
     let text = String::from_utf8(text).map_err(|error| error.to_string())?;
     let stage = |name: &str, source: InputSource, output: &str| Stage {
+        requires: None,
+        declassify: Vec::new(),
         name: name.to_owned(),
         uses: None,
         definition_file: None,
@@ -207,6 +213,7 @@ pub(crate) fn resolve(tree: &dyn Tree, file: &Utf8Path) -> Result<Plan, String> 
     };
     let from_file = InputSource::File { path: "in.txt".into() };
     Ok(Plan {
+        purposes: madmall::consent::purposes::Purposes::default(),
         pipeline: "p".to_owned(),
         purpose: None,
         pipeline_file: file.to_owned(),

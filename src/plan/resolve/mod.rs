@@ -40,6 +40,7 @@ pub(crate) use self::paths::{folded, private_folder};
 use self::stage::Draft;
 use self::values::PipelineParams;
 use super::{DefinitionFile, Input, InputSource, Output, Plan, Stage, StageId, gathered_name};
+use crate::consent::purposes::Purposes;
 use crate::diagnostic::{Diagnostic, Faults, Severity, Source, nearest, quoted};
 use crate::spec::{Body, PipelineSpec, parse};
 use crate::stages::{BUILTINS, Builtin};
@@ -218,6 +219,7 @@ fn build(
     Some(Plan {
         pipeline: spec.name.as_ref()?.text.clone(),
         purpose: spec.purpose.as_ref().map(|purpose| purpose.text.clone()),
+        purposes: Purposes::default(),
         pipeline_file: library.files.first()?.path.clone(),
         definition_files: library.files.clone(),
         stages: stages?,
@@ -388,6 +390,8 @@ impl Assembly<'_> {
             limits: draft.limits,
             network: draft.surroundings.network,
             streams: draft.streams,
+            requires: written.consent.requires.as_ref().map(|purpose| purpose.text.clone()),
+            declassify: written.declassified(),
         })
     }
 

@@ -30,8 +30,10 @@ use self::report::{Counts, report};
 use self::revocations::Revocations;
 use self::room::Room;
 use self::schema::EventSchema;
+use self::verdicts::Verdict;
 use self::write::{Sink, WriteError, write};
-use crate::consent::Purpose;
+use crate::consent::purposes::NONE;
+use crate::consent::{Purpose, Scope};
 use crate::digest::Digest;
 use crate::plan::ParamValue;
 use crate::stages::{Builtin, InputFile, Progress, Refusal, StageContext, StageError, Unit};
@@ -44,6 +46,11 @@ pub const BUILTIN: Builtin = Builtin {
     needs_purpose: true,
     run,
 };
+
+/// The name of its input of raw events, and of its output of those that are let in.
+pub const EVENTS: &str = "events";
+/// The name of its output of what was rejected.
+pub const REJECTS: &str = "rejects";
 
 /// The largest schema that is read, in bytes.
 const MAX_SCHEMA: u64 = 1 << 20;
@@ -93,6 +100,7 @@ fn run(context: &mut StageContext<'_>) -> Result<(), StageError> {
     refuse_emptiness(&options, &checked)?;
     tell(context, &files, &checked, &revocations)?;
     write_lines(context, &options, &files, (&checked, total))?;
+    say_consents(context, &options, &checked);
     if let Some(path) = context.output("report") {
         let bytes = report(&checked, options.purpose, &revocations, schema.digest());
         let mut file = create(path)?;
@@ -255,6 +263,21 @@ fn write_lines(
         WriteError::Accepted(source) => unwritable(accepted_path, source),
         WriteError::Rejected(source) => unwritable(rejected.map_or(Utf8Path::new("rejects"), |(_, path)| path), source),
     })
+}
+
+/// Events carry the narrowest consent of those that were let in; those that were rejected carry none. The report counts, and holds
+/// nothing of a person.
+fn say_consents(context: &mut StageContext<'_>, options: &Options, checked: &Checked) {
+    let scopes = checked.verdicts.counts().filter(|(_, lines)| *lines > 0);
+    let narrowest = scopes.filter_map(|(verdict, _)| match verdict {
+        Verdict::Accepted(facts) => Some(facts.scope.as_str()),
+        _ => None,
+    });
+    // Of no events nothing can be said but what they are for.
+    let consent = narrowest.min_by_key(|scope| scope.parse::<Scope>().ok());
+    let consent = consent.unwrap_or(options.purpose.as_str()).to_owned();
+    context.consents.insert(EVENTS.to_owned(), consent);
+    context.consents.insert(REJECTS.to_owned(), NONE.to_owned());
 }
 
 fn create(path: &Utf8Path) -> Result<BufWriter<File>, StageError> {

@@ -109,6 +109,7 @@ impl Space {
             inputs,
             outputs: self.outputs.iter().map(|name| (*name, self.path(name))).collect(),
             passed_on: BTreeMap::new(),
+            consents: BTreeMap::new(),
             scratch: self.path("."),
             params: &self.params,
             threads: 1,

@@ -1,0 +1,84 @@
+//! `requires:` and `declassify:` of a stage: what consent its inputs need, and which outputs carry none on.
+
+use super::check::PURPOSES;
+use super::model::Stage;
+use super::parse::{NodeKind, Text};
+use super::shape::{Checker, Fields};
+use crate::diagnostic::{nearest, quoted};
+
+/// What a stage says of consent, as written.
+#[derive(Clone, Debug, Default)]
+pub struct ConsentRules {
+    /// `requires:`, a purpose.
+    pub requires: Option<Text>,
+    /// `declassify:`.
+    pub declassify: Declassify,
+}
+
+/// Which outputs hold nothing of a person any more, by the word of the pipeline.
+#[derive(Clone, Debug, Default)]
+pub enum Declassify {
+    /// None.
+    #[default]
+    None,
+    /// `true`: all of them.
+    All,
+    /// These, by name.
+    Some(Vec<Text>),
+}
+
+impl Stage {
+    /// The names of the outputs that it declassifies, sorted.
+    #[must_use]
+    pub fn declassified(&self) -> Vec<String> {
+        let mut names: Vec<String> = match &self.consent.declassify {
+            Declassify::None => Vec::new(),
+            Declassify::All => self.outputs.iter().map(|(name, _)| name.text.clone()).collect(),
+            Declassify::Some(names) => names.iter().map(|name| name.text.clone()).collect(),
+        };
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+}
+
+impl Checker<'_> {
+    /// The rules of a stage with these `outputs`.
+    pub(super) fn consent_rules(&mut self, fields: &Fields<'_>, outputs: &[(Text, Text)]) -> ConsentRules {
+        let requires = fields.get("requires");
+        ConsentRules {
+            requires: requires.and_then(|node| self.choice(node, "`requires`", PURPOSES)),
+            declassify: self.declassify(fields, outputs),
+        }
+    }
+
+    fn declassify(&mut self, fields: &Fields<'_>, outputs: &[(Text, Text)]) -> Declassify {
+        let Some(node) = fields.get("declassify") else {
+            return Declassify::None;
+        };
+        let NodeKind::List(items) = &node.kind else {
+            return match self.boolean(node, "`declassify`") {
+                Some(true) => Declassify::All,
+                _ => Declassify::None,
+            };
+        };
+        let mut names = Vec::new();
+        for item in items {
+            let Some(name) = self.text(item, "the name of an output") else {
+                continue;
+            };
+            let known = || outputs.iter().map(|(name, _)| name.text.as_str());
+            if known().any(|known| known == name.text) {
+                names.push(name);
+                continue;
+            }
+            let help = match nearest(&name.text, known()) {
+                Some(known) => format!("did you mean `{known}`?"),
+                None => "name outputs of this stage, or write `declassify: true` for all of them".to_owned(),
+            };
+            let message = format!("`declassify` names {}, which is no output", quoted(&name.text));
+            self.fault(name.span, message, "", help);
+        }
+        Declassify::Some(names)
+    }
+}
