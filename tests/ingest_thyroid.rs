@@ -135,10 +135,10 @@ fn what_comes_of_the_real_records_is_golden() {
     assert_eq!(
         (revision, digests.each_ref().map(String::as_str)),
         (
-            Some(2),
+            Some(3),
             [
                 "blake3:3c8190a45270eb0c34ba9ebae11f3864c86ed67c6cb05c862f112df45dfd9296",
-                "blake3:ded7cab2742301f28da1ccfc6082d0ea2fa29df12d229cc552d8d4e5b2b0a4c1"
+                "blake3:f233aebc22258276a2d6725d763206c3439f4135921ff8c5f05b7bd217b90c77"
             ]
         )
     );

@@ -11,7 +11,7 @@ use std::time::Instant;
 use camino::Utf8PathBuf;
 use madmall::consent::Purpose;
 use madmall::plan::ParamValue;
-use madmall::stages::ingest::check::{Rules, check};
+use madmall::stages::ingest::check::{NonRevocable, Rules, check};
 use madmall::stages::ingest::revocations::Revocations;
 use madmall::stages::ingest::room::Room;
 use madmall::stages::ingest::schema::EventSchema;
@@ -67,6 +67,7 @@ fn validate(threads: usize, schema: &str, path: &str) {
         schema: &schema,
         purpose: Some(Purpose::Care),
         revocations: &mut Revocations::default(),
+        non_revocable: NonRevocable::Honour,
     };
     let checked = check(&[file(path)], rules, threads, &Room::in_folder(&scratch()), &mut |_| {
         Ok(())

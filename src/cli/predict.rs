@@ -18,6 +18,7 @@ use crate::stages::ingest::fault::grouped;
 use crate::stages::ingest::revocations::Revocations;
 use crate::stages::ingest::schema::EventSchema;
 use crate::stages::ingest::source::Source;
+use crate::stages::ingest::subject::SubjectPointer;
 use crate::stages::{InputFile, StageError};
 use crate::store::StoreError;
 use crate::store::atomic::{self, Existing};
@@ -46,6 +47,9 @@ pub(super) struct PredictArguments {
     /// Withdrawn consents, NDJSON: their events are not scored (may be given several times)
     #[arg(long, value_name = "FILE")]
     revocations: Vec<Utf8PathBuf>,
+    /// Where events name the person that they came from, a JSON pointer: for revocations by person
+    #[arg(long, value_name = "POINTER")]
+    subject: Option<SubjectPointer>,
     /// The JSON Schema of the events; without it, that of byte events
     #[arg(long, value_name = "FILE")]
     schema: Option<Utf8PathBuf>,
@@ -102,15 +106,16 @@ pub(super) fn predict(
         };
         paths.iter().map(file).collect()
     };
+    let schema = schema(arguments, surroundings)?;
     let predictor = Predictor {
         model: &model,
         preparation: &preparation,
-        schema: &schema(arguments.schema.as_deref(), surroundings)?,
+        schema: &schema,
         purpose: match arguments.purpose {
             PurposeArgument::Care => Purpose::Care,
             PurposeArgument::Research => Purpose::Research,
         },
-        revocations: &Revocations::read(&files(&arguments.revocations)).map_err(|error| failed(&error))?,
+        revocations: &Revocations::read(&files(&arguments.revocations), &schema).map_err(|error| failed(&error))?,
         on_reject: match arguments.on_reject {
             RejectArgument::Fail => OnReject::Fail,
             RejectArgument::Skip => OnReject::Skip,
@@ -231,7 +236,8 @@ fn failed(error: &StageError) -> Failure {
     }
 }
 
-fn schema(path: Option<&Utf8Path>, surroundings: &Surroundings) -> Result<EventSchema, Failure> {
+fn schema(arguments: &PredictArguments, surroundings: &Surroundings) -> Result<EventSchema, Failure> {
+    let path = arguments.schema.as_deref();
     let embedded = include_bytes!("../../schemas/byte_event.schema.json").as_slice();
     let mut bytes = Vec::new();
     let bytes = match path {
@@ -246,7 +252,7 @@ fn schema(path: Option<&Utf8Path>, surroundings: &Surroundings) -> Result<EventS
             bytes.as_slice()
         }
     };
-    EventSchema::compile_with_features(bytes).map_err(|error| {
+    EventSchema::compile_with_features(bytes, arguments.subject.clone()).map_err(|error| {
         let name = path.map_or("of byte events", Utf8Path::as_str);
         let message = format!("the schema `{name}` cannot be used: {error}");
         Failure::new(ExitCode::Refused, shown(&message), None)

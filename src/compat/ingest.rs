@@ -11,7 +11,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::Serialize;
 
 use super::{CompatOutcome, room};
-use crate::stages::ingest::check::{Checked, Rules, check};
+use crate::stages::ingest::check::{Checked, NonRevocable, Rules, check};
 use crate::stages::ingest::fault::{Faults, Listed, grouped};
 use crate::stages::ingest::report::Counts;
 use crate::stages::ingest::revocations::Revocations;
@@ -76,6 +76,7 @@ pub fn ingest(args: &IngestArgs, threads: usize) -> CompatOutcome {
         schema: &EventSchema::byte_event(),
         purpose: None,
         revocations: &mut Revocations::default(),
+        non_revocable: NonRevocable::Honour,
     };
     let checked = match check(&files, rules, threads, &room(), &mut |_| Ok(())) {
         Ok(checked) => checked,

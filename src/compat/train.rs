@@ -25,7 +25,7 @@ use crate::stages::featurize::params::Params;
 use crate::stages::featurize::reading::{Adder, read_event};
 use crate::stages::featurize::rows::chunk::Chunk;
 use crate::stages::featurize::rows::{CellOf, Rows, SortedTable};
-use crate::stages::ingest::check::{Checked, Rules, check};
+use crate::stages::ingest::check::{Checked, NonRevocable, Rules, check};
 use crate::stages::ingest::fault::{Fault, Faults, grouped};
 use crate::stages::ingest::lines::{Pieces, Place};
 use crate::stages::ingest::revocations::Revocations;
@@ -150,6 +150,7 @@ fn read(events: &Utf8Path, threads: usize) -> Result<(Vec<u8>, Sha256, Checked),
         schema: &EventSchema::byte_event(),
         purpose: None,
         revocations: &mut Revocations::default(),
+        non_revocable: NonRevocable::Honour,
     };
     let checked = check(&files, rules, threads, &room(), &mut |_| Ok(())).map_err(|error| match error {
         StageError::Io { source, .. } => unreadable(&source),
@@ -208,7 +209,7 @@ fn gather(bytes: &[u8], checked: &Checked) -> Result<SortedTable, CompatOutcome>
         };
         let index = next;
         next += 1;
-        if !matches!(verdict, Verdict::Accepted(_)) {
+        if !verdict.is_accepted() {
             continue;
         }
         if piece.place.line - before.line > LINES_A_CHUNK {

@@ -266,9 +266,9 @@ impl<'a> Worker<'a> {
     fn line(&mut self, content: Option<&[u8]>, part: &mut Part, voice: Voice) -> Result<(), Vec<Fault>> {
         let content = content.ok_or_else(|| vec![too_long()])?;
         let Read { id, event, given } = self.reader.read(content)?;
-        if self.predictor.revocations.has(event.id) {
+        if self.predictor.revocations.has(&event) {
             part.counts.revoked += 1;
-        } else if !event.facts.scope.covers(self.predictor.purpose) {
+        } else if !event.facts.consent.scope.covers(self.predictor.purpose) {
             part.counts.not_covered += 1;
         } else {
             let score = self.scorer.score(given).map_err(|fault| vec![fault])?;

@@ -62,7 +62,7 @@ impl<'m> EventReader<'m> {
     fn recognise(&mut self, content: &[u8]) -> Option<Event> {
         let (recogniser, memory) = self.quick.as_mut().filter(|_| content.len() <= MAX_LINE)?;
         let found = recogniser.recognise(content, memory)?;
-        let event = Event::of(&found)?;
+        let event = Event::of(&found, self.schema)?;
         let row = row_of(&found)?;
         // Without features there may be no payload either, which the complete reader can tell.
         let newest = found.features.iter().map(|(number, _)| *number).max()?;
@@ -113,7 +113,7 @@ mod tests {
 
     #[test]
     fn what_is_recognised_has_the_features_that_the_complete_reader_finds() {
-        let schema = EventSchema::compile_with_features(include_bytes!("../../schemas/byte_event.schema.json"))
+        let schema = EventSchema::compile_with_features(include_bytes!("../../schemas/byte_event.schema.json"), None)
             .expect("the embedded schema");
         let mut random = Random::new(11);
         let mut keys = std::collections::BTreeSet::new();

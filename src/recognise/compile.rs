@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
+use super::Opaque;
 use super::keys::Name;
 use super::program::{
-    ANYTHING, ArrayRule, Bound, MAX_PROPERTIES, Node, NodeId, NumberRule, ObjectRule, Property, Shape, Slot,
+    ANYTHING, ArrayRule, Bound, MAX_NAMED, MAX_PROPERTIES, Node, NodeId, NumberRule, ObjectRule, Property, Shape, Slot,
     StringCheck, StringRule, tighter,
 };
 use super::scan::EXACT;
@@ -32,7 +33,7 @@ const OF_THE_ROOT: [&str; 2] = ["$schema", "$id"];
 const MAX_DEPTH: usize = 64;
 
 /// Compiles `schema`; nothing if any keyword that is reached is outside of the subset.
-pub(super) fn compile(schema: &Value, opaque: &dyn Fn(&Value) -> Option<jsonschema::Validator>) -> Option<Program> {
+pub(super) fn compile(schema: &Value, opaque: &Opaque<'_>) -> Option<Program> {
     let mut compiler = Compiler {
         schema,
         opaque,
@@ -52,7 +53,7 @@ pub(super) struct Program {
 
 struct Compiler<'a> {
     schema: &'a Value,
-    opaque: &'a dyn Fn(&Value) -> Option<jsonschema::Validator>,
+    opaque: &'a Opaque<'a>,
     /// Nothing for a node that is being made.
     nodes: Vec<Option<Node>>,
     by_pointer: HashMap<String, NodeId>,
@@ -196,7 +197,7 @@ impl Compiler<'_> {
             };
             rule.required |= 1 << number;
         }
-        Some(rule)
+        (rule.properties.len() <= MAX_NAMED).then_some(rule)
     }
 
     /// What satisfies `node` and one of the alternatives, if each is for other types.

@@ -66,6 +66,8 @@ pub enum Member<'a> {
     Null,
     /// A text, in which nothing is escaped.
     Text(&'a str),
+    /// `true` or `false`.
+    Boolean(bool),
     /// Anything else.
     Other,
 }
@@ -77,6 +79,10 @@ pub struct Recognised<'a> {
     pub id: Member<'a>,
     /// `consent.scope`.
     pub scope: Member<'a>,
+    /// `consent.revocable`.
+    pub revocable: Member<'a>,
+    /// Where events name the person that they came from, if the reader was told.
+    pub subject: Member<'a>,
     /// `source`.
     pub source: Member<'a>,
     /// `source.kind`.
@@ -89,30 +95,32 @@ pub struct Recognised<'a> {
     pub features: &'a [(u32, Feature)],
 }
 
+/// Makes a complete validator of a keyword about texts.
+pub type Opaque<'a> = dyn Fn(&Value) -> Option<jsonschema::Validator> + 'a;
+
 /// The depth at which features stand.
 const FEATURES_DEPTH: usize = 2;
 
 impl Recogniser {
-    /// Compiles `schema` for a reader of ids, scopes and sources. Nothing if it is outside of the subset.
+    /// Compiles `schema` for a reader of ids, consents, sources and of the person at the member `subject` of the members of
+    /// members. Nothing if it is outside of the subset.
     ///
-    /// `opaque` makes a complete validator of a keyword about texts.
-    pub fn compile(schema: &Value, opaque: &dyn Fn(&Value) -> Option<jsonschema::Validator>) -> Option<Self> {
+    /// `opaque` makes a complete validator of a keyword about texts. If the person stands where something else does that is told,
+    /// that alone is told.
+    pub fn compile(schema: &Value, opaque: &Opaque<'_>, subject: Option<&[&str]>) -> Option<Self> {
         let mut program = compile::compile(schema, opaque)?;
+        program.watch_consent(subject);
         program.watch(&["event_id"], Slot::Id);
-        program.watch(&["consent", "scope"], Slot::Scope);
         program.watch(&["source"], Slot::Source);
         program.watch(&["source", "kind"], Slot::SourceKind);
         Some(program.into())
     }
 
-    /// Compiles `schema` for a reader of ids, scopes, sources, labels and features. Nothing if it is outside of the subset, or names
-    /// single features, for those would not be told.
-    pub fn compile_with_features(
-        schema: &Value,
-        opaque: &dyn Fn(&Value) -> Option<jsonschema::Validator>,
-    ) -> Option<Self> {
+    /// Compiles `schema` for a reader of labels and features too. Nothing if it is outside of the subset, or names single features
+    /// (as `subject` may), for those would not be told.
+    pub fn compile_with_features(schema: &Value, opaque: &Opaque<'_>, subject: Option<&[&str]>) -> Option<Self> {
         let mut program = compile::compile(schema, opaque)?;
-        program.watch(&["consent", "scope"], Slot::Scope);
+        program.watch_consent(subject);
         program.watch_row()?;
         Some(program.into())
     }
@@ -158,11 +166,14 @@ impl Recogniser {
             Held::Absent => Member::Absent,
             Held::Null => Member::Null,
             Held::Text(range) => text.get(range.clone()).map_or(Member::Other, Member::Text),
+            Held::Boolean(value) => Member::Boolean(*value),
             Held::Other => Member::Other,
         };
         Some(Recognised {
             id: member(Slot::Id),
             scope: member(Slot::Scope),
+            revocable: member(Slot::Revocable),
+            subject: member(Slot::Subject),
             source: member(Slot::Source),
             source_kind: member(Slot::SourceKind),
             source_region: member(Slot::SourceRegion),
@@ -185,6 +196,16 @@ impl TextPlace {
 }
 
 impl Program {
+    /// Notes what a person agreed to, and who it is.
+    fn watch_consent(&mut self, subject: Option<&[&str]>) {
+        // First, so that what stands at the same place is found.
+        if let Some(subject) = subject {
+            self.watch(subject, Slot::Subject);
+        }
+        self.watch(&["consent", "scope"], Slot::Scope);
+        self.watch(&["consent", "revocable"], Slot::Revocable);
+    }
+
     /// Notes all that a row is made from; nothing if features would be missed.
     fn watch_row(&mut self) -> Option<()> {
         self.watch(&["event_id"], Slot::Id);

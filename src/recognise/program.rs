@@ -95,6 +95,10 @@ pub(super) enum Slot {
     Id,
     /// `consent.scope`.
     Scope,
+    /// `consent.revocable`.
+    Revocable,
+    /// Where events name the person that they came from.
+    Subject,
     /// `source`.
     Source,
     /// `source.kind`.
@@ -108,10 +112,13 @@ pub(super) enum Slot {
 }
 
 /// So many of them there are.
-pub(super) const SLOTS: usize = 7;
+pub(super) const SLOTS: usize = 9;
 
-/// The most properties that one object may name, for there is a bit for each.
+/// The most properties that one object may have, for there is a bit for each.
 pub(super) const MAX_PROPERTIES: usize = 64;
+
+/// The most that a schema may name of one: those that the reader wants to know have room besides.
+pub(super) const MAX_NAMED: usize = MAX_PROPERTIES - SLOTS;
 
 /// The node that everything satisfies.
 pub(super) const ANYTHING: NodeId = NodeId(0);

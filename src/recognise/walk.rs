@@ -17,6 +17,7 @@ pub(super) enum Held {
     Absent,
     Null,
     Text(Range<usize>),
+    Boolean(bool),
     Other,
 }
 
@@ -70,6 +71,7 @@ impl<'a> Walk<'a> {
             self.held[slot as usize] = match byte {
                 b'"' => Held::Text(start + 1..self.at - 1),
                 b'n' => Held::Null,
+                b't' | b'f' => Held::Boolean(byte == b't'),
                 _ => Held::Other,
             };
         }

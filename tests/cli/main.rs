@@ -13,6 +13,7 @@ mod bundle;
 mod by_hand;
 mod clean;
 mod compat;
+mod consent;
 mod consent_flow;
 mod diff;
 mod evaluate;

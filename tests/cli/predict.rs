@@ -282,8 +282,39 @@ fn what_the_consent_does_not_cover_and_what_is_revoked_is_not_scored() {
     space.write("revoked", "{}");
     let ran = predict(&space, &["--in", "events.ndjson", "--revocations", "revoked"])
         .code(2)
-        .says("revoked:1: /event_id");
+        .says("revoked:1: must have one of `event_id`, `subject`, and only one");
     assert_eq!(ran.out, "");
+}
+
+#[test]
+fn a_person_who_has_withdrawn_is_not_scored() {
+    let events = [("evt-01", "p1"), ("evt-02", "p2"), ("evt-03", "p1")];
+    let of = |(id, person): (&str, &str)| {
+        event(id, "{}").replace(r#""source":"self""#, &format!(r#""source":"self","person":"{person}""#))
+    };
+    let space = space(events.map(of).join("\n"));
+    space.write("schema.json", "{}");
+    space.write("revoked", r#"{"subject":"p1","time":"2026-02-01T00:00:00Z"}"#);
+    let arguments = [
+        "--in",
+        "events.ndjson",
+        "--schema",
+        "schema.json",
+        "--revocations",
+        "revoked",
+    ];
+    let ran = predict(&space, &arguments)
+        .code(2)
+        .says("1 of 1 revocations name a person")
+        .says("`subject`");
+    assert_eq!(ran.out, "");
+    let ran = predict(&space, &[&arguments[..], &["--subject", "/person"]].concat()).success();
+    assert_eq!(lines(&ran).len(), 1);
+    let ran = ran.says("3 events: 1 scored, 2 revoked");
+    assert!(ran.out.contains("evt-02"), "{}", ran.out);
+    predict(&space, &[&arguments[..], &["--subject", "person"]].concat())
+        .code(2)
+        .says("is no JSON pointer");
 }
 
 #[test]

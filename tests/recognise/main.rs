@@ -27,6 +27,7 @@ fn compare(schema: &EventSchema, recogniser: &Recogniser, memory: &mut Memory, l
     for (member, pointer) in [
         (found.id, "/event_id"),
         (found.scope, "/consent/scope"),
+        (found.revocable, "/consent/revocable"),
         (found.source, "/source"),
         (found.source_kind, "/source/kind"),
     ] {
@@ -43,7 +44,8 @@ fn holds(member: Member<'_>, value: Option<&Value>) -> bool {
     match (member, value) {
         (Member::Absent, None) | (Member::Null, Some(Value::Null)) => true,
         (Member::Text(text), Some(Value::String(value))) => text == value,
-        (Member::Other, Some(Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_))) => true,
+        (Member::Boolean(boolean), Some(Value::Bool(value))) => boolean == *value,
+        (Member::Other, Some(Value::Number(_) | Value::Array(_) | Value::Object(_))) => true,
         _ => false,
     }
 }

@@ -188,7 +188,7 @@ pub(crate) fn row_of<'a>(found: &Recognised<'a>) -> Option<Row<'a>> {
     let groups = match found.source {
         Member::Absent => [None, None],
         Member::Text(_) => [text(found.source)?, None],
-        Member::Other => [text(found.source_kind)?, text(found.source_region)?],
+        Member::Other | Member::Boolean(_) => [text(found.source_kind)?, text(found.source_region)?],
         Member::Null => return None,
     };
     Some(Row {

@@ -23,6 +23,18 @@ pub struct Rules<'a> {
     pub purpose: Option<Purpose>,
     /// Which events must not be used.
     pub revocations: &'a mut Revocations,
+    /// What becomes of an event that is revoked, and whose consent says that it cannot be.
+    pub non_revocable: NonRevocable,
+}
+
+/// What becomes of an event that is revoked, and whose consent says that it cannot be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum NonRevocable {
+    /// It is left out all the same.
+    #[default]
+    Honour,
+    /// It stays.
+    Keep,
 }
 
 /// What the first reading found.
@@ -48,7 +60,7 @@ impl Checked {
         let ([file], [hash]) = (files, self.hashes.as_slice()) else {
             return None;
         };
-        let is_left_out = |(verdict, lines)| !matches!(verdict, Verdict::Accepted(_)) && lines > 0;
+        let is_left_out = |(verdict, lines): (Verdict, u64)| !verdict.is_accepted() && lines > 0;
         let is_all = !self.is_compressed && self.blank == 0 && !self.verdicts.counts().any(is_left_out);
         is_all.then(|| PassedOn {
             file: file.name.clone(),
@@ -213,12 +225,14 @@ impl<'a> Checker<'a> {
     }
 
     fn judge(&mut self, event: &Event) -> Verdict {
-        if self.rules.revocations.revokes(event.id) {
-            return Verdict::Revoked;
-        }
-        match self.rules.purpose {
-            Some(purpose) if !event.facts.scope.covers(purpose) => Verdict::NotCovered,
-            _ => Verdict::Accepted(event.facts),
+        let consent = event.facts.consent;
+        let revoked = self.rules.revocations.revokes(event);
+        let is_kept = !consent.is_revocable && self.rules.non_revocable == NonRevocable::Keep;
+        match (revoked, self.rules.purpose) {
+            (Some(named), _) if !is_kept => Verdict::Revoked(consent, named),
+            (_, Some(purpose)) if !consent.scope.covers(purpose) => Verdict::NotCovered(consent),
+            (Some(_), _) => Verdict::Kept(event.facts),
+            (None, _) => Verdict::Accepted(event.facts),
         }
     }
 

@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::fault::Fault;
 use super::lines::MAX_LINE;
 use super::schema::EventSchema;
+use super::subject::SubjectPointer;
 use crate::consent::Scope;
 use crate::json::{Limits, parse_strict};
 use crate::recognise::{Member, Memory, Recognised, Recogniser};
@@ -22,6 +23,8 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 pub struct Event {
     /// Stands for its `event_id`.
     pub id: IdKey,
+    /// Stands for the person that it came from, if `ingest` is told where events name one.
+    pub subject: Option<IdKey>,
     /// Its consent and source.
     pub facts: Facts,
 }
@@ -30,12 +33,21 @@ pub struct Event {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Facts {
     /// What its person agreed to.
-    pub scope: Scope,
+    pub consent: Consent,
     /// Where it came from.
     pub source: SourceKind,
 }
 
-/// The first half of the BLAKE3 of an `event_id`: equal ids have equal keys, and no two ids with one key are known.
+/// What the person that an event came from agreed to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Consent {
+    /// To what use.
+    pub scope: Scope,
+    /// Whether it may be withdrawn: unless `consent.revocable` is `false`.
+    pub is_revocable: bool,
+}
+
+/// The first half of the BLAKE3 of the id of an event, or of a person: equal ids have equal keys, and no two ids with one key are known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct IdKey([u8; 16]);
 
@@ -143,7 +155,8 @@ impl<'a> Reader<'a> {
     pub fn read(&mut self, content: &[u8]) -> Result<Event, Vec<Fault>> {
         if content.len() <= MAX_LINE
             && let Some((recogniser, memory)) = &mut self.quick
-            && let Some(event) = recogniser.recognise(content, memory).as_ref().and_then(Event::of)
+            && let Some(found) = recogniser.recognise(content, memory)
+            && let Some(event) = Event::of(&found, self.schema)
         {
             return Ok(event);
         }
@@ -152,23 +165,32 @@ impl<'a> Reader<'a> {
 }
 
 impl Event {
-    /// The event that was recognised, if its id and scope are in order.
+    /// The event that was recognised, if its id and scope are in order, and its subject if `schema` asks for one.
     #[must_use]
-    pub fn of(found: &Recognised<'_>) -> Option<Self> {
+    pub fn of(found: &Recognised<'_>, schema: &EventSchema) -> Option<Self> {
         let (Member::Text(id), Member::Text(scope)) = (found.id, found.scope) else {
             return None;
         };
-        if id.is_empty() || id.contains(char::is_control) {
+        if !is_id(id) {
             return None;
         }
+        let subject = match (schema.subject(), found.subject) {
+            (None, _) => None,
+            (Some(_), Member::Text(subject)) if is_id(subject) => Some(IdKey::of(subject)),
+            _ => return None,
+        };
         let kind = match (found.source_kind, found.source) {
             (Member::Text(kind), _) | (Member::Absent, Member::Text(kind)) => Some(kind),
             _ => None,
         };
         Some(Self {
             id: IdKey::of(id),
+            subject,
             facts: Facts {
-                scope: scope.parse().ok()?,
+                consent: Consent {
+                    scope: scope.parse().ok()?,
+                    is_revocable: found.revocable != Member::Boolean(false),
+                },
                 source: SourceKind::named(kind),
             },
         })
@@ -188,16 +210,20 @@ fn read(content: &[u8], schema: &EventSchema) -> Result<Event, Vec<Fault>> {
 /// Everything that is wrong with it, at least one fault.
 pub fn check(event: &Value, schema: &EventSchema) -> Result<Event, Vec<Fault>> {
     schema.check(event)?;
-    let (id, scope) = (id_of(event), scope_of(event));
-    match (id, scope) {
-        (Ok(id), Ok(scope)) => Ok(Event {
+    let subject = schema.subject().map(|pointer| subject_of(event, pointer)).transpose();
+    match (id_of(event), scope_of(event), subject) {
+        (Ok(id), Ok(scope), Ok(subject)) => Ok(Event {
             id,
+            subject,
             facts: Facts {
-                scope,
+                consent: Consent {
+                    scope,
+                    is_revocable: is_revocable(event),
+                },
                 source: SourceKind::of(event),
             },
         }),
-        (id, scope) => Err([id.err(), scope.err()].into_iter().flatten().collect()),
+        (id, scope, subject) => Err([id.err(), scope.err(), subject.err()].into_iter().flatten().collect()),
     }
 }
 
@@ -227,16 +253,36 @@ pub fn too_long() -> Fault {
     Fault::new("", format!("is longer than {MAX_LINE} bytes"), "line")
 }
 
-// The schema of byte events demands what the next two ask for; a schema of the user's own may not.
+// The schema of byte events demands what `id_of` and `scope_of` ask for; a schema of the user's own may not.
 
 fn id_of(event: &Value) -> Result<IdKey, Fault> {
     let fault = |message| Err(Fault::new("/event_id", message, "event_id"));
     match event.get("event_id").and_then(Value::as_str) {
         None => fault("is not a text: every event needs an id"),
         Some("") => fault("is empty: every event needs an id"),
-        Some(id) if id.contains(char::is_control) => fault("holds a control character"),
+        Some(id) if !is_id(id) => fault("holds a control character"),
         Some(id) => Ok(IdKey::of(id)),
     }
+}
+
+fn is_id(text: &str) -> bool {
+    !text.is_empty() && !text.contains(char::is_control)
+}
+
+fn subject_of(event: &Value, pointer: &SubjectPointer) -> Result<IdKey, Fault> {
+    let fault = |message| Err(Fault::new(pointer.as_str(), message, "subject"));
+    match pointer.of(event) {
+        None => fault("is not a text: every event must name the person it came from"),
+        Some("") => fault("is empty: every event must name the person it came from"),
+        Some(id) if !is_id(id) => fault("holds a control character"),
+        Some(id) => Ok(IdKey::of(id)),
+    }
+}
+
+/// What does not say that it cannot be withdrawn can be.
+fn is_revocable(event: &Value) -> bool {
+    let consent = event.get("consent");
+    consent.and_then(|consent| consent.get("revocable")) != Some(&Value::Bool(false))
 }
 
 fn scope_of(event: &Value) -> Result<Scope, Fault> {

@@ -22,7 +22,7 @@ pub struct Fault {
     pub pointer: String,
     /// What is wrong, without any value of the event.
     pub message: String,
-    /// Which rule says so: a keyword of the schema, or `json`, `line`, `event_id`, `consent`, `duplicate`.
+    /// Which rule says so: a keyword of the schema, or `json`, `line`, `event_id`, `consent`, `subject`, `duplicate`.
     pub rule: String,
     /// Another line that the message is about.
     pub other: Option<Place>,

@@ -16,6 +16,7 @@ pub mod revocations;
 pub mod room;
 pub mod schema;
 pub mod source;
+pub mod subject;
 pub mod verdicts;
 pub mod write;
 
@@ -24,12 +25,13 @@ use std::io::{BufWriter, Read as _, Write as _};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use self::check::{Checked, Rules, check};
+use self::check::{Checked, NonRevocable, Rules, check};
 use self::fault::{at, grouped};
-use self::report::{Counts, report};
+use self::report::{Counts, RevocationCounts, report};
 use self::revocations::Revocations;
 use self::room::Room;
 use self::schema::EventSchema;
+use self::subject::SubjectPointer;
 use self::verdicts::Verdict;
 use self::write::{Sink, WriteError, write};
 use crate::consent::purposes::NONE;
@@ -41,7 +43,7 @@ use crate::stages::{Builtin, InputFile, Progress, Refusal, StageContext, StageEr
 /// The stage.
 pub const BUILTIN: Builtin = Builtin {
     name: "ingest",
-    revision: 2,
+    revision: 3,
     definition: include_str!("../../../stages/ingest.yaml"),
     needs_purpose: true,
     run,
@@ -63,17 +65,20 @@ struct Options {
     purpose: Purpose,
     quarantine: bool,
     allow_empty: bool,
+    subject: Option<SubjectPointer>,
+    non_revocable: NonRevocable,
 }
 
 fn run(context: &mut StageContext<'_>) -> Result<(), StageError> {
     let options = Options::read(context)?;
-    let schema = read_schema(context)?;
+    let schema = read_schema(context, options.subject.clone())?;
     let files = context.inputs.get("events").cloned().unwrap_or_default();
-    let mut revocations = Revocations::read(context.inputs.get("revocations").map_or(&[], Vec::as_slice))?;
+    let mut revocations = Revocations::read(context.inputs.get("revocations").map_or(&[], Vec::as_slice), &schema)?;
     let rules = Rules {
         schema: &schema,
         purpose: Some(options.purpose),
         revocations: &mut revocations,
+        non_revocable: options.non_revocable,
     };
     let total = files
         .iter()
@@ -123,6 +128,11 @@ impl Options {
             purpose,
             quarantine: choice(context, "on_reject", ["fail", "quarantine"])? == "quarantine",
             allow_empty: choice(context, "on_empty", ["fail", "allow"])? == "allow",
+            subject: subject(context)?,
+            non_revocable: match choice(context, "non_revocable", ["honour", "keep"])? {
+                "keep" => NonRevocable::Keep,
+                _ => NonRevocable::Honour,
+            },
         };
         if options.quarantine && context.output("rejects").is_none() {
             return Err(refused(
@@ -143,7 +153,17 @@ fn choice(context: &StageContext<'_>, name: &str, words: [&'static str; 2]) -> R
     chosen.ok_or_else(|| refused(format!("`{name}` is not one of `{}`, `{}`", words[0], words[1])))
 }
 
-fn read_schema(context: &StageContext<'_>) -> Result<EventSchema, StageError> {
+/// The parameter `subject`.
+fn subject(context: &StageContext<'_>) -> Result<Option<SubjectPointer>, StageError> {
+    let parse = |text: &str| text.parse().map_err(|error| refused(format!("`subject` {error}")));
+    match context.params.get("subject") {
+        None | Some(ParamValue::Null) => Ok(None),
+        Some(ParamValue::String(text)) => parse(text).map(Some),
+        Some(_) => parse("").map(Some),
+    }
+}
+
+fn read_schema(context: &StageContext<'_>, subject: Option<SubjectPointer>) -> Result<EventSchema, StageError> {
     let file = context
         .input("schema")?
         .ok_or_else(|| refused("the input `schema` is missing: name the JSON Schema of the events"))?;
@@ -158,7 +178,8 @@ fn read_schema(context: &StageContext<'_>) -> Result<EventSchema, StageError> {
     if bytes.len() as u64 <= MAX_SCHEMA {
         file.check_read(Digest::of(&bytes))?;
     }
-    EventSchema::compile(&bytes).map_err(|error| refused(format!("the schema `{}` cannot be used: {error}", file.name)))
+    EventSchema::compile_with_subject(&bytes, subject)
+        .map_err(|error| refused(format!("the schema `{}` cannot be used: {error}", file.name)))
 }
 
 /// Writes to the log what was found.
@@ -169,6 +190,18 @@ fn tell(
     revocations: &Revocations,
 ) -> Result<(), StageError> {
     let mut text = format!("{}\n", Counts::of(checked).summary());
+    let counts = RevocationCounts::of(checked, revocations);
+    for (events, what) in [
+        (counts.non_revocable, "left out all the same (`non_revocable: honour`)"),
+        (counts.kept, "kept (`non_revocable: keep`)"),
+    ] {
+        if events > 0 {
+            let events = grouped(events);
+            text.push_str(&format!(
+                "{events} revoked, though their consents say that they cannot be: {what}\n"
+            ));
+        }
+    }
     let unknown = revocations.unknown();
     if !unknown.is_empty() {
         let known: &[InputFile] = context.inputs.get("revocations").map_or(&[], Vec::as_slice);
@@ -270,7 +303,7 @@ fn write_lines(
 fn say_consents(context: &mut StageContext<'_>, options: &Options, checked: &Checked) {
     let scopes = checked.verdicts.counts().filter(|(_, lines)| *lines > 0);
     let narrowest = scopes.filter_map(|(verdict, _)| match verdict {
-        Verdict::Accepted(facts) => Some(facts.scope.as_str()),
+        Verdict::Accepted(facts) | Verdict::Kept(facts) => Some(facts.consent.scope.as_str()),
         _ => None,
     });
     // Of no events nothing can be said but what they are for.

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::check::Checked;
 use super::event::SourceKind;
 use super::fault::{Listed, grouped};
-use super::revocations::Revocations;
+use super::revocations::{Named, Revocations};
 use super::verdicts::Verdict;
 use crate::consent::{Purpose, Scope};
 use crate::digest::Digest;
@@ -55,9 +55,9 @@ impl Counts {
         };
         for (verdict, lines) in checked.verdicts.counts() {
             *match verdict {
-                Verdict::Accepted(_) => &mut counts.accepted,
-                Verdict::NotCovered => &mut counts.excluded.purpose,
-                Verdict::Revoked => &mut counts.excluded.revoked,
+                Verdict::Accepted(_) | Verdict::Kept(_) => &mut counts.accepted,
+                Verdict::NotCovered(_) => &mut counts.excluded.purpose,
+                Verdict::Revoked(..) => &mut counts.excluded.revoked,
                 Verdict::Duplicate => &mut counts.duplicates,
                 Verdict::Fault => &mut counts.invalid,
             } += lines;
@@ -115,11 +115,51 @@ struct FaultRecord<'a> {
     rule: &'a str,
 }
 
-#[derive(Serialize)]
-struct RevocationCounts {
-    matched: u64,
-    total: u64,
-    unknown: u64,
+/// What revocations did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct RevocationCounts {
+    /// Events that were left out because they are named themselves.
+    pub by_event: u64,
+    /// Events that were left out because the person that they came from is named.
+    pub by_subject: u64,
+    /// Events that are revoked and were let in, for their consents say that they cannot be.
+    pub kept: u64,
+    /// Revocations that name an event that is here.
+    pub matched: u64,
+    /// Events that were left out although their consents say that they cannot be revoked.
+    pub non_revocable: u64,
+    /// Revocations.
+    pub total: u64,
+    /// Revocations that name no event that is here.
+    pub unknown: u64,
+}
+
+impl RevocationCounts {
+    /// Counts what the first reading found.
+    #[must_use]
+    pub fn of(checked: &Checked, revocations: &Revocations) -> Self {
+        let (total, unknown) = (revocations.total(), revocations.unknown().len() as u64);
+        let mut counts = Self {
+            matched: total - unknown,
+            total,
+            unknown,
+            ..Self::default()
+        };
+        for (verdict, lines) in checked.verdicts.counts() {
+            match verdict {
+                Verdict::Kept(_) => counts.kept += lines,
+                Verdict::Revoked(consent, named) => {
+                    *match named {
+                        Named::Event => &mut counts.by_event,
+                        Named::Subject => &mut counts.by_subject,
+                    } += lines;
+                    counts.non_revocable += if consent.is_revocable { 0 } else { lines };
+                }
+                _ => {}
+            }
+        }
+        counts
+    }
 }
 
 impl<'a> From<&'a Listed> for FaultRecord<'a> {
@@ -139,7 +179,6 @@ impl<'a> From<&'a Listed> for FaultRecord<'a> {
 /// The bytes of the report.
 #[must_use]
 pub fn report(checked: &Checked, purpose: Purpose, revocations: &Revocations, schema: Digest) -> Vec<u8> {
-    let unknown = revocations.unknown().len() as u64;
     let report = Report {
         accepted_by: accepted_by(checked),
         counts: Counts::of(checked),
@@ -148,11 +187,7 @@ pub fn report(checked: &Checked, purpose: Purpose, revocations: &Revocations, sc
         faults_unlisted: checked.faults.unlisted(),
         kind: "ingest_report",
         purpose,
-        revocations: RevocationCounts {
-            matched: revocations.total() - unknown,
-            total: revocations.total(),
-            unknown,
-        },
+        revocations: RevocationCounts::of(checked, revocations),
         schema: schema.to_string(),
         version: 1,
     };
@@ -167,8 +202,8 @@ fn accepted_by(checked: &Checked) -> AcceptedBy {
         source_kind: SourceKind::ALL.iter().map(|kind| (kind.as_str(), 0)).collect(),
     };
     for (verdict, lines) in checked.verdicts.counts() {
-        if let Verdict::Accepted(facts) = verdict {
-            *by.scope.entry(facts.scope.as_str()).or_default() += lines;
+        if let Verdict::Accepted(facts) | Verdict::Kept(facts) = verdict {
+            *by.scope.entry(facts.consent.scope.as_str()).or_default() += lines;
             *by.source_kind.entry(facts.source.as_str()).or_default() += lines;
         }
     }

@@ -8,9 +8,10 @@ use jsonschema::{Draft, PatternOptions, ValidationError, Validator};
 use serde_json::Value;
 
 use super::fault::{Fault, printable};
+use super::subject::SubjectPointer;
 use crate::digest::Digest;
 use crate::json::{JsonError, Limits, parse_strict};
-use crate::recognise::Recogniser;
+use crate::recognise::{Opaque, Recogniser};
 
 /// The dialect that is spoken, and no other.
 const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
@@ -25,13 +26,15 @@ const LIMITS: Limits = Limits {
 const MAX_VALUES: usize = 8;
 
 /// How a schema becomes a recogniser.
-type Compile = fn(&Value, &dyn Fn(&Value) -> Option<Validator>) -> Option<Recogniser>;
+type Compile = fn(&Value, &Opaque<'_>, Option<&[&str]>) -> Option<Recogniser>;
 
 /// A compiled schema.
 pub struct EventSchema {
     validator: Validator,
     /// Knows most valid events without the validator, if the schema is simple enough.
     recogniser: Option<Recogniser>,
+    /// Where an event must name the person that it came from.
+    subject: Option<SubjectPointer>,
     digest: Digest,
 }
 
@@ -60,7 +63,16 @@ impl EventSchema {
     /// [`SchemaError`] if it is no JSON, no schema of draft 2020-12, uses a format or a pattern that is not known, or
     /// refers to anything outside itself.
     pub fn compile(bytes: &[u8]) -> Result<Self, SchemaError> {
-        Self::compile_as(bytes, Recogniser::compile)
+        Self::compile_as(bytes, Recogniser::compile, None)
+    }
+
+    /// The same; every event must name a person at `subject`, if that is given.
+    ///
+    /// # Errors
+    ///
+    /// As [`EventSchema::compile`].
+    pub fn compile_with_subject(bytes: &[u8], subject: Option<SubjectPointer>) -> Result<Self, SchemaError> {
+        Self::compile_as(bytes, Recogniser::compile, subject)
     }
 
     /// The same; its recogniser tells features and labels too.
@@ -68,11 +80,11 @@ impl EventSchema {
     /// # Errors
     ///
     /// As [`EventSchema::compile`].
-    pub fn compile_with_features(bytes: &[u8]) -> Result<Self, SchemaError> {
-        Self::compile_as(bytes, Recogniser::compile_with_features)
+    pub fn compile_with_features(bytes: &[u8], subject: Option<SubjectPointer>) -> Result<Self, SchemaError> {
+        Self::compile_as(bytes, Recogniser::compile_with_features, subject)
     }
 
-    fn compile_as(bytes: &[u8], recogniser: Compile) -> Result<Self, SchemaError> {
+    fn compile_as(bytes: &[u8], recogniser: Compile, subject: Option<SubjectPointer>) -> Result<Self, SchemaError> {
         let schema = parse_strict(bytes, LIMITS).map_err(SchemaError::Json)?;
         if let Some(dialect) = schema.get("$schema")
             && dialect.as_str().map(|dialect| dialect.trim_end_matches('#')) != Some(DIALECT)
@@ -83,9 +95,12 @@ impl EventSchema {
             ValidationErrorKind::Referencing(_) => SchemaError::Reference(printable(&error.to_string())),
             _ => SchemaError::Invalid(printable(&error.to_string())),
         })?;
+        let members = subject.as_ref().map(SubjectPointer::members);
+        let opaque = |keyword: &Value| validator_of(keyword).ok();
         Ok(Self {
             validator,
-            recogniser: recogniser(&schema, &|keyword| validator_of(keyword).ok()),
+            recogniser: recogniser(&schema, &opaque, members.as_deref()),
+            subject,
             digest: Digest::of(bytes),
         })
     }
@@ -108,6 +123,12 @@ impl EventSchema {
     #[must_use]
     pub fn digest(&self) -> Digest {
         self.digest
+    }
+
+    /// Where an event must name the person that it came from.
+    #[must_use]
+    pub fn subject(&self) -> Option<&SubjectPointer> {
+        self.subject.as_ref()
     }
 
     /// What recognises valid events in one pass, if the schema is simple enough.
@@ -284,106 +305,4 @@ fn counted(number: u64, thing: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    fn faults(schema: &Value, value: &Value) -> Vec<String> {
-        let schema = EventSchema::compile(schema.to_string().as_bytes()).expect("a valid schema");
-        let faults = schema.check(value).expect_err("the value must be refused");
-        let text = |fault: Fault| format!("{}: {} [{}]", fault.pointer, fault.message, fault.rule);
-        faults.into_iter().map(text).collect()
-    }
-
-    #[test]
-    fn the_schemas_that_come_with_it_compile() {
-        assert_ne!(EventSchema::byte_event().digest(), EventSchema::revocation().digest());
-    }
-
-    #[test]
-    fn each_rule_is_told_without_the_value() {
-        for (schema, value, message) in [
-            (json!({"minimum": 3}), json!(2), ": is less than 3 [minimum]"),
-            (json!({"maximum": 3}), json!(4), ": is greater than 3 [maximum]"),
-            (
-                json!({"exclusiveMinimum": 3}),
-                json!(3),
-                ": is not greater than 3 [exclusiveMinimum]",
-            ),
-            (
-                json!({"exclusiveMaximum": 3}),
-                json!(3),
-                ": is not less than 3 [exclusiveMaximum]",
-            ),
-            (
-                json!({"maxLength": 1}),
-                json!("ab"),
-                ": is longer than 1 character [maxLength]",
-            ),
-            (
-                json!({"pattern": "^a"}),
-                json!("b"),
-                ": does not match the pattern `^a` [pattern]",
-            ),
-            (
-                json!({"const": "a"}),
-                json!("b"),
-                ": is not the one allowed value [const]",
-            ),
-            (json!({"minItems": 1}), json!([]), ": has fewer than 1 item [minItems]"),
-            (
-                json!({"uniqueItems": true}),
-                json!([7, 7]),
-                ": has an item twice [uniqueItems]",
-            ),
-            (
-                json!({"not": {"type": "string"}}),
-                json!("x"),
-                ": does not satisfy the schema [not]",
-            ),
-            (
-                json!({"multipleOf": 2}),
-                json!(77),
-                ": does not satisfy the schema [multipleOf]",
-            ),
-            (
-                json!({"items": {"type": "null"}}),
-                json!([null, 5]),
-                "/1: is not of type \"null\" [type]",
-            ),
-            (
-                json!({"enum": [1, 2, 3, 4, 5, 6, 7, 8, 9]}),
-                json!(0),
-                ": is not one of the 9 allowed values [enum]",
-            ),
-            (
-                json!({"anyOf": [{"minLength": 3}, {"maxLength": 1}]}),
-                json!("ab"),
-                ": satisfies none of 2 alternatives [anyOf]",
-            ),
-            (json!({"required": ["a/b"]}), json!({}), "/a~1b: is missing [required]"),
-            (
-                json!({"properties": {"x": {"required": ["y"]}}}),
-                json!({"x": {}}),
-                "/x/y: is missing [required]",
-            ),
-        ] {
-            assert_eq!(faults(&schema, &value), [message], "{schema}");
-        }
-    }
-
-    #[test]
-    fn every_fault_of_a_value_is_told() {
-        let schema = json!({"properties": {"a": {}, "b": {}}, "additionalProperties": false, "required": ["a", "b"]});
-        let expected = [
-            "/x: is no known field [additionalProperties]",
-            "/y: is no known field [additionalProperties]",
-            "/a: is missing [required]",
-            "/b: is missing [required]",
-        ];
-        let mut found = faults(&schema, &json!({"x": 1, "y": 2}));
-        found.sort_by_key(|fault| expected.iter().position(|known| known == fault));
-        assert_eq!(found, expected);
-    }
-}
+mod tests;

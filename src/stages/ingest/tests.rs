@@ -14,6 +14,7 @@ use super::*;
 mod compressed;
 mod inputs;
 mod memory;
+mod withdrawn;
 
 /// A folder with inputs, and what the stage is asked to do with them.
 struct Space {
@@ -196,53 +197,6 @@ fn an_event_that_the_purpose_needs_more_consent_for_is_left_out_and_counted() {
     assert_eq!(space.report()["accepted_by"]["source_kind"]["self"], 2);
     space.purpose = Some("care");
     assert_eq!(space.accepted(), three());
-}
-
-#[test]
-fn a_revoked_event_is_left_out_and_an_unknown_revocation_is_told_by_line() {
-    let space = Space::new(&three()).revoking(
-        "{\"event_id\":\"evt-000003\",\"time\":\"2026-02-01T00:00:00Z\",\"reason\":\"withdrawn\"}\n\n\
-         {\"event_id\":\"evt-999999\",\"time\":\"2026-02-01T00:00:00Z\"}\n",
-    );
-    assert_eq!(space.accepted(), event("evt-000001", "research"));
-    let report = space.report();
-    assert_eq!(report["counts"]["excluded"]["revoked"], 1);
-    assert_eq!(report["revocations"]["matched"], 1);
-    assert_eq!(report["revocations"]["unknown"], 1);
-    let log = space.run().log;
-    assert!(
-        log.contains("3 events: 1 accepted, 1 not covered by the purpose, 1 revoked"),
-        "{log}"
-    );
-    assert!(log.contains("data/revocations.ndjson:3"), "{log}");
-    assert!(!log.contains("evt-"), "{log}");
-}
-
-#[test]
-fn an_escaped_spelling_of_an_id_is_revoked_too() {
-    let escaped = event("evt-000001", "research").replace("evt-000001", "\\u0065vt-000001");
-    let space = Space::new(&[escaped, event("evt-000009", "research")].concat())
-        .revoking("{\"event_id\":\"evt-000001\",\"time\":\"2026-02-01T00:00:00Z\"}");
-    assert_eq!(space.accepted(), event("evt-000009", "research"));
-}
-
-#[test]
-fn a_revocation_that_is_invalid_refuses_everything() {
-    for revocation in [
-        "{\"event_id\":\"evt-000001\"}",
-        "{\"event_id\":\"evt-000001\",\"time\":\"yesterday\"}",
-        "{\"event_id\":\"evt-000001\",\"time\":\"2026-02-01T00:00:00Z\",\"event_id\":\"evt-000002\"}",
-        "{\"event_id\":\"evt-000001\",\"time\":\"2026-02-01T00:00:00Z\",\"note\":1}",
-        "evt-000001",
-    ] {
-        let refusal = Space::new(&three()).revoking(revocation).refusal();
-        assert!(refusal.summary.starts_with("1 of 1 revocations"), "{}", refusal.summary);
-        assert!(
-            refusal.details[0].starts_with("data/revocations.ndjson:1: "),
-            "{:?}",
-            refusal.details
-        );
-    }
 }
 
 #[test]

@@ -3,7 +3,8 @@
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek as _, SeekFrom, Write as _};
 
-use super::event::{Facts, SourceKind};
+use super::event::{Consent, Facts, SourceKind};
+use super::revocations::Named;
 use super::room::Room;
 use crate::consent::Scope;
 use crate::stages::StageError;
@@ -13,10 +14,12 @@ use crate::stages::StageError;
 pub enum Verdict {
     /// It is let in.
     Accepted(Facts),
+    /// It is let in although somebody withdrew its consent, which says that it cannot be withdrawn.
+    Kept(Facts),
     /// It is valid; its consent does not cover the purpose.
-    NotCovered,
-    /// It is valid, and revoked.
-    Revoked,
+    NotCovered(Consent),
+    /// It is valid, and revoked by its own id or by that of the person it came from.
+    Revoked(Consent, Named),
     /// The same event stood in an earlier line, with the same bytes.
     Duplicate,
     /// It is invalid.
@@ -24,28 +27,56 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// Whether the line is let in.
+    #[must_use]
+    pub fn is_accepted(self) -> bool {
+        matches!(self, Self::Accepted(_) | Self::Kept(_))
+    }
+
     /// Every verdict; its place is the byte that stands for it.
     fn all() -> impl Iterator<Item = Self> {
-        let others = [Self::NotCovered, Self::Revoked, Self::Duplicate, Self::Fault];
-        let sources = |scope| SourceKind::ALL.map(|source| Self::Accepted(Facts { scope, source }));
-        others.into_iter().chain(SCOPES.into_iter().flat_map(sources))
+        let not_covered = consents().map(Self::NotCovered);
+        let revoked = consents().flat_map(|consent| Named::ALL.map(|named| Self::Revoked(consent, named)));
+        let accepted = facts().map(Self::Accepted);
+        let kept = facts().map(Self::Kept);
+        let others = [Self::Duplicate, Self::Fault].into_iter();
+        others.chain(not_covered).chain(revoked).chain(accepted).chain(kept)
     }
 
     fn code(self) -> u8 {
         match self {
-            Self::NotCovered => 0,
-            Self::Revoked => 1,
-            Self::Duplicate => 2,
-            Self::Fault => 3,
-            Self::Accepted(Facts { scope, source }) => {
-                4 + u8::from(scope == SCOPES[1]) * KINDS_OF_SOURCE + source as u8
-            }
+            Self::Duplicate => 0,
+            Self::Fault => 1,
+            Self::NotCovered(consent) => 2 + code_of(consent),
+            Self::Revoked(consent, named) => 2 + CONSENTS + 2 * code_of(consent) + named as u8,
+            Self::Accepted(facts) => 2 + 3 * CONSENTS + code_of_facts(facts),
+            Self::Kept(facts) => 2 + (3 + SOURCES) * CONSENTS + code_of_facts(facts),
         }
     }
 }
 
 const SCOPES: [Scope; 2] = [Scope::Care, Scope::Research];
-const KINDS_OF_SOURCE: u8 = 6;
+/// How many kinds of source there are.
+const SOURCES: u8 = 6;
+/// How many consents there are.
+const CONSENTS: u8 = 4;
+
+fn consents() -> impl Iterator<Item = Consent> {
+    let of_scope = |scope| [false, true].map(|is_revocable| Consent { scope, is_revocable });
+    SCOPES.into_iter().flat_map(of_scope)
+}
+
+fn facts() -> impl Iterator<Item = Facts> {
+    consents().flat_map(|consent| SourceKind::ALL.map(|source| Facts { consent, source }))
+}
+
+fn code_of(consent: Consent) -> u8 {
+    2 * u8::from(consent.scope == SCOPES[1]) + u8::from(consent.is_revocable)
+}
+
+fn code_of_facts(facts: Facts) -> u8 {
+    SOURCES * code_of(facts.consent) + facts.source as u8
+}
 
 /// The verdicts of all lines that are not blank, in order.
 #[derive(Debug)]
@@ -207,17 +238,17 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let folder = camino::Utf8Path::from_path(folder.path()).expect("UTF-8");
         let all: Vec<Verdict> = Verdict::all().collect();
-        assert_eq!(all.len(), 16);
+        assert_eq!(all.len(), 62);
         for (code, verdict) in (0..).zip(&all) {
             assert_eq!(verdict.code(), code);
         }
         for held in [0, 1, 7, 1000] {
             let mut verdicts = Verdicts::new(Room::with(folder, held));
-            let mut expected: Vec<Verdict> = all.iter().cycle().take(100).copied().collect();
+            let mut expected: Vec<Verdict> = all.iter().cycle().take(200).copied().collect();
             for verdict in &expected {
                 verdicts.push(*verdict).expect("written");
             }
-            for index in [0, 99, 50, 13, 13] {
+            for index in [0, 199, 50, 13, 13] {
                 let before = verdicts.replace(index, Verdict::Fault).expect("written");
                 let place = usize::try_from(index).expect("small");
                 assert_eq!(before, std::mem::replace(&mut expected[place], Verdict::Fault));
@@ -228,7 +259,7 @@ mod tests {
                 found.push(verdict);
             }
             assert_eq!(found, expected, "{held}");
-            assert_eq!(verdicts.len(), 100);
+            assert_eq!(verdicts.len(), 200);
             for (verdict, count) in verdicts.counts() {
                 let expected = expected.iter().filter(|other| **other == verdict).count();
                 assert_eq!(count, expected as u64);

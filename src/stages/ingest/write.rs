@@ -80,7 +80,7 @@ pub fn write(
                 verdict = verdicts.next_verdict().map_err(WriteError::Stage)?;
             }
             match (verdict, &mut rejected) {
-                (Some(Verdict::Accepted(_)), _) => {
+                (Some(Verdict::Accepted(_) | Verdict::Kept(_)), _) => {
                     accepted.put(piece.bytes, piece.first).map_err(WriteError::Accepted)?;
                 }
                 (Some(Verdict::Fault), Some(rejected)) => {

@@ -58,6 +58,7 @@ fn a_file_that_changes_between_the_two_readings_is_refused() {
         schema: &EventSchema::byte_event(),
         purpose: None,
         revocations: &mut Revocations::default(),
+        non_revocable: NonRevocable::Honour,
     };
     let checked =
         check(&files, rules, 2, &Room::in_folder(&space.path(".")), &mut |_| Ok(())).expect("the lines are valid");

@@ -52,6 +52,7 @@ fn seen(space: &Space, held: usize) -> (Vec<Verdict>, Vec<String>, [u64; 2]) {
         schema: &EventSchema::byte_event(),
         purpose: None,
         revocations: &mut Revocations::default(),
+        non_revocable: NonRevocable::Honour,
     };
     let checked = check(&files, rules, 1, &Room::with(&scratch, held), &mut |_| Ok(())).expect("read");
     let mut verdicts = Vec::new();
@@ -86,7 +87,7 @@ proptest! {
         });
         space.events.push("second");
         let whole = seen(&space, 1 << 20);
-        let accepted: Vec<bool> = whole.0.iter().map(|verdict| matches!(verdict, Verdict::Accepted(_))).collect();
+        let accepted: Vec<bool> = whole.0.iter().map(|verdict| verdict.is_accepted()).collect();
         prop_assert_eq!(accepted, expected(&lines));
         for held in [0, 32, 100, 1000] {
             prop_assert_eq!(&seen(&space, held), &whole, "{} bytes held", held);
@@ -102,6 +103,7 @@ fn a_disk_that_cannot_be_written_is_said_and_nothing_is_let_in() {
         schema: &EventSchema::byte_event(),
         purpose: None,
         revocations: &mut Revocations::default(),
+        non_revocable: NonRevocable::Honour,
     };
     let absent = Room::with(&space.path("absent"), 0);
     match check(&files, rules, 1, &absent, &mut |_| Ok(())) {
