@@ -5,7 +5,10 @@
 //! | `care` | yes | no |
 //! | `research` | yes | yes |
 
+pub mod map;
 pub mod purposes;
+pub mod secret;
+pub mod token;
 
 use std::fmt;
 use std::str::FromStr;

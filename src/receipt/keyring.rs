@@ -27,12 +27,11 @@ use zeroize::Zeroizing;
 
 use super::amend::AmendError;
 use super::key::SigningKey;
-use super::keystore::{
-    KEY_FILE, KeyError, NEXT_KEY_FILE, POLICY_FILE, chosen, failed, make_folder, read_if_there, read_policy,
-};
+use super::keystore::{KEY_FILE, KeyError, NEXT_KEY_FILE, POLICY_FILE, chosen, failed, read_if_there, read_policy};
 use super::policy::Policy;
 use super::trust::TrustError;
 use crate::store::atomic::{TEMPORARY, sweep};
+use crate::store::private::make_folder;
 
 /// The folder of private halves that do not sign any more.
 pub const RETIRED: &str = "retired";

@@ -9,7 +9,7 @@
 //! What else may lie there, and how the two are changed, is in [`super::keyring`].
 
 use std::fs::File;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use zeroize::{Zeroize as _, Zeroizing};
@@ -18,6 +18,7 @@ use super::key::{ParseKeyError, SigningKey};
 use super::keyring::{Keyring, KeyringError};
 use super::policy::Policy;
 use super::trust::{Trust, TrustError};
+use crate::store::private;
 
 /// The name of the key's file in the configuration folder.
 pub const KEY_FILE: &str = "signing-key.pem";
@@ -233,7 +234,8 @@ pub fn load_or_make(sources: KeySources<'_>) -> Result<LoadedKey, KeyError> {
     };
     if let (KeyOrigin::Kept { .. } | KeyOrigin::Made { .. }, Some(folder)) = (&loaded.origin, sources.config_dir) {
         let policy = Policy::own(&loaded.key.public());
-        publish_new(folder, POLICY_FILE, policy.to_json().as_bytes())?;
+        private::publish_new(folder, POLICY_FILE, policy.to_json().as_bytes())
+            .map_err(|source| failed("write", &folder.join(POLICY_FILE), source))?;
     }
     Ok(loaded)
 }
@@ -260,28 +262,6 @@ fn of_keyring(error: KeyringError) -> KeyError {
         KeyringError::Key(error) => error,
         other => KeyError::Keyring(Box::new(other)),
     }
-}
-
-/// Writes a file that others cannot read and that appears whole, unless one of that name is there already. Returns
-/// whether it was written.
-fn publish_new(folder: &Utf8Path, name: &str, bytes: &[u8]) -> Result<bool, KeyError> {
-    let path = folder.join(name);
-    let failed = |source| failed("write", &path, source);
-    if path.symlink_metadata().is_ok() {
-        return Ok(false);
-    }
-    // A temporary file is made with mode 0600 and O_EXCL.
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
-    file.write_all(bytes).map_err(failed)?;
-    file.as_file().sync_all().map_err(failed)?;
-    match file.persist_noclobber(&path) {
-        Ok(_) => {}
-        Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
-        Err(error) => return Err(failed(error.error)),
-    }
-    // After a crash the name may be lost although the bytes are safe.
-    File::open(folder).and_then(|f| f.sync_all()).map_err(failed)?;
-    Ok(true)
 }
 
 /// The key in a file that is there.
@@ -311,36 +291,20 @@ pub(super) fn failed(verb: &'static str, path: &Utf8Path, source: io::Error) -> 
     KeyError::File { verb, path, source }
 }
 
-#[cfg(unix)]
-pub(super) fn make_folder(folder: &Utf8Path) -> io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt as _;
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
-}
-
-#[cfg(not(unix))]
-pub(super) fn make_folder(folder: &Utf8Path) -> io::Result<()> {
-    std::fs::create_dir_all(folder)
-}
-
-#[cfg(unix)]
 fn check_mode(path: &Utf8Path, file: &File) -> Result<(), KeyError> {
-    use std::os::unix::fs::PermissionsExt as _;
-    let found = file.metadata().map_err(|source| failed("read", path, source))?;
-    let mode = found.permissions().mode() & 0o7777;
-    if mode & 0o077 == 0 {
-        return Ok(());
+    match private::exposed(file).map_err(|source| failed("read", path, source))? {
+        None => Ok(()),
+        Some(mode) => Err(KeyError::Exposed {
+            path: path.to_owned(),
+            mode,
+        }),
     }
-    let path = path.to_owned();
-    Err(KeyError::Exposed { path, mode })
-}
-
-#[cfg(not(unix))]
-fn check_mode(_path: &Utf8Path, _file: &File) -> Result<(), KeyError> {
-    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
     use super::*;
 
     fn folder() -> (tempfile::TempDir, Utf8PathBuf) {

@@ -33,6 +33,7 @@ mod ended;
 pub mod lock;
 pub mod looks;
 pub mod plans;
+pub(crate) mod private;
 mod sealed;
 pub mod settled;
 pub mod stat_cache;

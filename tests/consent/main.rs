@@ -1,0 +1,3 @@
+//! Consent that travels with the data: what a receipt commits to, and what can be shown by it.
+
+mod vectors;
