@@ -15,6 +15,7 @@ mod bundled;
 mod check;
 mod clean;
 mod compat;
+mod consent;
 mod diff;
 mod evaluate;
 mod every;
@@ -71,6 +72,8 @@ enum Command {
     Why(why::WhyArguments),
     /// Show how things stand: stages, outputs that were edited or left behind, the store, the last run
     Status(status::StatusArguments),
+    /// Count events by what people agreed to, as the inputs lie now
+    Consent(consent::ConsentArguments),
     /// Draw the stages and what they read from each other, with what is stale marked
     Graph(graph::GraphArguments),
     /// Read and resolve a pipeline, and report every mistake in it
@@ -167,6 +170,7 @@ fn dispatch(command: Command, surroundings: &Surroundings, terminal: &mut Termin
         Command::Plan(arguments) => plan::plan(&arguments, surroundings, terminal),
         Command::Why(arguments) => why::why(&arguments, surroundings, terminal),
         Command::Status(arguments) => status::status(&arguments, surroundings, terminal),
+        Command::Consent(arguments) => consent::consent(&arguments, surroundings, terminal),
         Command::Graph(arguments) => graph::graph(&arguments, surroundings, terminal),
         Command::Check(arguments) => check::check(&arguments, surroundings, terminal),
         Command::Verify(arguments) => verify::verify(&arguments, surroundings, terminal),

@@ -2,6 +2,8 @@
 //!
 //! Only looks. What would run is decided by [`crate::exec::forecast`], as for a run.
 
+pub mod ingests;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use camino::{Utf8Path, Utf8PathBuf};

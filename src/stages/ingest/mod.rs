@@ -17,6 +17,7 @@ pub mod room;
 pub mod schema;
 pub mod source;
 pub mod subject;
+pub mod survey;
 pub mod verdicts;
 pub mod write;
 
@@ -71,8 +72,42 @@ struct Options {
 
 fn run(context: &mut StageContext<'_>) -> Result<(), StageError> {
     let options = Options::read(context)?;
-    let schema = read_schema(context, options.subject.clone())?;
+    let judged = judge(context, &options)?;
+    let Judged {
+        checked,
+        revocations,
+        total,
+        ..
+    } = &judged;
     let files = context.inputs.get("events").cloned().unwrap_or_default();
+    refuse_faults(&options, &files, checked)?;
+    refuse_emptiness(&options, checked)?;
+    tell(context, &files, checked, revocations)?;
+    write_lines(context, &options, &files, (checked, *total))?;
+    say_consents(context, &options, checked);
+    if let Some(path) = context.output("report") {
+        let bytes = report(checked, options.purpose, revocations, judged.schema);
+        let mut file = create(path)?;
+        file.write_all(&bytes)
+            .and_then(|()| file.flush())
+            .map_err(|source| unwritable(path, source))?;
+    }
+    Ok(())
+}
+
+/// What was decided of each line; nothing is written yet.
+struct Judged {
+    checked: Checked,
+    revocations: Revocations,
+    /// The digest of the schema.
+    schema: Digest,
+    /// How many bytes the events have.
+    total: u64,
+}
+
+fn judge(context: &StageContext<'_>, options: &Options) -> Result<Judged, StageError> {
+    let schema = read_schema(context, options.subject.clone())?;
+    let files = context.inputs.get("events").map_or(&[][..], Vec::as_slice);
     let mut revocations = Revocations::read(context.inputs.get("revocations").map_or(&[], Vec::as_slice), &schema)?;
     let rules = Rules {
         schema: &schema,
@@ -85,7 +120,7 @@ fn run(context: &mut StageContext<'_>) -> Result<(), StageError> {
         .map(|file| std::fs::metadata(&file.absolute).map(|found| found.len()).unwrap_or(0))
         .sum();
     let checked = check(
-        &files,
+        files,
         rules,
         context.threads,
         &Room::in_folder(&context.scratch),
@@ -101,19 +136,12 @@ fn run(context: &mut StageContext<'_>) -> Result<(), StageError> {
             context.check_cancelled()
         },
     )?;
-    refuse_faults(&options, &files, &checked)?;
-    refuse_emptiness(&options, &checked)?;
-    tell(context, &files, &checked, &revocations)?;
-    write_lines(context, &options, &files, (&checked, total))?;
-    say_consents(context, &options, &checked);
-    if let Some(path) = context.output("report") {
-        let bytes = report(&checked, options.purpose, &revocations, schema.digest());
-        let mut file = create(path)?;
-        file.write_all(&bytes)
-            .and_then(|()| file.flush())
-            .map_err(|source| unwritable(path, source))?;
-    }
-    Ok(())
+    Ok(Judged {
+        checked,
+        revocations,
+        schema: schema.digest(),
+        total,
+    })
 }
 
 impl Options {
