@@ -2,6 +2,7 @@
 //!
 //! Whether what they tell is true is for [`crate::verify`] to say.
 
+pub mod affected;
 pub mod artifact;
 pub mod cause;
 pub mod diff;

@@ -7,10 +7,15 @@ use std::sync::atomic::AtomicBool;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::plan::{Command, Input, InputSource, Plan, Stage, written_input};
+use crate::stages::ingest::revocations::Revocations;
+use crate::stages::ingest::schema::EventSchema;
 use crate::stages::ingest::survey::Survey;
 use crate::stages::{InputFile, StageContext, StageError, ingest};
 use crate::tree::{EntryKind, Tree as _, TreeError};
 use crate::workspace::Workspace;
+
+/// The input of an ingest that says what is withdrawn.
+const REVOCATIONS: &str = "revocations";
 
 /// Why it is not known what an ingest would do.
 #[derive(Debug, thiserror::Error)]
@@ -81,6 +86,26 @@ pub fn survey(
         cancelled: &AtomicBool::new(false),
     };
     Ok(Survey::of(&mut context)?)
+}
+
+/// What is withdrawn by what the ingest `stage` of `plan` reads as revocations, as they lie now.
+///
+/// # Errors
+///
+/// [`IngestError`] if that cannot be told, as when one line is invalid.
+pub fn revocations(workspace: &Workspace, plan: &Plan, stage: &Stage) -> Result<Revocations, IngestError> {
+    let mut files = Vec::new();
+    for input in stage
+        .inputs
+        .iter()
+        .filter(|input| written_input(&input.name) == REVOCATIONS)
+    {
+        files.extend(files_of(workspace, plan, input)?);
+    }
+    // What they are about is not looked at: only whether a person can be.
+    let anything = EventSchema::compile_with_subject(b"{}", ingest::subject(&stage.params)?);
+    let anything = anything.expect("everything satisfies the schema without any keyword");
+    Ok(Revocations::read(&files, &anything)?)
 }
 
 /// The files of an input as they lie now, in the order in which the stage reads them.

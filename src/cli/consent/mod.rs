@@ -1,5 +1,6 @@
 //! `madmall consent`: what people agreed to, and what becomes of it.
 
+mod affected;
 mod status;
 
 use super::opened::Surroundings;
@@ -17,6 +18,8 @@ pub(super) struct ConsentArguments {
 enum Command {
     /// Count events by consent: covered, revoked, used; as the inputs of each ingest lie now
     Status(status::StatusArguments),
+    /// Name every run, receipt, artifact and model that was made with something withdrawn, and what to do
+    Affected(affected::AffectedArguments),
 }
 
 /// Runs the subcommand.
@@ -27,5 +30,6 @@ pub(super) fn consent(
 ) -> Result<ExitCode, Failure> {
     match &arguments.command {
         Command::Status(arguments) => status::status(arguments, surroundings, terminal),
+        Command::Affected(arguments) => affected::affected(arguments, surroundings, terminal),
     }
 }

@@ -18,9 +18,11 @@ pub mod schema;
 pub mod source;
 pub mod subject;
 pub mod survey;
+pub mod used;
 pub mod verdicts;
 pub mod write;
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufWriter, Read as _, Write as _};
 
@@ -156,7 +158,7 @@ impl Options {
             purpose,
             quarantine: choice(context, "on_reject", ["fail", "quarantine"])? == "quarantine",
             allow_empty: choice(context, "on_empty", ["fail", "allow"])? == "allow",
-            subject: subject(context)?,
+            subject: subject(context.params)?,
             non_revocable: match choice(context, "non_revocable", ["honour", "keep"])? {
                 "keep" => NonRevocable::Keep,
                 _ => NonRevocable::Honour,
@@ -181,10 +183,14 @@ fn choice(context: &StageContext<'_>, name: &str, words: [&'static str; 2]) -> R
     chosen.ok_or_else(|| refused(format!("`{name}` is not one of `{}`, `{}`", words[0], words[1])))
 }
 
-/// The parameter `subject`.
-fn subject(context: &StageContext<'_>) -> Result<Option<SubjectPointer>, StageError> {
+/// The parameter `subject`: where events name the person that they came from.
+///
+/// # Errors
+///
+/// [`StageError::Refused`] if it is no pointer.
+pub fn subject(params: &BTreeMap<String, ParamValue>) -> Result<Option<SubjectPointer>, StageError> {
     let parse = |text: &str| text.parse().map_err(|error| refused(format!("`subject` {error}")));
-    match context.params.get("subject") {
+    match params.get("subject") {
         None | Some(ParamValue::Null) => Ok(None),
         Some(ParamValue::String(text)) => parse(text).map(Some),
         Some(_) => parse("").map(Some),

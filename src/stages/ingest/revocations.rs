@@ -41,7 +41,50 @@ struct Revocation {
     matched: bool,
 }
 
+impl Revocation {
+    /// One that stands in no file.
+    const GIVEN: Self = Self {
+        place: Place { file: 0, line: 1 },
+        matched: false,
+    };
+}
+
 impl Revocations {
+    /// The event with this id alone.
+    #[must_use]
+    pub fn of_event(id: &str) -> Self {
+        let mut revocations = Self::default();
+        revocations.by_event.insert(IdKey::of(id), Revocation::GIVEN);
+        revocations
+    }
+
+    /// The events of this person alone.
+    #[must_use]
+    pub fn of_subject(id: &str) -> Self {
+        let mut revocations = Self::default();
+        revocations.by_subject.insert(IdKey::of(id), Revocation::GIVEN);
+        revocations
+    }
+
+    /// Adds what is withdrawn by `other` too.
+    pub fn add_all(&mut self, other: Self) {
+        self.by_event.extend(other.by_event);
+        self.by_subject.extend(other.by_subject);
+    }
+
+    /// Whether all that `other` withdraws is withdrawn by these too.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        other.by_event.keys().all(|id| self.by_event.contains_key(id))
+            && other.by_subject.keys().all(|id| self.by_subject.contains_key(id))
+    }
+
+    /// Whether a person is among what they name.
+    #[must_use]
+    pub fn name_persons(&self) -> bool {
+        !self.by_subject.is_empty()
+    }
+
     /// Reads every line of `files`, for events that are held against `events`. What is revoked twice is revoked.
     ///
     /// # Errors

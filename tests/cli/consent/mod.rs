@@ -1,5 +1,7 @@
 //! Withdrawn consents: what they leave, and who is affected.
 
+mod affected;
+
 use crate::baseline::baseline;
 use crate::space::Space;
 

@@ -1,0 +1,193 @@
+//! All receipts of stages, with what each has read and made.
+
+use std::collections::{BTreeSet, HashMap};
+
+use camino::Utf8PathBuf;
+
+use crate::digest::Digest;
+use crate::history::runs::{self, run_ids};
+use crate::listing::ArtifactDigests;
+use crate::receipt::check::artifact_digests;
+use crate::receipt::run_file::Receipt;
+use crate::receipt::statement::{CommandRecord, ParamRecord, ReceiptId, Resource, Role, StageParameters};
+use crate::stages::ingest::EVENTS;
+use crate::stages::ingest::check::NonRevocable;
+use crate::stages::ingest::used::Told;
+use crate::store::StoreError;
+use crate::store::believed::Believed;
+use crate::workspace::Workspace;
+
+/// The receipt of a stage.
+#[derive(Debug)]
+pub(super) struct Node {
+    pub(super) id: ReceiptId,
+    pub(super) run: String,
+    pub(super) pipeline: String,
+    pub(super) pipeline_file: Utf8PathBuf,
+    pub(super) stage: String,
+    /// Whether a trusted key signed it: only then can it speak for others.
+    pub(super) is_believed: bool,
+    /// How it was told to look at events, if it is an ingest; or why that cannot be read.
+    pub(super) ingest: Option<Result<Told, String>>,
+    pub(super) read: Vec<Read>,
+    /// Its outputs; none of a stage that failed.
+    pub(super) made: Vec<Made>,
+}
+
+/// What a stage has read.
+#[derive(Debug)]
+pub(super) struct Read {
+    pub(super) digest: Digest,
+    /// The receipt of the stage that made it; none for a source.
+    pub(super) maker: Option<ReceiptId>,
+}
+
+/// What a stage has made.
+#[derive(Clone, Debug)]
+pub(super) struct Made {
+    pub(super) output: String,
+    pub(super) path: Utf8PathBuf,
+    pub(super) digests: ArtifactDigests,
+    /// Whether it is a model, by what made it.
+    pub(super) is_model: bool,
+}
+
+/// A run.
+#[derive(Debug)]
+pub(super) struct Run {
+    pub(super) id: String,
+    pub(super) pipeline: String,
+    pub(super) finished_on: String,
+    /// The receipts of its stages, of those that had not to run too.
+    pub(super) receipts: BTreeSet<ReceiptId>,
+}
+
+/// All that is under `runs/`.
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    pub(super) nodes: Vec<Node>,
+    pub(super) by_id: HashMap<ReceiptId, usize>,
+    /// Oldest first.
+    pub(super) runs: Vec<Run>,
+    /// Runs whose files cannot be read, and why.
+    pub(super) unread: Vec<(String, String)>,
+}
+
+impl Ledger {
+    /// Reads the files of all runs, one after the other.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the folder of receipts is there and cannot be read.
+    pub(super) fn read(workspace: &Workspace, believed: &Believed) -> Result<Self, StoreError> {
+        let mut ledger = Self::default();
+        for id in run_ids(workspace)? {
+            match runs::read(workspace, &id) {
+                Ok(receipts) => ledger.add(&id, receipts, believed),
+                Err(error) => ledger.unread.push((id, error.to_string())),
+            }
+        }
+        Ok(ledger)
+    }
+
+    fn add(&mut self, id: &str, receipts: Vec<Receipt>, believed: &Believed) {
+        let mut of_run = BTreeSet::new();
+        for receipt in receipts {
+            match receipt.statement.stage() {
+                Some((stage, _)) => {
+                    of_run.insert(receipt.id);
+                    let is_believed = believed.by_receipt(receipt.id).is_some_and(|claim| claim.believed);
+                    self.by_id.insert(receipt.id, self.nodes.len());
+                    self.nodes.push(Node::of(&receipt, stage, is_believed));
+                }
+                None => {
+                    let named = receipt.statement.dependencies().iter();
+                    let named = named.filter(|used| matches!(used.role(), Role::Receipt { .. }));
+                    of_run.extend(named.filter_map(|used| used.name.parse::<ReceiptId>().ok()));
+                    self.runs.push(Run {
+                        id: id.to_owned(),
+                        pipeline: receipt.statement.external().pipeline.clone(),
+                        finished_on: receipt.statement.metadata().finished_on.clone(),
+                        receipts: std::mem::take(&mut of_run),
+                    });
+                }
+            }
+        }
+    }
+}
+
+impl Node {
+    fn of(receipt: &Receipt, stage: &StageParameters, is_believed: bool) -> Self {
+        let statement = &receipt.statement;
+        let external = statement.external();
+        let succeeded = statement.is_stage_success();
+        Self {
+            id: receipt.id,
+            run: statement.metadata().invocation_id.clone(),
+            pipeline: external.pipeline.clone(),
+            pipeline_file: external.pipeline_file.clone().into(),
+            stage: stage.name.clone(),
+            is_believed,
+            ingest: statement.is_ingest().then(|| told(stage)),
+            read: statement.dependencies().iter().filter_map(Read::of).collect(),
+            made: match succeeded {
+                true => statement
+                    .subject
+                    .iter()
+                    .filter_map(|made| Made::of(made, stage))
+                    .collect(),
+                false => Vec::new(),
+            },
+        }
+    }
+
+    /// The events that it let in, if it is an ingest that did.
+    pub(super) fn events(&self) -> Option<&Made> {
+        self.made.iter().find(|made| made.output == EVENTS)
+    }
+}
+
+fn told(stage: &StageParameters) -> Result<Told, String> {
+    let subject = match stage.params.get("subject") {
+        None | Some(ParamRecord::Null) => None,
+        Some(ParamRecord::String(text)) => Some(text.parse().map_err(|error| format!("its `subject` {error}"))?),
+        Some(_) => return Err("its `subject` is no text".to_owned()),
+    };
+    let keeps = ParamRecord::String("keep".to_owned());
+    Ok(Told {
+        subject,
+        non_revocable: match stage.params.get("non_revocable") == Some(&keeps) {
+            true => NonRevocable::Keep,
+            false => NonRevocable::Honour,
+        },
+    })
+}
+
+impl Read {
+    fn of(used: &Resource) -> Option<Self> {
+        let maker = match used.role() {
+            Role::Input { receipt, .. } => receipt.as_deref(),
+            Role::Member { .. } => None,
+            _ => return None,
+        };
+        Some(Self {
+            digest: artifact_digests(used)?.blake3(),
+            maker: maker.and_then(|id| id.parse().ok()),
+        })
+    }
+}
+
+impl Made {
+    fn of(made: &Resource, stage: &StageParameters) -> Option<Self> {
+        let Role::Output { output, .. } = made.role() else {
+            return None;
+        };
+        let is_train = matches!(&stage.command, CommandRecord::Builtin { name, .. } if name == "train");
+        Some(Self {
+            output: output.clone(),
+            path: made.name.clone().into(),
+            digests: artifact_digests(made)?,
+            is_model: is_train && output == "model",
+        })
+    }
+}

@@ -1,0 +1,76 @@
+//! Events that were let in once, held against what is withdrawn now.
+
+use super::blocks::each_block;
+use super::check::NonRevocable;
+use super::event::Reader;
+use super::lines::is_blank;
+use super::revocations::Revocations;
+use super::schema::{EventSchema, SchemaError};
+use super::subject::SubjectPointer;
+use crate::stages::{InputFile, StageError};
+
+/// How the ingest that let events in was told to look at them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    /// Where events name the person that they came from.
+    pub subject: Option<SubjectPointer>,
+    /// What becomes of an event that is revoked, and whose consent says that it cannot be.
+    pub non_revocable: NonRevocable,
+}
+
+/// Why it is not known how many are withdrawn.
+#[derive(Debug, thiserror::Error)]
+pub enum UsedError {
+    /// They cannot be read, or are not those that were let in.
+    #[error(transparent)]
+    Stage(#[from] StageError),
+    /// A line is none that an ingest lets in.
+    #[error("it holds lines that are no events")]
+    NoEvents,
+    /// Cannot happen: the schema that allows everything.
+    #[error(transparent)]
+    Schema(#[from] SchemaError),
+}
+
+/// How many of the events in `file`, the output of an ingest, are among `revocations`. Reads it once, on up to `threads` threads beside
+/// this one; the bytes have to be those of its digest.
+///
+/// # Errors
+///
+/// [`UsedError`] if that cannot be told.
+pub fn withdrawn(file: &InputFile, revocations: &Revocations, told: &Told, threads: usize) -> Result<u64, UsedError> {
+    // They were valid when they were let in; what is asked for now is who they are.
+    let schema = EventSchema::compile_with_subject(b"{}", told.subject.clone())?;
+    let is_kept = told.non_revocable == NonRevocable::Keep;
+    let (mut withdrawn, mut others) = (0, 0);
+    each_block(
+        std::slice::from_ref(file),
+        threads,
+        |block| {
+            let mut reader = Reader::new(&schema);
+            let (mut withdrawn, mut others) = (0_u64, 0_u64);
+            for line in block.lines() {
+                if line.content.is_some_and(is_blank) {
+                    continue;
+                }
+                match line.content.and_then(|content| reader.read(content).ok()) {
+                    Some(event) => {
+                        let counts = event.facts.consent.is_revocable || !is_kept;
+                        withdrawn += u64::from(counts && revocations.has(&event));
+                    }
+                    None => others += 1,
+                }
+            }
+            (withdrawn, others)
+        },
+        |_, found| {
+            withdrawn += found.0;
+            others += found.1;
+            Ok(())
+        },
+    )?;
+    match others {
+        0 => Ok(withdrawn),
+        _ => Err(UsedError::NoEvents),
+    }
+}
