@@ -9,6 +9,8 @@ use std::io;
 use camino::{Utf8Path, Utf8PathBuf};
 use rayon::prelude::{IntoParallelIterator as _, ParallelIterator as _};
 
+use crate::consent::map::Root;
+use crate::consent::population::{KeptPopulation, PopulationError};
 use crate::digest::Digest;
 use crate::store::trees::read_file;
 use crate::store::usage::digest_of_name;
@@ -64,6 +66,7 @@ pub fn check(workspace: &Utf8Path) -> Result<Checked, StoreError> {
         }
     }
     check_trees(workspace, &store, &mut checked)?;
+    check_populations(workspace, &store, &mut checked)?;
     for path in list(&store.pending_folder())? {
         let message = match path.extension() {
             Some("damaged") => "holds receipts of a run that died, which could not be published",
@@ -109,6 +112,37 @@ fn check_trees(workspace: &Utf8Path, store: &Store, checked: &mut Checked) -> Re
                 checked.findings.push(finding.file(relative(workspace, &path)));
             }
         }
+    }
+    Ok(())
+}
+
+/// Looks at the tokens of events: each file must be those that it is named for.
+fn check_populations(workspace: &Utf8Path, store: &Store, checked: &mut Checked) -> Result<(), StoreError> {
+    for path in list(&store.populations_folder())? {
+        let found = path.symlink_metadata().ok().filter(std::fs::Metadata::is_file);
+        let root = path.file_name().and_then(|name| Root::from_hex(name).ok());
+        let (Some(root), Some(found)) = (root, found) else {
+            let message = "holds no tokens of events";
+            checked.findings.push(stray(workspace, &path, message));
+            continue;
+        };
+        let whole = KeptPopulation::open_file(&path, root).and_then(|kept| kept.each(|_, _| ()));
+        let finding = match whole {
+            Ok(()) => {
+                checked.whole += 1;
+                checked.bytes += found.len();
+                continue;
+            }
+            Err(PopulationError::Damaged { what, .. }) => {
+                let finding = Finding::new(Code::Object, format!("is damaged: {what}"));
+                let path = relative(workspace, &path);
+                finding.help(format!(
+                    "`rm {path}`, then `madmall run --force`: the ingest writes it again"
+                ))
+            }
+            Err(PopulationError::Read { source, .. }) => Finding::new(Code::Read, format!("cannot be read: {source}")),
+        };
+        checked.findings.push(finding.file(relative(workspace, &path)));
     }
     Ok(())
 }

@@ -62,6 +62,8 @@ impl Space {
             outputs: BTreeMap::from([("events", self.path("events")), ("report", self.path("report"))]),
             passed_on: BTreeMap::new(),
             consents: BTreeMap::new(),
+            secret: None,
+            population: None,
             scratch: self.path("."),
             params: &BTreeMap::new(),
             threads: 1,

@@ -68,6 +68,7 @@ fn validate(threads: usize, schema: &str, path: &str) {
         purpose: Some(Purpose::Care),
         revocations: &mut Revocations::default(),
         non_revocable: NonRevocable::Honour,
+        tokens: None,
     };
     let checked = check(&[file(path)], rules, threads, &Room::in_folder(&scratch()), &mut |_| {
         Ok(())
@@ -122,6 +123,8 @@ fn stage(name: &str, threads: usize, (input, path): (&str, &str), outputs: &[(&s
             .collect(),
         passed_on: BTreeMap::new(),
         consents: BTreeMap::new(),
+        secret: None,
+        population: None,
         scratch: scratch(),
         params: &params,
         threads,

@@ -34,6 +34,7 @@ mod progress;
 mod rerun;
 mod run;
 mod runs;
+mod secret;
 mod settled;
 mod show;
 mod status;

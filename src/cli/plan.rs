@@ -123,6 +123,7 @@ pub(super) fn with_session<T>(
         workspace: &opened.workspace,
         store: &store,
         key: &key,
+        secret: None,
         trust: &trust,
         environment: &surroundings.environment,
         clock: &surroundings.clock,

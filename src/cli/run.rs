@@ -11,10 +11,11 @@ use super::runs;
 use super::settled::Question;
 use super::terminal::{DIM, Failure, Terminal, with_causes};
 use super::{PipelineArgument, SetArguments};
+use crate::consent::secret::ConsentSecret;
 use crate::exec::event::{Event, FailureKind, Note, Observer, StageOutcome, StageReport};
 use crate::exec::interrupt::Interrupts;
 use crate::exec::pending::recover;
-use crate::exec::{CacheMode, OnFailure, Record, Run, RunOptions, Session, SessionInputs, runs_folder};
+use crate::exec::{CacheMode, OnFailure, Record, Run, RunOptions, Session, SessionInputs, has_ingest, runs_folder};
 use crate::exit_code::ExitCode;
 use crate::plan::Plan;
 use crate::receipt::key::SigningKey;
@@ -120,6 +121,10 @@ pub(super) fn run(
     };
     let selected = opened.select(&arguments.stages)?;
     let key = surroundings.key(terminal)?;
+    let secret = match has_ingest(&opened.plan) {
+        true => Some(surroundings.secret(terminal)?),
+        false => None,
+    };
     let interrupts = Interrupts::listen().map_err(|error| environment(&error))?;
     let store = Store::of(opened.workspace.root());
     store.create().map_err(|error| environment(&error))?;
@@ -168,7 +173,7 @@ pub(super) fn run(
         surroundings,
         &opened,
         &store,
-        (&key, &trust),
+        (&key, secret.as_ref(), &trust),
         &interrupts,
         &looks,
     )?;
@@ -224,7 +229,7 @@ fn open_session<'a>(
     surroundings: &'a Surroundings,
     opened: &'a Opened,
     store: &'a Store,
-    (key, trust): (&'a SigningKey, &'a Trust),
+    (key, secret, trust): (&'a SigningKey, Option<&'a ConsentSecret>, &'a Trust),
     interrupts: &'a Interrupts,
     looks: &'a Looks,
 ) -> Result<Session<'a>, Failure> {
@@ -253,6 +258,7 @@ fn open_session<'a>(
         workspace: &opened.workspace,
         store,
         key,
+        secret,
         trust,
         environment: &surroundings.environment,
         clock: &surroundings.clock,

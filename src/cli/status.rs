@@ -143,6 +143,7 @@ fn print(status: &Shown<'_>, terminal: &mut Terminal) {
         objects,
         logs,
         displaced,
+        populations,
     } = &status.usage;
     let mut text = format!(
         "store: {}, {}",
@@ -151,6 +152,9 @@ fn print(status: &Shown<'_>, terminal: &mut Terminal) {
     );
     if logs.files > 0 {
         text.push_str(&format!("; logs {}", bytes(logs.bytes)));
+    }
+    if populations.files > 0 {
+        text.push_str(&format!("; tokens of events {}", bytes(populations.bytes)));
     }
     if displaced.files > 0 {
         let files = amount(displaced, "file", "files");
@@ -274,10 +278,12 @@ fn to_json(status: &Shown<'_>) -> Value {
         objects,
         logs,
         displaced,
+        populations,
     } = &status.usage;
     json!({
         "version": 1, "pipelines": pipelines, "orphans": orphans,
-        "store": { "objects": amount(objects), "logs": amount(logs), "displaced": amount(displaced) },
+        "store": { "objects": amount(objects), "logs": amount(logs), "displaced": amount(displaced),
+                   "populations": amount(populations) },
     })
 }
 

@@ -77,6 +77,7 @@ pub fn ingest(args: &IngestArgs, threads: usize) -> CompatOutcome {
         purpose: None,
         revocations: &mut Revocations::default(),
         non_revocable: NonRevocable::Honour,
+        tokens: None,
     };
     let checked = match check(&files, rules, threads, &room(), &mut |_| Ok(())) {
         Ok(checked) => checked,

@@ -151,6 +151,7 @@ fn read(events: &Utf8Path, threads: usize) -> Result<(Vec<u8>, Sha256, Checked),
         purpose: None,
         revocations: &mut Revocations::default(),
         non_revocable: NonRevocable::Honour,
+        tokens: None,
     };
     let checked = check(&files, rules, threads, &room(), &mut |_| Ok(())).map_err(|error| match error {
         StageError::Io { source, .. } => unreadable(&source),

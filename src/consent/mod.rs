@@ -6,6 +6,7 @@
 //! | `research` | yes | yes |
 
 pub mod map;
+pub mod population;
 pub mod purposes;
 pub mod secret;
 pub mod token;

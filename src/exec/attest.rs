@@ -6,14 +6,15 @@ use jiff::Timestamp;
 
 use super::inputs::{Content, FileState, InputState};
 use super::tools::UsedTool;
+use crate::consent::population::Population;
 use crate::digest::Digest;
 use crate::git::{Used, UsedFile};
 use crate::plan::action::{Resolved, definition_digest, parameters, system};
 use crate::plan::{Command, DefinitionFile, InputSource, Plan, Stage};
 use crate::receipt::statement::{
     BuildDefinition, Builder, ExternalParameters, Internal, InternalParameters, LOCAL_BUILDER, LogHead, MAX_MEMBERS,
-    Made, Metadata, Outcome, Predicate, RUN_BUILD_TYPE, ReceiptId, Resource, Role, RunDetails, STAGE_BUILD_TYPE,
-    StageInternal, StageParameters, Statement,
+    Made, Metadata, Outcome, PopulationRecord, Predicate, RUN_BUILD_TYPE, ReceiptId, Resource, Role, RunDetails,
+    STAGE_BUILD_TYPE, StageInternal, StageParameters, Statement,
 };
 
 /// A stage that has ended, well or not.
@@ -32,6 +33,8 @@ pub struct StageRecord<'a> {
     pub tools: &'a [UsedTool],
     /// What the sandbox enforced, sorted.
     pub sandbox: &'a [String],
+    /// Which events it let in, if it is an ingest.
+    pub population: Option<&'a Population>,
     /// How it ended.
     pub outcome: Outcome,
     /// Its outputs, or its log.
@@ -81,6 +84,11 @@ pub fn stage_statement(record: StageRecord<'_>) -> Statement {
         internal: Some(StageInternal {
             action: record.action.to_string(),
             definition: definition_digest(plan, stage).to_string(),
+            population: record.population.map(|population| PopulationRecord {
+                root: population.root.to_hex(),
+                secret: population.secret.to_hex(),
+                size: population.size,
+            }),
             sandbox: record.sandbox.to_vec(),
             system: is_program.then(system),
         }),

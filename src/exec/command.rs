@@ -16,6 +16,7 @@ use super::root::{ExecutionRoot, RootEntry, RootEntryKind};
 use super::sandbox::SandboxError;
 use super::stage::{Attempt, Said};
 use super::tools::{Tool, UsedTool};
+use crate::consent::population::Population;
 use crate::plan::{Command, Input, InputSource, SHELL, Streams, written_input};
 use crate::stages::ingest::fault::grouped;
 use crate::stages::{InputFile, PassedOn, Refusal, StageContext, StageError, builtin};
@@ -34,6 +35,8 @@ pub(super) struct CommandEnd {
     pub(super) passed_on: BTreeMap<String, PassedOn>,
     /// The consent that outputs carry by the word of a built-in stage, by their names.
     pub(super) consents: Consents,
+    /// Which events an ingest has let in.
+    pub(super) population: Option<Population>,
 }
 
 /// A program of the machine that a stage uses.
@@ -279,6 +282,8 @@ impl Attempt<'_> {
             outputs: outputs.collect(),
             passed_on: BTreeMap::new(),
             consents: BTreeMap::new(),
+            secret: session.secret.as_ref(),
+            population: None,
             scratch: root.home(),
             params: &self.stage.params,
             threads: session.options.jobs,
@@ -290,6 +295,7 @@ impl Attempt<'_> {
             Ok(()) => Ok(Ok(CommandEnd {
                 passed_on: context.passed_on,
                 consents: context.consents,
+                population: context.population,
                 ..CommandEnd::default()
             })),
             Err(StageError::Cancelled) => Err(ExecError::Interrupted),

@@ -111,6 +111,12 @@ fn is_judged(stage: &Stage, input: &Input) -> bool {
     is_ingest(stage) && written_input(&input.name) == EVENTS
 }
 
+/// Whether any stage of `plan` lets events in.
+#[must_use]
+pub fn has_ingest(plan: &Plan) -> bool {
+    plan.stages.iter().any(is_ingest)
+}
+
 fn is_ingest(stage: &Stage) -> bool {
     matches!(&stage.command, Command::Builtin { name, .. } if name == INGEST.name)
 }

@@ -10,6 +10,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use jiff::Timestamp;
 use rayon::prelude::*;
 
+use crate::consent::secret::ConsentSecret;
 use crate::diagnostic::with_causes;
 use crate::digest::Digests;
 use crate::git::{self, Used};
@@ -51,6 +52,8 @@ pub mod stage;
 mod temporary;
 pub mod tools;
 mod trial;
+
+pub use consent::has_ingest;
 
 use attest::{RunRecord, definition, rfc3339, run_statement, used};
 use event::{Event, Note, Observer, StageOutcome};
@@ -205,6 +208,8 @@ pub struct Session<'a> {
     pub believed: Believed,
     /// Who signs.
     pub key: &'a SigningKey,
+    /// What the tokens of events are keyed by; without it receipts name no population.
+    pub secret: Option<ConsentSecret>,
     /// The run's id.
     pub run_id: String,
     /// The caller's environment.
@@ -254,6 +259,8 @@ pub struct SessionInputs<'a> {
     pub store: &'a Store,
     /// Who signs.
     pub key: &'a SigningKey,
+    /// What the tokens of events are keyed by; without it receipts name no population.
+    pub secret: Option<&'a ConsentSecret>,
     /// Whose receipts are believed.
     pub trust: &'a Trust,
     /// The caller's environment.
@@ -300,6 +307,7 @@ impl<'a> Session<'a> {
             workspace,
             store,
             key,
+            secret,
             trust,
             environment,
             clock,
@@ -326,6 +334,7 @@ impl<'a> Session<'a> {
             hashes: FileHashes::new(workspace, cache).noting(looks),
             believed,
             key,
+            secret: secret.cloned(),
             pending: Mutex::new(Pending::of(store, &run_id)),
             run_id,
             environment,

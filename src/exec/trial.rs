@@ -15,6 +15,7 @@ use super::place::output_resource;
 use super::process::Ended;
 use super::root::{ExecutionRoot, RootEntry, RootError};
 use super::stage::{Attempt, Given, Said};
+use crate::consent::population::{KeptPopulation, Population};
 use crate::digest::hash_file;
 use crate::listing::ArtifactDigests;
 use crate::plan::stage_name::log_name;
@@ -186,6 +187,9 @@ impl Attempt<'_> {
             });
         }
         let subject: Vec<Resource> = outputs.iter().map(output_resource).collect();
+        if let Some(population) = &end.population {
+            self.keep_population(population)?;
+        }
         let receipt = self.attest(Outcome::Succeeded, subject.clone(), end, times)?;
         self.compare_with_others(&outputs);
         let placed = self.place_all(&outputs).and_then(|(states, changed)| {
@@ -200,6 +204,19 @@ impl Attempt<'_> {
             };
             (StageOutcome::Broken(Box::new(error)), given)
         }))
+    }
+
+    /// Keeps the tokens of the events that were let in, so that what the receipt says of them can be shown.
+    fn keep_population(&self, population: &Population) -> Result<(), ExecError> {
+        let to = KeptPopulation::place(self.session.store, population.root);
+        let failed = |source| StoreError::Write {
+            path: to.clone(),
+            source,
+        };
+        atomic::create_folder(atomic::folder_of(&to))?;
+        fs::rename(&population.file, &to).map_err(failed)?;
+        self.session.unsynced.add(to);
+        Ok(())
     }
 
     /// Takes the file that the stage has made at `made` into the store.
@@ -287,6 +304,7 @@ impl Attempt<'_> {
             inputs: &self.inputs,
             tools: &end.tools,
             sandbox: &end.sandbox,
+            population: end.population.as_ref().filter(|_| outcome == Outcome::Succeeded),
             outcome,
             subject,
             made,

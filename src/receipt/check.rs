@@ -91,6 +91,7 @@ fn check_stage(statement: &Statement, stage: &StageParameters, internal: &StageI
     }
     check_streams(statement, stage)?;
     consent::check(statement, stage)?;
+    check_population(statement, internal)?;
     for dependency in statement.dependencies() {
         let misplaced = matches!(dependency.role(), Role::Receipt { .. });
         require(!misplaced, "the receipt of a stage has a dependency of role `receipt`")?;
@@ -111,6 +112,21 @@ fn check_stage(statement: &Statement, stage: &StageParameters, internal: &StageI
         }
         Outcome::Failed | Outcome::Interrupted => Err("the outcome is that of a run, not of a stage".to_owned()),
     }
+}
+
+/// Only what let events in has a population.
+fn check_population(statement: &Statement, internal: &StageInternal) -> Checked {
+    let Some(population) = &internal.population else {
+        return Ok(());
+    };
+    require(
+        statement.is_ingest() && statement.is_stage_success(),
+        "`population` stands with a stage that let no events in",
+    )?;
+    for (what, text) in [("root", &population.root), ("secret", &population.secret)] {
+        Sha256::from_hex(text).map_err(|error| format!("`{what}` of `population`: {error}"))?;
+    }
+    require(population.size <= MAX_INTEGER, "`size` of `population` is too large")
 }
 
 /// A program without a shell may have an input, a file, as standard input, and an output as standard output.

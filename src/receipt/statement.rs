@@ -211,11 +211,26 @@ pub struct StageInternal {
     pub action: String,
     /// The definition digest, `blake3:…`: the resolved stage without the digests of its inputs.
     pub definition: String,
+    /// Of an ingest: which events it let in. Receipts of madmall 0.1 as first released say nothing of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub population: Option<PopulationRecord>,
     /// What the sandbox enforced, as words of [`super::sandbox`], sorted; empty if nothing.
     pub sandbox: Vec<String>,
     /// The operating system and architecture, for program stages (part of their action).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub system: Option<String>,
+}
+
+/// Which events an ingest let in: the set of their tokens, see `docs/formats/population.md`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PopulationRecord {
+    /// The root of the map of their tokens, 64 hexadecimal digits.
+    pub root: String,
+    /// What the secret is called that the tokens are keyed by, 64 hexadecimal digits.
+    pub secret: String,
+    /// How many they are.
+    pub size: u64,
 }
 
 /// How a stage or a run ended.

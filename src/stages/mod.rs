@@ -11,6 +11,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use crate::consent::population::Population;
+use crate::consent::secret::ConsentSecret;
 use crate::digest::Digest;
 use crate::plan::ParamValue;
 
@@ -43,6 +45,10 @@ pub struct StageContext<'a> {
     /// Of an ingest: the consent that outputs carry, by their names, as words of [`crate::consent::purposes`]. Those of any other
     /// stage carry that of its inputs.
     pub consents: BTreeMap<String, String>,
+    /// The secret that the tokens of events are keyed by, if there is one.
+    pub secret: Option<&'a ConsentSecret>,
+    /// Which events the stage has let in, if it is an ingest and there is a secret. The file lies in the scratch folder.
+    pub population: Option<Population>,
     /// A folder for files that are of no use once the stage has ended, on the disk that its outputs are on.
     pub scratch: Utf8PathBuf,
     /// Every parameter of the definition.

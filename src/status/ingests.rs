@@ -78,6 +78,8 @@ pub fn survey(
             .collect(),
         passed_on: BTreeMap::new(),
         consents: BTreeMap::new(),
+        secret: None,
+        population: None,
         scratch,
         params: &stage.params,
         threads,

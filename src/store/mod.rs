@@ -4,6 +4,7 @@
 //! .madmall/
 //!   .gitignore        `*`: nothing in here is committed
 //!   cas/ab/cdef…      artifacts, named by their BLAKE3, read-only
+//!   populations/      tokens of the events that ingests let in, named by the root that a receipt has
 //!   trees/ab/cdef…    what output folders hold, named by the BLAKE3 of the listing
 //!   believed          what the receipts under runs/ say, checked once (an index; may be dropped)
 //!   stat-cache        digests of files by what the file system says of them (may be dropped)
@@ -166,6 +167,12 @@ impl Store {
     pub fn folder(&self, listing: &ListingDigests) -> Option<Vec<ListedFile>> {
         let (files, found) = trees::read_file(&self.trees().path(listing.blake3)).ok()?;
         (found == *listing).then_some(files)
+    }
+
+    /// The tokens of events that ingests let in.
+    #[must_use]
+    pub fn populations_folder(&self) -> Utf8PathBuf {
+        self.root.join("populations")
     }
 
     /// The index of receipts.

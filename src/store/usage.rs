@@ -6,6 +6,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::atomic::TEMPORARY;
 use super::{Store, StoreError};
+use crate::consent::map::Root;
 use crate::digest::Digest;
 
 /// An object of the store.
@@ -45,6 +46,8 @@ pub struct Usage {
     pub logs: Amount,
     /// Bytes that were found in outputs' places, and kept.
     pub displaced: Amount,
+    /// Tokens of the events that ingests let in.
+    pub populations: Amount,
 }
 
 /// Measures the store. A store that is not there holds nothing.
@@ -59,6 +62,7 @@ pub fn measure(store: &Store) -> Result<Usage, StoreError> {
     }
     usage.logs = amount_below(&store.root().join("output"))?;
     usage.displaced = amount_below(&store.root().join("displaced"))?;
+    usage.populations = amount_below(&store.populations_folder())?;
     Ok(usage)
 }
 
@@ -78,6 +82,20 @@ pub fn objects(store: &Store) -> Result<Vec<StoredObject>, StoreError> {
 /// [`StoreError::Read`] if a folder cannot be listed.
 pub fn trees(store: &Store) -> Result<Vec<StoredObject>, StoreError> {
     named_by_digest(&store.root().join("trees"))
+}
+
+/// The tokens of events that ingests let in: of each set its root, its file and how many bytes that has.
+///
+/// # Errors
+///
+/// [`StoreError::Read`] if the folder cannot be listed.
+pub fn populations(store: &Store) -> Result<Vec<(Root, Utf8PathBuf, u64)>, StoreError> {
+    let files = files_below(&store.populations_folder())?;
+    let named = files.into_iter().filter_map(|(path, size)| {
+        let root = Root::from_hex(path.file_name()?).ok()?;
+        Some((root, path, size))
+    });
+    Ok(named.collect())
 }
 
 /// What runs that were killed were writing: files that never got their names.

@@ -8,7 +8,7 @@ use camino::Utf8PathBuf;
 
 use super::needed::Needed;
 use crate::digest::Digest;
-use crate::store::usage::{Amount, StoredObject, amount_below, folders_in, leavings, objects, trees};
+use crate::store::usage::{Amount, StoredObject, amount_below, folders_in, leavings, objects, populations, trees};
 use crate::store::{Store, StoreError, atomic};
 
 /// What can go, and what stays.
@@ -22,6 +22,8 @@ pub struct Sweep {
     pub freed: Amount,
     /// How much stays of the objects.
     pub kept: Amount,
+    /// Tokens of events that no receipt speaks of, which can go too.
+    pub populations: Vec<Utf8PathBuf>,
     /// Folders of logs that can go.
     pub logs: Vec<Utf8PathBuf>,
     /// How much those hold.
@@ -52,6 +54,12 @@ pub fn plan(store: &Store, needed: &Needed, current: &HashSet<Digest>, keep_last
     for (path, size) in leavings(store)? {
         sweep.freed.add(size);
         sweep.leavings.push(path);
+    }
+    for (root, path, size) in populations(store)? {
+        if !needed.populations.contains(&root) {
+            sweep.freed.add(size);
+            sweep.populations.push(path);
+        }
     }
     let output = store.root().join("output");
     let logs = folders_in(&output)?;
@@ -90,7 +98,8 @@ fn add(sum: &mut Amount, more: Amount) {
 ///
 /// [`StoreError::Write`] for the first that cannot be removed; what was removed until then is gone.
 pub fn carry_out(sweep: &Sweep, with_displaced: bool) -> Result<(), StoreError> {
-    for path in sweep.objects.iter().map(|object| &object.path).chain(&sweep.leavings) {
+    let objects = sweep.objects.iter().map(|object| &object.path);
+    for path in objects.chain(&sweep.leavings).chain(&sweep.populations) {
         match fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 let path = path.clone();

@@ -2,13 +2,15 @@
 //!
 //! Kept are, of each pipeline: the last few runs that are here and the newest that succeeded; and on each local branch and
 //! tag the newest run, and the newest that succeeded. What their receipts name, outputs and inputs, is needed. A file of
-//! receipts that cannot be read keeps nothing, and is said.
+//! receipts that cannot be read keeps nothing, and is said. The tokens of events that an ingest let in are kept as long as any receipt
+//! speaks of them: it is for old runs that somebody asks whether an event was used.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs;
 
 use camino::Utf8Path;
 
+use crate::consent::map::Root;
 use crate::digest::Digest;
 use crate::git::{BlobId, CommitTree, GitError, Repository};
 use crate::history::runs::{self, RunError, id_of_file, pipeline_of};
@@ -34,6 +36,8 @@ pub enum NeededError {
 pub struct Needed {
     /// Objects.
     pub objects: HashSet<Digest>,
+    /// Sets of tokens.
+    pub populations: HashSet<Root>,
     /// The ids of the runs that are kept.
     pub runs: BTreeSet<String>,
     /// How many branches and tags were looked at.
@@ -73,6 +77,14 @@ pub fn needed(
     keep(&here, keep_last, &mut needed, read, |needed, why| {
         needed.broken.push(why)
     });
+    for (id, _) in &here {
+        match runs::read(workspace, id) {
+            Ok(receipts) => needed.add_populations(&receipts),
+            Err(error) => needed.broken.push(format!("`{}`: {error}", runs::file_of(id))),
+        }
+    }
+    needed.broken.sort();
+    needed.broken.dedup();
     if let Some(repository) = repository {
         add_tips(repository, &mut needed)?;
     }
@@ -190,11 +202,23 @@ fn add_pending(store: &Store, needed: &mut Needed) -> Result<(), StoreError> {
         let receipts = bytes
             .split(|byte| *byte == b'\n')
             .filter_map(|line| Receipt::parse(line).ok());
+        let receipts: Vec<Receipt> = receipts.collect();
+        needed.add_populations(&receipts);
         needed
             .objects
-            .extend(receipts.flat_map(|receipt| digests(&receipt.statement).collect::<Vec<_>>()));
+            .extend(receipts.iter().flat_map(|receipt| digests(&receipt.statement)));
     }
     Ok(())
+}
+
+impl Needed {
+    fn add_populations(&mut self, receipts: &[Receipt]) {
+        let roots = receipts.iter().filter_map(|receipt| {
+            let (_, stage) = receipt.statement.stage()?;
+            Root::from_hex(&stage.population.as_ref()?.root).ok()
+        });
+        self.populations.extend(roots);
+    }
 }
 
 fn facts(receipts: &[Receipt]) -> Facts {

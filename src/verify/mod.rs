@@ -9,6 +9,7 @@
 //!                        ├─ history  ─▶ logs under runs/log, from their files alone; then `pins`, what was seen of them
 //!                        ├─ subjects ─▶ files in place, by all their digests
 //!                        ├─ commits  ─▶ files of the commits that the receipts name
+//!                        ├─ secrets  ─▶ by what the tokens of events are keyed
 //!                        ├─ consent  ─▶ who has read raw events, and for what purpose
 //!                        ├─ excerpt  ─▶ what is in a bundle must be what receipts name
 //!                        └─ conform  ─▶ stages of the commit asked for (`--at`), or of the working tree (a warning)
@@ -29,6 +30,7 @@ mod places;
 mod question;
 mod render;
 pub mod report;
+mod secrets;
 mod source;
 mod subjects;
 
@@ -173,6 +175,7 @@ pub fn examine(request: &Request<'_>) -> Result<(Report, Vec<Rested>), VerifyErr
     let pinned = pins::check(request.pins, &logs, &evidence, &basis);
     findings.extend(pinned.findings);
     findings.extend(consent::check(&evidence, &basis));
+    findings.extend(secrets::check(&evidence));
     findings.extend(foreign(&evidence, &answer));
     findings.extend(answer.findings.iter().cloned());
     findings.extend(excerpt::check(request.site, &evidence, &posed.question)?);

@@ -33,6 +33,8 @@ pub enum Code {
     Pin,
     /// Consent does not cover what was used.
     Consent,
+    /// A proof of which events were used does not hold.
+    Proof,
     /// An archive is not a bundle as it is written.
     Bundle,
     /// Running it again gave something else.
@@ -65,6 +67,8 @@ pub enum Code {
     WarnMode,
     /// Something lies in the store that is no part of it.
     WarnStray,
+    /// The tokens of events are keyed by another secret than before.
+    WarnSecret,
 }
 
 impl Code {
@@ -84,6 +88,7 @@ impl Code {
             Self::Log => "E-LOG",
             Self::Pin => "E-PIN",
             Self::Consent => "E-CONSENT",
+            Self::Proof => "E-PROOF",
             Self::Bundle => "E-BUNDLE",
             Self::Rerun => "E-RERUN",
             Self::NoRerun => "E-NORERUN",
@@ -100,11 +105,12 @@ impl Code {
             Self::WarnTolerance => "W-TOLERANCE",
             Self::WarnMode => "W-MODE",
             Self::WarnStray => "W-STRAY",
+            Self::WarnSecret => "W-SECRET",
         }
     }
 
     /// Every code, for the page that explains them.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 30] = [
         Self::Json,
         Self::Signature,
         Self::Key,
@@ -117,6 +123,7 @@ impl Code {
         Self::Log,
         Self::Pin,
         Self::Consent,
+        Self::Proof,
         Self::Bundle,
         Self::Rerun,
         Self::NoRerun,
@@ -133,6 +140,7 @@ impl Code {
         Self::WarnTolerance,
         Self::WarnMode,
         Self::WarnStray,
+        Self::WarnSecret,
     ];
 
     /// How bad it is, unless the finding says otherwise ([`Code::Key`]).
@@ -150,7 +158,8 @@ impl Code {
             | Self::WarnElsewhere
             | Self::WarnTolerance
             | Self::WarnMode
-            | Self::WarnStray => Severity::Warning,
+            | Self::WarnStray
+            | Self::WarnSecret => Severity::Warning,
             _ => Severity::Failure,
         }
     }

@@ -66,6 +66,8 @@ impl Bench {
             outputs: outputs.clone(),
             passed_on: BTreeMap::new(),
             consents: BTreeMap::new(),
+            secret: None,
+            population: None,
             scratch: self.path("."),
             params,
             threads,

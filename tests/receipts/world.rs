@@ -63,6 +63,7 @@ pub(crate) fn stage_statement(claimed: Claimed) -> Statement {
         stdout: None,
     };
     let internal = StageInternal {
+        population: None,
         action: Digest::of(claimed.stage.as_bytes()).to_string(),
         definition: claimed.definition.to_string(),
         sandbox: Vec::new(),

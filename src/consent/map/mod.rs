@@ -14,11 +14,13 @@
 //! nothing. Nobody can show of one token both that it is in and that it is not.
 
 mod proof;
+mod subtrees;
 
 use rayon::prelude::*;
 use sha2::Digest as _;
 
 pub use self::proof::{End, Membership, Path, ProofError};
+pub(super) use self::subtrees::SUBTREE_BYTES;
 use crate::consent::token::Token;
 use crate::digest::Sha256;
 

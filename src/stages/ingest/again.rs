@@ -3,10 +3,9 @@
 use std::io::{self, BufRead as _, BufReader, Read as _};
 
 use super::blocks::MAX_LINE_WITH_END;
-use super::event::{IdKey, Reader};
+use super::event::{EventTokens, IdKey, Reader};
 use super::lines::content_of;
 use super::repeats::Sighting;
-use super::schema::EventSchema;
 use super::source::{Source, unreadable};
 use crate::stages::{InputFile, StageError};
 
@@ -24,6 +23,8 @@ pub struct Seen {
     pub line: u64,
     /// The BLAKE3 of its bytes, without its end.
     pub content: [u8; 32],
+    /// What stands for it, if that was asked for.
+    pub tokens: Option<EventTokens>,
 }
 
 /// Reads single lines again.
@@ -42,13 +43,9 @@ struct Open {
 }
 
 impl<'a> Again<'a> {
-    /// Reads lines of `files`. `file_of` tells in which of them one of all lines stands.
-    pub fn new(files: &'a [InputFile], file_of: &'a dyn Fn(u64) -> u32, schema: &'a EventSchema) -> Self {
-        Self {
-            files,
-            file_of,
-            reader: Reader::new(schema),
-        }
+    /// Reads lines of `files` by `reader`. `file_of` tells in which of them one of all lines stands.
+    pub fn new(files: &'a [InputFile], file_of: &'a dyn Fn(u64) -> u32, reader: Reader<'a>) -> Self {
+        Self { files, file_of, reader }
     }
 
     /// Reads these lines, each file from its beginning on.
@@ -81,6 +78,7 @@ impl<'a> Again<'a> {
                     index: sighting.index,
                     line: sighting.line,
                     content: *blake3::hash(content).as_bytes(),
+                    tokens: event.tokens,
                 }),
                 _ => {
                     return Err(StageError::InputChanged {

@@ -6,6 +6,7 @@ use super::again::Seen;
 use super::blocks::{Block, Whole, each_block};
 use super::event::{Event, Reader, too_long};
 use super::fault::{Fault, Faults, LineFaults, MAX_LISTED};
+use super::gather::Gathered;
 use super::lines::{Place, is_blank};
 use super::repeats::{Repeats, Sighting};
 use super::revocations::Revocations;
@@ -13,6 +14,7 @@ use super::room::Room;
 use super::schema::EventSchema;
 use super::verdicts::{Verdict, Verdicts};
 use crate::consent::Purpose;
+use crate::consent::token::Tokens;
 use crate::stages::{InputFile, PassedOn, StageError};
 
 /// What events are held against.
@@ -25,6 +27,8 @@ pub struct Rules<'a> {
     pub revocations: &'a mut Revocations,
     /// What becomes of an event that is revoked, and whose consent says that it cannot be.
     pub non_revocable: NonRevocable,
+    /// By what the tokens of events are made that are let in; `None` makes none.
+    pub tokens: Option<&'a Tokens>,
 }
 
 /// What becomes of an event that is revoked, and whose consent says that it cannot be.
@@ -51,6 +55,8 @@ pub struct Checked {
     pub hashes: Vec<blake3::Hash>,
     /// Whether what is in any of the files is other than its bytes.
     pub is_compressed: bool,
+    /// The tokens of those that are let in, if they were asked for.
+    pub gathered: Option<Gathered>,
 }
 
 impl Checked {
@@ -82,13 +88,13 @@ pub fn check(
     room: &Room,
     tick: &mut dyn FnMut(&Reached) -> Result<(), StageError>,
 ) -> Result<Checked, StageError> {
-    let schema = rules.schema;
+    let (schema, tokens) = (rules.schema, rules.tokens);
     let mut checker = Checker::new(rules, room);
     let mut reached = Reached::default();
     let whole = each_block(
         files,
         threads,
-        |block| Reading::of(block, schema),
+        |block| Reading::of(block, Reader::new(schema, tokens)),
         |block, reading| {
             tick(&reached)?;
             reached.bytes += block.used;
@@ -133,8 +139,7 @@ struct Line {
 }
 
 impl Reading {
-    fn of(block: &Block, schema: &EventSchema) -> Self {
-        let mut reader = Reader::new(schema);
+    fn of(block: &Block, mut reader: Reader<'_>) -> Self {
         let mut reading = Self {
             lines: 0,
             blank: 0,
@@ -181,6 +186,7 @@ struct Checker<'a> {
 
 impl<'a> Checker<'a> {
     fn new(rules: Rules<'a>, room: &Room) -> Self {
+        let gathered = rules.tokens.map(|_| Gathered::new(room.clone()));
         Self {
             rules,
             repeats: Repeats::new(room.clone()),
@@ -192,6 +198,7 @@ impl<'a> Checker<'a> {
                 blank: 0,
                 hashes: Vec::new(),
                 is_compressed: false,
+                gathered,
             },
         }
     }
@@ -210,7 +217,13 @@ impl<'a> Checker<'a> {
                         line: number,
                         offset: block.offset + u64::from(line.offset),
                     })?;
-                    self.judge(&event)
+                    let verdict = self.judge(&event);
+                    if verdict.is_accepted()
+                        && let (Some(gathered), Some(tokens)) = (&mut self.checked.gathered, event.tokens)
+                    {
+                        gathered.let_in(tokens)?;
+                    }
+                    verdict
                 }
                 Err(faults) => {
                     self.checked.faults.add_line(index, self.places.of(number), *faults);
@@ -249,7 +262,8 @@ impl<'a> Checker<'a> {
             true => checked.verdicts.replace(line.index, Verdict::Duplicate).map(drop),
             false => checked.conflict(&places, first, line),
         };
-        repeats.find(files, &file_of, rules.schema, &mut found)?;
+        let reader = Reader::new(rules.schema, rules.tokens);
+        repeats.find(files, &file_of, reader, &mut found)?;
         checked.is_compressed = whole.iter().any(|whole| whole.is_compressed);
         checked.hashes = whole.iter().map(|whole| whole.hash).collect();
         Ok(checked)
@@ -263,6 +277,9 @@ impl Checked {
             other: Some(other),
             ..Fault::new("/event_id", "another line has the same id and other bytes", "duplicate")
         };
+        if let (Some(gathered), Some(tokens)) = (&mut self.gathered, second.tokens) {
+            gathered.keep_out(tokens)?;
+        }
         let (at_first, at_second) = (places.of(first.line), places.of(second.line));
         self.faults.add(second.index, at_second, [same_id(at_first)]);
         self.verdicts.replace(second.index, Verdict::Fault)?;

@@ -7,6 +7,7 @@ use super::lines::MAX_LINE;
 use super::schema::EventSchema;
 use super::subject::SubjectPointer;
 use crate::consent::Scope;
+use crate::consent::token::{SubjectToken, Token, Tokens};
 use crate::json::{Limits, parse_strict};
 use crate::recognise::{Member, Memory, Recognised, Recogniser};
 
@@ -27,6 +28,17 @@ pub struct Event {
     pub subject: Option<IdKey>,
     /// Its consent and source.
     pub facts: Facts,
+    /// What stands for it, if that was asked for.
+    pub tokens: Option<EventTokens>,
+}
+
+/// What stands for an event, and for the person that it came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventTokens {
+    /// For the event.
+    pub event: Token,
+    /// For the person, if `ingest` is told where events name one.
+    pub subject: Option<SubjectToken>,
 }
 
 /// What is counted of an accepted event.
@@ -137,14 +149,15 @@ impl SourceKind {
 pub struct Reader<'a> {
     schema: &'a EventSchema,
     quick: Option<(&'a Recogniser, Memory)>,
+    tokens: Option<&'a Tokens>,
 }
 
 impl<'a> Reader<'a> {
-    /// Reads events that `schema` allows.
+    /// Reads events that `schema` allows, and makes their `tokens`, if there are any to make them by.
     #[must_use]
-    pub fn new(schema: &'a EventSchema) -> Self {
+    pub fn new(schema: &'a EventSchema, tokens: Option<&'a Tokens>) -> Self {
         let quick = schema.recogniser().map(|recogniser| (recogniser, recogniser.memory()));
-        Self { schema, quick }
+        Self { schema, quick, tokens }
     }
 
     /// Reads one line (without its end) as an event: strict JSON, then the schema, then id and consent.
@@ -158,9 +171,10 @@ impl<'a> Reader<'a> {
             && let Some(found) = recogniser.recognise(content, memory)
             && let Some(event) = Event::of(&found, self.schema)
         {
-            return Ok(event);
+            let subject = event.subject.and_then(|_| text_of(found.subject));
+            return Ok(event.standing_for(self.tokens, text_of(found.id), subject));
         }
-        read(content, self.schema)
+        read(content, self.schema, self.tokens)
     }
 }
 
@@ -193,14 +207,33 @@ impl Event {
                 },
                 source: SourceKind::named(kind),
             },
+            tokens: None,
         })
+    }
+
+    /// The event with what stands for it, whose ids are these.
+    fn standing_for(self, tokens: Option<&Tokens>, id: Option<&str>, subject: Option<&str>) -> Self {
+        let made = tokens.zip(id).map(|(tokens, id)| EventTokens {
+            event: tokens.token(id),
+            subject: subject.map(|subject| tokens.subject(subject)),
+        });
+        Self { tokens: made, ..self }
+    }
+}
+
+fn text_of<'a>(member: Member<'a>) -> Option<&'a str> {
+    match member {
+        Member::Text(text) => Some(text),
+        _ => None,
     }
 }
 
 /// The same by the complete path alone: a tree of the line, held against the schema.
-fn read(content: &[u8], schema: &EventSchema) -> Result<Event, Vec<Fault>> {
-    let event = read_json(content).map_err(|fault| vec![fault])?;
-    check(&event, schema)
+fn read(content: &[u8], schema: &EventSchema, tokens: Option<&Tokens>) -> Result<Event, Vec<Fault>> {
+    let tree = read_json(content).map_err(|fault| vec![fault])?;
+    let id = tree.get("event_id").and_then(Value::as_str);
+    let subject = schema.subject().and_then(|pointer| pointer.of(&tree));
+    Ok(check(&tree, schema)?.standing_for(tokens, id, subject))
 }
 
 /// Holds a tree against the schema, then looks at id and consent.
@@ -222,6 +255,7 @@ pub fn check(event: &Value, schema: &EventSchema) -> Result<Event, Vec<Fault>> {
                 },
                 source: SourceKind::of(event),
             },
+            tokens: None,
         }),
         (id, scope, subject) => Err([id.err(), scope.err(), subject.err()].into_iter().flatten().collect()),
     }

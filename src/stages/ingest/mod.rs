@@ -8,6 +8,7 @@ pub mod blocks;
 pub mod check;
 pub mod event;
 pub mod fault;
+pub mod gather;
 pub mod lines;
 mod partitions;
 pub mod repeats;
@@ -30,6 +31,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use self::check::{Checked, NonRevocable, Rules, check};
 use self::fault::{at, grouped};
+use self::gather::Gathered;
 use self::report::{Counts, RevocationCounts, report};
 use self::revocations::Revocations;
 use self::room::Room;
@@ -37,7 +39,9 @@ use self::schema::EventSchema;
 use self::subject::SubjectPointer;
 use self::verdicts::Verdict;
 use self::write::{Sink, WriteError, write};
+use crate::consent::population::{Form, Population, PopulationWriter};
 use crate::consent::purposes::NONE;
+use crate::consent::token::Tokens;
 use crate::consent::{Purpose, Scope};
 use crate::digest::Digest;
 use crate::plan::ParamValue;
@@ -74,7 +78,8 @@ struct Options {
 
 fn run(context: &mut StageContext<'_>) -> Result<(), StageError> {
     let options = Options::read(context)?;
-    let judged = judge(context, &options)?;
+    let mut judged = judge(context, &options)?;
+    let gathered = judged.checked.gathered.take();
     let Judged {
         checked,
         revocations,
@@ -87,6 +92,10 @@ fn run(context: &mut StageContext<'_>) -> Result<(), StageError> {
     tell(context, &files, checked, revocations)?;
     write_lines(context, &options, &files, (checked, *total))?;
     say_consents(context, &options, checked);
+    context.population = gathered
+        .map(|gathered| put_in_order(context, &options, gathered))
+        .transpose()?
+        .flatten();
     if let Some(path) = context.output("report") {
         let bytes = report(checked, options.purpose, revocations, judged.schema);
         let mut file = create(path)?;
@@ -111,11 +120,13 @@ fn judge(context: &StageContext<'_>, options: &Options) -> Result<Judged, StageE
     let schema = read_schema(context, options.subject.clone())?;
     let files = context.inputs.get("events").map_or(&[][..], Vec::as_slice);
     let mut revocations = Revocations::read(context.inputs.get("revocations").map_or(&[], Vec::as_slice), &schema)?;
+    let tokens = context.secret.map(Tokens::by);
     let rules = Rules {
         schema: &schema,
         purpose: Some(options.purpose),
         revocations: &mut revocations,
         non_revocable: options.non_revocable,
+        tokens: tokens.as_ref(),
     };
     let total = files
         .iter()
@@ -171,6 +182,31 @@ impl Options {
         }
         Ok(options)
     }
+}
+
+/// Writes the tokens of the events that are let in to a file, in order.
+fn put_in_order(
+    context: &StageContext<'_>,
+    options: &Options,
+    gathered: Gathered,
+) -> Result<Option<Population>, StageError> {
+    let Some(secret) = context.secret else { return Ok(None) };
+    let file = context.scratch.join("population");
+    let failed = |source| unwritable(&file, source);
+    let form = match options.subject {
+        None => Form::Tokens,
+        Some(_) => Form::WithSubjects,
+    };
+    let mut writer = PopulationWriter::create(&file, form).map_err(failed)?;
+    gathered.each(&mut |token, subject| writer.push(token, subject).map_err(failed))?;
+    let (root, size) = writer.finish().map_err(failed)?;
+    let secret = secret.id();
+    Ok(Some(Population {
+        root,
+        size,
+        secret,
+        file,
+    }))
 }
 
 /// The parameter `name`, which must be one of `words`; the first if it is absent.

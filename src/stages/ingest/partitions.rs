@@ -1,27 +1,41 @@
-//! Lines on disk, parted by bits of the keys of their ids, so that those with one key come to be together.
+//! What does not fit into memory, on disk: parted by bits of its keys, so that what has one key comes to be together.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek as _, SeekFrom, Write as _};
+use std::marker::PhantomData;
 
-use super::repeats::Sighting;
 use super::room::Room;
 use crate::stages::StageError;
 
-/// So many bits of a key part lines at each level.
+/// So many bits of a key part what there is at each level.
 const BITS: u32 = 4;
 /// How many levels there are: with the last, all that are in one part have one key.
 pub(super) const LEVELS: u32 = u64::BITS / BITS;
 /// How much of each part is held before it is written.
 const BUFFER: usize = 64 * 1024;
-/// What a line takes.
-pub(super) const SIZE: usize = 32;
 
-/// Lines that are being parted.
+/// What can be parted.
+pub(super) trait Parted: Copy {
+    /// How many bytes it takes on disk, and about as many in memory.
+    const SIZE: usize;
+
+    /// By what it is parted: its first bits first.
+    fn key(&self) -> u64;
+
+    /// Adds its bytes.
+    fn put(&self, bytes: &mut Vec<u8>);
+
+    /// Reads them.
+    fn get(reader: &mut impl Read) -> io::Result<Self>;
+}
+
+/// What is being parted.
 #[derive(Debug)]
-pub(super) struct Partitions {
+pub(super) struct Partitions<T> {
     room: Room,
     level: u32,
     parts: Vec<Unfinished>,
+    of: PhantomData<T>,
 }
 
 #[derive(Debug, Default)]
@@ -31,39 +45,39 @@ struct Unfinished {
     count: u64,
 }
 
-/// Lines whose keys begin alike, in the order in which they stand.
+/// What has keys that begin alike, in the order in which it was added.
 #[derive(Debug)]
-pub(super) struct Part {
+pub(super) struct Part<T> {
     room: Room,
     file: File,
     count: u64,
+    of: PhantomData<T>,
 }
 
-impl Partitions {
-    /// Parts lines by the bits of `level`, from 0; they are alike in the levels before.
+impl<T: Parted> Partitions<T> {
+    /// Parts by the bits of `level`, from 0; all are alike in the levels before.
     pub(super) fn new(room: Room, level: u32) -> Self {
         let mut parts = Vec::new();
         parts.resize_with(1 << BITS, Unfinished::default);
-        Self { room, level, parts }
+        let of = PhantomData;
+        Self { room, level, parts, of }
     }
 
-    /// Adds a line that stands after those before.
-    pub(super) fn add(&mut self, sighting: Sighting) -> Result<(), StageError> {
+    /// Adds one more.
+    pub(super) fn add(&mut self, added: T) -> Result<(), StageError> {
         let shift = u64::BITS - BITS * (self.level + 1);
-        let place = usize::try_from(sighting.id >> shift).unwrap_or_default() % self.parts.len();
+        let place = usize::try_from(added.key() >> shift).unwrap_or_default() % self.parts.len();
         let part = &mut self.parts[place];
         part.count += 1;
-        for number in [sighting.id, sighting.index, sighting.line, sighting.offset] {
-            part.buffer.extend_from_slice(&number.to_le_bytes());
-        }
+        added.put(&mut part.buffer);
         match part.buffer.len() >= BUFFER {
             true => part.write(&self.room),
             false => Ok(()),
         }
     }
 
-    /// The parts that have lines.
-    pub(super) fn finish(self) -> Result<Vec<Part>, StageError> {
+    /// The parts that have any, in the order of their keys.
+    pub(super) fn finish(self) -> Result<Vec<Part<T>>, StageError> {
         let mut parts = Vec::new();
         for mut part in self.parts {
             part.write(&self.room)?;
@@ -71,6 +85,7 @@ impl Partitions {
                 room: self.room.clone(),
                 file,
                 count: part.count,
+                of: PhantomData,
             }));
         }
         Ok(parts)
@@ -92,34 +107,20 @@ impl Unfinished {
     }
 }
 
-impl Part {
+impl<T: Parted> Part<T> {
     /// Whether there is room for it in memory.
     pub(super) fn fits(&self) -> bool {
-        self.count.saturating_mul(SIZE as u64) <= self.room.held as u64
+        self.count.saturating_mul(T::SIZE as u64) <= self.room.held as u64
     }
 
-    /// Gives each line to `take`.
-    pub(super) fn each(self, mut take: impl FnMut(Sighting) -> Result<(), StageError>) -> Result<(), StageError> {
+    /// Gives each to `take`.
+    pub(super) fn each(self, mut take: impl FnMut(T) -> Result<(), StageError>) -> Result<(), StageError> {
         let failed = |source| self.room.failed("read", source);
         (&self.file).seek(SeekFrom::Start(0)).map_err(failed)?;
         let mut reader = BufReader::with_capacity(BUFFER, &self.file);
         for _ in 0..self.count {
-            take(read(&mut reader).map_err(failed)?)?;
+            take(T::get(&mut reader).map_err(failed)?)?;
         }
         Ok(())
     }
-}
-
-fn read(reader: &mut impl Read) -> io::Result<Sighting> {
-    let mut next = || {
-        let mut bytes = [0; 8];
-        reader.read_exact(&mut bytes)?;
-        Ok::<u64, io::Error>(u64::from_le_bytes(bytes))
-    };
-    Ok(Sighting {
-        id: next()?,
-        index: next()?,
-        line: next()?,
-        offset: next()?,
-    })
 }

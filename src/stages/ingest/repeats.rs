@@ -4,16 +4,18 @@
 //! by the keys. Lines whose keys are equal are read again, in the order in which they stand, and compared by their whole ids and
 //! bytes.
 
+use std::io::{self, Read};
+
 use rayon::prelude::*;
 
 use super::again::{Again, Seen};
-use super::partitions::{LEVELS, Part, Partitions, SIZE};
+use super::event::Reader;
+use super::partitions::{LEVELS, Part, Parted, Partitions};
 use super::room::Room;
-use super::schema::EventSchema;
 use crate::stages::{InputFile, StageError};
 
 /// What a line takes while it is read again, with those that are read again at once.
-const READ_AGAIN: usize = 128;
+const READ_AGAIN: usize = 192;
 
 /// A valid line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,6 +30,34 @@ pub struct Sighting {
     pub offset: u64,
 }
 
+impl Parted for Sighting {
+    const SIZE: usize = 32;
+
+    fn key(&self) -> u64 {
+        self.id
+    }
+
+    fn put(&self, bytes: &mut Vec<u8>) {
+        for number in [self.id, self.index, self.line, self.offset] {
+            bytes.extend_from_slice(&number.to_le_bytes());
+        }
+    }
+
+    fn get(reader: &mut impl Read) -> io::Result<Self> {
+        let mut next = || {
+            let mut bytes = [0; 8];
+            reader.read_exact(&mut bytes)?;
+            Ok::<u64, io::Error>(u64::from_le_bytes(bytes))
+        };
+        Ok(Self {
+            id: next()?,
+            index: next()?,
+            line: next()?,
+            offset: next()?,
+        })
+    }
+}
+
 /// Told of a line, and of the first one with the same id; of those with one id in their order.
 pub type Found<'a> = dyn FnMut(&Seen, &Seen) -> Result<(), StageError> + 'a;
 
@@ -36,7 +66,7 @@ pub type Found<'a> = dyn FnMut(&Seen, &Seen) -> Result<(), StageError> + 'a;
 pub struct Repeats {
     room: Room,
     held: Vec<Sighting>,
-    parted: Option<Partitions>,
+    parted: Option<Partitions<Sighting>>,
 }
 
 impl Repeats {
@@ -60,7 +90,7 @@ impl Repeats {
             return parted.add(sighting);
         }
         self.held.push(sighting);
-        if self.held.len() * SIZE <= self.room.held {
+        if self.held.len() * Sighting::SIZE <= self.room.held {
             return Ok(());
         }
         let mut parted = Partitions::new(self.room.clone(), 0);
@@ -71,7 +101,8 @@ impl Repeats {
         Ok(())
     }
 
-    /// Gives every line that has the id of an earlier one to `found`. `file_of` tells in which of `files` one of all lines stands.
+    /// Gives every line that has the id of an earlier one to `found`, as `reader` reads it again. `file_of` tells in which of `files`
+    /// one of all lines stands.
     ///
     /// # Errors
     ///
@@ -81,11 +112,11 @@ impl Repeats {
         self,
         files: &[InputFile],
         file_of: &dyn Fn(u64) -> u32,
-        schema: &EventSchema,
+        reader: Reader<'_>,
         found: &mut Found<'_>,
     ) -> Result<(), StageError> {
         let mut suspects = Suspects {
-            again: Again::new(files, file_of, schema),
+            again: Again::new(files, file_of, reader),
             most: (self.room.held / READ_AGAIN).max(1),
             lines: Vec::new(),
             firsts: Vec::new(),
@@ -115,7 +146,7 @@ struct Suspects<'a> {
 
 impl Suspects<'_> {
     /// Adds what is on disk, parted by so many levels: what fits into memory at once, and what does not parted further.
-    fn add_part(&mut self, part: Part, levels: u32, room: &Room) -> Result<(), StageError> {
+    fn add_part(&mut self, part: Part<Sighting>, levels: u32, room: &Room) -> Result<(), StageError> {
         if part.fits() {
             let mut held = Vec::new();
             part.each(|sighting| {

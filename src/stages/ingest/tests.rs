@@ -111,6 +111,8 @@ impl Space {
             outputs: self.outputs.iter().map(|name| (*name, self.path(name))).collect(),
             passed_on: BTreeMap::new(),
             consents: BTreeMap::new(),
+            secret: None,
+            population: None,
             scratch: self.path("."),
             params: &self.params,
             threads: 1,

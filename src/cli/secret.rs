@@ -1,0 +1,34 @@
+//! The consent secret of whoever calls.
+
+use camino::Utf8Path;
+
+use super::opened::Surroundings;
+use super::terminal::{Failure, Terminal};
+use crate::consent::secret::{self, ConsentSecret, SecretOrigin, SecretSources};
+use crate::exit_code::ExitCode;
+
+impl Surroundings {
+    /// The consent secret; made if there is none, and said so.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure`] with code 7 if none can be had or kept: without it nothing could be shown of the events that are used.
+    pub(super) fn secret(&self, terminal: &mut Terminal) -> Result<ConsentSecret, Failure> {
+        let folder = self.config_dir();
+        let loaded = secret::load_or_make(self.secret_sources(folder.as_deref()))
+            .map_err(|error| Failure::of(ExitCode::Environment, &error))?;
+        if let SecretOrigin::Made { path } = &loaded.origin {
+            terminal.say(format_args!(
+                "made your consent secret in {path}: whoever has it can tell which events were used; keep a copy of it"
+            ));
+        }
+        Ok(loaded.secret)
+    }
+
+    fn secret_sources<'a>(&'a self, config_dir: Option<&'a Utf8Path>) -> SecretSources<'a> {
+        SecretSources {
+            secret: self.variable("MADMALL_CONSENT_SECRET"),
+            config_dir,
+        }
+    }
+}
