@@ -47,7 +47,7 @@ pub fn withdrawn(file: &InputFile, revocations: &Revocations, told: &Told, threa
         std::slice::from_ref(file),
         threads,
         |block| {
-            let mut reader = Reader::new(&schema);
+            let mut reader = Reader::new(&schema, None);
             let (mut withdrawn, mut others) = (0_u64, 0_u64);
             for line in block.lines() {
                 if line.content.is_some_and(is_blank) {
