@@ -350,6 +350,7 @@ fn reader_and_schema_agree_about_policies() {
     let full = {
         let mut policy = example();
         policy["logs"] = json!([{"origin": "madmall/0202020202020202", "keyid": policy["keys"][0]["keyid"]}]);
+        policy["withdrawn"] = json!("fail");
         policy
     };
     assert_eq!(verdicts(&example()), (true, true));
@@ -358,6 +359,10 @@ fn reader_and_schema_agree_about_policies() {
     let changes: &[(bool, &str, Value)] = &[
         (true, "/keys/1/until/logs", json!([])),
         (true, "/keys/1/builders", json!(["https://ci.example.org/runner"])),
+        (true, "/withdrawn", json!("warn")),
+        (false, "/withdrawn", json!("ignore")),
+        (false, "/withdrawn", json!(true)),
+        (false, "/withdrawn", Value::Null),
         (false, "/version", json!(2)),
         (false, "/version", json!("1")),
         (false, "/keys", json!({})),

@@ -116,6 +116,7 @@ impl Keyring {
             version: 1,
             keys: Vec::new(),
             logs: None,
+            withdrawn: None,
         }))
     }
 

@@ -8,7 +8,8 @@
 //!     "builders": ["urn:madmall:builder:local"], "pipelines": ["baseline"], "stages": ["ingest", "train"],
 //!     "from": "2026-01-01T00:00:00Z",
 //!     "until": {"time": "2026-11-24T15:00:00Z", "logs": [{"origin": "madmall/<16 hex>", "root": "<64 hex>", "size": 12}]}}],
-//!  "logs": [{"origin": "madmall/<16 hex>", "keyid": "<64 hex>"}]}
+//!  "logs": [{"origin": "madmall/<16 hex>", "keyid": "<64 hex>"}],
+//!  "withdrawn": "fail"}
 //! ```
 //!
 //! Only `version`, `keys` and the first three fields of a key must be there. A field that this version does not know is
@@ -21,7 +22,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::key::{KeyId, ParseKeyError, PublicKey};
-use super::trust::{KeyEnd, KeyLimits, OWN_KEY, TrustError, TrustedKey, TrustedLog};
+use super::trust::{KeyEnd, KeyLimits, OWN_KEY, OnWithdrawn, TrustError, TrustedKey, TrustedLog};
 use crate::digest::Sha256;
 use crate::json::{self, Limits};
 use crate::log::LogId;
@@ -49,6 +50,9 @@ pub struct Policy {
     /// If it is there, only these logs count.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub logs: Option<Vec<PolicyLog>>,
+    /// What a result is worth that rests on withdrawn events; a warning if it is not there.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub withdrawn: Option<OnWithdrawn>,
 }
 
 /// A key that is believed.
@@ -123,6 +127,7 @@ impl Policy {
             version: 1,
             keys: vec![PolicyKey::unlimited(key, OWN_KEY)],
             logs: None,
+            withdrawn: None,
         }
     }
 
@@ -388,6 +393,7 @@ mod tests {
             origin: "madmall/0202020202020202".to_owned(),
             keyid: public(1).keyid().to_string(),
         }]);
+        policy.withdrawn = Some(OnWithdrawn::Fail);
         policy
     }
 

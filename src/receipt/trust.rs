@@ -7,6 +7,7 @@ use std::io;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::key::{KeyId, ParseKeyError, PublicKey};
 use super::policy::{Policy, rfc3339};
@@ -218,8 +219,21 @@ pub struct Trust {
     pub keys: Vec<TrustedKey>,
     /// The logs that count; `None` for all that are signed by one of the keys.
     pub logs: Option<Vec<TrustedLog>>,
+    /// What a result is worth that rests on withdrawn events.
+    pub on_withdrawn: OnWithdrawn,
     /// Where they came from.
     pub root: TrustRoot,
+}
+
+/// What a result is worth that rests on events whose consent was withdrawn since.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnWithdrawn {
+    /// As much as any: it is said.
+    #[default]
+    Warn,
+    /// Nothing, and as little if it cannot be told.
+    Fail,
 }
 
 impl Trust {
@@ -241,8 +255,12 @@ impl Trust {
     }
 
     fn of_key(key: TrustedKey, root: TrustRoot) -> Self {
-        let (keys, logs) = (vec![key], None);
-        Self { keys, logs, root }
+        Self {
+            keys: vec![key],
+            logs: None,
+            on_withdrawn: OnWithdrawn::Warn,
+            root,
+        }
     }
 
     /// What a policy says.
@@ -253,7 +271,12 @@ impl Trust {
     pub fn of_policy(policy: &Policy, root: TrustRoot) -> Result<Self, TrustError> {
         let keys = policy.trusted_keys()?;
         let logs = policy.trusted_logs(&keys)?;
-        Ok(Self { keys, logs, root })
+        Ok(Self {
+            keys,
+            logs,
+            on_withdrawn: policy.withdrawn.unwrap_or_default(),
+            root,
+        })
     }
 
     /// The policy in the user's configuration folder, or `None` if there is none.

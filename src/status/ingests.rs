@@ -14,9 +14,6 @@ use crate::stages::{InputFile, StageContext, StageError, ingest};
 use crate::tree::{EntryKind, Tree as _, TreeError};
 use crate::workspace::Workspace;
 
-/// The input of an ingest that says what is withdrawn.
-const REVOCATIONS: &str = "revocations";
-
 /// Why it is not known what an ingest would do.
 #[derive(Debug, thiserror::Error)]
 pub enum IngestError {
@@ -100,7 +97,7 @@ pub fn revocations(workspace: &Workspace, plan: &Plan, stage: &Stage) -> Result<
     for input in stage
         .inputs
         .iter()
-        .filter(|input| written_input(&input.name) == REVOCATIONS)
+        .filter(|input| written_input(&input.name) == ingest::REVOCATIONS)
     {
         files.extend(files_of(workspace, plan, input)?);
     }

@@ -11,6 +11,7 @@
 //!                        ├─ commits  ─▶ files of the commits that the receipts name
 //!                        ├─ secrets  ─▶ by what the tokens of events are keyed
 //!                        ├─ consent  ─▶ who has read raw events, and for what purpose
+//!                        ├─ withdrawn ▶ what was let in, against what is withdrawn now
 //!                        ├─ excerpt  ─▶ what is in a bundle must be what receipts name
 //!                        └─ conform  ─▶ stages of the commit asked for (`--at`), or of the working tree (a warning)
 //! ```
@@ -33,6 +34,7 @@ pub mod report;
 mod secrets;
 mod source;
 mod subjects;
+mod withdrawn;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -42,7 +44,7 @@ use crate::exit_code::ExitCode;
 use crate::git;
 use crate::plan::Plan;
 use crate::receipt::statement::{ReceiptId, Statement};
-use crate::receipt::trust::{Trust, TrustRoot, TrustedKey};
+use crate::receipt::trust::{OnWithdrawn, Trust, TrustRoot, TrustedKey};
 use crate::tree::{Site, Tree, TreeError};
 use commits::Commits;
 use evidence::Evidence;
@@ -176,6 +178,9 @@ pub fn examine(request: &Request<'_>) -> Result<(Report, Vec<Rested>), VerifyErr
     findings.extend(pinned.findings);
     findings.extend(consent::check(&evidence, &basis));
     findings.extend(secrets::check(&evidence));
+    let on_withdrawn = request.trust.map_or(OnWithdrawn::Warn, |trust| trust.on_withdrawn);
+    let withdrawn = withdrawn::check(request.site, &evidence, &basis, on_withdrawn);
+    findings.extend(withdrawn.findings);
     findings.extend(foreign(&evidence, &answer));
     findings.extend(answer.findings.iter().cloned());
     findings.extend(excerpt::check(request.site, &evidence, &posed.question)?);
@@ -190,6 +195,7 @@ pub fn examine(request: &Request<'_>) -> Result<(Report, Vec<Rested>), VerifyErr
     not_checked.extend(ties.not_checked);
     not_checked.extend(history.not_checked);
     not_checked.extend(pinned.not_checked);
+    not_checked.extend(withdrawn.not_checked);
     not_checked.extend(NOT_YET.iter().map(|&text| text.to_owned()));
     let report = Report {
         version: 1,
@@ -290,7 +296,7 @@ fn assure(findings: &[Finding], basis: &[usize], answer: &Answer, commit: State)
         signature: state(&[Code::Signature, Code::Json, Code::Key], !basis.is_empty()),
         subject: state(&[Code::Digest, Code::File], !answer.makers.is_empty()),
         chain: state(&[Code::Chain], !basis.is_empty()),
-        consent: state(&[Code::Consent], false),
+        consent: state(&[Code::Consent, Code::Withdrawn], false),
         commit: match failed(&[Code::Commit, Code::Pipeline, Code::Uncommitted]) {
             true => State::Failed,
             false => commit,

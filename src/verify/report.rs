@@ -35,6 +35,8 @@ pub enum Code {
     Consent,
     /// A proof of which events were used does not hold.
     Proof,
+    /// It rests on withdrawn events, and the policy does not allow that.
+    Withdrawn,
     /// An archive is not a bundle as it is written.
     Bundle,
     /// Running it again gave something else.
@@ -69,6 +71,8 @@ pub enum Code {
     WarnStray,
     /// The tokens of events are keyed by another secret than before.
     WarnSecret,
+    /// It rests on events that are withdrawn now.
+    WarnWithdrawn,
 }
 
 impl Code {
@@ -89,6 +93,7 @@ impl Code {
             Self::Pin => "E-PIN",
             Self::Consent => "E-CONSENT",
             Self::Proof => "E-PROOF",
+            Self::Withdrawn => "E-WITHDRAWN",
             Self::Bundle => "E-BUNDLE",
             Self::Rerun => "E-RERUN",
             Self::NoRerun => "E-NORERUN",
@@ -106,11 +111,12 @@ impl Code {
             Self::WarnMode => "W-MODE",
             Self::WarnStray => "W-STRAY",
             Self::WarnSecret => "W-SECRET",
+            Self::WarnWithdrawn => "W-WITHDRAWN",
         }
     }
 
     /// Every code, for the page that explains them.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 32] = [
         Self::Json,
         Self::Signature,
         Self::Key,
@@ -124,6 +130,7 @@ impl Code {
         Self::Pin,
         Self::Consent,
         Self::Proof,
+        Self::Withdrawn,
         Self::Bundle,
         Self::Rerun,
         Self::NoRerun,
@@ -141,6 +148,7 @@ impl Code {
         Self::WarnMode,
         Self::WarnStray,
         Self::WarnSecret,
+        Self::WarnWithdrawn,
     ];
 
     /// How bad it is, unless the finding says otherwise ([`Code::Key`]).
@@ -159,7 +167,8 @@ impl Code {
             | Self::WarnTolerance
             | Self::WarnMode
             | Self::WarnStray
-            | Self::WarnSecret => Severity::Warning,
+            | Self::WarnSecret
+            | Self::WarnWithdrawn => Severity::Warning,
             _ => Severity::Failure,
         }
     }

@@ -9,9 +9,8 @@ use crate::history::runs::{self, run_ids};
 use crate::listing::ArtifactDigests;
 use crate::receipt::check::artifact_digests;
 use crate::receipt::run_file::Receipt;
-use crate::receipt::statement::{CommandRecord, ParamRecord, ReceiptId, Resource, Role, StageParameters};
+use crate::receipt::statement::{CommandRecord, ReceiptId, Resource, Role, StageParameters};
 use crate::stages::ingest::EVENTS;
-use crate::stages::ingest::check::NonRevocable;
 use crate::stages::ingest::used::Told;
 use crate::store::StoreError;
 use crate::store::believed::Believed;
@@ -128,7 +127,7 @@ impl Node {
             pipeline_file: external.pipeline_file.clone().into(),
             stage: stage.name.clone(),
             is_believed,
-            ingest: statement.is_ingest().then(|| told(stage)),
+            ingest: statement.is_ingest().then(|| Told::of(stage)),
             read: statement.dependencies().iter().filter_map(Read::of).collect(),
             made: match succeeded {
                 true => statement
@@ -145,22 +144,6 @@ impl Node {
     pub(super) fn events(&self) -> Option<&Made> {
         self.made.iter().find(|made| made.output == EVENTS)
     }
-}
-
-fn told(stage: &StageParameters) -> Result<Told, String> {
-    let subject = match stage.params.get("subject") {
-        None | Some(ParamRecord::Null) => None,
-        Some(ParamRecord::String(text)) => Some(text.parse().map_err(|error| format!("its `subject` {error}"))?),
-        Some(_) => return Err("its `subject` is no text".to_owned()),
-    };
-    let keeps = ParamRecord::String("keep".to_owned());
-    Ok(Told {
-        subject,
-        non_revocable: match stage.params.get("non_revocable") == Some(&keeps) {
-            true => NonRevocable::Keep,
-            false => NonRevocable::Honour,
-        },
-    })
 }
 
 impl Read {

@@ -61,6 +61,9 @@ pub const EVENTS: &str = "events";
 /// The name of its output of what was rejected.
 pub const REJECTS: &str = "rejects";
 
+/// The name of its input that says what is withdrawn.
+pub const REVOCATIONS: &str = "revocations";
+
 /// The largest schema that is read, in bytes.
 const MAX_SCHEMA: u64 = 1 << 20;
 
@@ -119,8 +122,8 @@ struct Judged {
 fn judge(context: &StageContext<'_>, options: &Options) -> Result<Judged, StageError> {
     let schema = read_schema(context, options.subject.clone())?;
     let files = context.inputs.get("events").map_or(&[][..], Vec::as_slice);
-    let mut revocations = Revocations::read(context.inputs.get("revocations").map_or(&[], Vec::as_slice), &schema)?;
     let tokens = context.secret.map(Tokens::by);
+    let mut revocations = Revocations::read(context.inputs.get(REVOCATIONS).map_or(&[], Vec::as_slice), &schema)?;
     let rules = Rules {
         schema: &schema,
         purpose: Some(options.purpose),
@@ -274,7 +277,7 @@ fn tell(
     }
     let unknown = revocations.unknown();
     if !unknown.is_empty() {
-        let known: &[InputFile] = context.inputs.get("revocations").map_or(&[], Vec::as_slice);
+        let known: &[InputFile] = context.inputs.get(REVOCATIONS).map_or(&[], Vec::as_slice);
         text.push_str(&format!(
             "{} of {} revocations name no event that is here:\n",
             grouped(unknown.len() as u64),

@@ -32,6 +32,9 @@ impl Named {
     pub const ALL: [Self; 2] = [Self::Event, Self::Subject];
 }
 
+/// All of them are held in memory: so many, and no more.
+const MAX_LINES: u64 = 1 << 23;
+
 /// The members of which a revocation has one.
 const NAMES: [&str; 2] = ["event_id", "subject"];
 
@@ -105,6 +108,12 @@ impl Revocations {
                     continue;
                 }
                 lines += 1;
+                if lines > MAX_LINES {
+                    return Err(StageError::Refused(Refusal::of(format!(
+                        "there are more than {} revocations",
+                        grouped(MAX_LINES)
+                    ))));
+                }
                 let read = match piece.content() {
                     None => Err(vec![too_long()]),
                     Some(content) => revocations.add(content, piece.place, &schema),

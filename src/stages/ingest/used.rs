@@ -7,6 +7,7 @@ use super::lines::is_blank;
 use super::revocations::Revocations;
 use super::schema::{EventSchema, SchemaError};
 use super::subject::SubjectPointer;
+use crate::receipt::statement::{ParamRecord, StageParameters};
 use crate::stages::{InputFile, StageError};
 
 /// How the ingest that let events in was told to look at them.
@@ -16,6 +17,29 @@ pub struct Told {
     pub subject: Option<SubjectPointer>,
     /// What becomes of an event that is revoked, and whose consent says that it cannot be.
     pub non_revocable: NonRevocable,
+}
+
+impl Told {
+    /// As the receipt of an ingest has it.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with its parameters, in words.
+    pub fn of(stage: &StageParameters) -> Result<Self, String> {
+        let subject = match stage.params.get("subject") {
+            None | Some(ParamRecord::Null) => None,
+            Some(ParamRecord::String(text)) => Some(text.parse().map_err(|error| format!("its `subject` {error}"))?),
+            Some(_) => return Err("its `subject` is no text".to_owned()),
+        };
+        let keeps = ParamRecord::String("keep".to_owned());
+        Ok(Self {
+            subject,
+            non_revocable: match stage.params.get("non_revocable") == Some(&keeps) {
+                true => NonRevocable::Keep,
+                false => NonRevocable::Honour,
+            },
+        })
+    }
 }
 
 /// Why it is not known how many are withdrawn.

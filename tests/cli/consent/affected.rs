@@ -123,7 +123,7 @@ fn exactly_the_runs_that_used_an_event_are_named_and_what_to_do() {
 }
 
 /// An event of a person.
-fn event(id: &str, person: &str, is_revocable: bool) -> String {
+pub(super) fn event(id: &str, person: &str, is_revocable: bool) -> String {
     format!(
         "{{\"event_id\":\"{id}\",\"person\":\"{person}\",\"consent\":{{\"scope\":\"care\",\"revocable\":{is_revocable}}}}}\n"
     )
@@ -167,9 +167,9 @@ fn programs(more: &str) -> Space {
     space
 }
 
-fn withdraw(space: &Space, name: &str, ids: &[&str]) {
+pub(super) fn withdraw(space: &Space, file: &str, name: &str, ids: &[&str]) {
     let line = |id: &&str| format!("{{\"{name}\":\"{id}\",\"time\":\"2026-02-01T00:00:00Z\"}}\n");
-    space.write("revoked.ndjson", ids.iter().map(line).collect::<String>());
+    space.write(file, ids.iter().map(line).collect::<String>());
 }
 
 fn stages(found: &Value) -> Vec<String> {
@@ -181,7 +181,7 @@ fn stages(found: &Value) -> Vec<String> {
 #[test]
 fn it_goes_through_programs_other_pipelines_and_what_is_declassified_and_ends_where_the_bytes_are_the_same() {
     let space = programs("");
-    withdraw(&space, "event_id", &["evt-3"]);
+    withdraw(&space, "revoked.ndjson", "event_id", &["evt-3"]);
     let found = affected(&space, &[], 3);
     assert_eq!(stages(&found), ["copy", "head", "ingest", "last", "size"]);
     assert_eq!(
@@ -248,7 +248,7 @@ fn what_cannot_be_read_is_said_and_never_taken_for_nothing() {
         .code(2)
         .says("cannot tell what is withdrawn")
         .says("revoked.ndjson:1");
-    withdraw(&space, "event_id", &["evt-1"]);
+    withdraw(&space, "revoked.ndjson", "event_id", &["evt-1"]);
 
     // Other bytes under the name of an object are not believed; those in place are.
     let objects = space.path(".madmall/cas");

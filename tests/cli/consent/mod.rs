@@ -1,6 +1,7 @@
 //! Withdrawn consents: what they leave, and who is affected.
 
 mod affected;
+mod verified;
 
 use crate::baseline::baseline;
 use crate::space::Space;

@@ -1,0 +1,175 @@
+//! Whether what was let in was withdrawn since: by the revocations that the ingest's receipt names, as they lie now.
+//!
+//! If they lie as they did, nothing was. Else the events that were let in are held against them, wherever their bytes still are: a
+//! file is believed for its digest and for nothing else.
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::evidence::{Evidence, Known};
+use super::report::{Code, Finding, Severity};
+use crate::digest::Digest;
+use crate::listing::{ArtifactDigests, ListedFile, listing_digests};
+use crate::plan::find_files;
+use crate::receipt::check::{artifact_digests, file_digests};
+use crate::receipt::statement::{Resource, Role};
+use crate::receipt::trust::OnWithdrawn;
+use crate::stages::InputFile;
+use crate::stages::ingest::revocations::Revocations;
+use crate::stages::ingest::schema::EventSchema;
+use crate::stages::ingest::used::{Told, withdrawn};
+use crate::stages::ingest::{EVENTS, REVOCATIONS};
+use crate::store::Store;
+use crate::tree::{EntryKind, Site};
+
+/// What was found.
+#[derive(Default)]
+pub(super) struct Withdrawn {
+    pub(super) findings: Vec<Finding>,
+    pub(super) not_checked: Vec<String>,
+}
+
+/// Checks the ingests that the answer rests on.
+pub(super) fn check(site: &dyn Site, evidence: &Evidence, basis: &[usize], on_withdrawn: OnWithdrawn) -> Withdrawn {
+    let mut found = Withdrawn::default();
+    for receipt in basis.iter().map(|index| &evidence.receipts[*index]) {
+        if !receipt.statement.is_ingest() || !receipt.statement.is_stage_success() {
+            continue;
+        }
+        match count(site, receipt) {
+            Ok(0) => {}
+            Ok(events) => found.findings.push(finding(receipt, events, on_withdrawn)),
+            Err(why) => {
+                if on_withdrawn == OnWithdrawn::Fail {
+                    let message = format!("whether events that it rests on were withdrawn since cannot be told: {why}");
+                    let finding = Finding::new(Code::Withdrawn, message).severity(Severity::Inconclusive);
+                    found.findings.push(finding.receipt(&receipt.id));
+                }
+                let note = format!("withdrawn: whether events were withdrawn since: {why}");
+                if !found.not_checked.contains(&note) {
+                    found.not_checked.push(note);
+                }
+            }
+        }
+    }
+    found
+}
+
+fn finding(receipt: &Known, events: u64, on_withdrawn: OnWithdrawn) -> Finding {
+    let code = match on_withdrawn {
+        OnWithdrawn::Warn => Code::WarnWithdrawn,
+        OnWithdrawn::Fail => Code::Withdrawn,
+    };
+    let what = if events == 1 {
+        "1 event that is".to_owned()
+    } else {
+        format!("{events} events that are")
+    };
+    let finding = Finding::new(code, format!("what is here rests on {what} withdrawn now"));
+    let pipeline = &receipt.statement.external().pipeline_file;
+    let help = format!(
+        "`madmall run {pipeline}` makes it without; `madmall consent affected` names all that was made with it"
+    );
+    let finding = finding.receipt(&receipt.id).help(help);
+    match events_of(receipt) {
+        Some(events) => finding.file(&events.name),
+        None => finding,
+    }
+}
+
+/// How many of the events that the ingest let in are withdrawn now, or why that cannot be told.
+fn count(site: &dyn Site, receipt: &Known) -> Result<u64, String> {
+    let dependencies = receipt.statement.dependencies().iter();
+    let named: Vec<&Resource> = dependencies.filter(|used| is_revocations(used)).collect();
+    if named.is_empty() {
+        return Ok(0);
+    }
+    let folder = site.folder().filter(|_| !site.is_excerpt());
+    let folder = folder.ok_or("the revocations, as they are now, are not part of a bundle")?;
+    let mut files = Vec::new();
+    let mut has_changed = false;
+    for used in named {
+        let (paths, found) = look(site, used)?;
+        has_changed |= artifact_digests(used) != Some(found);
+        files.extend(paths);
+    }
+    let Some(events) = events_of(receipt).filter(|_| has_changed) else {
+        return Ok(0);
+    };
+    let (stage, _) = receipt.statement.stage().ok_or("it is no receipt of a stage")?;
+    let told = Told::of(stage)?;
+    // What events look like is no matter here: only whether it is known whose they are.
+    let schema = EventSchema::compile_with_subject(b"{}", told.subject.clone()).map_err(|error| error.to_string())?;
+    let files: Vec<InputFile> = files
+        .into_iter()
+        .map(|path| file(folder.join(&path), path, None))
+        .collect();
+    let revocations = Revocations::read(&files, &schema).map_err(|error| crate::diagnostic::with_causes(&error))?;
+    let mut why = format!("`{}` is not here as it was", events.name);
+    for file in places(site, folder, events) {
+        match withdrawn(&file, &revocations, &told, rayon::current_num_threads()) {
+            Ok(count) => return Ok(count),
+            Err(error) => why = format!("`{}`: {}", events.name, crate::diagnostic::with_causes(&error)),
+        }
+    }
+    Err(why)
+}
+
+fn is_revocations(used: &Resource) -> bool {
+    matches!(used.role(), Role::Input { input, .. } if input.split('[').next() == Some(REVOCATIONS))
+}
+
+fn events_of(receipt: &Known) -> Option<&Resource> {
+    let is_events = |made: &&Resource| matches!(made.role(), Role::Output { output, .. } if output == EVENTS);
+    receipt.statement.subject.iter().find(is_events)
+}
+
+/// The files that an input is now, and their digests.
+fn look(site: &dyn Site, used: &Resource) -> Result<(Vec<Utf8PathBuf>, ArtifactDigests), String> {
+    let path = Utf8Path::new(&used.name);
+    let unreadable = |error: crate::tree::TreeError| crate::diagnostic::with_causes(&error);
+    if file_digests(used).is_some() {
+        return match site.kind(path).map_err(unreadable)? {
+            Some(EntryKind::File { .. }) => {
+                let digests = site.digests(path).map_err(unreadable)?;
+                Ok((vec![path.to_owned()], ArtifactDigests::File(digests)))
+            }
+            _ => Err(format!("the revocations `{path}` are not here")),
+        };
+    }
+    let files = find_files(site.as_tree(), path).ok_or_else(|| format!("the revocations `{path}` are not here"))?;
+    let listed = files.iter().map(|(path, executable)| {
+        let digests = site.digests(path).map_err(unreadable)?;
+        Ok(ListedFile {
+            path: path.clone(),
+            executable: *executable,
+            digests,
+        })
+    });
+    let listed = listed.collect::<Result<Vec<_>, String>>()?;
+    let listing = listing_digests(&listed).map_err(|error| error.to_string())?;
+    let paths = files.into_iter().map(|(path, _)| path).collect();
+    Ok((paths, ArtifactDigests::Folder(listing)))
+}
+
+/// Where the events may lie that `made` names: in their place, else in the store. Their bytes are hashed as they are read.
+fn places(site: &dyn Site, folder: &Utf8Path, made: &Resource) -> Vec<InputFile> {
+    let Some(digests) = file_digests(made) else {
+        return Vec::new();
+    };
+    let path = Utf8PathBuf::from(&made.name);
+    let stored = Store::of(folder).cas().path(digests.blake3);
+    let is_file = |path: &Utf8Path| matches!(site.kind(path), Ok(Some(EntryKind::File { .. })));
+    let in_place = is_file(&path).then(|| folder.join(&path));
+    let stored = stored
+        .symlink_metadata()
+        .is_ok_and(|found| found.is_file())
+        .then_some(stored);
+    let places = in_place.into_iter().chain(stored);
+    places
+        .map(|place| file(place, path.clone(), Some(digests.blake3)))
+        .collect()
+}
+
+fn file(absolute: Utf8PathBuf, name: Utf8PathBuf, digest: Option<Digest>) -> InputFile {
+    InputFile { absolute, name, digest }
+}

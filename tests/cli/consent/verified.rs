@@ -1,0 +1,134 @@
+//! `verify` of what rests on events that were withdrawn since.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use super::affected::{event, withdraw};
+use super::{MADE, PIPELINE, RAW, id_of, revoke};
+use crate::baseline::baseline;
+use crate::space::{Ran, Space};
+
+/// By a policy that takes what was withdrawn for a failure.
+fn strictly(space: &Space, what: &[&str]) -> Ran {
+    let mut policy: Value = serde_json::from_str(&space.read("../config/policy.json")).expect("JSON");
+    policy["withdrawn"] = json!("fail");
+    space.write("../policy.json", policy.to_string());
+    space.madmall(["verify", "--trust", "../policy.json"].iter().chain(what))
+}
+
+#[test]
+fn a_model_that_rests_on_withdrawn_events_is_a_warning_and_a_failure_where_the_policy_says_so() {
+    let space = baseline();
+    space.madmall(["run", PIPELINE]).success();
+    space.madmall(["verify"]).success().says_not("WITHDRAWN");
+    strictly(&space, &[]).success();
+
+    let never = space
+        .read(RAW)
+        .lines()
+        .find(|line| line.contains(r#""scope":"care""#))
+        .map(id_of)
+        .expect("one");
+    revoke(&space, [never.as_str()]);
+    space.madmall(["verify"]).success().says_not("WITHDRAWN");
+    strictly(&space, &[]).success().says_not("withdrawn:");
+
+    let used: Vec<String> = space.read("data/events.ndjson").lines().take(2).map(id_of).collect();
+    revoke(&space, used.iter().map(String::as_str));
+    let before = space.snapshot();
+    for what in [&[][..], &[MADE[2]]] {
+        let ran = space.madmall(["verify"].iter().chain(what)).success();
+        let ran = ran
+            .says("W-WITHDRAWN")
+            .says("rests on 2 events that are withdrawn now")
+            .says("madmall run pipelines/baseline.yaml");
+        assert!(!used.iter().any(|id| ran.out.contains(id.as_str())), "{}", ran.out);
+        strictly(&space, what)
+            .code(4)
+            .says("E-WITHDRAWN")
+            .says("failed:      consent");
+    }
+    space.is_as(&before);
+    let report: Value = serde_json::from_str(&space.madmall(["verify", "--json"]).success().out).expect("JSON");
+    assert_eq!(report["assurance"]["consent"], "not-checked");
+    space
+        .madmall(["explain", "W-WITHDRAWN"])
+        .success()
+        .says("madmall consent affected");
+
+    space.madmall(["run", PIPELINE]).success();
+    space.madmall(["verify"]).success().says_not("WITHDRAWN");
+    strictly(&space, &[]).success();
+}
+
+/// An ingest whose revocations are a pattern, and a program that reads what it let in.
+fn pattern() -> Space {
+    let space = Space::empty();
+    space.write("madmall.yaml", "");
+    space.write("schema.json", "{}");
+    space.write(
+        "raw",
+        [event("evt-1", "p1", true), event("evt-2", "p2", false)].concat(),
+    );
+    space.write("revoked/a.ndjson", "\n");
+    space.write(
+        "pipelines/p.yaml",
+        "version: 1\nname: p\npurpose: care\nstages:\n\
+         \x20 ingest: { uses: madmall/ingest, params: { subject: /person, non_revocable: keep }, outputs: { events: out/events },\n\
+         \x20   inputs: { events: raw, schema: schema.json, revocations: revoked/*.ndjson } }\n\
+         \x20 size: { run: 'wc -c < ${inputs.e} > ${outputs.o}', inputs: { e: ingest.events }, outputs: { o: out/size } }\n",
+    );
+    space.madmall(["run", "pipelines/p.yaml"]).success();
+    space
+}
+
+#[test]
+fn revocations_are_looked_for_where_the_receipt_says_and_persons_as_the_ingest_was_told() {
+    let space = pattern();
+    withdraw(&space, "revoked/b.ndjson", "subject", &["p1"]);
+    strictly(&space, &[])
+        .code(4)
+        .says("rests on 1 event that is withdrawn now");
+    // It was told to keep what cannot be revoked.
+    withdraw(&space, "revoked/b.ndjson", "event_id", &["evt-2"]);
+    strictly(&space, &[]).success();
+    withdraw(&space, "elsewhere.ndjson", "event_id", &["evt-1"]);
+    strictly(&space, &[]).success();
+}
+
+#[test]
+fn what_cannot_be_told_is_not_checked_and_inconclusive_where_the_policy_asks() {
+    let space = pattern();
+    withdraw(&space, "revoked/b.ndjson", "event_id", &["evt-1"]);
+    let (place, objects) = (space.path("out/events"), space.path(".madmall/cas"));
+    let events = space.bytes("out/events");
+    let object = crate::space::files_below(&objects)
+        .into_iter()
+        .map(|file| objects.join(file));
+    let object = object
+        .into_iter()
+        .find(|file| fs::read(file).expect("read") == events)
+        .expect("it is stored");
+
+    // From the store, if it is not in its place; only if it is what its name says.
+    fs::remove_file(&place).expect("removed");
+    space.madmall(["verify"]).success().says("W-WITHDRAWN");
+    fs::remove_file(&object).expect("removed");
+    fs::write(&object, event("evt-3", "p3", true)).expect("written");
+    let note = "withdrawn: whether events were withdrawn since: `out/events`";
+    space.madmall(["verify"]).success().says(note).says_not("W-WITHDRAWN");
+    strictly(&space, &[]).code(6).says("E-WITHDRAWN").says("cannot be told");
+    fs::remove_file(&object).expect("removed");
+    strictly(&space, &[]).code(6).says("`out/events` is not here as it was");
+
+    fs::write(&place, &events).expect("written");
+    space.write("revoked/b.ndjson", "{}\n");
+    strictly(&space, &[]).code(6).says("1 of 1 revocations are invalid");
+    fs::remove_dir_all(space.path("revoked")).expect("removed");
+    strictly(&space, &[]).code(6);
+    space
+        .madmall(["verify"])
+        .success()
+        .says("withdrawn: whether events were withdrawn since");
+}
