@@ -11,6 +11,7 @@ use super::model::{prepared, read_model};
 use super::opened::{Surroundings, environment};
 use super::terminal::{BOLD, DIM, ERROR, Failure, HELP, Terminal, WARNING, shown, with_causes};
 use crate::consent::Purpose;
+use crate::consent::token::Tokens;
 use crate::exit_code::ExitCode;
 use crate::predict::{Detail, OnReject, Predictor, Report, predict as score};
 use crate::stages::ingest::blocks::Blocks;
@@ -107,6 +108,13 @@ pub(super) fn predict(
         paths.iter().map(file).collect()
     };
     let schema = schema(arguments, surroundings)?;
+    let secret = match arguments.revocations.is_empty() {
+        true => None,
+        false => surroundings.secret_if_any()?,
+    };
+    let tokens = secret.as_ref().map(Tokens::by);
+    let revocations = Revocations::read(&files(&arguments.revocations), &schema, tokens.as_ref());
+    let revocations = revocations.map_err(|error| failed(&error))?;
     let predictor = Predictor {
         model: &model,
         preparation: &preparation,
@@ -115,7 +123,8 @@ pub(super) fn predict(
             PurposeArgument::Care => Purpose::Care,
             PurposeArgument::Research => Purpose::Research,
         },
-        revocations: &Revocations::read(&files(&arguments.revocations), &schema).map_err(|error| failed(&error))?,
+        revocations: &revocations,
+        tokens: tokens.as_ref().filter(|_| revocations.name_tokens()),
         on_reject: match arguments.on_reject {
             RejectArgument::Fail => OnReject::Fail,
             RejectArgument::Skip => OnReject::Skip,

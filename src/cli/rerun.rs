@@ -358,6 +358,7 @@ pub(super) fn rerun(
         pins: &[],
         at: None,
         require_clean: false,
+        tokens: None,
         resolve: &resolve_in_words,
     };
     let (report, receipts) = verify::examine(&request).map_err(failed)?;

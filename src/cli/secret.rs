@@ -25,6 +25,18 @@ impl Surroundings {
         Ok(loaded.secret)
     }
 
+    /// The consent secret, if there is one already.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure`] with code 7 if there is one that cannot be read.
+    pub(super) fn secret_if_any(&self) -> Result<Option<ConsentSecret>, Failure> {
+        let folder = self.config_dir();
+        let loaded = secret::load(self.secret_sources(folder.as_deref()))
+            .map_err(|error| Failure::of(ExitCode::Environment, &error))?;
+        Ok(loaded.map(|loaded| loaded.secret))
+    }
+
     fn secret_sources<'a>(&'a self, config_dir: Option<&'a Utf8Path>) -> SecretSources<'a> {
         SecretSources {
             secret: self.variable("MADMALL_CONSENT_SECRET"),

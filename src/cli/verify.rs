@@ -8,6 +8,7 @@ use super::bundled::{ByteSize, is_bundle, verify_bundle};
 use super::opened::{Surroundings, find_workspace};
 use super::rerun::Wanted;
 use super::terminal::{BOLD, ERROR, Failure, GOOD, Terminal, WARNING, shown, with_causes};
+use crate::consent::token::Tokens;
 use crate::diagnostic;
 use crate::exit_code::ExitCode;
 use crate::log::checkpoint::MAX_CHECKPOINT;
@@ -91,6 +92,9 @@ pub(super) fn verify(
     };
     let trust = trusted(arguments.trust.as_deref(), surroundings)?;
     let pins = pins(arguments, surroundings)?;
+    // Little rests on it: one that cannot be read is as good as none.
+    let secret = surroundings.secret_if_any().ok().flatten();
+    let tokens = secret.as_ref().map(Tokens::by);
     let request = Request {
         pins: &pins,
         site: &workspace,
@@ -98,6 +102,7 @@ pub(super) fn verify(
         trust: trust.as_ref(),
         at: arguments.at.as_deref(),
         require_clean: arguments.require_clean,
+        tokens: tokens.as_ref(),
         resolve: &resolve_in_words,
     };
     let run = super::rerun::run_to_attest(&request.what, arguments.attest)?;

@@ -14,7 +14,7 @@ use std::fmt;
 use hmac::{Hmac, Mac as _};
 use zeroize::Zeroizing;
 
-use super::secret::ConsentSecret;
+use super::secret::{ConsentSecret, SecretId};
 use crate::digest::{Sha256, hex};
 
 type HmacSha256 = Hmac<sha2::Sha256>;
@@ -120,6 +120,7 @@ impl fmt::Debug for TokenKey {
 #[derive(Clone)]
 pub struct Tokens {
     keyed: HmacSha256,
+    secret: SecretId,
 }
 
 impl Tokens {
@@ -128,7 +129,14 @@ impl Tokens {
     pub fn by(secret: &ConsentSecret) -> Self {
         Self {
             keyed: keyed(secret.as_bytes()),
+            secret: secret.id(),
         }
+    }
+
+    /// What the secret is called.
+    #[must_use]
+    pub const fn secret(&self) -> SecretId {
+        self.secret
     }
 
     /// The key of the event `id`.

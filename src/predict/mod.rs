@@ -15,6 +15,7 @@ mod score;
 use self::reader::{EventReader, Read};
 use self::score::Scorer;
 use crate::consent::Purpose;
+use crate::consent::token::Tokens;
 use crate::model::Model;
 use crate::preparation::Preparation;
 use crate::stages::StageError;
@@ -41,6 +42,8 @@ pub struct Predictor<'a> {
     pub purpose: Purpose,
     /// Which events must not be used.
     pub revocations: &'a Revocations,
+    /// By what the tokens of events are made, if any revocation names by one.
+    pub tokens: Option<&'a Tokens>,
     /// What becomes of the others if a line is no event.
     pub on_reject: OnReject,
     /// What is said of each event.
@@ -233,7 +236,7 @@ impl<'a> Worker<'a> {
     fn new(predictor: &'a Predictor<'a>) -> Self {
         Self {
             predictor,
-            reader: EventReader::new(predictor.schema, predictor.preparation),
+            reader: EventReader::new(predictor.schema, predictor.preparation, predictor.tokens),
             scorer: Scorer::new(predictor),
         }
     }

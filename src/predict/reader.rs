@@ -1,11 +1,12 @@
 //! One line: is it an event, and which features has it?
 
 use super::features::Given;
+use crate::consent::token::Tokens;
 use crate::preparation::{Preparation, Value};
 use crate::recognise::{Feature, Memory, Recogniser};
 use crate::stages::featurize::event::Event as Whole;
 use crate::stages::featurize::reading::row_of;
-use crate::stages::ingest::event::{Event, check, read_json};
+use crate::stages::ingest::event::{Event, check, read_json, text_of};
 use crate::stages::ingest::fault::Fault;
 use crate::stages::ingest::lines::MAX_LINE;
 use crate::stages::ingest::schema::EventSchema;
@@ -14,6 +15,7 @@ use crate::stages::ingest::schema::EventSchema;
 pub(super) struct EventReader<'a> {
     schema: &'a EventSchema,
     quick: Option<(&'a Recogniser, Memory)>,
+    tokens: Option<&'a Tokens>,
     /// For each key that the memory knows, its place among the model's.
     places: Vec<Option<usize>>,
     id: String,
@@ -31,10 +33,11 @@ pub(super) struct Read<'a, 'm> {
 }
 
 impl<'m> EventReader<'m> {
-    pub(super) fn new(schema: &'m EventSchema, preparation: &'m Preparation) -> Self {
+    pub(super) fn new(schema: &'m EventSchema, preparation: &'m Preparation, tokens: Option<&'m Tokens>) -> Self {
         Self {
             schema,
             quick: schema.recogniser().map(|recogniser| (recogniser, recogniser.memory())),
+            tokens,
             places: Vec::new(),
             id: String::new(),
             given: Given::new(preparation),
@@ -63,6 +66,7 @@ impl<'m> EventReader<'m> {
         let (recogniser, memory) = self.quick.as_mut().filter(|_| content.len() <= MAX_LINE)?;
         let found = recogniser.recognise(content, memory)?;
         let event = Event::of(&found, self.schema)?;
+        let event = event.standing_for(self.tokens, text_of(found.id), text_of(found.subject));
         let row = row_of(&found)?;
         // Without features there may be no payload either, which the complete reader can tell.
         let newest = found.features.iter().map(|(number, _)| *number).max()?;
@@ -91,7 +95,10 @@ impl<'m> EventReader<'m> {
     /// Reads any line: a tree of it, held against the schema.
     fn read_whole(&mut self, content: &[u8]) -> Result<Event, Vec<Fault>> {
         let value = read_json(content).map_err(|fault| vec![fault])?;
-        let event = check(&value, self.schema)?;
+        let (id, subject) = (value.get("event_id"), self.schema.subject());
+        let subject = subject.and_then(|pointer| pointer.of(&value));
+        let id = id.and_then(serde_json::Value::as_str);
+        let event = check(&value, self.schema)?.standing_for(self.tokens, id, subject);
         let whole =
             Whole::from_value(value).map_err(|fault| vec![Fault::new(&fault.pointer, fault.message, "features")])?;
         self.id = whole.id;
@@ -108,6 +115,7 @@ impl<'m> EventReader<'m> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::consent::secret::ConsentSecret;
     use crate::preparation::{Categorical, Input};
     use crate::stages::featurize::reading::lines::{Random, event, mutate};
 
@@ -133,7 +141,8 @@ mod tests {
             category(Input::SourceKind, &["pharmacy", "self"]),
         ];
         let preparation = Preparation::new(numbers, categories, Vec::new()).expect("it holds together");
-        let [mut quick, mut whole] = [(); 2].map(|()| EventReader::new(&schema, &preparation));
+        let tokens = Tokens::by(&ConsentSecret::from_bytes([3; 32]));
+        let [mut quick, mut whole] = [(); 2].map(|()| EventReader::new(&schema, &preparation, Some(&tokens)));
         let mut levels = 0.0;
         let (mut refused, mut recognised) = (0, 0);
         for number in 0..20_000 {

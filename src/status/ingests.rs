@@ -6,6 +6,8 @@ use std::sync::atomic::AtomicBool;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use crate::consent::secret::ConsentSecret;
+use crate::consent::token::Tokens;
 use crate::plan::{Command, Input, InputSource, Plan, Stage, written_input};
 use crate::stages::ingest::revocations::Revocations;
 use crate::stages::ingest::schema::EventSchema;
@@ -45,7 +47,7 @@ pub fn ingests(plan: &Plan) -> impl Iterator<Item = &Stage> {
     plan.stages.iter().filter(is_ingest)
 }
 
-/// What the ingest `stage` of `plan` would do, on up to `threads` threads. Writes nothing but files without names in the folder `scratch`.
+/// What the ingest `stage` of `plan` would do with the consent `secret` that is at hand, on up to `threads` threads. Writes nothing but files without names in the folder `scratch`.
 ///
 /// # Errors
 ///
@@ -56,6 +58,7 @@ pub fn survey(
     stage: &Stage,
     threads: usize,
     scratch: Utf8PathBuf,
+    secret: Option<&ConsentSecret>,
 ) -> Result<Survey, IngestError> {
     let purpose = match &stage.command {
         Command::Builtin { purpose, .. } => purpose.as_deref(),
@@ -75,7 +78,7 @@ pub fn survey(
             .collect(),
         passed_on: BTreeMap::new(),
         consents: BTreeMap::new(),
-        secret: None,
+        secret,
         population: None,
         scratch,
         params: &stage.params,
@@ -87,12 +90,17 @@ pub fn survey(
     Ok(Survey::of(&mut context)?)
 }
 
-/// What is withdrawn by what the ingest `stage` of `plan` reads as revocations, as they lie now.
+/// What is withdrawn by what the ingest `stage` of `plan` reads as revocations, as they lie now; with what stands for it by `tokens`.
 ///
 /// # Errors
 ///
 /// [`IngestError`] if that cannot be told, as when one line is invalid.
-pub fn revocations(workspace: &Workspace, plan: &Plan, stage: &Stage) -> Result<Revocations, IngestError> {
+pub fn revocations(
+    workspace: &Workspace,
+    plan: &Plan,
+    stage: &Stage,
+    tokens: Option<&Tokens>,
+) -> Result<Revocations, IngestError> {
     let mut files = Vec::new();
     for input in stage
         .inputs
@@ -104,7 +112,7 @@ pub fn revocations(workspace: &Workspace, plan: &Plan, stage: &Stage) -> Result<
     // What they are about is not looked at: only whether a person can be.
     let anything = EventSchema::compile_with_subject(b"{}", ingest::subject(&stage.params)?);
     let anything = anything.expect("everything satisfies the schema without any keyword");
-    Ok(Revocations::read(&files, &anything)?)
+    Ok(Revocations::read_with_tokens(&files, &anything, tokens)?)
 }
 
 /// The files of an input as they lie now, in the order in which the stage reads them.

@@ -40,6 +40,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use crate::consent::token::Tokens;
 use crate::exit_code::ExitCode;
 use crate::git;
 use crate::plan::Plan;
@@ -75,6 +76,8 @@ pub struct Request<'a> {
     pub pins: &'a [Pin],
     /// Whether results from uncommitted files fail.
     pub require_clean: bool,
+    /// By what the tokens of events are made, if the caller has the secret.
+    pub tokens: Option<&'a Tokens>,
     /// How to resolve a pipeline file.
     pub resolve: &'a Resolve<'a>,
 }
@@ -179,7 +182,7 @@ pub fn examine(request: &Request<'_>) -> Result<(Report, Vec<Rested>), VerifyErr
     findings.extend(consent::check(&evidence, &basis));
     findings.extend(secrets::check(&evidence));
     let on_withdrawn = request.trust.map_or(OnWithdrawn::Warn, |trust| trust.on_withdrawn);
-    let withdrawn = withdrawn::check(request.site, &evidence, &basis, on_withdrawn);
+    let withdrawn = withdrawn::check(request, &evidence, &basis, on_withdrawn);
     findings.extend(withdrawn.findings);
     findings.extend(foreign(&evidence, &answer));
     findings.extend(answer.findings.iter().cloned());

@@ -5,8 +5,11 @@
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use super::Request;
 use super::evidence::{Evidence, Known};
 use super::report::{Code, Finding, Severity};
+use crate::consent::map::Root;
+use crate::consent::population::KeptPopulation;
 use crate::digest::Digest;
 use crate::listing::{ArtifactDigests, ListedFile, listing_digests};
 use crate::plan::find_files;
@@ -14,6 +17,7 @@ use crate::receipt::check::{artifact_digests, file_digests};
 use crate::receipt::statement::{Resource, Role};
 use crate::receipt::trust::OnWithdrawn;
 use crate::stages::InputFile;
+use crate::stages::ingest::check::NonRevocable;
 use crate::stages::ingest::revocations::Revocations;
 use crate::stages::ingest::schema::EventSchema;
 use crate::stages::ingest::used::{Told, withdrawn};
@@ -29,13 +33,18 @@ pub(super) struct Withdrawn {
 }
 
 /// Checks the ingests that the answer rests on.
-pub(super) fn check(site: &dyn Site, evidence: &Evidence, basis: &[usize], on_withdrawn: OnWithdrawn) -> Withdrawn {
+pub(super) fn check(
+    request: &Request<'_>,
+    evidence: &Evidence,
+    basis: &[usize],
+    on_withdrawn: OnWithdrawn,
+) -> Withdrawn {
     let mut found = Withdrawn::default();
     for receipt in basis.iter().map(|index| &evidence.receipts[*index]) {
         if !receipt.statement.is_ingest() || !receipt.statement.is_stage_success() {
             continue;
         }
-        match count(site, receipt) {
+        match count(request, receipt) {
             Ok(0) => {}
             Ok(events) => found.findings.push(finding(receipt, events, on_withdrawn)),
             Err(why) => {
@@ -77,7 +86,8 @@ fn finding(receipt: &Known, events: u64, on_withdrawn: OnWithdrawn) -> Finding {
 }
 
 /// How many of the events that the ingest let in are withdrawn now, or why that cannot be told.
-fn count(site: &dyn Site, receipt: &Known) -> Result<u64, String> {
+fn count(request: &Request<'_>, receipt: &Known) -> Result<u64, String> {
+    let site = request.site;
     let dependencies = receipt.statement.dependencies().iter();
     let named: Vec<&Resource> = dependencies.filter(|used| is_revocations(used)).collect();
     if named.is_empty() {
@@ -103,15 +113,41 @@ fn count(site: &dyn Site, receipt: &Known) -> Result<u64, String> {
         .into_iter()
         .map(|path| file(folder.join(&path), path, None))
         .collect();
-    let revocations = Revocations::read(&files, &schema).map_err(|error| crate::diagnostic::with_causes(&error))?;
+    let revocations = Revocations::read_with_tokens(&files, &schema, request.tokens)
+        .map_err(|error| crate::diagnostic::with_causes(&error))?;
+    let store = Store::of(folder);
+    if let Some(count) = by_tokens(request, receipt, &store, &revocations, &told) {
+        return Ok(count);
+    }
     let mut why = format!("`{}` is not here as it was", events.name);
-    for file in places(site, folder, events) {
-        match withdrawn(&file, &revocations, &told, rayon::current_num_threads()) {
+    for file in places(site, folder, &store, events) {
+        match withdrawn(&file, &revocations, &told, request.tokens, rayon::current_num_threads()) {
             Ok(count) => return Ok(count),
             Err(error) => why = format!("`{}`: {}", events.name, crate::diagnostic::with_causes(&error)),
         }
     }
     Err(why)
+}
+
+/// The same by the tokens that the store keeps of what was let in, which are believed only if they give the root of the receipt. Nothing
+/// if they cannot tell.
+fn by_tokens(
+    request: &Request<'_>,
+    receipt: &Known,
+    store: &Store,
+    revocations: &Revocations,
+    told: &Told,
+) -> Option<u64> {
+    let (_, stage) = receipt.statement.stage()?;
+    let record = stage.population.as_ref()?;
+    let tokens = request.tokens?;
+    if tokens.secret().to_hex() != record.secret {
+        return None;
+    }
+    let population = KeptPopulation::open(store, Root::from_hex(&record.root).ok()?).ok()??;
+    let count = revocations.count_in(&population).ok()??;
+    // A token does not say whether the consent can be withdrawn.
+    (count == 0 || told.non_revocable == NonRevocable::Honour).then_some(count)
 }
 
 fn is_revocations(used: &Resource) -> bool {
@@ -152,12 +188,12 @@ fn look(site: &dyn Site, used: &Resource) -> Result<(Vec<Utf8PathBuf>, ArtifactD
 }
 
 /// Where the events may lie that `made` names: in their place, else in the store. Their bytes are hashed as they are read.
-fn places(site: &dyn Site, folder: &Utf8Path, made: &Resource) -> Vec<InputFile> {
+fn places(site: &dyn Site, folder: &Utf8Path, store: &Store, made: &Resource) -> Vec<InputFile> {
     let Some(digests) = file_digests(made) else {
         return Vec::new();
     };
     let path = Utf8PathBuf::from(&made.name);
-    let stored = Store::of(folder).cas().path(digests.blake3);
+    let stored = store.cas().path(digests.blake3);
     let is_file = |path: &Utf8Path| matches!(site.kind(path), Ok(Some(EntryKind::File { .. })));
     let in_place = is_file(&path).then(|| folder.join(&path));
     let stored = stored

@@ -282,7 +282,7 @@ fn what_the_consent_does_not_cover_and_what_is_revoked_is_not_scored() {
     space.write("revoked", "{}");
     let ran = predict(&space, &["--in", "events.ndjson", "--revocations", "revoked"])
         .code(2)
-        .says("revoked:1: must have one of `event_id`, `subject`, and only one");
+        .says("revoked:1: must have one of `event_id`, `subject`, `event_token`, `subject_token`, and only one");
     assert_eq!(ran.out, "");
 }
 

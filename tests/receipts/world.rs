@@ -349,6 +349,7 @@ impl World {
             at,
             pins: &[],
             require_clean,
+            tokens: None,
             resolve: &resolve,
         };
         verify::verify(&request).expect("the folder can be read")

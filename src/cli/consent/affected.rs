@@ -9,6 +9,7 @@ use super::super::every::{Everything, everything};
 use super::super::opened::{Surroundings, environment};
 use super::super::table::{count, pad};
 use super::super::terminal::{BOLD, DIM, Failure, GOOD, HELP, Terminal, WARNING, shown};
+use crate::consent::token::Tokens;
 use crate::exec::inputs::FileHashes;
 use crate::exit_code::ExitCode;
 use crate::history::affected::{Affected, AffectedArtifact, AffectedReceipt, NotKnown, Places, find, pending};
@@ -40,10 +41,13 @@ pub(super) fn affected(
     terminal: &mut Terminal,
 ) -> Result<ExitCode, Failure> {
     let all = everything(surroundings, None)?;
-    let present = present(&all)?;
+    let secret = surroundings.secret_if_any()?;
+    let tokens = secret.as_ref().map(Tokens::by);
+    let tokens = tokens.as_ref();
+    let present = present(&all, tokens)?;
     let asked = match (&arguments.event, &arguments.subject) {
-        (Some(id), _) => Some(Revocations::of_event(id)),
-        (None, Some(id)) => Some(Revocations::of_subject(id)),
+        (Some(id), _) => Some(Revocations::of_event(id, tokens)),
+        (None, Some(id)) => Some(Revocations::of_subject(id, tokens)),
         (None, None) => None,
     };
     let is_revoked = asked.as_ref().is_none_or(|asked| present.covers(asked));
@@ -53,6 +57,7 @@ pub(super) fn affected(
         store: &all.store,
         believed: &all.believed,
         hashes: &hashes,
+        tokens,
         threads: std::thread::available_parallelism().map_or(1, usize::from),
     };
     let found = find(&places, asked.as_ref().unwrap_or(&present)).map_err(|error| environment(&error))?;
@@ -69,7 +74,7 @@ pub(super) fn affected(
 }
 
 /// All that is withdrawn by what the pipelines of the workspace read.
-fn present(all: &Everything) -> Result<Revocations, Failure> {
+fn present(all: &Everything, tokens: Option<&Tokens>) -> Result<Revocations, Failure> {
     let mut present = Revocations::default();
     for found in &all.pipelines {
         let plan = found.plan.as_ref().map_err(|mistakes| {
@@ -78,7 +83,7 @@ fn present(all: &Everything) -> Result<Revocations, Failure> {
             Failure::new(ExitCode::Refused, shown(&message), Some(&shown(&help)))
         })?;
         for stage in ingests(plan) {
-            let read = revocations(&all.workspace, plan, stage).map_err(|error| {
+            let read = revocations(&all.workspace, plan, stage, tokens).map_err(|error| {
                 let name = format!("`{}` of {}", stage.name, found.file);
                 let message = format!(
                     "cannot tell what is withdrawn: {name}: {}",

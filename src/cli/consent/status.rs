@@ -48,6 +48,7 @@ pub(super) fn status(
         .transpose()?;
     let is_asked = |found: &&Found| only.as_ref().is_none_or(|file| found.file == *file);
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let secret = surroundings.secret_if_any()?;
     let scratch = Utf8PathBuf::from_path_buf(std::env::temp_dir()).unwrap_or_else(|_| "/tmp".into());
     let (mut looked, mut broken) = (Vec::new(), Vec::new());
     for found in all.pipelines.iter().filter(is_asked) {
@@ -55,7 +56,7 @@ pub(super) fn status(
             Ok(plan) => looked.extend(ingests(plan).map(|stage| Looked {
                 plan,
                 stage,
-                survey: survey(&all.workspace, plan, stage, threads, scratch.clone()),
+                survey: survey(&all.workspace, plan, stage, threads, scratch.clone(), secret.as_ref()),
             })),
             Err(mistakes) => broken.push((&found.file, &mistakes.first)),
         }

@@ -4,12 +4,14 @@ use std::collections::{BTreeSet, HashMap};
 
 use camino::Utf8PathBuf;
 
+use crate::consent::map::Root;
+use crate::consent::secret::SecretId;
 use crate::digest::Digest;
 use crate::history::runs::{self, run_ids};
 use crate::listing::ArtifactDigests;
 use crate::receipt::check::artifact_digests;
 use crate::receipt::run_file::Receipt;
-use crate::receipt::statement::{CommandRecord, ReceiptId, Resource, Role, StageParameters};
+use crate::receipt::statement::{CommandRecord, ReceiptId, Resource, Role, StageInternal, StageParameters};
 use crate::stages::ingest::EVENTS;
 use crate::stages::ingest::used::Told;
 use crate::store::StoreError;
@@ -28,6 +30,8 @@ pub(super) struct Node {
     pub(super) is_believed: bool,
     /// How it was told to look at events, if it is an ingest; or why that cannot be read.
     pub(super) ingest: Option<Result<Told, String>>,
+    /// The set of the events that it let in, and what their tokens are keyed by, if its receipt names it.
+    pub(super) population: Option<(Root, SecretId)>,
     pub(super) read: Vec<Read>,
     /// Its outputs; none of a stage that failed.
     pub(super) made: Vec<Made>,
@@ -93,11 +97,11 @@ impl Ledger {
         let mut of_run = BTreeSet::new();
         for receipt in receipts {
             match receipt.statement.stage() {
-                Some((stage, _)) => {
+                Some((stage, internal)) => {
                     of_run.insert(receipt.id);
                     let is_believed = believed.by_receipt(receipt.id).is_some_and(|claim| claim.believed);
                     self.by_id.insert(receipt.id, self.nodes.len());
-                    self.nodes.push(Node::of(&receipt, stage, is_believed));
+                    self.nodes.push(Node::of(&receipt, (stage, internal), is_believed));
                 }
                 None => {
                     let named = receipt.statement.dependencies().iter();
@@ -116,7 +120,7 @@ impl Ledger {
 }
 
 impl Node {
-    fn of(receipt: &Receipt, stage: &StageParameters, is_believed: bool) -> Self {
+    fn of(receipt: &Receipt, (stage, internal): (&StageParameters, &StageInternal), is_believed: bool) -> Self {
         let statement = &receipt.statement;
         let external = statement.external();
         let succeeded = statement.is_stage_success();
@@ -128,6 +132,7 @@ impl Node {
             stage: stage.name.clone(),
             is_believed,
             ingest: statement.is_ingest().then(|| Told::of(stage)),
+            population: population(internal),
             read: statement.dependencies().iter().filter_map(Read::of).collect(),
             made: match succeeded {
                 true => statement
@@ -144,6 +149,14 @@ impl Node {
     pub(super) fn events(&self) -> Option<&Made> {
         self.made.iter().find(|made| made.output == EVENTS)
     }
+}
+
+fn population(stage: &StageInternal) -> Option<(Root, SecretId)> {
+    let record = stage.population.as_ref()?;
+    Some((
+        Root::from_hex(&record.root).ok()?,
+        SecretId::from_hex(&record.secret).ok()?,
+    ))
 }
 
 impl Read {

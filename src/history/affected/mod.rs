@@ -4,7 +4,8 @@
 //! runs/ ─ ledger ─▶ receipts of stages ─ what each ingest let in ─▶ states of ingests ─ spread ─▶ states of all
 //! ```
 //!
-//! An ingest is judged by what it let in: its output `events`, wherever its bytes still are. Everything else by what it was made of,
+//! An ingest is judged by what it let in: by the tokens of these events that the store keeps, if there is the secret for them, else by its
+//! output `events`, wherever its bytes still are. Everything else by what it was made of,
 //! however far along the receipts, through programs, and through what a stage declassifies too: a model was made with an event
 //! even if it holds nothing of a person.
 
@@ -17,6 +18,8 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use self::ledger::{Ledger, Made, Node};
 use self::spread::{State, spread};
+use crate::consent::population::KeptPopulation;
+use crate::consent::token::Tokens;
 use crate::digest::Digest;
 use crate::exec::inputs::FileHashes;
 use crate::listing::ArtifactDigests;
@@ -24,7 +27,7 @@ use crate::receipt::statement::ReceiptId;
 use crate::stages::InputFile;
 use crate::stages::ingest::check::NonRevocable;
 use crate::stages::ingest::revocations::Revocations;
-use crate::stages::ingest::used::withdrawn;
+use crate::stages::ingest::used::{Told, withdrawn};
 use crate::store::believed::Believed;
 use crate::store::{Store, StoreError};
 use crate::workspace::Workspace;
@@ -39,6 +42,8 @@ pub struct Places<'a> {
     pub believed: &'a Believed,
     /// What files in place hold.
     pub hashes: &'a FileHashes<'a>,
+    /// By what the tokens of events are made, if there is a consent secret.
+    pub tokens: Option<&'a Tokens>,
     /// On how many threads to read events.
     pub threads: usize,
 }
@@ -269,8 +274,12 @@ impl Judge<'_> {
         if let Some(known) = self.known.get(&key) {
             return Some(known.clone());
         }
+        if let Some(count) = self.by_tokens(node, told) {
+            return Some(Ok(count));
+        }
         let files = self.files(&events.path, digest);
-        let counted = files.map(|file| withdrawn(&file, self.revocations, told, self.places.threads));
+        let counted =
+            files.map(|file| withdrawn(&file, self.revocations, told, self.places.tokens, self.places.threads));
         let mut found = Err("the events that it let in are neither in the store nor in place".to_owned());
         for counted in counted {
             match counted {
@@ -291,6 +300,17 @@ impl Judge<'_> {
         }
         self.known.insert(key, found.clone());
         Some(found)
+    }
+
+    /// The same by the tokens that are kept of what it let in; nothing if there are none that could tell.
+    fn by_tokens(&self, node: &Node, told: &Told) -> Option<u64> {
+        let (root, secret) = node.population?;
+        self.places.tokens.filter(|tokens| tokens.secret() == secret)?;
+        // What is damaged tells nothing; the events may.
+        let population = KeptPopulation::open(self.places.store, root).ok()??;
+        let count = self.revocations.count_in(&population).ok()??;
+        // A token does not say whether the consent can be withdrawn.
+        (count == 0 || told.non_revocable == NonRevocable::Honour).then_some(count)
     }
 
     /// Where the bytes may be: in the store, else in their place. They are hashed as they are read.

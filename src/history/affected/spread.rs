@@ -135,6 +135,7 @@ mod tests {
             stage: name.to_owned(),
             is_believed: !name.starts_with('?'),
             ingest: None,
+            population: None,
             read: read.collect(),
             made: made.collect(),
         }

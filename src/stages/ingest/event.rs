@@ -212,7 +212,8 @@ impl Event {
     }
 
     /// The event with what stands for it, whose ids are these.
-    fn standing_for(self, tokens: Option<&Tokens>, id: Option<&str>, subject: Option<&str>) -> Self {
+    #[must_use]
+    pub fn standing_for(self, tokens: Option<&Tokens>, id: Option<&str>, subject: Option<&str>) -> Self {
         let made = tokens.zip(id).map(|(tokens, id)| EventTokens {
             event: tokens.token(id),
             subject: subject.map(|subject| tokens.subject(subject)),
@@ -221,7 +222,9 @@ impl Event {
     }
 }
 
-fn text_of<'a>(member: Member<'a>) -> Option<&'a str> {
+/// The text that stands in a member.
+#[must_use]
+pub fn text_of(member: Member<'_>) -> Option<&str> {
     match member {
         Member::Text(text) => Some(text),
         _ => None,

@@ -123,7 +123,8 @@ fn judge(context: &StageContext<'_>, options: &Options) -> Result<Judged, StageE
     let schema = read_schema(context, options.subject.clone())?;
     let files = context.inputs.get("events").map_or(&[][..], Vec::as_slice);
     let tokens = context.secret.map(Tokens::by);
-    let mut revocations = Revocations::read(context.inputs.get(REVOCATIONS).map_or(&[], Vec::as_slice), &schema)?;
+    let withdrawn = context.inputs.get(REVOCATIONS).map_or(&[][..], Vec::as_slice);
+    let mut revocations = Revocations::read(withdrawn, &schema, tokens.as_ref())?;
     let rules = Rules {
         schema: &schema,
         purpose: Some(options.purpose),

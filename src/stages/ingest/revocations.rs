@@ -1,21 +1,22 @@
 //! Withdrawn consents.
 
-use std::collections::HashMap;
+mod read;
 
-use serde_json::Value;
+use std::collections::{HashMap, HashSet};
 
-use super::event::{Event, IdKey, read_json, too_long};
-use super::fault::{Fault, Faults, at, grouped};
-use super::lines::{Pieces, Place};
-use super::schema::EventSchema;
-use super::source::{Source, unreadable};
-use crate::stages::{InputFile, Refusal, StageError};
+use super::event::{Event, IdKey};
+use super::lines::Place;
+use crate::consent::population::{KeptPopulation, PopulationError};
+use crate::consent::token::{SubjectToken, Token, Tokens};
 
 /// The events and the persons whose consent was withdrawn, and which of them were seen.
 #[derive(Debug, Default)]
 pub struct Revocations {
-    by_event: HashMap<IdKey, Revocation>,
-    by_subject: HashMap<IdKey, Revocation>,
+    by: HashMap<Key, Revocation>,
+    /// Which kinds of keys there are: those of others need not be looked for.
+    kinds: Vec<Kind>,
+    /// What stands for all that they name, if that was asked for.
+    tokens: Option<Box<StandingFor>>,
 }
 
 /// By what a revocation names events.
@@ -32,11 +33,30 @@ impl Named {
     pub const ALL: [Self; 2] = [Self::Event, Self::Subject];
 }
 
-/// All of them are held in memory: so many, and no more.
-const MAX_LINES: u64 = 1 << 23;
+/// What a revocation names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Key {
+    Event(IdKey),
+    Subject(IdKey),
+    EventToken(Token),
+    SubjectToken(SubjectToken),
+}
 
-/// The members of which a revocation has one.
-const NAMES: [&str; 2] = ["event_id", "subject"];
+/// How it names it: the member that it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Kind {
+    Event,
+    Subject,
+    EventToken,
+    SubjectToken,
+}
+
+/// The tokens of what is withdrawn.
+#[derive(Debug, Default)]
+struct StandingFor {
+    events: HashSet<Token>,
+    subjects: HashSet<SubjectToken>,
+}
 
 #[derive(Debug)]
 struct Revocation {
@@ -44,149 +64,133 @@ struct Revocation {
     matched: bool,
 }
 
-impl Revocation {
-    /// One that stands in no file.
-    const GIVEN: Self = Self {
-        place: Place { file: 0, line: 1 },
-        matched: false,
-    };
+impl Key {
+    const fn kind(&self) -> Kind {
+        match self {
+            Self::Event(_) => Kind::Event,
+            Self::Subject(_) => Kind::Subject,
+            Self::EventToken(_) => Kind::EventToken,
+            Self::SubjectToken(_) => Kind::SubjectToken,
+        }
+    }
+}
+
+impl Kind {
+    const fn named(self) -> Named {
+        match self {
+            Self::Event | Self::EventToken => Named::Event,
+            Self::Subject | Self::SubjectToken => Named::Subject,
+        }
+    }
+
+    /// What of this kind stands for `event`.
+    fn key_of(self, event: &Event) -> Option<Key> {
+        match self {
+            Self::Event => Some(Key::Event(event.id)),
+            Self::Subject => event.subject.map(Key::Subject),
+            Self::EventToken => event.tokens.map(|tokens| Key::EventToken(tokens.event)),
+            Self::SubjectToken => event.tokens?.subject.map(Key::SubjectToken),
+        }
+    }
 }
 
 impl Revocations {
-    /// The event with this id alone.
+    /// The event with this id alone; with its token, if there is anything to make it by.
     #[must_use]
-    pub fn of_event(id: &str) -> Self {
-        let mut revocations = Self::default();
-        revocations.by_event.insert(IdKey::of(id), Revocation::GIVEN);
+    pub fn of_event(id: &str, tokens: Option<&Tokens>) -> Self {
+        let mut revocations = Self::given(Key::Event(IdKey::of(id)));
+        revocations.tokens = tokens.map(|tokens| {
+            Box::new(StandingFor {
+                events: HashSet::from([tokens.token(id)]),
+                ..StandingFor::default()
+            })
+        });
         revocations
     }
 
-    /// The events of this person alone.
+    /// The events of this person alone; with the person's token, if there is anything to make it by.
     #[must_use]
-    pub fn of_subject(id: &str) -> Self {
-        let mut revocations = Self::default();
-        revocations.by_subject.insert(IdKey::of(id), Revocation::GIVEN);
+    pub fn of_subject(id: &str, tokens: Option<&Tokens>) -> Self {
+        let mut revocations = Self::given(Key::Subject(IdKey::of(id)));
+        revocations.tokens = tokens.map(|tokens| {
+            Box::new(StandingFor {
+                subjects: HashSet::from([tokens.subject(id)]),
+                ..StandingFor::default()
+            })
+        });
         revocations
+    }
+
+    /// One that stands in no file.
+    fn given(key: Key) -> Self {
+        let mut revocations = Self::default();
+        revocations.insert(key, Place { file: 0, line: 1 });
+        revocations
+    }
+
+    fn insert(&mut self, key: Key, place: Place) {
+        self.add_kind(key.kind());
+        self.by.entry(key).or_insert(Revocation { place, matched: false });
+    }
+
+    fn add_kind(&mut self, kind: Kind) {
+        if !self.kinds.contains(&kind) {
+            self.kinds.push(kind);
+        }
     }
 
     /// Adds what is withdrawn by `other` too.
     pub fn add_all(&mut self, other: Self) {
-        self.by_event.extend(other.by_event);
-        self.by_subject.extend(other.by_subject);
+        // What stands for all of them is known only if it is of each.
+        let is_first = self.by.is_empty();
+        self.tokens = match (self.tokens.take(), other.tokens) {
+            (Some(mut own), Some(others)) => {
+                own.events.extend(others.events);
+                own.subjects.extend(others.subjects);
+                Some(own)
+            }
+            (None, others) if is_first => others,
+            (own, _) if other.by.is_empty() => own,
+            _ => None,
+        };
+        self.by.extend(other.by);
+        other.kinds.into_iter().for_each(|kind| self.add_kind(kind));
     }
 
-    /// Whether all that `other` withdraws is withdrawn by these too.
+    /// Whether all that `other` withdraws is withdrawn by these too: by its id, or, if both know what stands for it, by its token.
     #[must_use]
     pub fn covers(&self, other: &Self) -> bool {
-        other.by_event.keys().all(|id| self.by_event.contains_key(id))
-            && other.by_subject.keys().all(|id| self.by_subject.contains_key(id))
+        let is_by_token = || match (&self.tokens, &other.tokens) {
+            (Some(own), Some(others)) => {
+                others.events.is_subset(&own.events) && others.subjects.is_subset(&own.subjects)
+            }
+            _ => false,
+        };
+        other.by.keys().all(|key| self.by.contains_key(key)) || is_by_token()
     }
 
     /// Whether a person is among what they name.
     #[must_use]
     pub fn name_persons(&self) -> bool {
-        !self.by_subject.is_empty()
+        self.kinds.iter().any(|kind| kind.named() == Named::Subject)
     }
 
-    /// Reads every line of `files`, for events that are held against `events`. What is revoked twice is revoked.
-    ///
-    /// # Errors
-    ///
-    /// [`StageError::Refused`] if any line is not a valid revocation, or names a person and `events` does not say where an
-    /// event does; [`StageError::Io`] if a file cannot be read;
-    /// [`StageError::InputChanged`] if it has other bytes than the stage's action says.
-    pub fn read(files: &[InputFile], events: &EventSchema) -> Result<Self, StageError> {
-        let schema = EventSchema::revocation();
-        let mut revocations = Self::default();
-        let mut faults = Faults::default();
-        let (mut lines, mut invalid) = (0, 0);
-        for (file, number) in files.iter().zip(0..) {
-            let source = Source::open(file).map_err(|error| unreadable(file, error))?;
-            let mut pieces = Pieces::new(source, number);
-            while let Some(piece) = pieces.next_piece().map_err(|error| unreadable(file, error))? {
-                if !piece.first || piece.is_blank() {
-                    continue;
-                }
-                lines += 1;
-                if lines > MAX_LINES {
-                    return Err(StageError::Refused(Refusal::of(format!(
-                        "there are more than {} revocations",
-                        grouped(MAX_LINES)
-                    ))));
-                }
-                let read = match piece.content() {
-                    None => Err(vec![too_long()]),
-                    Some(content) => revocations.add(content, piece.place, &schema),
-                };
-                if let Err(found) = read {
-                    invalid += 1;
-                    faults.add(lines - 1, piece.place, found);
-                }
-            }
-            file.check_read(pieces.source().hash().into())?;
-        }
-        if invalid == 0 {
-            return match events.subject() {
-                None => revocations.without_subjects(files),
-                Some(_) => Ok(revocations),
-            };
-        }
-        Err(StageError::Refused(Refusal {
-            summary: format!(
-                "{} of {} revocations are invalid; until they are right, no event can be let in",
-                grouped(invalid),
-                grouped(lines)
-            ),
-            details: faults.listed().map(|listed| listed.render(files)).collect(),
-            unlisted: faults.unlisted(),
-            help: None,
-        }))
-    }
-
-    fn add(&mut self, content: &[u8], place: Place, schema: &EventSchema) -> Result<(), Vec<Fault>> {
-        let revocation = read_json(content).map_err(|fault| vec![fault])?;
-        let named = NAMES.iter().filter(|name| revocation.get(name).is_some()).count();
-        if revocation.is_object() && named != 1 {
-            let message = format!("must have one of {}, and only one", quoted(&NAMES));
-            return Err(vec![Fault::new("", message, "oneOf")]);
-        }
-        schema.check(&revocation)?;
-        for (name, revoked) in NAMES.iter().zip([&mut self.by_event, &mut self.by_subject]) {
-            if let Some(id) = revocation.get(name).and_then(Value::as_str) {
-                let revocation = Revocation { place, matched: false };
-                revoked.entry(IdKey::of(id)).or_insert(revocation);
-            }
-        }
-        Ok(())
-    }
-
-    /// Refuses revocations that could not be kept.
-    fn without_subjects(self, files: &[InputFile]) -> Result<Self, StageError> {
-        let Some(first) = self.by_subject.values().map(|revocation| revocation.place).min() else {
-            return Ok(self);
-        };
-        Err(StageError::Refused(Refusal {
-            summary: format!(
-                "{} of {} revocations name a person, and it is not known where events do; until it is, no event can be let in",
-                grouped(self.by_subject.len() as u64),
-                grouped(self.total())
-            ),
-            details: vec![format!("{}: the first of them", at(files, first))],
-            unlisted: 0,
-            help: Some("say where by `subject`, a JSON pointer such as `/subject` or `/person/id`".to_owned()),
-        }))
+    /// Whether any names by a token, so that those of events are needed to tell.
+    #[must_use]
+    pub fn name_tokens(&self) -> bool {
+        self.kinds.contains(&Kind::EventToken) || self.kinds.contains(&Kind::SubjectToken)
     }
 
     /// By what the event is revoked, if it is; remembers that it was asked for. What it is itself named by comes first.
     pub fn revokes(&mut self, event: &Event) -> Option<Named> {
         let mut found = None;
-        if let Some(revocation) = event.subject.and_then(|subject| self.by_subject.get_mut(&subject)) {
-            revocation.matched = true;
-            found = Some(Named::Subject);
-        }
-        if let Some(revocation) = self.by_event.get_mut(&event.id) {
-            revocation.matched = true;
-            found = Some(Named::Event);
+        for kind in &self.kinds {
+            if let Some(revocation) = kind.key_of(event).and_then(|key| self.by.get_mut(&key)) {
+                revocation.matched = true;
+                if found != Some(Named::Event) {
+                    found = Some(kind.named());
+                }
+            }
         }
         found
     }
@@ -194,31 +198,42 @@ impl Revocations {
     /// Whether the event is revoked.
     #[must_use]
     pub fn has(&self, event: &Event) -> bool {
-        let is_of_subject = |subject: IdKey| self.by_subject.contains_key(&subject);
-        self.by_event.contains_key(&event.id) || event.subject.is_some_and(is_of_subject)
+        let is_named = |kind: &Kind| kind.key_of(event).is_some_and(|key| self.by.contains_key(&key));
+        self.kinds.iter().any(is_named)
+    }
+
+    /// How many of the events in `population` are revoked; nothing if that cannot be told by tokens, for it is not known what stands for
+    /// all that is withdrawn, or for the persons of these events.
+    ///
+    /// # Errors
+    ///
+    /// [`PopulationError`] if it cannot be read, or is damaged.
+    pub fn count_in(&self, population: &KeptPopulation) -> Result<Option<u64>, PopulationError> {
+        let Some(standing_for) = &self.tokens else {
+            return Ok(None);
+        };
+        let (mut count, mut without_person) = (0, 0_u64);
+        population.each(|event, subject| {
+            let is_of_subject = subject.is_some_and(|subject| standing_for.subjects.contains(&subject));
+            count += u64::from(is_of_subject || standing_for.events.contains(&event));
+            without_person += u64::from(subject.is_none());
+        })?;
+        let is_told = count > 0 || without_person == 0 || !self.name_persons();
+        Ok(is_told.then_some(count))
     }
 
     /// How many events and persons are named.
     #[must_use]
     pub fn total(&self) -> u64 {
-        self.all().count() as u64
+        self.by.len() as u64
     }
 
     /// Where those stand that name no event that was seen, in the order of lines.
     #[must_use]
     pub fn unknown(&self) -> Vec<Place> {
-        let unseen = self.all().filter(|revocation| !revocation.matched);
+        let unseen = self.by.values().filter(|revocation| !revocation.matched);
         let mut places: Vec<Place> = unseen.map(|revocation| revocation.place).collect();
         places.sort_unstable();
         places
     }
-
-    fn all(&self) -> impl Iterator<Item = &Revocation> {
-        self.by_event.values().chain(self.by_subject.values())
-    }
-}
-
-fn quoted(names: &[&str]) -> String {
-    let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
-    names.join(", ")
 }

@@ -24,6 +24,7 @@ struct Space {
     outputs: Vec<&'static str>,
     params: BTreeMap<String, ParamValue>,
     purpose: Option<&'static str>,
+    secret: Option<crate::consent::secret::ConsentSecret>,
 }
 
 struct Ended {
@@ -42,6 +43,7 @@ impl Space {
             outputs: vec!["events", "report"],
             params: BTreeMap::new(),
             purpose: Some("research"),
+            secret: None,
         };
         space.write("in.ndjson", events.as_bytes());
         let schema = include_bytes!("../../../schemas/byte_event.schema.json");
@@ -111,7 +113,7 @@ impl Space {
             outputs: self.outputs.iter().map(|name| (*name, self.path(name))).collect(),
             passed_on: BTreeMap::new(),
             consents: BTreeMap::new(),
-            secret: None,
+            secret: self.secret.as_ref(),
             population: None,
             scratch: self.path("."),
             params: &self.params,

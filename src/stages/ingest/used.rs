@@ -7,6 +7,7 @@ use super::lines::is_blank;
 use super::revocations::Revocations;
 use super::schema::{EventSchema, SchemaError};
 use super::subject::SubjectPointer;
+use crate::consent::token::Tokens;
 use crate::receipt::statement::{ParamRecord, StageParameters};
 use crate::stages::{InputFile, StageError};
 
@@ -57,12 +58,19 @@ pub enum UsedError {
 }
 
 /// How many of the events in `file`, the output of an ingest, are among `revocations`. Reads it once, on up to `threads` threads beside
-/// this one; the bytes have to be those of its digest.
+/// this one; the bytes have to be those of its digest. `tokens` are those that the revocations were read with.
 ///
 /// # Errors
 ///
 /// [`UsedError`] if that cannot be told.
-pub fn withdrawn(file: &InputFile, revocations: &Revocations, told: &Told, threads: usize) -> Result<u64, UsedError> {
+pub fn withdrawn(
+    file: &InputFile,
+    revocations: &Revocations,
+    told: &Told,
+    tokens: Option<&Tokens>,
+    threads: usize,
+) -> Result<u64, UsedError> {
+    let tokens = tokens.filter(|_| revocations.name_tokens());
     // They were valid when they were let in; what is asked for now is who they are.
     let schema = EventSchema::compile_with_subject(b"{}", told.subject.clone())?;
     let is_kept = told.non_revocable == NonRevocable::Keep;
@@ -71,7 +79,7 @@ pub fn withdrawn(file: &InputFile, revocations: &Revocations, told: &Told, threa
         std::slice::from_ref(file),
         threads,
         |block| {
-            let mut reader = Reader::new(&schema, None);
+            let mut reader = Reader::new(&schema, tokens);
             let (mut withdrawn, mut others) = (0_u64, 0_u64);
             for line in block.lines() {
                 if line.content.is_some_and(is_blank) {

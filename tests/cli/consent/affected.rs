@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use madmall::consent::secret::ConsentSecret;
+use madmall::consent::token::Tokens;
 use serde_json::Value;
 
 use super::{MADE, PIPELINE, RAW, id_of, revoke};
@@ -107,8 +109,36 @@ fn exactly_the_runs_that_used_an_event_are_named_and_what_to_do() {
     run(&space);
     assert_eq!(texts(&affected(&space, &[], 0)["runs"], "run"), runs(&space)[..2]);
 
-    // What is nowhere any more cannot be looked into.
+    // The tokens that are kept tell as much as the events.
     fs::remove_dir_all(space.path(".madmall/cas")).expect("removed");
+    let by_tokens = affected(&space, &[], 0);
+    assert_eq!(texts(&by_tokens["runs"], "run"), runs(&space)[..2]);
+    assert_eq!(by_tokens["receipts"][0]["withdrawnEvents"], 2);
+    assert_eq!(
+        texts(&affected(&space, &["--event", first], 0)["runs"], "run"),
+        runs(&space)[..1]
+    );
+    affected(&space, &["--event", never.as_str()], 0);
+    // Of persons they say nothing where it was never told who that is; and nothing at all without the secret.
+    affected(&space, &["--subject", "p1"], 6);
+    let secret = space.path("../config/consent-secret");
+    fs::rename(&secret, space.path("../aside")).expect("renamed");
+    affected(&space, &[], 6);
+    fs::rename(space.path("../aside"), &secret).expect("renamed");
+    // A byte is another: it is not believed.
+    let kept = crate::space::files_below(&space.path(".madmall/populations"));
+    assert_eq!(kept.len(), 3);
+    for file in &kept {
+        let path = space.path(".madmall/populations").join(file);
+        let mut bytes = fs::read(&path).expect("read");
+        bytes[4000] ^= 1;
+        fs::remove_file(&path).expect("removed");
+        fs::write(&path, bytes).expect("written");
+    }
+    affected(&space, &[], 6);
+
+    // What is nowhere any more cannot be looked into.
+    fs::remove_dir_all(space.path(".madmall/populations")).expect("removed");
     let lost = affected(&space, &[], 6);
     assert_eq!(texts(&lost["runs"], "run"), Vec::<String>::new());
     let unknown = texts(&lost["notKnown"], "run");
@@ -250,7 +280,8 @@ fn what_cannot_be_read_is_said_and_never_taken_for_nothing() {
         .says("revoked.ndjson:1");
     withdraw(&space, "revoked.ndjson", "event_id", &["evt-1"]);
 
-    // Other bytes under the name of an object are not believed; those in place are.
+    // Without tokens. Other bytes under the name of an object are not believed; those in place are.
+    fs::remove_dir_all(space.path(".madmall/populations")).expect("removed");
     let objects = space.path(".madmall/cas");
     let events = space.bytes("out/ingest");
     let mut spoilt = 0;
@@ -266,4 +297,67 @@ fn what_cannot_be_read_is_said_and_never_taken_for_nothing() {
     assert_eq!(affected(&space, &[], 3)["receipts"][0]["withdrawnEvents"], 1);
     space.write("out/ingest", event("evt-8", "p8", true));
     assert_eq!(texts(&affected(&space, &[], 6)["notKnown"], "stage")[0], "ingest");
+}
+
+#[test]
+fn what_is_withdrawn_by_its_token_is_affected_like_any_other() {
+    let space = programs("");
+    fs::remove_dir_all(space.path(".madmall/cas")).expect("removed");
+    let (secret, tokens) = secret(&space);
+    let line = |name: &str, token: &str| {
+        format!(
+            "{{\"{name}\":\"{token}\",\"secret\":\"{secret}\",\"time\":\"2026-02-01T00:00:00Z\",\"reason\":\"erased\"}}\n"
+        )
+    };
+    for is_kept in [true, false] {
+        if !is_kept {
+            // By the events, which lie in their place.
+            fs::remove_dir_all(space.path(".madmall/populations")).expect("removed");
+        }
+        space.write("revoked.ndjson", line("event_token", &tokens.token("evt-3").to_hex()));
+        assert_eq!(
+            affected(&space, &[], 3)["receipts"][0]["withdrawnEvents"],
+            1,
+            "{is_kept}"
+        );
+        space.write("revoked.ndjson", line("subject_token", &tokens.subject("p1").to_hex()));
+        assert_eq!(
+            affected(&space, &[], 3)["receipts"][0]["withdrawnEvents"],
+            2,
+            "{is_kept}"
+        );
+        space
+            .madmall(["verify"])
+            .success()
+            .says("2 events that are withdrawn now");
+        // It is revoked already, by what stands for it.
+        let asked = affected(&space, &["--subject", "p1"], 3);
+        assert_eq!(asked["toDo"][0], "madmall run pipelines/one.yaml");
+        space.write("revoked.ndjson", line("event_token", &tokens.token("evt-9").to_hex()));
+        affected(&space, &[], 0);
+        space.madmall(["verify"]).success().says_not("W-WITHDRAWN");
+        space
+            .madmall(["consent", "status", "pipelines/one.yaml"])
+            .success()
+            .says("1 revocations name no event");
+    }
+    space.write("revoked.ndjson", line("event_token", &tokens.token("evt-3").to_hex()));
+    space.madmall(["run", "pipelines/one.yaml"]).success();
+    assert!(!space.read("out/ingest").contains("evt-3"));
+
+    fs::rename(space.path("../config/consent-secret"), space.path("../aside")).expect("renamed");
+    space
+        .madmall(["consent", "affected"])
+        .code(2)
+        .says("cannot tell what is withdrawn");
+    space
+        .madmall(["consent", "status", "pipelines/one.yaml"])
+        .code(2)
+        .says("MADMALL_CONSENT_SECRET");
+}
+
+/// What the consent secret of a workspace is called, and what makes tokens by it.
+fn secret(space: &Space) -> (String, Tokens) {
+    let secret = ConsentSecret::parse(&space.read("../config/consent-secret")).expect("a secret");
+    (secret.id().to_hex(), Tokens::by(&secret))
 }

@@ -1,6 +1,7 @@
 //! Revocations: what they name, and what becomes of it.
 
 use super::*;
+use crate::consent::secret::ConsentSecret;
 
 /// An event of a person, whose consent may be withdrawn or not.
 fn of_person(id: &str, person: &str, is_revocable: bool) -> String {
@@ -72,11 +73,11 @@ fn a_revocation_says_which_one_thing_it_names() {
     for (revocation, told) in [
         (
             "{\"time\":\"2026-02-01T00:00:00Z\"}",
-            "must have one of `event_id`, `subject`, and only one [oneOf]",
+            "must have one of `event_id`, `subject`, `event_token`, `subject_token`, and only one [oneOf]",
         ),
         (
             "{\"event_id\":\"a\",\"subject\":\"b\",\"time\":\"2026-02-01T00:00:00Z\"}",
-            "must have one of `event_id`, `subject`, and only one [oneOf]",
+            "must have one of `event_id`, `subject`, `event_token`, `subject_token`, and only one [oneOf]",
         ),
         (
             "{\"event_id\":\"a\",\"time\":\"2026-02-01T00:00:00Z\",\"reason\":\"Moved away\"}",
@@ -284,5 +285,84 @@ fn the_quick_reader_and_the_complete_one_find_the_same_person_and_the_same_conse
             is_told_elsewhere || (bound > 100 && bound < recognised),
             "{pointer:?}: {bound}"
         );
+    }
+}
+
+/// Revocations of these, named by tokens under the secret of `tokens`.
+fn by_token(tokens: &Tokens, events: &[&str], persons: &[&str]) -> String {
+    let line = |name: &str, token: String| {
+        let secret = tokens.secret().to_hex();
+        format!(
+            "{{\"{name}\":\"{token}\",\"secret\":\"{secret}\",\"time\":\"2026-02-01T00:00:00Z\",\"reason\":\"erased\"}}\n"
+        )
+    };
+    let events = events.iter().map(|id| line("event_token", tokens.token(id).to_hex()));
+    let persons = persons
+        .iter()
+        .map(|id| line("subject_token", tokens.subject(id).to_hex()));
+    events.chain(persons).collect()
+}
+
+#[test]
+fn an_event_that_is_revoked_by_its_token_is_known_when_it_comes_back() {
+    let lines = [
+        of_person("evt-000001", "p1", true).replace("evt-", "\\u0065vt-"),
+        of_person("evt-000002", "p2", true),
+        of_person("evt-000003", "p3", true),
+        of_person("evt-000004", "p3", true),
+    ];
+    let secret = ConsentSecret::from_bytes([9; 32]);
+    let tokens = Tokens::by(&secret);
+    let revocations = by_token(&tokens, &["evt-000001", "evt-000003", "evt-000009"], &["p3"]);
+    let mut space = Space::new(&lines.concat())
+        .revoking(&revocations)
+        .set("subject", "/source/site_id");
+    space.secret = Some(secret);
+    assert_eq!(space.accepted(), lines[1]);
+    let counts = serde_json::json!({
+        "by_event": 2, "by_subject": 1, "kept": 0, "matched": 3, "non_revocable": 0, "total": 4, "unknown": 1
+    });
+    assert_eq!(space.report()["revocations"], counts);
+}
+
+#[test]
+fn tokens_under_a_secret_that_is_not_at_hand_refuse_everything() {
+    let theirs = Tokens::by(&ConsentSecret::from_bytes([9; 32]));
+    let revocations = by_token(&theirs, &["evt-999999"], &[]) + &withdrawn("event_id", &["evt-999999"]);
+    for (secret, what) in [
+        (None, "there is no consent secret at hand"),
+        (Some([8; 32]), "the consent secret at hand is another"),
+    ] {
+        let mut space = Space::new(&three()).revoking(&revocations);
+        space.secret = secret.map(ConsentSecret::from_bytes);
+        let refusal = space.refusal();
+        let summary =
+            format!("1 of 2 revocations name by a token, and {what}; until theirs is, no event can be let in");
+        assert_eq!(refusal.summary, summary);
+        let id = &theirs.secret().to_hex()[..8];
+        let detail = format!("data/revocations.ndjson:1: under the secret {id}…, the first of them");
+        assert_eq!(refusal.details, [detail]);
+        assert!(refusal.help.is_some_and(|help| help.contains("MADMALL_CONSENT_SECRET")));
+    }
+    // A token without its secret could be of any; a secret without a token is a mistake.
+    let hash = "ab".repeat(32);
+    for (line, told) in [
+        (
+            format!("{{\"event_token\":\"{hash}\",\"time\":\"2026-02-01T00:00:00Z\"}}"),
+            "/secret: is missing [required]",
+        ),
+        (
+            format!("{{\"event_id\":\"a\",\"secret\":\"{hash}\",\"time\":\"2026-02-01T00:00:00Z\"}}"),
+            "/secret: stands beside a token only [dependentSchemas]",
+        ),
+        (
+            format!("{{\"event_token\":\"AB\",\"secret\":\"{hash}\",\"time\":\"2026-02-01T00:00:00Z\"}}"),
+            "/event_token: does not match the pattern",
+        ),
+    ] {
+        let mut space = Space::new(&three()).revoking(&line);
+        space.secret = Some(ConsentSecret::from_bytes([9; 32]));
+        let details = space.refusal().details.concat();
+        assert!(details.contains(told), "{line}: {details}");
     }
 }
