@@ -9,7 +9,6 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use camino::Utf8PathBuf;
-use madmall::consent::Purpose;
 use madmall::plan::ParamValue;
 use madmall::stages::ingest::check::{NonRevocable, Rules, check};
 use madmall::stages::ingest::revocations::Revocations;
@@ -65,7 +64,7 @@ fn validate(threads: usize, schema: &str, path: &str) {
     let schema = EventSchema::compile(&fs::read(schema).expect("read")).expect("a schema");
     let rules = Rules {
         schema: &schema,
-        purpose: Some(Purpose::Care),
+        purpose: madmall::consent::purposes::Purposes::default().purpose("care"),
         revocations: &mut Revocations::default(),
         non_revocable: NonRevocable::Honour,
         tokens: None,
@@ -125,6 +124,7 @@ fn stage(name: &str, threads: usize, (input, path): (&str, &str), outputs: &[(&s
         consents: BTreeMap::new(),
         secret: None,
         population: None,
+        purposes: &madmall::consent::purposes::Purposes::default(),
         scratch: scratch(),
         params: &params,
         threads,

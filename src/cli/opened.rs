@@ -14,7 +14,7 @@ use crate::diagnostic::{self, Diagnostic, Faults, Source, quoted};
 use crate::exec::sandbox::{Bounds, check_readable};
 use crate::exit_code::ExitCode;
 use crate::plan::stage_name::is_meant;
-use crate::plan::{Overrides, Plan, StageId, resolve_set};
+use crate::plan::{Overrides, Plan, SETTINGS_FILE, StageId, resolve_set};
 use crate::receipt::key::SigningKey;
 use crate::receipt::keystore::{self, KeyOrigin, KeySources};
 use crate::spec;
@@ -318,9 +318,6 @@ pub(super) fn overrides(surroundings: &Surroundings, set: &SetArguments) -> Resu
     Ok(overrides)
 }
 
-/// The file that marks a workspace, and holds its settings.
-const SETTINGS_FILE: &str = "madmall.yaml";
-
 /// What programs in `workspace`, read as `tree`, may use by its settings, and what they never may.
 ///
 /// # Errors
@@ -397,10 +394,7 @@ fn settings(workspace: &dyn Tree) -> Result<Option<(Arc<Source>, spec::Settings)
             Some("save it as UTF-8"),
         )
     })?;
-    if text
-        .lines()
-        .all(|line| line.trim().is_empty() || line.trim_start().starts_with('#'))
-    {
+    if spec::is_blank(&text) {
         return Ok(None);
     }
     let source = Source::new(SETTINGS_FILE, text);

@@ -8,11 +8,12 @@ use camino::{Utf8Path, Utf8PathBuf};
 use clap::ValueEnum;
 
 use super::model::{prepared, read_model};
-use super::opened::{Surroundings, environment};
+use super::opened::{Surroundings, environment, find_workspace};
 use super::terminal::{BOLD, DIM, ERROR, Failure, HELP, Terminal, WARNING, shown, with_causes};
-use crate::consent::Purpose;
+use crate::consent::purposes::Purposes;
 use crate::consent::token::Tokens;
 use crate::exit_code::ExitCode;
+use crate::plan::purposes_of;
 use crate::predict::{Detail, OnReject, Predictor, Report, predict as score};
 use crate::stages::ingest::blocks::Blocks;
 use crate::stages::ingest::fault::grouped;
@@ -43,8 +44,8 @@ pub(super) struct PredictArguments {
     #[arg(long)]
     explain: bool,
     /// What the scores are for: an event whose consent does not cover it is not scored
-    #[arg(long, value_enum, default_value_t = PurposeArgument::Care)]
-    purpose: PurposeArgument,
+    #[arg(long, value_name = "PURPOSE", default_value = "care")]
+    purpose: String,
     /// Withdrawn consents, NDJSON: their events are not scored (may be given several times)
     #[arg(long, value_name = "FILE")]
     revocations: Vec<Utf8PathBuf>,
@@ -60,14 +61,6 @@ pub(super) struct PredictArguments {
     /// How many threads (default: the number of cores)
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     jobs: Option<u16>,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum PurposeArgument {
-    /// Care
-    Care,
-    /// Research
-    Research,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -107,7 +100,16 @@ pub(super) fn predict(
         };
         paths.iter().map(file).collect()
     };
-    let schema = schema(arguments, surroundings)?;
+    let purposes = purposes(surroundings)?;
+    let purpose = purposes.purpose(&arguments.purpose).ok_or_else(|| {
+        let message = format!("`{}` {}", shown(&arguments.purpose), purposes.is_not_one());
+        Failure::new(
+            ExitCode::Refused,
+            message,
+            Some("`--purpose` says what the scores are for"),
+        )
+    })?;
+    let schema = schema(arguments, surroundings)?.of_purposes(purposes);
     let secret = match arguments.revocations.is_empty() {
         true => None,
         false => surroundings.secret_if_any()?,
@@ -119,10 +121,7 @@ pub(super) fn predict(
         model: &model,
         preparation: &preparation,
         schema: &schema,
-        purpose: match arguments.purpose {
-            PurposeArgument::Care => Purpose::Care,
-            PurposeArgument::Research => Purpose::Research,
-        },
+        purpose,
         revocations: &revocations,
         tokens: tokens.as_ref().filter(|_| revocations.name_tokens()),
         on_reject: match arguments.on_reject {
@@ -243,6 +242,16 @@ fn failed(error: &StageError) -> Failure {
         }
         error => environment(error),
     }
+}
+
+/// The purposes of the project that the working folder is in.
+fn purposes(surroundings: &Surroundings) -> Result<Purposes, Failure> {
+    let (workspace, _) = find_workspace(&surroundings.folder, ".".into())?;
+    purposes_of(&workspace).map_err(|faults| {
+        let first = faults.0.first().map(|fault| fault.message.clone()).unwrap_or_default();
+        let message = format!("the settings of this project are wrong: {first}");
+        Failure::new(ExitCode::Refused, shown(&message), Some("`madmall check` shows where"))
+    })
 }
 
 fn schema(arguments: &PredictArguments, surroundings: &Surroundings) -> Result<EventSchema, Failure> {

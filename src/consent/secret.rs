@@ -9,7 +9,7 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io::{self, Read as _, Write as _};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use sha2::Digest as _;
@@ -225,6 +225,34 @@ pub fn load_or_make(sources: SecretSources<'_>) -> Result<LoadedSecret, SecretEr
     Ok(LoadedSecret { secret, origin })
 }
 
+/// Destroys the secret in the configuration folder: its file is overwritten, made durable so, and removed. Gives what it was called, or
+/// nothing if there was none. What a journal, a snapshot or a backup has of it is beyond this.
+///
+/// # Errors
+///
+/// [`SecretError`] if what is there is no secret, or cannot be removed: it is then there still, or can no longer be read.
+pub fn destroy(config_dir: &Utf8Path) -> Result<Option<SecretId>, SecretError> {
+    let sources = SecretSources {
+        secret: None,
+        config_dir: Some(config_dir),
+    };
+    let Some(loaded) = load(sources)? else {
+        return Ok(None);
+    };
+    let path = config_dir.join(SECRET_FILE);
+    let id = loaded.secret.id();
+    let length = loaded.secret.to_text().len();
+    let overwritten = File::options().write(true).open(&path).and_then(|mut file| {
+        file.write_all(&vec![b'0'; length])?;
+        file.sync_all()
+    });
+    overwritten.map_err(|source| failed("overwrite", &path, source))?;
+    std::fs::remove_file(&path).map_err(|source| failed("remove", &path, source))?;
+    let synced = File::open(config_dir).and_then(|folder| folder.sync_all());
+    synced.map_err(|source| failed("sync", config_dir, source))?;
+    Ok(Some(id))
+}
+
 fn of_variable(value: &str) -> Result<ConsentSecret, SecretError> {
     if value.trim_start().starts_with(VERSION) {
         return ConsentSecret::parse(value.trim()).map_err(|source| SecretError::Unreadable {
@@ -274,8 +302,6 @@ fn failed(verb: &'static str, path: &Utf8Path, source: io::Error) -> SecretError
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write as _;
-
     use super::*;
 
     fn folder() -> (tempfile::TempDir, Utf8PathBuf) {
@@ -321,6 +347,17 @@ mod tests {
         ] {
             assert_eq!(ConsentSecret::parse(wrong).err(), Some(ParseSecretError), "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn a_secret_that_was_destroyed_is_gone_and_the_next_is_another() {
+        let (_temp, path) = folder();
+        let made = load_or_make(kept(&path)).expect("a secret");
+        assert_eq!(destroy(&path).expect("destroyed"), Some(made.secret.id()));
+        assert!(load(kept(&path)).expect("no error").is_none());
+        assert_eq!(destroy(&path).expect("nothing to destroy"), None);
+        let next = load_or_make(kept(&path)).expect("another");
+        assert_ne!(next.secret.id(), made.secret.id());
     }
 
     #[test]

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use super::inputs::{Content, FileState, InputState};
 use super::tools::UsedTool;
 use crate::consent::population::Population;
+use crate::consent::purposes::Purposes;
 use crate::digest::Digest;
 use crate::git::{Used, UsedFile};
 use crate::plan::action::{Resolved, definition_digest, parameters, system};
@@ -80,6 +81,7 @@ pub fn stage_statement(record: StageRecord<'_>) -> Statement {
         pipeline: &plan.pipeline,
         pipeline_file: plan.pipeline_file.as_str(),
         purpose: plan.purpose.as_deref(),
+        purposes: declared(&plan.purposes),
         stage: Some(parameters(stage, record.resolved)),
         internal: Some(StageInternal {
             action: record.action.to_string(),
@@ -116,6 +118,8 @@ pub struct RunRecord<'a> {
     pub pipeline_file: &'a str,
     /// The pipeline's purpose.
     pub purpose: Option<&'a str>,
+    /// The purposes that the project has, if they are not the usual ones.
+    pub purposes: Option<Vec<String>>,
     /// The files that define it.
     pub definitions: Vec<Resource>,
     /// Stage name, its receipt, and the receipt's subject.
@@ -152,6 +156,7 @@ pub fn run_statement(record: RunRecord<'_>) -> Statement {
         pipeline: record.pipeline,
         pipeline_file: record.pipeline_file,
         purpose: record.purpose,
+        purposes: record.purposes,
         stage: None,
         internal: None,
         outcome: record.outcome,
@@ -232,12 +237,19 @@ pub fn rfc3339(time: Timestamp) -> String {
     time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
+/// The purposes of a project as receipts spell them: not at all, if they are the usual ones.
+#[must_use]
+pub fn declared(purposes: &Purposes) -> Option<Vec<String>> {
+    (!purposes.are_usual()).then(|| purposes.words().map(str::to_owned).collect())
+}
+
 /// What stage and run statements are both made of.
 struct Parts<'a> {
     build_type: &'a str,
     pipeline: &'a str,
     pipeline_file: &'a str,
     purpose: Option<&'a str>,
+    purposes: Option<Vec<String>>,
     stage: Option<StageParameters>,
     internal: Option<StageInternal>,
     outcome: Outcome,
@@ -257,6 +269,7 @@ impl Parts<'_> {
                 pipeline: self.pipeline.to_owned(),
                 pipeline_file: self.pipeline_file.to_owned(),
                 purpose: self.purpose.map(str::to_owned),
+                purposes: self.purposes,
                 stage: self.stage,
             },
             internal_parameters: InternalParameters {

@@ -278,6 +278,7 @@ impl Attempt<'_> {
             .map(|output| (output.name.as_str(), folder.join(&output.path)));
         let mut context = StageContext {
             purpose,
+            purposes: &session.plan.purposes,
             inputs,
             outputs: outputs.collect(),
             passed_on: BTreeMap::new(),

@@ -420,6 +420,7 @@ impl<'a> Session<'a> {
             pipeline: &self.plan.pipeline,
             pipeline_file: self.plan.pipeline_file.as_str(),
             purpose: self.plan.purpose.as_deref(),
+            purposes: attest::declared(&self.plan.purposes),
             definitions: self.plan.definition_files.iter().map(definition).collect(),
             stages: receipts.collect(),
             outcome: outcome_of(stages),

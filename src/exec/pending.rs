@@ -258,6 +258,7 @@ fn interrupted_run(bytes: &[u8], run: &str, store: &Store, key: &SigningKey) -> 
         pipeline: &parameters.pipeline,
         pipeline_file: &parameters.pipeline_file,
         purpose: parameters.purpose.as_deref(),
+        purposes: parameters.purposes.clone(),
         definitions: definitions.into_values().collect(),
         stages,
         outcome: Outcome::Interrupted,

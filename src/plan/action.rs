@@ -186,6 +186,13 @@ fn add_stage(hasher: &mut CanonicalHasher, plan: &Plan, stage: &Stage) {
             h.str(name);
         });
     }
+    // What covers what decides which events are let in.
+    if matches!(&stage.command, Command::Builtin { purpose: Some(_), .. }) && !plan.purposes.are_usual() {
+        extension(hasher, 5);
+        hasher.list(plan.purposes.words(), |h, word| {
+            h.str(word);
+        });
+    }
     if let Some(purpose) = &stage.requires {
         extension(hasher, 3);
         hasher.str(purpose);

@@ -12,5 +12,7 @@ pub use model::{
     Command, DefinitionFile, Input, InputSource, Number, Output, ParamValue, Plan, SHELL, SandboxMode, Stage, StageId,
     Streams, gathered_name, written_input,
 };
-pub use resolve::{Overrides, Resolution, find_files, is_pattern, resolve, resolve_set, resolve_with};
+pub use resolve::{
+    Overrides, Resolution, SETTINGS_FILE, find_files, is_pattern, purposes_of, resolve, resolve_set, resolve_with,
+};
 pub(crate) use resolve::{folded, private_folder};

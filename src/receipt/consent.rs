@@ -3,14 +3,24 @@
 use super::names::clip;
 use super::statement::{CommandRecord, Outcome, Resource, Role, StageParameters, Statement};
 use crate::consent::purposes::{NONE, Purposes};
+use crate::spec::is_name;
 use crate::stages::ingest::{EVENTS, REJECTS};
 
 /// What is wrong, in words.
 type Checked = Result<(), String>;
 
+fn order(statement: &Statement) -> Result<Purposes, String> {
+    let purposes = statement.purposes();
+    purposes.ok_or_else(|| "`purposes` is no order of purposes, or says what every project has".to_owned())
+}
+
 /// Every consent is a word of the order.
 pub(super) fn check_words(statement: &Statement) -> Checked {
-    let purposes = Purposes::default();
+    let purposes = order(statement)?;
+    let words = statement.external().purposes.iter().flatten();
+    if let Some(word) = words.clone().find(|word| !is_name(word)) {
+        return Err(format!("`purposes` has `{}`, which is no name", clip(word)));
+    }
     let resources = statement.subject.iter().chain(statement.dependencies());
     match resources
         .filter_map(Resource::consent)
@@ -23,7 +33,7 @@ pub(super) fn check_words(statement: &Statement) -> Checked {
 
 /// Outputs carry on what the inputs carry, but for those that the stage declassifies; an ingest finds out itself.
 pub(super) fn check(statement: &Statement, stage: &StageParameters) -> Checked {
-    let purposes = Purposes::default();
+    let purposes = order(statement)?;
     if let Some(purpose) = stage.requires.as_deref().filter(|word| !purposes.covers(word, word)) {
         return Err(format!("`requires`: `{}` is no purpose", clip(purpose)));
     }
@@ -41,7 +51,7 @@ pub(super) fn check(statement: &Statement, stage: &StageParameters) -> Checked {
             continue;
         };
         let is_right = match statement.is_ingest() {
-            true => is_right_of_ingest(statement, output, subject.consent()),
+            true => is_right_of_ingest(&purposes, statement, output, subject.consent()),
             false if stage.declassify.contains(output) => subject.consent().is_none(),
             false => subject.consent() == narrowest,
         };
@@ -59,11 +69,11 @@ pub(super) fn check(statement: &Statement, stage: &StageParameters) -> Checked {
 }
 
 /// Receipts of madmall 0.1 as first released say nothing of consent.
-fn is_right_of_ingest(statement: &Statement, output: &str, consent: Option<&str>) -> bool {
+fn is_right_of_ingest(purposes: &Purposes, statement: &Statement, output: &str, consent: Option<&str>) -> bool {
     let purpose = statement.external().purpose.as_deref();
     match (output, consent) {
         (_, None) => true,
-        (EVENTS, Some(consent)) => purpose.is_some_and(|purpose| Purposes::default().covers(consent, purpose)),
+        (EVENTS, Some(consent)) => purpose.is_some_and(|purpose| purposes.covers(consent, purpose)),
         (REJECTS, Some(consent)) => consent == NONE,
         _ => false,
     }

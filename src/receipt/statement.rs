@@ -16,6 +16,7 @@ pub use super::resource::{
     Annotations, MAX_MEMBERS, ReceiptId, Resource, Role, dependency_order, file_digest_set, tree_digest_set,
 };
 use super::spelling;
+use crate::consent::purposes::Purposes;
 use crate::json::{self, JsonError, Limits};
 use crate::plan::ParamValue;
 
@@ -38,6 +39,8 @@ pub const LOCAL_BUILDER: &str = "urn:madmall:builder:local";
 
 /// The built-in that reads raw events.
 const INGEST: &str = "ingest";
+/// The built-in that makes models.
+const TRAIN: &str = "train";
 
 /// An in-toto Statement v1.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,6 +95,9 @@ pub struct ExternalParameters {
     /// The pipeline's purpose.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub purpose: Option<String>,
+    /// The purposes that the project has, the narrowest first, if they are not `care`, `research`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub purposes: Option<Vec<String>>,
     /// The stage's part.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stage: Option<StageParameters>,
@@ -428,6 +434,21 @@ impl Statement {
         &self.predicate.run_details.metadata
     }
 
+    /// The purposes that the project has; no order at all if what it says is none.
+    #[must_use]
+    pub fn purposes(&self) -> Option<Purposes> {
+        match &self.external().purposes {
+            None => Some(Purposes::default()),
+            Some(words) => Purposes::declared(words.clone()).filter(|purposes| !purposes.are_usual()),
+        }
+    }
+
+    /// Whether it is the receipt of a run.
+    #[must_use]
+    pub fn is_run(&self) -> bool {
+        self.predicate.build_definition.build_type == RUN_BUILD_TYPE
+    }
+
     /// The stage's part, if it is the receipt of a stage and not of a run.
     #[must_use]
     pub fn stage(&self) -> Option<(&StageParameters, &StageInternal)> {
@@ -443,8 +464,18 @@ impl Statement {
     /// Whether it is the receipt of an ingest, which alone may read raw events.
     #[must_use]
     pub fn is_ingest(&self) -> bool {
+        self.is_of(INGEST)
+    }
+
+    /// Whether it is the receipt of a stage that trains a model.
+    #[must_use]
+    pub fn is_train(&self) -> bool {
+        self.is_of(TRAIN)
+    }
+
+    fn is_of(&self, builtin: &str) -> bool {
         let command = self.stage().map(|(stage, _)| &stage.command);
-        matches!(command, Some(CommandRecord::Builtin { name, .. }) if name == INGEST)
+        matches!(command, Some(CommandRecord::Builtin { name, .. }) if name == builtin)
     }
 
     /// The subject of that name.

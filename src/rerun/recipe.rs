@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::consent::purposes::Purposes;
 use crate::digest::{Digest, Digests, hash_file};
 use crate::exec::process::{candidates, is_executable};
 use crate::listing::ListingDigests;
@@ -79,7 +78,7 @@ impl Recipe {
             plan: Plan {
                 pipeline: external.pipeline.clone(),
                 purpose: external.purpose.clone(),
-                purposes: Purposes::default(),
+                purposes: statement.purposes().unwrap_or_default(),
                 pipeline_file: external.pipeline_file.clone().into(),
                 definition_files: definition_files(statement),
                 stages: Vec::new(),

@@ -87,11 +87,9 @@ pub const PARAM_FIELDS: &[&str] = &[
     "optional",
 ];
 /// The fields of the settings file, `madmall.yaml`. It marks the workspace; settings come with what they set.
-pub const SETTINGS_FIELDS: &[&str] = &["version", "sandbox"];
+pub const SETTINGS_FIELDS: &[&str] = &["version", "purposes", "sandbox"];
 /// The fields of `sandbox:` in the settings file.
 pub const SANDBOX_FIELDS: &[&str] = &["read"];
-/// What a pipeline's `purpose:` can be.
-pub const PURPOSES: &[&str] = &["care", "research"];
 
 /// Takes a tree as a pipeline file. What has a fault is left out.
 #[must_use]
@@ -109,7 +107,7 @@ pub fn pipeline(source: &Arc<Source>, root: &Node) -> (PipelineSpec, Vec<Diagnos
         checker.version(&fields, top);
         spec.name = checker.own_name(&fields, top, "a pipeline");
         if let Some(node) = fields.get("purpose") {
-            spec.purpose = checker.choice(node, "`purpose`", PURPOSES);
+            spec.purpose = checker.purpose(node, "`purpose`");
         }
         if let Some(node) = fields.get("params") {
             spec.params = checker.named(node, "`params`", "parameter");
@@ -154,7 +152,7 @@ pub fn included(source: &Arc<Source>, root: &Node, purpose: Option<&Text>) -> (V
             checker.name(&text, "a pipeline");
         }
         if let Some(node) = fields.get("purpose")
-            && let Some(own) = checker.choice(node, "`purpose`", PURPOSES)
+            && let Some(own) = checker.purpose(node, "`purpose`")
         {
             checker.same_purpose(&own, purpose);
         }
@@ -218,6 +216,9 @@ pub fn settings(source: &Arc<Source>, root: &Node) -> (Settings, Vec<Diagnostic>
     let mut settings = Settings::default();
     if let Some(fields) = checker.fields(root, "the settings file", SETTINGS_FIELDS) {
         checker.version(&fields, start(root));
+        if let Some(node) = fields.get("purposes") {
+            settings.purposes = checker.purposes(node);
+        }
         let sandbox = fields.get("sandbox");
         if let Some(fields) = sandbox.and_then(|node| checker.fields(node, "`sandbox`", SANDBOX_FIELDS))
             && let Some(node) = fields.get("read")

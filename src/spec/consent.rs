@@ -1,9 +1,9 @@
 //! `requires:` and `declassify:` of a stage: what consent its inputs need, and which outputs carry none on.
 
-use super::check::PURPOSES;
-use super::model::Stage;
-use super::parse::{NodeKind, Text};
+use super::model::{Stage, is_name};
+use super::parse::{Node, NodeKind, Text};
 use super::shape::{Checker, Fields};
+use crate::consent::purposes::{MAX_PURPOSES, NONE, Purposes};
 use crate::diagnostic::{nearest, quoted};
 
 /// What a stage says of consent, as written.
@@ -47,9 +47,43 @@ impl Checker<'_> {
     pub(super) fn consent_rules(&mut self, fields: &Fields<'_>, outputs: &[(Text, Text)]) -> ConsentRules {
         let requires = fields.get("requires");
         ConsentRules {
-            requires: requires.and_then(|node| self.choice(node, "`requires`", PURPOSES)),
+            requires: requires.and_then(|node| self.purpose(node, "`requires`")),
             declassify: self.declassify(fields, outputs),
         }
+    }
+
+    /// The name of a purpose; which there are, the settings say.
+    pub(super) fn purpose(&mut self, node: &Node, what: &str) -> Option<Text> {
+        let text = self.text(node, what)?;
+        if is_name(&text.text) && text.text != NONE {
+            return Some(text);
+        }
+        let help = "write the name of a purpose, such as `care` or `research`";
+        self.fault(text.span, format!("{what} cannot be {}", quoted(&text.text)), "", help);
+        None
+    }
+
+    /// `purposes:` of the settings: the narrowest first.
+    pub(super) fn purposes(&mut self, node: &Node) -> Option<Purposes> {
+        let items = self.items(node, "`purposes`")?;
+        let mut names: Vec<String> = Vec::new();
+        for item in items {
+            let name = self.purpose(item, "a purpose")?;
+            if names.contains(&name.text) {
+                let message = format!("`purposes` names `{}` twice", name.text);
+                self.fault(name.span, message, "", "remove one of the two");
+                return None;
+            }
+            names.push(name.text);
+        }
+        let purposes = Purposes::declared(names);
+        if purposes.is_none() {
+            let help = format!(
+                "name 1 to {MAX_PURPOSES} purposes, the narrowest first: `purposes: [care, research, commercial]`"
+            );
+            self.fault(node.span, "`purposes` names none, or too many", "", help);
+        }
+        purposes
     }
 
     fn declassify(&mut self, fields: &Fields<'_>, outputs: &[(Text, Text)]) -> Declassify {

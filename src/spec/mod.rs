@@ -18,7 +18,7 @@ pub use consent::{ConsentRules, Declassify};
 pub use limits::RESOURCE_FIELDS;
 pub use model::{
     Axis, AxisKind, AxisValues, Body, Chosen, Definition, Flag, ParamSpec, ParamType, PipelineSpec, Port, Settings,
-    Stage, Streams, WrittenLimits, is_name,
+    Stage, Streams, WrittenLimits, is_blank, is_name,
 };
 pub use parse::{MAX_BYTES, Node, NodeKind, Text, parse};
 pub use scalar::{Scalar, scalar};

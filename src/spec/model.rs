@@ -235,8 +235,17 @@ impl ParamType {
 /// The settings file.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
+    /// `purposes:`, if there is any: the purposes that there are, in their order.
+    pub purposes: Option<crate::consent::purposes::Purposes>,
     /// `sandbox.read`: paths that every program may read, absolute or beginning with `~/`.
     pub readable: Vec<Text>,
+}
+
+/// Whether a file says nothing: it has only comments and blank lines.
+#[must_use]
+pub fn is_blank(text: &str) -> bool {
+    let says_nothing = |line: &str| line.trim().is_empty() || line.trim_start().starts_with('#');
+    text.lines().all(says_nothing)
 }
 
 /// Whether `text` can name a stage, an input, an output or a parameter: `[a-z][a-z0-9_-]*`.

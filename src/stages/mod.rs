@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::consent::population::Population;
+use crate::consent::purposes::Purposes;
 use crate::consent::secret::ConsentSecret;
 use crate::digest::Digest;
 use crate::plan::ParamValue;
@@ -35,6 +36,8 @@ pub struct Builtin {
 pub struct StageContext<'a> {
     /// The pipeline's purpose.
     pub purpose: Option<&'a str>,
+    /// The purposes that the project has.
+    pub purposes: &'a Purposes,
     /// For each declared input, the files to read, in order: one for a file, any number for a folder or a glob.
     pub inputs: BTreeMap<&'a str, Vec<InputFile>>,
     /// For each declared output, the file to write. An optional output that the pipeline does not name is absent.

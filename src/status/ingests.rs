@@ -72,6 +72,7 @@ pub fn survey(
     let outputs = stage.outputs.iter();
     let mut context = StageContext {
         purpose,
+        purposes: &plan.purposes,
         inputs,
         outputs: outputs
             .map(|output| (output.name.as_str(), workspace.absolute(&output.path)))

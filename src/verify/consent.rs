@@ -11,7 +11,7 @@ use super::report::{Code, Finding};
 use crate::consent::purposes::{NONE, Purposes};
 use crate::digest::Digest;
 use crate::receipt::check::file_digests;
-use crate::receipt::statement::{Outcome, Resource, Role};
+use crate::receipt::statement::{Outcome, Resource, Role, Statement};
 use crate::stages::ingest::{EVENTS, REJECTS};
 
 /// Checks the receipts that the answer rests on.
@@ -99,7 +99,6 @@ impl<'a> Closed<'a> {
 /// The consent of artifacts, found out along the receipts.
 struct Flow<'a> {
     evidence: &'a Evidence,
-    purposes: Purposes,
     /// Who made these bytes, of the trusted receipts.
     makers: HashMap<&'a DigestSet, Vec<(usize, &'a str)>>,
     /// For each receipt what those of its outputs carry that are not declassified; of an ingest, its events.
@@ -110,7 +109,6 @@ impl<'a> Flow<'a> {
     fn of(evidence: &'a Evidence) -> Self {
         let mut flow = Self {
             evidence,
-            purposes: Purposes::default(),
             makers: HashMap::new(),
             carried: vec![None; evidence.receipts.len()],
         };
@@ -129,8 +127,17 @@ impl<'a> Flow<'a> {
             }
         }
         // Receipts mostly stand after those that they rest on; a file that is read where another pipeline has written it may not.
-        // What an artifact carries only ever gets narrower, so that this ends.
-        while flow.go_on() {}
+        // It is known after as many rounds as there are receipts at most, and mostly after two.
+        let most = evidence
+            .receipts
+            .iter()
+            .filter(|receipt| receipt.signer.is_some())
+            .count();
+        for _ in 0..=most {
+            if !flow.go_on() {
+                break;
+            }
+        }
         flow
     }
 
@@ -138,7 +145,12 @@ impl<'a> Flow<'a> {
     fn go_on(&mut self) -> bool {
         let mut is_narrower = false;
         for index in 0..self.evidence.receipts.len() {
-            let statement = &self.evidence.receipts[index].statement;
+            let receipt = &self.evidence.receipts[index];
+            // Nothing rests on what nobody who is trusted has signed.
+            if receipt.signer.is_none() {
+                continue;
+            }
+            let statement = &receipt.statement;
             let carried = match statement.is_ingest() {
                 true => {
                     let events = statement.subject.iter().find(|made| is_output(made, EVENTS));
@@ -148,7 +160,7 @@ impl<'a> Flow<'a> {
                 }
                 false => {
                     let read = statement.dependencies().iter().filter_map(|used| self.consent_of(used));
-                    self.purposes.narrowest(read)
+                    order(statement).narrowest(read)
                 }
             };
             is_narrower |= std::mem::replace(&mut self.carried[index], carried) != carried;
@@ -172,8 +184,11 @@ impl<'a> Flow<'a> {
             // Whatever it is called: it is what was made.
             Role::Input { receipt: None, .. } | Role::Member { .. } => {
                 let makers = self.makers.get(&used.digest)?.iter();
-                let consents = makers.filter_map(|(maker, output)| self.consent_of_output(*maker, output));
-                self.purposes.narrowest(consents)
+                let consents = makers.filter_map(|(maker, output)| {
+                    let order = order(&self.evidence.receipts[*maker].statement);
+                    Some((order, self.consent_of_output(*maker, output)?))
+                });
+                narrowest(consents)
             }
             _ => None,
         }
@@ -197,12 +212,14 @@ impl<'a> Flow<'a> {
     fn fault(&self, receipt: &Known, used: &Resource) -> Option<String> {
         let consent = self.consent_of(used)?;
         let (stage, _) = receipt.statement.stage()?;
+        // By the order of whoever read it: a word that is none of it covers nothing.
+        let purposes = order(&receipt.statement);
         let purpose = stage
             .requires
             .as_deref()
             .or(receipt.statement.external().purpose.as_deref());
         match purpose {
-            Some(purpose) if self.purposes.covers(consent, purpose) => {}
+            Some(purpose) if purposes.covers(consent, purpose) => {}
             Some(purpose) => {
                 return Some(format!(
                     "carries consent to `{consent}`, and was read by a stage that is for `{purpose}`"
@@ -214,11 +231,25 @@ impl<'a> Flow<'a> {
                 ));
             }
         }
-        let said = used.consent().filter(|said| !self.purposes.covers(consent, said))?;
+        let said = used.consent().filter(|said| !purposes.covers(consent, said))?;
         Some(format!(
             "carries consent to `{consent}`, and the stage that has read it says `{said}`"
         ))
     }
+}
+
+fn order(statement: &Statement) -> Purposes {
+    statement.purposes().unwrap_or_default()
+}
+
+/// The narrowest of consents, each in an order of its own. Of two that no order has both, none is known to be narrower: [`NONE`].
+fn narrowest<'a>(consents: impl Iterator<Item = (Purposes, &'a str)>) -> Option<&'a str> {
+    consents
+        .reduce(|(order, one), (_, other)| {
+            let narrower = order.narrowest([one, other]).unwrap_or(NONE);
+            (order, narrower)
+        })
+        .map(|(_, consent)| consent)
 }
 
 fn is_empty(used: &Resource) -> bool {

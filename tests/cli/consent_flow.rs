@@ -197,6 +197,81 @@ fn what_is_in_the_store_from_another_purpose_is_not_taken() {
         .says("out/copy of stage `copy` carries consent to `care` alone");
 }
 
+#[test]
+fn a_project_may_have_purposes_of_its_own() {
+    let space = Space::empty();
+    space.write("madmall.yaml", "version: 1\npurposes: [care, research, commercial]\n");
+    space.write(
+        "schema.json",
+        SCHEMA.replace("[\"care\", \"research\"]", "[\"care\", \"research\", \"commercial\"]"),
+    );
+    let scopes = ["care", "research", "commercial"];
+    let events = EVENTS.lines().take(30).zip(scopes.into_iter().cycle());
+    let events: String = events
+        .map(|(line, scope)| line.replace("\"scope\":\"research\"", &format!("\"scope\":\"{scope}\"")) + "\n")
+        .collect();
+    space.write("events.ndjson", &events);
+    let copy = |requires: &str| {
+        format!(
+            "  copy: {{run: 'cat ${{inputs.a}} > ${{outputs.o}}', {requires}inputs: {{a: ingest.events}}, outputs: {{o: out/copy}}}}\n"
+        )
+    };
+    for (purpose, let_in, carries) in [
+        ("care", 30, "care"),
+        ("research", 20, "research"),
+        ("commercial", 10, "commercial"),
+    ] {
+        space.write("p.yaml", pipeline(purpose, "events.ndjson", &copy("")));
+        space.madmall(["run", "p.yaml"]).success();
+        assert_eq!(space.read("out/copy").lines().count(), let_in, "{purpose}");
+        let named =
+            |statement: &Value| statement["predicate"]["buildDefinition"]["externalParameters"]["pipeline"] == purpose;
+        let is_copy = |statement: &Value| named(statement) && statement["subject"][0]["name"] == "out/copy";
+        let receipt = statements(&space).into_iter().rfind(is_copy).expect("its receipt");
+        assert_eq!(
+            receipt["subject"][0]["annotations"]["madmall"]["output"]["consent"],
+            carries
+        );
+        let external = &receipt["predicate"]["buildDefinition"]["externalParameters"];
+        assert_eq!(external["purposes"], serde_json::json!(scopes));
+    }
+    space.madmall(["verify"]).success();
+    space.write(
+        "p.yaml",
+        pipeline("research", "events.ndjson", &copy("requires: commercial, ")),
+    );
+    space
+        .madmall(["run", "p.yaml"])
+        .code(2)
+        .says("carries consent to `research` alone");
+    // What covers what is part of what `ingest` does.
+    space.write("p.yaml", pipeline("research", "events.ndjson", &copy("")));
+    space.write("madmall.yaml", "version: 1\npurposes: [care, commercial, research]\n");
+    space.madmall(["run", "p.yaml"]).success();
+    assert_eq!(
+        space.read("out/copy").lines().count(),
+        10,
+        "consent to commercial no longer covers research"
+    );
+    space.madmall(["verify", "out/copy"]).success();
+    // A word that the settings do not have, and settings that are no order.
+    space.write("p.yaml", pipeline("marketing", "events.ndjson", &copy("")));
+    space
+        .madmall(["run", "p.yaml"])
+        .code(2)
+        .says("`purpose` cannot be `marketing`")
+        .says("`purposes:` in `madmall.yaml`");
+    space.write("p.yaml", pipeline("care", "events.ndjson", &copy("")));
+    for (wrong, says) in [
+        ("[care, care]", "twice"),
+        ("[none]", "cannot be `none`"),
+        ("[]", "names none, or too many"),
+    ] {
+        space.write("madmall.yaml", format!("version: 1\npurposes: {wrong}\n"));
+        space.madmall(["run", "p.yaml"]).code(2).says(says);
+    }
+}
+
 /// A stage of a random pipeline.
 #[derive(Clone, Debug)]
 struct Link {

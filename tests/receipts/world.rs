@@ -130,6 +130,7 @@ fn predicate(parts: Parts<'_>) -> Predicate {
         build_definition: BuildDefinition {
             build_type: parts.build_type.to_owned(),
             external_parameters: ExternalParameters {
+                purposes: None,
                 pipeline: "p".to_owned(),
                 pipeline_file: PIPELINE.to_owned(),
                 purpose: Some("research".to_owned()),

@@ -17,6 +17,7 @@ mod outputs;
 mod overrides;
 mod paths;
 mod program;
+mod purposes;
 mod shell;
 mod stage;
 mod surroundings;
@@ -37,6 +38,7 @@ use self::library::{Defined, DefinedCommand, Library};
 use self::outputs::{OutputAt, Outputs};
 pub use self::overrides::Overrides;
 pub(crate) use self::paths::{folded, private_folder};
+pub use self::purposes::{SETTINGS_FILE, purposes_of};
 use self::stage::Draft;
 use self::values::PipelineParams;
 use super::{DefinitionFile, Input, InputSource, Output, Plan, Stage, StageId, gathered_name};
@@ -99,10 +101,12 @@ fn resolve_all(
     let include::Included { mut spec, files } =
         include::read(tree, &definition_file.path, (&source, &root), &mut faults);
     overrides.apply(&mut spec, &mut faults);
+    let purposes = purposes::read(tree, &mut faults);
+    purposes::check(&spec, &purposes, &mut faults);
     let Expanded { spec, families } = expand::stages(tree, spec, &mut faults);
     let mut library = Library::new(tree, builtins, definition_file);
     library.files.extend(files);
-    let plan = build(tree, &spec, &families, &mut library, &mut faults);
+    let plan = build(tree, &spec, &families, &mut library, &mut faults).map(|plan| Plan { purposes, ..plan });
     let faults = sorted(&source, &families, faults);
     let (errors, warnings): (Vec<_>, Vec<_>) = faults.into_iter().partition(|fault| fault.severity == Severity::Error);
     match plan.filter(|_| errors.is_empty()) {

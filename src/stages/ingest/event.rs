@@ -7,6 +7,7 @@ use super::lines::MAX_LINE;
 use super::schema::EventSchema;
 use super::subject::SubjectPointer;
 use crate::consent::Scope;
+use crate::consent::purposes::Purposes;
 use crate::consent::token::{SubjectToken, Token, Tokens};
 use crate::json::{Limits, parse_strict};
 use crate::recognise::{Member, Memory, Recognised, Recogniser};
@@ -202,7 +203,7 @@ impl Event {
             subject,
             facts: Facts {
                 consent: Consent {
-                    scope: scope.parse().ok()?,
+                    scope: schema.purposes().scope(scope)?,
                     is_revocable: found.revocable != Member::Boolean(false),
                 },
                 source: SourceKind::named(kind),
@@ -247,7 +248,7 @@ fn read(content: &[u8], schema: &EventSchema, tokens: Option<&Tokens>) -> Result
 pub fn check(event: &Value, schema: &EventSchema) -> Result<Event, Vec<Fault>> {
     schema.check(event)?;
     let subject = schema.subject().map(|pointer| subject_of(event, pointer)).transpose();
-    match (id_of(event), scope_of(event), subject) {
+    match (id_of(event), scope_of(event, schema.purposes()), subject) {
         (Ok(id), Ok(scope), Ok(subject)) => Ok(Event {
             id,
             subject,
@@ -322,11 +323,11 @@ fn is_revocable(event: &Value) -> bool {
     consent.and_then(|consent| consent.get("revocable")) != Some(&Value::Bool(false))
 }
 
-fn scope_of(event: &Value) -> Result<Scope, Fault> {
+fn scope_of(event: &Value, purposes: &Purposes) -> Result<Scope, Fault> {
     let scope = event.get("consent").and_then(|consent| consent.get("scope"));
-    match scope.and_then(Value::as_str).map(str::parse) {
-        Some(Ok(scope)) => Ok(scope),
-        Some(Err(unknown)) => Err(Fault::new("/consent/scope", unknown.to_string(), "consent")),
+    match scope.and_then(Value::as_str).map(|word| purposes.scope(word)) {
+        Some(Some(scope)) => Ok(scope),
+        Some(None) => Err(Fault::new("/consent/scope", purposes.is_not_one(), "consent")),
         None => Err(Fault::new(
             "/consent/scope",
             "is missing: no consent, no use",

@@ -39,10 +39,10 @@ use self::schema::EventSchema;
 use self::subject::SubjectPointer;
 use self::verdicts::Verdict;
 use self::write::{Sink, WriteError, write};
+use crate::consent::Purpose;
 use crate::consent::population::{Form, Population, PopulationWriter};
 use crate::consent::purposes::NONE;
 use crate::consent::token::Tokens;
-use crate::consent::{Purpose, Scope};
 use crate::digest::Digest;
 use crate::plan::ParamValue;
 use crate::stages::{Builtin, InputFile, Progress, Refusal, StageContext, StageError, Unit};
@@ -94,13 +94,14 @@ fn run(context: &mut StageContext<'_>) -> Result<(), StageError> {
     refuse_emptiness(&options, checked)?;
     tell(context, &files, checked, revocations)?;
     write_lines(context, &options, &files, (checked, *total))?;
-    say_consents(context, &options, checked);
+    say_consents(context, checked);
     context.population = gathered
         .map(|gathered| put_in_order(context, &options, gathered))
         .transpose()?
         .flatten();
     if let Some(path) = context.output("report") {
-        let bytes = report(checked, options.purpose, revocations, judged.schema);
+        let purpose = (context.purpose.unwrap_or_default(), context.purposes);
+        let bytes = report(checked, purpose, revocations, judged.schema);
         let mut file = create(path)?;
         file.write_all(&bytes)
             .and_then(|()| file.flush())
@@ -166,9 +167,8 @@ impl Options {
         let purpose = context
             .purpose
             .ok_or_else(|| refused("the pipeline states no purpose; write `purpose: care` or `purpose: research`"))?;
-        let purpose = purpose
-            .parse()
-            .map_err(|unknown| refused(format!("the pipeline's purpose {unknown}")))?;
+        let unknown = || refused(format!("the pipeline's purpose {}", context.purposes.is_not_one()));
+        let purpose = context.purposes.purpose(purpose).ok_or_else(unknown)?;
         let options = Self {
             purpose,
             quarantine: choice(context, "on_reject", ["fail", "quarantine"])? == "quarantine",
@@ -253,6 +253,7 @@ fn read_schema(context: &StageContext<'_>, subject: Option<SubjectPointer>) -> R
         file.check_read(Digest::of(&bytes))?;
     }
     EventSchema::compile_with_subject(&bytes, subject)
+        .map(|schema| schema.of_purposes(context.purposes.clone()))
         .map_err(|error| refused(format!("the schema `{}` cannot be used: {error}", file.name)))
 }
 
@@ -374,15 +375,18 @@ fn write_lines(
 
 /// Events carry the narrowest consent of those that were let in; those that were rejected carry none. The report counts, and holds
 /// nothing of a person.
-fn say_consents(context: &mut StageContext<'_>, options: &Options, checked: &Checked) {
+fn say_consents(context: &mut StageContext<'_>, checked: &Checked) {
     let scopes = checked.verdicts.counts().filter(|(_, lines)| *lines > 0);
     let narrowest = scopes.filter_map(|(verdict, _)| match verdict {
-        Verdict::Accepted(facts) | Verdict::Kept(facts) => Some(facts.consent.scope.as_str()),
+        Verdict::Accepted(facts) | Verdict::Kept(facts) => Some(facts.consent.scope),
         _ => None,
     });
     // Of no events nothing can be said but what they are for.
-    let consent = narrowest.min_by_key(|scope| scope.parse::<Scope>().ok());
-    let consent = consent.unwrap_or(options.purpose.as_str()).to_owned();
+    let consent = match narrowest.min() {
+        Some(scope) => context.purposes.word(scope),
+        None => context.purpose.unwrap_or(NONE),
+    };
+    let consent = consent.to_owned();
     context.consents.insert(EVENTS.to_owned(), consent);
     context.consents.insert(REJECTS.to_owned(), NONE.to_owned());
 }

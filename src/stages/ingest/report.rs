@@ -12,7 +12,7 @@ use super::event::SourceKind;
 use super::fault::{Listed, grouped};
 use super::revocations::{Named, Revocations};
 use super::verdicts::Verdict;
-use crate::consent::{Purpose, Scope};
+use crate::consent::purposes::Purposes;
 use crate::digest::Digest;
 
 /// What was done with how many lines.
@@ -84,21 +84,21 @@ impl Counts {
 
 #[derive(Serialize)]
 struct Report<'a> {
-    accepted_by: AcceptedBy,
+    accepted_by: AcceptedBy<'a>,
     counts: Counts,
     faults: Vec<FaultRecord<'a>>,
     faults_by_rule: &'a BTreeMap<String, u64>,
     faults_unlisted: u64,
     kind: &'static str,
-    purpose: Purpose,
+    purpose: &'a str,
     revocations: RevocationCounts,
     schema: String,
     version: u32,
 }
 
 #[derive(Serialize)]
-struct AcceptedBy {
-    scope: BTreeMap<&'static str, u64>,
+struct AcceptedBy<'a> {
+    scope: BTreeMap<&'a str, u64>,
     source_kind: BTreeMap<&'static str, u64>,
 }
 
@@ -176,11 +176,16 @@ impl<'a> From<&'a Listed> for FaultRecord<'a> {
     }
 }
 
-/// The bytes of the report.
+/// The bytes of the report, for `purpose` of `purposes`.
 #[must_use]
-pub fn report(checked: &Checked, purpose: Purpose, revocations: &Revocations, schema: Digest) -> Vec<u8> {
+pub fn report(
+    checked: &Checked,
+    (purpose, purposes): (&str, &Purposes),
+    revocations: &Revocations,
+    schema: Digest,
+) -> Vec<u8> {
     let report = Report {
-        accepted_by: accepted_by(checked),
+        accepted_by: accepted_by(checked, purposes),
         counts: Counts::of(checked),
         faults: checked.faults.listed().map(FaultRecord::from).collect(),
         faults_by_rule: checked.faults.by_rule(),
@@ -196,14 +201,14 @@ pub fn report(checked: &Checked, purpose: Purpose, revocations: &Revocations, sc
     bytes
 }
 
-fn accepted_by(checked: &Checked) -> AcceptedBy {
+fn accepted_by<'a>(checked: &Checked, purposes: &'a Purposes) -> AcceptedBy<'a> {
     let mut by = AcceptedBy {
-        scope: Scope::ALL.iter().map(|scope| (scope.as_str(), 0)).collect(),
+        scope: purposes.words().map(|word| (word, 0)).collect(),
         source_kind: SourceKind::ALL.iter().map(|kind| (kind.as_str(), 0)).collect(),
     };
-    for (verdict, lines) in checked.verdicts.counts() {
+    for (verdict, lines) in checked.verdicts.counts().filter(|(_, lines)| *lines > 0) {
         if let Verdict::Accepted(facts) | Verdict::Kept(facts) = verdict {
-            *by.scope.entry(facts.consent.scope.as_str()).or_default() += lines;
+            *by.scope.entry(purposes.word(facts.consent.scope)).or_default() += lines;
             *by.source_kind.entry(facts.source.as_str()).or_default() += lines;
         }
     }

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::fault::{Fault, printable};
 use super::subject::SubjectPointer;
+use crate::consent::purposes::Purposes;
 use crate::digest::Digest;
 use crate::json::{JsonError, Limits, parse_strict};
 use crate::recognise::{Opaque, Recogniser};
@@ -35,6 +36,7 @@ pub struct EventSchema {
     recogniser: Option<Recogniser>,
     /// Where an event must name the person that it came from.
     subject: Option<SubjectPointer>,
+    purposes: Purposes,
     digest: Digest,
 }
 
@@ -101,6 +103,7 @@ impl EventSchema {
             validator,
             recogniser: recogniser(&schema, &opaque, members.as_deref()),
             subject,
+            purposes: Purposes::default(),
             digest: Digest::of(bytes),
         })
     }
@@ -129,6 +132,18 @@ impl EventSchema {
     #[must_use]
     pub fn subject(&self) -> Option<&SubjectPointer> {
         self.subject.as_ref()
+    }
+
+    /// The same for events whose consents are to `purposes`.
+    #[must_use]
+    pub fn of_purposes(self, purposes: Purposes) -> Self {
+        Self { purposes, ..self }
+    }
+
+    /// What events may consent to.
+    #[must_use]
+    pub fn purposes(&self) -> &Purposes {
+        &self.purposes
     }
 
     /// What recognises valid events in one pass, if the schema is simple enough.

@@ -6,20 +6,20 @@ use super::check::Checked;
 use super::report::{Counts, RevocationCounts};
 use super::verdicts::Verdict;
 use super::{Options, judge, refuse_emptiness, refuse_faults};
-use crate::consent::Purpose;
+use crate::consent::purposes::Purposes;
 use crate::stages::{Refusal, StageContext, StageError};
 
 /// What was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Survey {
     /// What the events are to be used for.
-    pub purpose: Purpose,
+    pub purpose: String,
     /// What becomes of how many lines.
     pub counts: Counts,
     /// What revocations do.
     pub revocations: RevocationCounts,
     /// The valid events, by the scopes of their consents; what stands twice is counted once.
-    pub by_scope: BTreeMap<&'static str, Consents>,
+    pub by_scope: BTreeMap<String, Consents>,
     /// Why `ingest` would let nothing in, if it would not.
     pub refusal: Option<Refusal>,
 }
@@ -50,10 +50,10 @@ impl Survey {
         let files = context.inputs.get("events").map_or(&[][..], Vec::as_slice);
         let refused = refuse_faults(&options, files, checked).and_then(|()| refuse_emptiness(&options, checked));
         Ok(Self {
-            purpose: options.purpose,
+            purpose: context.purpose.unwrap_or_default().to_owned(),
             counts: Counts::of(checked),
             revocations: RevocationCounts::of(checked, &judged.revocations),
-            by_scope: by_scope(checked),
+            by_scope: by_scope(checked, context.purposes),
             refusal: match refused {
                 Ok(()) => None,
                 Err(StageError::Refused(refusal)) => Some(refusal),
@@ -63,15 +63,16 @@ impl Survey {
     }
 }
 
-fn by_scope(checked: &Checked) -> BTreeMap<&'static str, Consents> {
-    let mut by_scope: BTreeMap<&'static str, Consents> = BTreeMap::new();
-    for (verdict, lines) in checked.verdicts.counts() {
+fn by_scope(checked: &Checked, purposes: &Purposes) -> BTreeMap<String, Consents> {
+    let words = purposes.words().map(|word| (word.to_owned(), Consents::default()));
+    let mut by_scope: BTreeMap<String, Consents> = words.collect();
+    for (verdict, lines) in checked.verdicts.counts().filter(|(_, lines)| *lines > 0) {
         let (consent, is_used) = match verdict {
             Verdict::Accepted(facts) | Verdict::Kept(facts) => (facts.consent, true),
             Verdict::NotCovered(consent) | Verdict::Revoked(consent, _) => (consent, false),
             Verdict::Duplicate | Verdict::Fault => continue,
         };
-        let of_scope = by_scope.entry(consent.scope.as_str()).or_default();
+        let of_scope = by_scope.entry(purposes.word(consent.scope).to_owned()).or_default();
         let is_revoked = matches!(verdict, Verdict::Revoked(..));
         let of = |applies| if applies { lines } else { 0 };
         of_scope.events += lines;

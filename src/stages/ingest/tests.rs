@@ -115,6 +115,7 @@ impl Space {
             consents: BTreeMap::new(),
             secret: self.secret.as_ref(),
             population: None,
+            purposes: &crate::consent::purposes::Purposes::default(),
             scratch: self.path("."),
             params: &self.params,
             threads: 1,

@@ -7,6 +7,7 @@ use super::event::{Consent, Facts, SourceKind};
 use super::revocations::Named;
 use super::room::Room;
 use crate::consent::Scope;
+use crate::consent::purposes::MAX_PURPOSES;
 use crate::stages::StageError;
 
 /// What becomes of a line that is not blank.
@@ -55,15 +56,15 @@ impl Verdict {
     }
 }
 
-const SCOPES: [Scope; 2] = [Scope::Care, Scope::Research];
 /// How many kinds of source there are.
 const SOURCES: u8 = 6;
-/// How many consents there are.
-const CONSENTS: u8 = 4;
+/// How many consents there may be: of each scope, revocable or not.
+#[expect(clippy::cast_possible_truncation, reason = "there are no more purposes than that")]
+const CONSENTS: u8 = 2 * MAX_PURPOSES as u8;
 
 fn consents() -> impl Iterator<Item = Consent> {
     let of_scope = |scope| [false, true].map(|is_revocable| Consent { scope, is_revocable });
-    SCOPES.into_iter().flat_map(of_scope)
+    Scope::every().flat_map(of_scope)
 }
 
 fn facts() -> impl Iterator<Item = Facts> {
@@ -71,7 +72,7 @@ fn facts() -> impl Iterator<Item = Facts> {
 }
 
 fn code_of(consent: Consent) -> u8 {
-    2 * u8::from(consent.scope == SCOPES[1]) + u8::from(consent.is_revocable)
+    2 * consent.scope.place() + u8::from(consent.is_revocable)
 }
 
 fn code_of_facts(facts: Facts) -> u8 {
@@ -238,17 +239,17 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let folder = camino::Utf8Path::from_path(folder.path()).expect("UTF-8");
         let all: Vec<Verdict> = Verdict::all().collect();
-        assert_eq!(all.len(), 62);
+        assert_eq!(all.len(), 242, "each has a byte of its own");
         for (code, verdict) in (0..).zip(&all) {
             assert_eq!(verdict.code(), code);
         }
         for held in [0, 1, 7, 1000] {
             let mut verdicts = Verdicts::new(Room::with(folder, held));
-            let mut expected: Vec<Verdict> = all.iter().cycle().take(200).copied().collect();
+            let mut expected: Vec<Verdict> = all.iter().cycle().take(500).copied().collect();
             for verdict in &expected {
                 verdicts.push(*verdict).expect("written");
             }
-            for index in [0, 199, 50, 13, 13] {
+            for index in [0, 499, 50, 13, 13] {
                 let before = verdicts.replace(index, Verdict::Fault).expect("written");
                 let place = usize::try_from(index).expect("small");
                 assert_eq!(before, std::mem::replace(&mut expected[place], Verdict::Fault));
@@ -259,7 +260,7 @@ mod tests {
                 found.push(verdict);
             }
             assert_eq!(found, expected, "{held}");
-            assert_eq!(verdicts.len(), 200);
+            assert_eq!(verdicts.len(), 500);
             for (verdict, count) in verdicts.counts() {
                 let expected = expected.iter().filter(|other| **other == verdict).count();
                 assert_eq!(count, expected as u64);
