@@ -56,6 +56,7 @@ pub mod compat;
 pub mod consent;
 pub mod diagnostic;
 pub mod digest;
+pub mod erase;
 pub mod exec;
 pub mod exit_code;
 pub mod fsck;

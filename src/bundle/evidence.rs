@@ -101,7 +101,7 @@ impl Runs {
 }
 
 fn is_own(receipt: &Receipt, run: &str) -> bool {
-    receipt.statement.stage().is_none() && receipt.statement.metadata().invocation_id == run
+    receipt.statement.is_run() && receipt.statement.metadata().invocation_id == run
 }
 
 /// What each run file has, without its receipts: there may be many.

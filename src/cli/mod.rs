@@ -17,6 +17,7 @@ mod clean;
 mod compat;
 mod consent;
 mod diff;
+mod erase;
 mod evaluate;
 mod every;
 mod explain;
@@ -102,6 +103,8 @@ enum Command {
     Diff(diff::DiffArguments),
     /// Show numbers across runs
     Metrics(metrics::MetricsArguments),
+    /// Erase an event, or all events of a person, from everywhere that the project controls
+    Erase(erase::EraseArguments),
     /// Measure a model on another data set: thresholds, calibration, groups
     Evaluate(evaluate::EvaluateArguments),
     /// Show what a receipt says
@@ -185,6 +188,7 @@ fn dispatch(command: Command, surroundings: &Surroundings, terminal: &mut Termin
         Command::Log(arguments) => log::log(&arguments, surroundings, terminal),
         Command::Diff(arguments) => diff::diff(&arguments, surroundings, terminal),
         Command::Metrics(arguments) => metrics::metrics(&arguments, surroundings, terminal),
+        Command::Erase(arguments) => erase::erase(&arguments, surroundings, terminal),
         Command::Evaluate(arguments) => evaluate::evaluate(&arguments, surroundings, terminal),
         Command::Show(arguments) => show::show(&arguments, surroundings, terminal),
         Command::Key(arguments) => key::key(&arguments, surroundings, terminal),

@@ -2,10 +2,13 @@
 
 use camino::Utf8Path;
 
-use super::opened::{Surroundings, find_workspace};
+use super::opened::{Surroundings, environment, find_workspace};
 use super::runs;
 use super::terminal::{BOLD, Failure, Terminal, shown, with_causes};
+use crate::erase::tombstone;
+use crate::exec::runs_folder;
 use crate::exit_code::ExitCode;
+use crate::receipt::erasure::ErasedKind;
 use crate::receipt::run_file::Receipt;
 use crate::receipt::statement::{CommandRecord, Resource, Role, Statement};
 use crate::verify::{VerifyError, What};
@@ -71,6 +74,8 @@ pub(super) fn find(text: &str, surroundings: &Surroundings) -> Result<Receipt, F
                 .collect::<Vec<_>>(),
         );
     }
+    let tombstones = tombstone::all(&runs_folder(&workspace)).map_err(|error| environment(&error))?;
+    found.extend(tombstones.into_iter().map(|(_, receipt)| receipt).filter(is_meant));
     match &found[..] {
         [receipt] => Ok(receipt.clone()),
         [] => {
@@ -106,6 +111,19 @@ fn lines(statement: &Statement, signer: String) -> Vec<(&'static str, String)> {
             lines.push(("parameter", format!("{name} = {value}")));
         }
     }
+    if let Some((erasure, erased)) = statement.erasure() {
+        let what = match erasure.of {
+            ErasedKind::Event => "an event",
+            ErasedKind::Subject => "all of a person",
+        };
+        lines.push(("erased", format!("{what}, token {}", erasure.token)));
+        let (files, objects) = (erased.files, erased.objects);
+        lines.push((
+            "removed",
+            format!("{files} files of the workspace, {objects} of the store"),
+        ));
+        lines.extend(erased.left.iter().map(|place| ("left", place.clone())));
+    }
     lines.push(("outcome", runs::outcome(&internal.outcome)));
     lines.push(("run", metadata.invocation_id.clone()));
     lines.push(("time", format!("{} to {}", metadata.started_on, metadata.finished_on)));
@@ -137,6 +155,13 @@ fn lines(statement: &Statement, signer: String) -> Vec<(&'static str, String)> {
 }
 
 fn with_digest(resource: &Resource) -> String {
+    match resource.consent() {
+        Some(consent) => format!("{}  consent: {consent}", digest_of(resource)),
+        None => digest_of(resource),
+    }
+}
+
+fn digest_of(resource: &Resource) -> String {
     let digest = resource
         .digest
         .get_key_value("sha256")

@@ -266,6 +266,7 @@ impl Parts<'_> {
         let build_definition = BuildDefinition {
             build_type: self.build_type.to_owned(),
             external_parameters: ExternalParameters {
+                erasure: None,
                 pipeline: self.pipeline.to_owned(),
                 pipeline_file: self.pipeline_file.to_owned(),
                 purpose: self.purpose.map(str::to_owned),
@@ -274,6 +275,7 @@ impl Parts<'_> {
             },
             internal_parameters: InternalParameters {
                 madmall: Internal {
+                    erased: None,
                     logs: self.logs,
                     made: self.made,
                     outcome: self.outcome,

@@ -1,7 +1,7 @@
 //! What the history says: which commit gave a file its bytes, and where branches and tags stand.
 
 use camino::Utf8Path;
-use git2::Oid;
+use git2::{ObjectType, Oid};
 
 use super::{CommitId, CommitTree, Found, GitError, Repository, object};
 use crate::digest::Digest;
@@ -107,6 +107,31 @@ impl Repository {
             }
         }
         Ok(tips)
+    }
+
+    /// How many blobs of the repository, reachable or not, are such that `holds` says so of their bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`GitError::Object`] if an object cannot be read: what cannot be read is not known to be without it.
+    pub fn blobs_holding(&self, holds: &dyn Fn(&[u8]) -> bool) -> Result<u64, GitError> {
+        let failed = |source| object("all objects", source);
+        let objects = self.inner.odb().map_err(failed)?;
+        let mut ids = Vec::new();
+        objects
+            .foreach(|id| {
+                ids.push(*id);
+                true
+            })
+            .map_err(failed)?;
+        let mut count = 0;
+        for id in ids {
+            let (_, kind) = objects.read_header(id).map_err(failed)?;
+            if kind == ObjectType::Blob && holds(objects.read(id).map_err(failed)?.data()) {
+                count += 1;
+            }
+        }
+        Ok(count)
     }
 }
 

@@ -90,7 +90,8 @@ pub fn run_ids(workspace: &Workspace) -> Result<Vec<String>, StoreError> {
 #[must_use]
 pub fn id_of_file(name: &str) -> Option<String> {
     let name = RunFileName::parse(name)?;
-    name.countersigner.is_none().then(|| name.run.to_owned())
+    let is_of_run = name.countersigner.is_none() && !name.is_erasure;
+    is_of_run.then(|| name.run.to_owned())
 }
 
 /// The file of a run, relative to the workspace.
@@ -191,7 +192,7 @@ pub fn own_of(bytes: &[u8], id: &str) -> Result<Receipt, RunError> {
     let lines = split_lines(bytes)?;
     let last = lines.last().ok_or(RunError::NotOwn)?;
     let receipt = Receipt::parse(last).map_err(RunError::Own)?;
-    let is_own = receipt.statement.stage().is_none() && receipt.statement.metadata().invocation_id == id;
+    let is_own = receipt.statement.is_run() && receipt.statement.metadata().invocation_id == id;
     is_own.then_some(receipt).ok_or(RunError::NotOwn)
 }
 

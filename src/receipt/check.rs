@@ -8,12 +8,13 @@ use std::collections::BTreeMap;
 use camino::Utf8PathBuf;
 
 use super::consent;
+use super::erasure;
 use super::names::{check_outputs as check_output_names, check_path, clip, is_plain_name, is_version};
 use super::sandbox;
 use super::statement::{
-    BuildDefinition, CommandRecord, LOCAL_BUILDER, LogHead, MAX_LOG_HEADS, MAX_MEMBERS, Outcome, PREDICATE_TYPE,
-    ParamRecord, RUN_BUILD_TYPE, Repository, Resource, Role, RunDetails, STAGE_BUILD_TYPE, STATEMENT_TYPE,
-    StageInternal, StageParameters, Statement, dependency_order,
+    BuildDefinition, CommandRecord, ERASURE_BUILD_TYPE, LOCAL_BUILDER, LogHead, MAX_LOG_HEADS, MAX_MEMBERS, Outcome,
+    PREDICATE_TYPE, ParamRecord, RUN_BUILD_TYPE, Repository, Resource, Role, RunDetails, STAGE_BUILD_TYPE,
+    STATEMENT_TYPE, StageInternal, StageParameters, Statement, dependency_order,
 };
 use crate::digest::{Digest, Digests, Sha256};
 use crate::listing::{ArtifactDigests, ListedFile, ListingDigests, listing_digests};
@@ -54,11 +55,23 @@ pub(super) fn check(statement: &Statement) -> Checked {
     check_dependencies(definition)?;
     check_made(definition)?;
     check_details(&statement.predicate.run_details)?;
+    let says = (
+        definition.external_parameters.erasure.is_some(),
+        statement.internal().erased.is_some(),
+    );
+    let is_erasure = definition.build_type == ERASURE_BUILD_TYPE;
+    require(
+        says == (is_erasure, is_erasure),
+        "`erasure` and `erased` stand in what says that something was erased, and in nothing else",
+    )?;
     check_logs(&statement.internal().logs)?;
     match (definition.build_type.as_str(), statement.stage()) {
         (STAGE_BUILD_TYPE, Some((stage, internal))) => check_stage(statement, stage, internal),
         (RUN_BUILD_TYPE, None) => check_run(statement),
-        (STAGE_BUILD_TYPE | RUN_BUILD_TYPE, _) => Err("`buildType` and `stage` do not go together".to_owned()),
+        (ERASURE_BUILD_TYPE, None) => erasure::check(statement),
+        (STAGE_BUILD_TYPE | RUN_BUILD_TYPE | ERASURE_BUILD_TYPE, _) => {
+            Err("`buildType` and `stage` do not go together".to_owned())
+        }
         (other, _) => Err(format!("`buildType` `{}` is not known", clip(other))),
     }
 }
@@ -276,7 +289,7 @@ fn check_dependencies(definition: &BuildDefinition) -> Checked {
                 )?;
                 check_file_digests(dependency)?;
             }
-            Role::Log { .. } | Role::Output { .. } => {
+            Role::Log { .. } | Role::Output { .. } | Role::Revocations {} => {
                 return Err(format!("`{}` is no dependency by its role", clip(&dependency.name)));
             }
         }

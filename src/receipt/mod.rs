@@ -4,6 +4,7 @@ pub mod amend;
 pub mod check;
 mod consent;
 pub mod envelope;
+pub mod erasure;
 pub mod key;
 pub mod keyring;
 pub mod keystore;

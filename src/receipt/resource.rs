@@ -154,6 +154,8 @@ pub enum Role {
         /// The stage's name.
         stage: String,
     },
+    /// The file of revocations, which has what was erased by its token.
+    Revocations {},
     /// A program that was run.
     Tool {
         /// What it says of its version.
@@ -174,6 +176,7 @@ impl Role {
             Self::Log { .. } => 5,
             Self::Receipt { .. } => 6,
             Self::Tool { .. } => 7,
+            Self::Revocations {} => 8,
         }
     }
 }

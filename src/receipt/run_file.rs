@@ -5,6 +5,8 @@
 //!
 //! `runs/<run id>.<8 digits of a keyid>.intoto.jsonl` has the same payloads, signed once more by somebody who got the same
 //! results: a countersignature. A receipt's id is that of its payload, so it is the same whoever signed it.
+//!
+//! `runs/<id>.erasure.intoto.jsonl` has one line that says that something was erased (`docs/formats/erasure.md`).
 
 use std::collections::HashSet;
 
@@ -26,7 +28,12 @@ pub struct RunFileName<'a> {
     pub run: &'a str,
     /// Of a countersignature: the first digits of the keyid.
     pub countersigner: Option<&'a str>,
+    /// Whether it says that something was erased; it is then of no run.
+    pub is_erasure: bool,
 }
+
+/// What stands in such a name after the id.
+const ERASURE: &str = "erasure";
 
 impl<'a> RunFileName<'a> {
     /// Takes a file's name apart; `None` if it does not end as those of receipts do.
@@ -38,10 +45,17 @@ impl<'a> RunFileName<'a> {
             Some((run, digits)) if digits.len() == 8 && digits.bytes().all(is_digit) => Self {
                 run,
                 countersigner: Some(digits),
+                is_erasure: false,
+            },
+            Some((id, ERASURE)) => Self {
+                run: id,
+                countersigner: None,
+                is_erasure: true,
             },
             _ => Self {
                 run: stem,
                 countersigner: None,
+                is_erasure: false,
             },
         })
     }
@@ -51,6 +65,7 @@ impl<'a> RunFileName<'a> {
     pub fn to_name(self) -> String {
         match self.countersigner {
             Some(digits) => format!("{}.{digits}{RUN_FILE_SUFFIX}", self.run),
+            None if self.is_erasure => format!("{}.{ERASURE}{RUN_FILE_SUFFIX}", self.run),
             None => format!("{}{RUN_FILE_SUFFIX}", self.run),
         }
     }
@@ -260,7 +275,7 @@ pub fn check_run_file(receipts: &[(ReceiptId, &Statement)]) -> Result<(), String
     let Some(((_, run), stages)) = receipts.split_last() else {
         return Err("the file is empty".to_owned());
     };
-    if run.stage().is_some() {
+    if !run.is_run() {
         return Err("the last receipt is not that of the run: lines are missing or out of order".to_owned());
     }
     let run_id = &run.metadata().invocation_id;
@@ -274,8 +289,13 @@ pub fn check_run_file(receipts: &[(ReceiptId, &Statement)]) -> Result<(), String
     let mut seen = HashSet::new();
     for (index, (id, statement)) in stages.iter().enumerate() {
         let line = index + 1;
-        if statement.stage().is_none() {
+        if statement.is_run() {
             return Err(format!("line {line} is the receipt of a run, but not the last line"));
+        }
+        if statement.stage().is_none() {
+            return Err(format!(
+                "line {line} says that something was erased, in the file of a run"
+            ));
         }
         if statement.metadata().invocation_id != *run_id {
             return Err(format!("line {line} is of another run"));
@@ -305,6 +325,9 @@ mod tests {
             assert_eq!(parsed.countersigner, None, "{name}");
             assert_eq!(parsed.to_name(), name);
         }
+        let erasure = RunFileName::parse("r.erasure.intoto.jsonl").expect("a name");
+        assert_eq!((erasure.run, erasure.is_erasure), ("r", true));
+        assert_eq!(erasure.to_name(), "r.erasure.intoto.jsonl");
         assert_eq!(parse("r.jsonl"), None);
         let name = RunFileName::parse("r.0123abcd.intoto.jsonl").expect("a name");
         assert_eq!(name.to_name(), "r.0123abcd.intoto.jsonl");

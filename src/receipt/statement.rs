@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::check;
+use super::erasure::{Erased, Erasure};
 use super::resource::is_false;
 pub use super::resource::{
     Annotations, MAX_MEMBERS, ReceiptId, Resource, Role, dependency_order, file_digest_set, tree_digest_set,
@@ -34,6 +35,8 @@ pub const PREDICATE_TYPE: &str = "https://slsa.dev/provenance/v1";
 pub const STAGE_BUILD_TYPE: &str = "urn:madmall:stage:v1";
 /// `buildType` of the receipt of a run.
 pub const RUN_BUILD_TYPE: &str = "urn:madmall:run:v1";
+/// `buildType` of what says that something was erased.
+pub const ERASURE_BUILD_TYPE: &str = "urn:madmall:erasure:v1";
 /// `builder.id` of what ran on the machine where madmall was typed.
 pub const LOCAL_BUILDER: &str = "urn:madmall:builder:local";
 
@@ -88,6 +91,9 @@ pub struct BuildDefinition {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct ExternalParameters {
+    /// Who or what was erased.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub erasure: Option<Erasure>,
     /// The pipeline's name.
     pub pipeline: String,
     /// The pipeline file, relative to the workspace.
@@ -183,6 +189,9 @@ pub struct InternalParameters {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Internal {
+    /// What was done to erase it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub erased: Option<Erased>,
     /// Where the logs of receipts were when the run began, sorted by origin; at most [`MAX_LOG_HEADS`].
     pub logs: Vec<LogHead>,
     /// The commit and how the files used compare with it.
@@ -447,6 +456,12 @@ impl Statement {
     #[must_use]
     pub fn is_run(&self) -> bool {
         self.predicate.build_definition.build_type == RUN_BUILD_TYPE
+    }
+
+    /// Who or what was erased, if that is what it says.
+    #[must_use]
+    pub fn erasure(&self) -> Option<(&Erasure, &Erased)> {
+        self.external().erasure.as_ref().zip(self.internal().erased.as_ref())
     }
 
     /// The stage's part, if it is the receipt of a stage and not of a run.

@@ -68,6 +68,7 @@ pub fn attest(
     let own = RunFileName {
         run,
         countersigner: None,
+        is_erasure: false,
     };
     let unreadable = |why: String| AttestError::Read {
         run: run.to_owned(),
@@ -96,6 +97,7 @@ pub fn attest(
     let name = RunFileName {
         run,
         countersigner: Some(digits),
+        is_erasure: false,
     };
     let path = folder.join(name.to_name());
     // What lies under runs/ never changes.

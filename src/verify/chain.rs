@@ -23,7 +23,8 @@ pub(super) fn check(evidence: &Evidence, key_severity: Severity) -> Vec<Finding>
         };
         match receipt.statement.stage() {
             Some(_) => links.check_stage(),
-            None => links.check_run(),
+            None if receipt.statement.is_run() => links.check_run(),
+            None => links.check_erasure(),
         }
     }
     findings
@@ -88,6 +89,15 @@ impl<'a> Links<'a> {
                 "the run is said to have succeeded, but a stage of it failed".to_owned(),
                 None,
             );
+        }
+    }
+
+    /// What rested on what was erased is still here, as receipts.
+    fn check_erasure(&mut self) {
+        for dependency in self.receipt.statement.dependencies() {
+            if let Role::Receipt { stage } = dependency.role() {
+                self.follow(&dependency.name, stage);
+            }
         }
     }
 

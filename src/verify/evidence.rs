@@ -201,6 +201,9 @@ fn check_structure(path: &Utf8Path, receipts: &[Known]) -> Option<Finding> {
     if let Some(digits) = name.countersigner {
         return check_countersigned(path, name, digits, receipts);
     }
+    if name.is_erasure {
+        return check_erasure(path, name, receipts);
+    }
     let statements: Vec<_> = receipts.iter().map(|r| (r.id, &r.statement)).collect();
     if let Err(message) = run_file::check_run_file(&statements) {
         return Some(Finding::new(Code::Chain, message).file(path).help(RESTORE));
@@ -230,6 +233,20 @@ fn check_countersigned(path: &Utf8Path, name: RunFileName<'_>, digits: &str, rec
         return Some(finding.line(receipt.line).help(RESTORE));
     }
     None
+}
+
+/// What says that something was erased stands alone in its file.
+fn check_erasure(path: &Utf8Path, name: RunFileName<'_>, receipts: &[Known]) -> Option<Finding> {
+    match receipts {
+        [receipt] if receipt.statement.erasure().is_some() => {
+            let id = &receipt.statement.metadata().invocation_id;
+            (name.run != id).then(|| other_run(path, name, id))
+        }
+        _ => {
+            let message = "is named like one that says that something was erased, and is none";
+            Some(Finding::new(Code::Chain, message).file(path).help(RESTORE))
+        }
+    }
 }
 
 fn other_run(path: &Utf8Path, name: RunFileName<'_>, run_id: &str) -> Finding {
@@ -322,7 +339,7 @@ impl Evidence {
             if self.receipts[*entry].signer.is_none() && receipt.signer.is_some() {
                 *entry = index;
             }
-            if receipt.statement.stage().is_none() {
+            if receipt.statement.is_run() {
                 let run = receipt.statement.metadata().invocation_id.clone();
                 // Of the same receipt, countersigned, the one that is trusted.
                 let entry = self.runs.entry(run).or_insert(index);

@@ -34,6 +34,7 @@ pub mod report;
 mod secrets;
 mod source;
 mod subjects;
+mod tombstones;
 mod withdrawn;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -181,6 +182,7 @@ pub fn examine(request: &Request<'_>) -> Result<(Report, Vec<Rested>), VerifyErr
     findings.extend(pinned.findings);
     findings.extend(consent::check(&evidence, &basis));
     findings.extend(secrets::check(&evidence));
+    findings.extend(tombstones::check(&evidence, &basis));
     let on_withdrawn = request.trust.map_or(OnWithdrawn::Warn, |trust| trust.on_withdrawn);
     let withdrawn = withdrawn::check(request, &evidence, &basis, on_withdrawn);
     findings.extend(withdrawn.findings);

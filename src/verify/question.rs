@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::evidence::{Claim, Evidence, RUNS};
+use super::evidence::{Claim, Evidence, Known, RUNS};
 use super::places::{self, Place};
 use super::report::{Code, Finding, Severity};
 use super::subjects::Question;
@@ -214,8 +214,12 @@ fn by_digits(digits: &str, evidence: &Evidence, findings: &mut Vec<Finding>) -> 
 }
 
 fn of_run(id: &str, evidence: &Evidence, findings: &mut Vec<Finding>) -> BTreeSet<usize> {
-    match evidence.runs.get(id) {
-        Some(index) => with_stages(*index, evidence),
+    // What says that something was erased is of no run, and has an id of its own.
+    let is_tombstone =
+        |receipt: &Known| receipt.statement.erasure().is_some() && receipt.statement.metadata().invocation_id == id;
+    let tombstone = || evidence.receipts.iter().position(is_tombstone);
+    match evidence.runs.get(id).copied().or_else(tombstone) {
+        Some(index) => with_stages(index, evidence),
         None => {
             let message = format!("no receipt of the run `{id}` is here");
             findings.push(Finding::new(Code::Absent, message));

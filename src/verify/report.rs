@@ -71,6 +71,8 @@ pub enum Code {
     WarnStray,
     /// The tokens of events are keyed by another secret than before.
     WarnSecret,
+    /// Something was erased.
+    WarnErased,
     /// It rests on events that are withdrawn now.
     WarnWithdrawn,
 }
@@ -111,12 +113,13 @@ impl Code {
             Self::WarnMode => "W-MODE",
             Self::WarnStray => "W-STRAY",
             Self::WarnSecret => "W-SECRET",
+            Self::WarnErased => "W-ERASED",
             Self::WarnWithdrawn => "W-WITHDRAWN",
         }
     }
 
     /// Every code, for the page that explains them.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 33] = [
         Self::Json,
         Self::Signature,
         Self::Key,
@@ -148,6 +151,7 @@ impl Code {
         Self::WarnMode,
         Self::WarnStray,
         Self::WarnSecret,
+        Self::WarnErased,
         Self::WarnWithdrawn,
     ];
 
@@ -168,6 +172,7 @@ impl Code {
             | Self::WarnMode
             | Self::WarnStray
             | Self::WarnSecret
+            | Self::WarnErased
             | Self::WarnWithdrawn => Severity::Warning,
             _ => Severity::Failure,
         }

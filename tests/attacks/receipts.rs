@@ -132,6 +132,11 @@ fn lines_and_files() {
         })
         .finds(&["E-CHAIN"])
         .names(FORGED),
+        attack("a run that is called an erasure", |repo| {
+            repo.write_lines("runs/0.erasure.intoto.jsonl", &repo.lines("{first}"))
+        })
+        .finds(&["E-CHAIN"])
+        .says("is named like one that says that something was erased, and is none"),
         attack("an old run replayed under a new name", |repo| {
             repo.write_lines(FORGED, &repo.lines("{first}"))
         })

@@ -16,6 +16,7 @@ mod compat;
 mod consent;
 mod consent_flow;
 mod diff;
+mod erase;
 mod evaluate;
 mod event_files;
 mod faults;

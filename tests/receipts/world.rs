@@ -130,6 +130,7 @@ fn predicate(parts: Parts<'_>) -> Predicate {
         build_definition: BuildDefinition {
             build_type: parts.build_type.to_owned(),
             external_parameters: ExternalParameters {
+                erasure: None,
                 purposes: None,
                 pipeline: "p".to_owned(),
                 pipeline_file: PIPELINE.to_owned(),
@@ -138,6 +139,7 @@ fn predicate(parts: Parts<'_>) -> Predicate {
             },
             internal_parameters: InternalParameters {
                 madmall: Internal {
+                    erased: None,
                     logs: Vec::new(),
                     made: parts.made,
                     outcome: Outcome::Succeeded,

@@ -1,0 +1,184 @@
+//! Where it is: in the store, in the places of outputs, in raw files, and where nobody but a person can reach it.
+//!
+//! Everything is searched by content. What was made of it is found by the receipts as well, for a program may have left the id out.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use rayon::prelude::*;
+
+use super::EraseError;
+use super::lineage::Lineage;
+use super::needles::Needles;
+use crate::digest::hash_file;
+use crate::git::Repository;
+use crate::store::Store;
+use crate::tree::Tree as _;
+use crate::workspace::Workspace;
+
+/// Where to look.
+pub struct Scope<'a> {
+    /// The workspace.
+    pub workspace: &'a Workspace,
+    /// Its store.
+    pub store: &'a Store,
+    /// Its repository, if it has one.
+    pub repository: Option<&'a Repository>,
+    /// The places of outputs: what is there can be made again.
+    pub outputs: &'a BTreeSet<Utf8PathBuf>,
+    /// The files that ingests read as events.
+    pub raw: &'a BTreeSet<Utf8PathBuf>,
+    /// The files of revocations, which are dealt with by themselves.
+    pub revocations: &'a BTreeSet<Utf8PathBuf>,
+}
+
+/// Where it is.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// Objects of the store, absolute.
+    pub objects: Vec<Utf8PathBuf>,
+    /// Other files of the store: logs of stages, what was displaced, caches. Absolute.
+    pub store_files: Vec<Utf8PathBuf>,
+    /// Outputs in place, relative to the workspace: files, and folders of which a file holds it.
+    pub outputs: Vec<Utf8PathBuf>,
+    /// Raw files, relative to the workspace.
+    pub raw: Vec<Utf8PathBuf>,
+    /// Receipts, which never change, and any other file of the workspace.
+    pub elsewhere: Vec<Utf8PathBuf>,
+    /// How many objects of git's history hold it.
+    pub in_git: u64,
+}
+
+impl Found {
+    /// Whether the store and the places of outputs hold nothing of it.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        self.objects.is_empty() && self.store_files.is_empty() && self.outputs.is_empty()
+    }
+}
+
+/// Searches everything.
+///
+/// # Errors
+///
+/// [`EraseError`] if something cannot be read: what is not known to be without it is not without it.
+pub fn find(scope: &Scope<'_>, needles: &Needles, lineage: &Lineage) -> Result<Found, EraseError> {
+    let mut found = Found::default();
+    search_store(scope, needles, lineage, &mut found)?;
+    search_workspace(scope, needles, lineage, &mut found)?;
+    if let Some(repository) = scope.repository {
+        found.in_git = repository.blobs_holding(&|bytes| needles.are_in(bytes))?;
+    }
+    Ok(found)
+}
+
+fn search_store(scope: &Scope<'_>, needles: &Needles, lineage: &Lineage, found: &mut Found) -> Result<(), EraseError> {
+    let root = scope.store.root();
+    let cas = scope.store.cas();
+    let made: BTreeSet<Utf8PathBuf> = lineage.made.iter().map(|digest| cas.path(*digest)).collect();
+    // Hashes, tokens and receipts that wait for the next run: nothing of these is of a person, and to lose them is to lose evidence.
+    let kept = ["log", "pending", "populations"].map(|name| root.join(name));
+    let files = files_below(root, &|path| kept.iter().any(|kept| path == kept))?;
+    let holding = holding(&files, &|path| Ok(made.contains(path) || holds(path, root, needles)?))?;
+    let objects = root.join("cas");
+    (found.objects, found.store_files) = holding.into_iter().partition(|path| path.starts_with(&objects));
+    Ok(())
+}
+
+fn search_workspace(
+    scope: &Scope<'_>,
+    needles: &Needles,
+    lineage: &Lineage,
+    found: &mut Found,
+) -> Result<(), EraseError> {
+    let root = scope.workspace.root();
+    // git's own files are packed; its objects are looked at one by one.
+    let is_private = |path: &Utf8Path| path == root.join(".madmall") || path.file_name() == Some(".git");
+    let files = files_below(root, &is_private)?;
+    let is_made = |path: &Utf8Path| -> io::Result<bool> {
+        let relative = path.strip_prefix(root).unwrap_or(path);
+        if !relative.ancestors().any(|place| lineage.places.contains(place)) {
+            return Ok(false);
+        }
+        let (now, _) = hash_file(path)?;
+        Ok(lineage.made.contains(&now.blake3))
+    };
+    let holding = holding(&files, &|path| Ok(is_made(path)? || holds(path, root, needles)?))?;
+    let mut outputs = BTreeSet::new();
+    for path in holding {
+        let path = path.strip_prefix(root).unwrap_or(&path).to_owned();
+        let output = path.ancestors().find(|place| scope.outputs.contains(*place));
+        match output {
+            Some(output) => drop(outputs.insert(output.to_owned())),
+            None if scope.raw.contains(&path) => found.raw.push(path),
+            None if scope.revocations.contains(&path) => {}
+            None => found.elsewhere.push(path),
+        }
+    }
+    found.outputs = outputs.into_iter().collect();
+    Ok(())
+}
+
+/// Whether the file's name or its bytes hold it.
+fn holds(path: &Utf8Path, root: &Utf8Path, needles: &Needles) -> io::Result<bool> {
+    let name = path.strip_prefix(root).unwrap_or(path);
+    Ok(needles.are_in(name.as_str().as_bytes()) || needles.are_in_file(path)?)
+}
+
+/// Those of `files` of which `holds` says so, in their order.
+fn holding(
+    files: &[Utf8PathBuf],
+    holds: &(dyn Fn(&Utf8Path) -> io::Result<bool> + Sync),
+) -> Result<Vec<Utf8PathBuf>, EraseError> {
+    let look = |path: &Utf8PathBuf| match holds(path) {
+        Ok(holds) => Ok(holds.then(|| path.clone())),
+        Err(source) => Err(EraseError::Read {
+            path: path.clone(),
+            source,
+        }),
+    };
+    let looked = files.par_iter().map(look).collect::<Result<Vec<_>, _>>()?;
+    Ok(looked.into_iter().flatten().collect())
+}
+
+/// Every regular file below `root`, sorted; links are not followed. What is private is left out.
+fn files_below(root: &Utf8Path, is_private: &dyn Fn(&Utf8Path) -> bool) -> Result<Vec<Utf8PathBuf>, EraseError> {
+    let mut files = Vec::new();
+    let mut walk = walkdir::WalkDir::new(root).min_depth(1).sort_by_file_name().into_iter();
+    while let Some(entry) = walk.next() {
+        let entry = match entry {
+            Ok(entry) => entry,
+            Err(error) if error.io_error().is_some_and(|e| e.kind() == io::ErrorKind::NotFound) => continue,
+            Err(error) => {
+                let path = error.path().and_then(Utf8Path::from_path).unwrap_or(root).to_owned();
+                let source = error.into();
+                return Err(EraseError::Read { path, source });
+            }
+        };
+        let Some(path) = Utf8Path::from_path(entry.path()) else {
+            let path = Utf8PathBuf::from(entry.path().to_string_lossy().into_owned());
+            return Err(EraseError::Name { path });
+        };
+        if is_private(path) {
+            if entry.file_type().is_dir() {
+                walk.skip_current_dir();
+            }
+            continue;
+        }
+        if entry.file_type().is_file() {
+            files.push(path.to_owned());
+        }
+    }
+    Ok(files)
+}
+
+/// The raw files that ingests read and that lie outside the workspace, reached by links.
+#[must_use]
+pub fn outside(workspace: &Workspace, raw: &BTreeSet<Utf8PathBuf>) -> BTreeMap<Utf8PathBuf, Utf8PathBuf> {
+    let real = raw.iter().filter_map(|path| {
+        let real = workspace.real_path(path).ok()??;
+        (real != *path).then(|| (path.clone(), real))
+    });
+    real.collect()
+}

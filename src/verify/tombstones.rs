@@ -1,0 +1,46 @@
+//! What was erased: the tombstones under `runs/`, and which receipts rest on what they are about.
+
+use std::collections::BTreeSet;
+
+use super::evidence::Evidence;
+use super::report::{Code, Finding};
+use crate::receipt::erasure::ErasedKind;
+use crate::receipt::statement::Role;
+
+/// A warning for each trusted tombstone: what rests on it can be checked, and not be made again.
+pub(super) fn check(evidence: &Evidence, basis: &[usize]) -> Vec<Finding> {
+    let basis: BTreeSet<String> = basis
+        .iter()
+        .map(|index| evidence.receipts[*index].id.to_string())
+        .collect();
+    let trusted = evidence.receipts.iter().filter(|receipt| receipt.signer.is_some());
+    let findings = trusted.filter_map(|receipt| {
+        let (erasure, erased) = receipt.statement.erasure()?;
+        let what = match erasure.of {
+            ErasedKind::Event => "an event",
+            ErasedKind::Subject => "all of a person",
+        };
+        let names = receipt.statement.dependencies().iter();
+        let resting: Vec<&str> = names
+            .filter(|named| matches!(named.role(), Role::Receipt { .. }))
+            .map(|named| named.name.as_str())
+            .collect();
+        let asked = resting.iter().filter(|id| basis.contains(**id)).count();
+        let when = &receipt.statement.metadata().finished_on;
+        let rests = match (resting.len(), asked) {
+            (0, _) => "no receipt rests on it".to_owned(),
+            (all, 0) => format!("{all} earlier receipts rest on it, and nothing that was asked for"),
+            (all, asked) => format!("{all} receipts rest on it, {asked} of them behind what was asked for"),
+        };
+        let message = format!("{what} was erased on {when}: {rests}");
+        let finding = Finding::new(Code::WarnErased, message).file(&receipt.file);
+        Some(match erased.left.len() {
+            0 => finding,
+            left => finding.help(format!(
+                "when it was written, {left} places held it still: `madmall show {}` names them",
+                receipt.id
+            )),
+        })
+    });
+    findings.collect()
+}
