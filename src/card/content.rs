@@ -22,7 +22,7 @@ pub fn blocks(card: &Card<'_>) -> Vec<Block> {
     blocks.extend(made(card));
     blocks.extend(use_and_limits(card));
     if let Some(origin) = &card.origin {
-        blocks.extend(figures::consent(origin));
+        blocks.extend(figures::consent(origin.ingest.as_ref()));
         blocks.extend(figures::metrics(origin));
         blocks.extend(figures::groups(origin));
     }

@@ -23,9 +23,9 @@ const MEASURES: [(&str, &str); 7] = [
 ];
 
 /// Who agreed to what, and who was left out.
-pub(super) fn consent(origin: &Origin) -> Vec<Block> {
+pub(super) fn consent(report: Option<&Value>) -> Vec<Block> {
     let mut blocks = vec![heading("Data and consent")];
-    let Some(report) = &origin.ingest else {
+    let Some(report) = report else {
         let text =
             "No report of ingest was found: how many events were let in, and with which consent, is not known here.";
         blocks.push(Block::Text(text.to_owned()));

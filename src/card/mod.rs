@@ -3,6 +3,7 @@
 //! Facts come from the model's file, and from the ledger: the receipt that claims these bytes, and what that receipt and those it
 //! stands on say was made beside them ([`origin`]). What is not found is said to be so.
 
+pub mod consent;
 pub mod content;
 mod figures;
 pub mod html;

@@ -183,19 +183,30 @@ impl Follow<'_> {
 
     /// The JSON of an output that was made by a stage, if it can be had.
     fn output(&self, statement: &Statement, name: &str, notes: &mut Vec<String>) -> Option<Value> {
-        let is_it = |subject: &&Resource| matches!(subject.role(), Role::Output { output, .. } if output == name);
-        let subject = statement.subject.iter().find(is_it)?;
-        let digest = file_digests(subject)?.blake3;
-        let bytes = artifact::bytes(
-            self.workspace,
-            &self.store,
-            digest,
-            subject.name.as_str().into(),
-            LIMITS.bytes as u64,
-        );
-        let read = bytes.map_err(|error| error.to_string());
-        let read = read.and_then(|bytes| parse_strict(&bytes, LIMITS).map_err(|error| error.to_string()));
-        read.map_err(|why| notes.push(format!("`{}` is not shown: {why}", subject.name)))
-            .ok()
+        output(self.workspace, &self.store, statement, name, notes)
     }
+}
+
+/// The JSON of the output `name` that a stage made, if it can be had; else a note says why.
+pub(super) fn output(
+    workspace: &Workspace,
+    store: &Store,
+    statement: &Statement,
+    name: &str,
+    notes: &mut Vec<String>,
+) -> Option<Value> {
+    let is_it = |subject: &&Resource| matches!(subject.role(), Role::Output { output, .. } if output == name);
+    let subject = statement.subject.iter().find(is_it)?;
+    let digest = file_digests(subject)?.blake3;
+    let bytes = artifact::bytes(
+        workspace,
+        store,
+        digest,
+        subject.name.as_str().into(),
+        LIMITS.bytes as u64,
+    );
+    let read = bytes.map_err(|error| error.to_string());
+    let read = read.and_then(|bytes| parse_strict(&bytes, LIMITS).map_err(|error| error.to_string()));
+    read.map_err(|why| notes.push(format!("`{}` is not shown: {why}", subject.name)))
+        .ok()
 }

@@ -347,3 +347,45 @@ fn an_erasure_that_is_killed_goes_on_and_claims_nothing_before_it_is_done() {
     }
     assert!(claimed < 25, "some were killed before they were done");
 }
+
+#[test]
+fn a_secret_is_destroyed_only_if_that_is_said_and_tokens_are_others_then() {
+    let lines = lines();
+    let space = space(&lines);
+    space.run(&[]).success();
+    let id = id_of(&lines[0]);
+    space.madmall(["erase", "--event", &id]).code(3);
+    let secret = space.base().join("config/consent-secret");
+    let before = std::fs::read_to_string(&secret).expect("a secret");
+    space
+        .madmall(["consent", "destroy-secret"])
+        .success()
+        .says("nothing was destroyed yet");
+    assert_eq!(std::fs::read_to_string(&secret).expect("it is there"), before);
+    let destroyed = space.madmall(["consent", "destroy-secret", "--yes"]).success();
+    destroyed.says("destroyed the consent secret").says_not(&before[27..90]);
+    assert!(!secret.exists());
+    space
+        .madmall(["consent", "destroy-secret", "--yes"])
+        .success()
+        .says("there is no consent secret");
+    // Of what was erased by another secret nobody can tell any more whether it returns: nothing is let in.
+    space.madmall(["verify"]).says("W-ERASED");
+    space.run(&[]).code(2);
+}
+
+#[test]
+fn a_page_says_what_a_run_shows_of_consent() {
+    let space = space(&lines());
+    space.run(&[]).success();
+    let page = space.madmall(["consent", "report"]).success();
+    page.says("| data/nameless.ndjson | nameless | research |")
+        .says("| reports/count.txt | count | nothing: declassified, by the word of the pipeline |")
+        .says("GDPR 7(3)");
+    space
+        .madmall(["consent", "report", "latest", "--html", "-o", "page.html"])
+        .success();
+    let page = space.read("page.html");
+    assert!(page.starts_with("<!doctype html>") && page.contains("<td>data/nameless.ndjson</td>"));
+    space.madmall(["consent", "report", "nothing-like-it"]).code(6);
+}

@@ -11,6 +11,7 @@ mod authority;
 mod baseline;
 mod bundle;
 mod by_hand;
+mod canaries;
 mod clean;
 mod compat;
 mod consent;

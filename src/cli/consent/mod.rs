@@ -1,6 +1,8 @@
 //! `madmall consent`: what people agreed to, and what becomes of it.
 
 mod affected;
+mod destroy;
+mod report;
 mod status;
 
 use super::opened::Surroundings;
@@ -20,6 +22,10 @@ enum Command {
     Status(status::StatusArguments),
     /// Name every run, receipt, artifact and model that was made with something withdrawn, and what to do
     Affected(affected::AffectedArguments),
+    /// Destroy the consent secret: no proof can be made or judged by it ever again
+    DestroySecret(destroy::DestroyArguments),
+    /// Say what one run's records show of consent, and which record answers which question, as text or HTML
+    Report(report::ReportArguments),
 }
 
 /// Runs the subcommand.
@@ -31,5 +37,7 @@ pub(super) fn consent(
     match &arguments.command {
         Command::Status(arguments) => status::status(arguments, surroundings, terminal),
         Command::Affected(arguments) => affected::affected(arguments, surroundings, terminal),
+        Command::DestroySecret(arguments) => destroy::destroy(arguments, surroundings, terminal),
+        Command::Report(arguments) => report::report(arguments, surroundings, terminal),
     }
 }
