@@ -81,11 +81,14 @@ pub(super) fn stage(
         projects: arguments.project.clone(),
         home: arguments.home.clone(),
     };
+    // It is given to an ingest, and to nothing else.
+    let secret = surroundings.secret_if_any()?;
     let ended = run_stage(
         &arguments.root,
         &arguments.payload,
         jobs,
         &surroundings.environment,
+        secret.as_ref(),
         &bounds,
     )
     .map_err(|why| Failure::new(ExitCode::Environment, why, None))?;
@@ -301,6 +304,8 @@ impl Again<'_> {
         bounds.never.push(self.workspace.root().join(".madmall"));
         bounds.never.extend(git::folders(self.workspace.root()));
         bounds.projects.push(self.workspace.root().to_owned());
+        // One that cannot be read is as good as none: an ingest that needs it says so.
+        let secret = surroundings.secret_if_any().ok().flatten();
         let request = Request {
             workspace: self.workspace,
             receipts: self.receipts,
@@ -309,6 +314,7 @@ impl Again<'_> {
             temporary: &temporary_folder(surroundings.variable("TMPDIR")),
             madmall: &madmall,
             environment: &surroundings.environment,
+            secret: secret.as_ref(),
             jobs: self.jobs.map_or_else(other_jobs, usize::from),
             interrupts: &interrupts,
             bounds: &bounds,

@@ -88,6 +88,7 @@ impl Session<'_> {
             details,
             unlisted: 0,
             help: Some(help.to_owned()),
+            is_for_lack: false,
         })
     }
 

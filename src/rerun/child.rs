@@ -16,21 +16,26 @@ use serde::{Deserialize, Serialize};
 
 use super::RerunError;
 use super::recipe::Recipe;
+use crate::consent::secret::ConsentSecret;
 use crate::diagnostic::with_causes;
 use crate::exec::event::{Event, Failure, FailureKind, Observer, StageOutcome};
 use crate::exec::interrupt::Interrupts;
 use crate::exec::sandbox::Bounds;
 use crate::exec::{CacheMode, OnFailure, Record, RunOptions, Session, SessionInputs};
-use crate::plan::{StageId, find_files};
+use crate::plan::{Command as PlannedCommand, StageId, find_files};
 use crate::receipt::key::SigningKey;
 use crate::receipt::statement::Statement;
 use crate::receipt::trust::Trust;
+use crate::stages::ingest;
 use crate::store::Store;
 use crate::store::looks::Rigour;
 use crate::workspace::Workspace;
 
 /// The hidden command by which this program starts itself.
 pub const COMMAND: &str = "rerun-stage";
+
+/// The variable by which an ingest is given the consent secret.
+const SECRET: &str = "MADMALL_CONSENT_SECRET";
 
 /// The longest answer or complaint that is read from the process.
 const LONGEST: u64 = 64 * 1024;
@@ -64,6 +69,8 @@ pub(super) struct Task<'a> {
     pub(super) home: &'a Utf8Path,
     /// The caller's variables.
     pub(super) environment: &'a BTreeMap<String, String>,
+    /// The consent secret, if there is one.
+    pub(super) secret: Option<&'a ConsentSecret>,
     /// What is to be run.
     pub(super) recipe: &'a Recipe,
     /// How many threads a built-in stage may use.
@@ -141,6 +148,10 @@ fn surroundings(task: &Task<'_>) -> BTreeMap<String, String> {
             variables.insert(name.to_owned(), value.clone());
         }
     }
+    let is_ingest = matches!(&stage.command, PlannedCommand::Builtin { name, .. } if name == ingest::BUILTIN.name);
+    if let Some(secret) = task.secret.filter(|_| is_ingest) {
+        variables.insert(SECRET.to_owned(), secret.to_text().to_string());
+    }
     for (name, value) in stage.env.iter().zip(&task.recipe.resolved.env) {
         match value {
             Some(value) => variables.insert(name.clone(), value.clone()),
@@ -207,6 +218,7 @@ pub fn run_stage(
     payload: &Utf8Path,
     jobs: usize,
     environment: &BTreeMap<String, String>,
+    secret: Option<&ConsentSecret>,
     bounds: &Bounds,
 ) -> Result<Ended, String> {
     vary_process();
@@ -230,8 +242,8 @@ pub fn run_stage(
         workspace: &workspace,
         store: &store,
         key: &key,
-        // Which events were let in is nobody's to say but the run's that is compared with.
-        secret: None,
+        // Only to know what is withdrawn by its token. Which events were let in is nobody's to say but the run's that is compared with.
+        secret,
         trust: &trust,
         environment,
         clock: &jiff::Timestamp::now,
@@ -256,6 +268,9 @@ pub fn run_stage(
     let outcome = run.stages.into_iter().next().map(|stage| stage.report.outcome);
     Ok(match outcome {
         Some(StageOutcome::Ran { .. }) => Ended::Ran { run: run.id },
+        Some(StageOutcome::Failed(failure)) if is_for_lack(&failure) => {
+            Ended::Broken(failure_text(&failure, &workspace))
+        }
         Some(StageOutcome::Failed(failure)) => Ended::Failed(failure_text(&failure, &workspace)),
         Some(StageOutcome::Broken(error)) => Ended::Broken(text(&*error)),
         _ => Ended::Interrupted,
@@ -280,6 +295,11 @@ fn vary_process() {
 }
 
 /// In one line: how it failed, and the last that it said.
+/// Whether it failed only for want of what is not at hand here, which is no word on what was recorded.
+fn is_for_lack(failure: &Failure) -> bool {
+    matches!(&failure.kind, FailureKind::Refused(refusal) if refusal.is_for_lack)
+}
+
 fn failure_text(failure: &Failure, workspace: &Workspace) -> String {
     let how = match &failure.kind {
         kind @ FailureKind::TimedOut { .. } => kind.to_string(),

@@ -13,6 +13,7 @@ use std::io;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use crate::consent::secret::ConsentSecret;
 use crate::exec::interrupt::Interrupts;
 use crate::exec::sandbox::Bounds;
 use crate::git::{self, CommitId, GitError, Repository};
@@ -57,6 +58,8 @@ pub struct Request<'a> {
     pub madmall: &'a Utf8Path,
     /// The caller's variables.
     pub environment: &'a BTreeMap<String, String>,
+    /// The consent secret, if there is one: an ingest knows by it what is withdrawn by its token.
+    pub secret: Option<&'a ConsentSecret>,
     /// How many threads a built-in stage may use.
     pub jobs: usize,
     /// What the user says by signals.
@@ -397,6 +400,7 @@ impl Rerun<'_> {
             payload: &payload,
             home: &self.bench.home(),
             environment: self.request.environment,
+            secret: self.request.secret,
             recipe,
             jobs: self.request.jobs,
             bounds: self.request.bounds,

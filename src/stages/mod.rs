@@ -208,6 +208,8 @@ pub struct Refusal {
     pub unlisted: u64,
     /// What to do, if the summary does not say it.
     pub help: Option<String>,
+    /// Whether it is only that something is not at hand here, the consent secret: it then says nothing of the input.
+    pub is_for_lack: bool,
 }
 
 impl Refusal {

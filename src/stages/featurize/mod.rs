@@ -204,6 +204,7 @@ impl Faults {
             unlisted: self.count - self.details.len() as u64,
             details: self.details,
             help: None,
+            is_for_lack: false,
         }))
     }
 }

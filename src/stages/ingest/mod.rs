@@ -316,6 +316,7 @@ fn refuse_faults(options: &Options, files: &[InputFile], checked: &Checked) -> R
         details: checked.faults.listed().map(|listed| listed.render(files)).collect(),
         unlisted: checked.faults.unlisted(),
         help: Some("mend these lines, or set them aside with `on_reject: quarantine`".to_owned()),
+        is_for_lack: false,
     }))
 }
 

@@ -27,6 +27,7 @@ pub(crate) fn wrong_labels(labels: &BTreeMap<Arc<str>, u64>) -> StageError {
         details: details.collect(),
         unlisted: labels.len().saturating_sub(MOST_LABELS) as u64,
         help: None,
+        is_for_lack: false,
     })
 }
 
@@ -68,6 +69,7 @@ pub(crate) fn no_optimum(keys: &[String], findings: &Findings, jointly: &[usize]
                 .to_owned(),
         ),
         unlisted: 0,
+        is_for_lack: false,
     })
 }
 

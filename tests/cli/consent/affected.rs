@@ -357,7 +357,7 @@ fn what_is_withdrawn_by_its_token_is_affected_like_any_other() {
 }
 
 /// What the consent secret of a workspace is called, and what makes tokens by it.
-fn secret(space: &Space) -> (String, Tokens) {
+pub(super) fn secret(space: &Space) -> (String, Tokens) {
     let secret = ConsentSecret::parse(&space.read("../config/consent-secret")).expect("a secret");
     (secret.id().to_hex(), Tokens::by(&secret))
 }

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use super::affected::{event, withdraw};
+use super::affected::{event, secret, withdraw};
 use super::{MADE, PIPELINE, RAW, id_of, revoke};
 use crate::baseline::baseline;
 use crate::space::{Ran, Space};
@@ -131,4 +131,28 @@ fn what_cannot_be_told_is_not_checked_and_inconclusive_where_the_policy_asks() {
         .madmall(["verify"])
         .success()
         .says("withdrawn: whether events were withdrawn since");
+}
+
+#[test]
+fn an_ingest_that_knows_events_by_their_tokens_is_run_again_like_any_other() {
+    let space = pattern();
+    let (secret, tokens) = secret(&space);
+    let token = tokens.token("evt-1").to_hex();
+    let line = format!("{{\"event_token\":\"{token}\",\"secret\":\"{secret}\",\"time\":\"2026-02-01T00:00:00Z\"}}\n");
+    space.write("revoked/a.ndjson", line);
+    space.write(".gitignore", "out/\n.madmall/\n");
+    space.git(&["init", "-q"]);
+    space.git(&["add", "."]);
+    space.git(&["commit", "-q", "-m", "one"]);
+    space.madmall(["run", "pipelines/p.yaml"]).success();
+    assert!(!space.read("out/events").contains("evt-1"));
+    space
+        .madmall(["verify", "--rerun"])
+        .success()
+        .says("run again, identical: ingest, size");
+    fs::rename(space.path("../config/consent-secret"), space.path("../aside")).expect("renamed");
+    space
+        .madmall(["verify", "--rerun"])
+        .code(6)
+        .says("there is no consent secret at hand");
 }

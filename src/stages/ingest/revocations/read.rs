@@ -116,6 +116,7 @@ impl<'a> Reading<'a> {
                 details: faults.listed().map(|listed| listed.render(files)).collect(),
                 unlisted: faults.unlisted(),
                 help: None,
+                is_for_lack: false,
             }));
         }
         self.refuse_strange(files, lines)?;
@@ -185,6 +186,7 @@ impl<'a> Reading<'a> {
                  configuration folder"
                     .to_owned(),
             ),
+            is_for_lack: true,
         }))
     }
 
@@ -202,6 +204,7 @@ impl<'a> Reading<'a> {
             details: vec![format!("{}: the first of them", at(files, first))],
             unlisted: 0,
             help: Some("say where by `subject`, a JSON pointer such as `/subject` or `/person/id`".to_owned()),
+            is_for_lack: false,
         }))
     }
 }
