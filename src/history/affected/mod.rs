@@ -271,11 +271,17 @@ impl Judge<'_> {
         let digest = events.digests.blake3();
         let subject = told.subject.as_ref().map(|subject| subject.as_str().to_owned());
         let key = (digest, subject, told.non_revocable == NonRevocable::Keep);
-        if let Some(known) = self.known.get(&key) {
-            return Some(known.clone());
+        // Other receipts of the same events may have tokens that can be told.
+        let known = self.known.get(&key).cloned();
+        if let Some(Ok(_)) = known {
+            return known;
         }
         if let Some(count) = self.by_tokens(node, told) {
+            self.known.insert(key, Ok(count));
             return Some(Ok(count));
+        }
+        if known.is_some() {
+            return known;
         }
         let files = self.files(&events.path, digest);
         let counted =

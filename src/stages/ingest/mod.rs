@@ -10,6 +10,7 @@ pub mod event;
 pub mod fault;
 pub mod gather;
 pub mod lines;
+mod options;
 mod partitions;
 pub mod repeats;
 pub mod report;
@@ -23,15 +24,16 @@ pub mod used;
 pub mod verdicts;
 pub mod write;
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufWriter, Read as _, Write as _};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use self::check::{Checked, NonRevocable, Rules, check};
+use self::check::{Checked, Rules, check};
 use self::fault::{at, grouped};
 use self::gather::Gathered;
+use self::options::Options;
+pub use self::options::subject;
 use self::report::{Counts, RevocationCounts, report};
 use self::revocations::Revocations;
 use self::room::Room;
@@ -39,12 +41,10 @@ use self::schema::EventSchema;
 use self::subject::SubjectPointer;
 use self::verdicts::Verdict;
 use self::write::{Sink, WriteError, write};
-use crate::consent::Purpose;
 use crate::consent::population::{Form, Population, PopulationWriter};
 use crate::consent::purposes::NONE;
 use crate::consent::token::Tokens;
 use crate::digest::Digest;
-use crate::plan::ParamValue;
 use crate::stages::{Builtin, InputFile, Progress, Refusal, StageContext, StageError, Unit};
 
 /// The stage.
@@ -70,18 +70,9 @@ const MAX_SCHEMA: u64 = 1 << 20;
 /// How many unknown revocations the log names.
 const MAX_UNKNOWN: usize = 20;
 
-/// What the pipeline asks for.
-struct Options {
-    purpose: Purpose,
-    quarantine: bool,
-    allow_empty: bool,
-    subject: Option<SubjectPointer>,
-    non_revocable: NonRevocable,
-}
-
 fn run(context: &mut StageContext<'_>) -> Result<(), StageError> {
     let options = Options::read(context)?;
-    let mut judged = judge(context, &options)?;
+    let mut judged = judge(context, &options, Gather::Population)?;
     let gathered = judged.checked.gathered.take();
     let Judged {
         checked,
@@ -120,18 +111,28 @@ struct Judged {
     total: u64,
 }
 
-fn judge(context: &StageContext<'_>, options: &Options) -> Result<Judged, StageError> {
+/// Whether the tokens of what is let in are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Gather {
+    /// All of them.
+    Population,
+    /// Only to know what is withdrawn by its token.
+    Nothing,
+}
+
+fn judge(context: &StageContext<'_>, options: &Options, gather: Gather) -> Result<Judged, StageError> {
     let schema = read_schema(context, options.subject.clone())?;
     let files = context.inputs.get("events").map_or(&[][..], Vec::as_slice);
     let tokens = context.secret.map(Tokens::by);
     let withdrawn = context.inputs.get(REVOCATIONS).map_or(&[][..], Vec::as_slice);
     let mut revocations = Revocations::read(withdrawn, &schema, tokens.as_ref())?;
+    let are_needed = gather == Gather::Population || revocations.name_tokens();
     let rules = Rules {
         schema: &schema,
         purpose: Some(options.purpose),
         revocations: &mut revocations,
         non_revocable: options.non_revocable,
-        tokens: tokens.as_ref(),
+        tokens: tokens.as_ref().filter(|_| are_needed),
     };
     let total = files
         .iter()
@@ -162,32 +163,6 @@ fn judge(context: &StageContext<'_>, options: &Options) -> Result<Judged, StageE
     })
 }
 
-impl Options {
-    fn read(context: &StageContext<'_>) -> Result<Self, StageError> {
-        let purpose = context
-            .purpose
-            .ok_or_else(|| refused("the pipeline states no purpose; write `purpose: care` or `purpose: research`"))?;
-        let unknown = || refused(format!("the pipeline's purpose {}", context.purposes.is_not_one()));
-        let purpose = context.purposes.purpose(purpose).ok_or_else(unknown)?;
-        let options = Self {
-            purpose,
-            quarantine: choice(context, "on_reject", ["fail", "quarantine"])? == "quarantine",
-            allow_empty: choice(context, "on_empty", ["fail", "allow"])? == "allow",
-            subject: subject(context.params)?,
-            non_revocable: match choice(context, "non_revocable", ["honour", "keep"])? {
-                "keep" => NonRevocable::Keep,
-                _ => NonRevocable::Honour,
-            },
-        };
-        if options.quarantine && context.output("rejects").is_none() {
-            return Err(refused(
-                "`on_reject: quarantine` needs the output `rejects`: name a file for it",
-            ));
-        }
-        Ok(options)
-    }
-}
-
 /// Writes the tokens of the events that are let in to a file, in order.
 fn put_in_order(
     context: &StageContext<'_>,
@@ -211,30 +186,6 @@ fn put_in_order(
         secret,
         file,
     }))
-}
-
-/// The parameter `name`, which must be one of `words`; the first if it is absent.
-fn choice(context: &StageContext<'_>, name: &str, words: [&'static str; 2]) -> Result<&'static str, StageError> {
-    let chosen = match context.params.get(name) {
-        None | Some(ParamValue::Null) => return Ok(words[0]),
-        Some(ParamValue::String(chosen)) => words.into_iter().find(|word| word == chosen),
-        Some(_) => None,
-    };
-    chosen.ok_or_else(|| refused(format!("`{name}` is not one of `{}`, `{}`", words[0], words[1])))
-}
-
-/// The parameter `subject`: where events name the person that they came from.
-///
-/// # Errors
-///
-/// [`StageError::Refused`] if it is no pointer.
-pub fn subject(params: &BTreeMap<String, ParamValue>) -> Result<Option<SubjectPointer>, StageError> {
-    let parse = |text: &str| text.parse().map_err(|error| refused(format!("`subject` {error}")));
-    match params.get("subject") {
-        None | Some(ParamValue::Null) => Ok(None),
-        Some(ParamValue::String(text)) => parse(text).map(Some),
-        Some(_) => parse("").map(Some),
-    }
 }
 
 fn read_schema(context: &StageContext<'_>, subject: Option<SubjectPointer>) -> Result<EventSchema, StageError> {

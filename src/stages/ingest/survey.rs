@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::check::Checked;
 use super::report::{Counts, RevocationCounts};
 use super::verdicts::Verdict;
-use super::{Options, judge, refuse_emptiness, refuse_faults};
+use super::{Gather, Options, judge, refuse_emptiness, refuse_faults};
 use crate::consent::purposes::Purposes;
 use crate::stages::{Refusal, StageContext, StageError};
 
@@ -45,7 +45,7 @@ impl Survey {
     /// As the stage, but for invalid events and for there being none to let in: both are in the survey.
     pub fn of(context: &mut StageContext<'_>) -> Result<Self, StageError> {
         let options = Options::read(context)?;
-        let judged = judge(context, &options)?;
+        let judged = judge(context, &options, Gather::Nothing)?;
         let checked = &judged.checked;
         let files = context.inputs.get("events").map_or(&[][..], Vec::as_slice);
         let refused = refuse_faults(&options, files, checked).and_then(|()| refuse_emptiness(&options, checked));

@@ -9,7 +9,9 @@ use std::sync::atomic::AtomicBool;
 use camino::Utf8PathBuf;
 use serde_json::Value;
 
+use super::check::NonRevocable;
 use super::*;
+use crate::plan::ParamValue;
 
 mod compressed;
 mod inputs;
