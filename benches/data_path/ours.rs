@@ -12,8 +12,8 @@ use camino::Utf8PathBuf;
 use madmall::plan::ParamValue;
 use madmall::stages::ingest::check::{NonRevocable, Rules, check};
 use madmall::stages::ingest::revocations::Revocations;
-use madmall::stages::ingest::room::Room;
 use madmall::stages::ingest::schema::EventSchema;
+use madmall::stages::room::Room;
 use madmall::stages::{InputFile, StageContext, Unit, builtin};
 
 use super::measure::{Cost, measure};

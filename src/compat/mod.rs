@@ -8,7 +8,7 @@ use camino::Utf8PathBuf;
 use serde::Serialize;
 
 use crate::exit_code::ExitCode;
-use crate::stages::ingest::room::Room;
+use crate::stages::room::Room;
 
 /// How a command ended: what to print, and the code.
 #[derive(Clone, Debug, PartialEq, Eq)]

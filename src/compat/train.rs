@@ -14,6 +14,7 @@ use std::io::{self, Read as _, Write as _};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use jiff::Timestamp;
+use rayon::ThreadPool;
 use serde::Serialize;
 
 use super::ingest::{failure, invalid, make_folder, temporary_in};
@@ -23,8 +24,12 @@ use crate::model::Labels;
 use crate::recognise::Recogniser;
 use crate::stages::featurize::params::Params;
 use crate::stages::featurize::reading::{Adder, read_event};
+use crate::stages::featurize::rows::Rows;
+use crate::stages::featurize::rows::blocks::Block;
 use crate::stages::featurize::rows::chunk::Chunk;
-use crate::stages::featurize::rows::{CellOf, Rows, SortedTable};
+use crate::stages::featurize::rows::order::OrderError;
+use crate::stages::featurize::rows::sorted::{CellOf, SortedTable};
+use crate::stages::ingest::blocks::pool;
 use crate::stages::ingest::check::{Checked, NonRevocable, Rules, check};
 use crate::stages::ingest::fault::{Fault, Faults, grouped};
 use crate::stages::ingest::lines::{Pieces, Place};
@@ -32,7 +37,7 @@ use crate::stages::ingest::revocations::Revocations;
 use crate::stages::ingest::schema::EventSchema;
 use crate::stages::ingest::source::Source;
 use crate::stages::ingest::verdicts::Verdict;
-use crate::stages::train::blocks::{BLOCK_ROWS, Matrix};
+use crate::stages::train::blocks::Matrix;
 use crate::stages::train::loss::Objective;
 use crate::stages::train::solve::descent;
 use crate::stages::{InputFile, StageError};
@@ -96,8 +101,9 @@ pub fn train(args: &TrainArgs, now: Timestamp, threads: usize) -> CompatOutcome 
 
 fn try_train(args: &TrainArgs, now: Timestamp, threads: usize) -> Result<CompatOutcome, CompatOutcome> {
     let (bytes, sha256, checked) = read(&args.events, threads)?;
-    let data = gather(&bytes, &checked)?;
-    let trained = fit(&data, threads)?;
+    let pool = pool(threads).map_err(|error| failure(&format!("Cannot train: {error}"), None))?;
+    let data = gather(&bytes, &checked, &pool)?;
+    let trained = fit(&data, &pool)?;
     let trained_at = now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     let (run_id, model_path) = write_model(&args.models, &trained, now, &trained_at)?;
     let receipt = Receipt {
@@ -186,9 +192,9 @@ fn read(events: &Utf8Path, threads: usize) -> Result<(Vec<u8>, Sha256, Checked),
 const LINES_A_CHUNK: u64 = 16_384;
 
 /// The labelled events as rows in canonical order.
-fn gather(bytes: &[u8], checked: &Checked) -> Result<SortedTable, CompatOutcome> {
+fn gather(bytes: &[u8], checked: &Checked, pool: &ThreadPool) -> Result<SortedTable, CompatOutcome> {
     let (recogniser, params) = (Recogniser::of_features(), Params::default());
-    let mut rows = Rows::default();
+    let mut rows = Rows::new(&params, &room());
     let mut faults = Faults::default();
     let mut pieces = Pieces::new(bytes, 0);
     let unreadable = |error: StageError| failure(&format!("Cannot read the events: {error}"), None);
@@ -215,7 +221,7 @@ fn gather(bytes: &[u8], checked: &Checked) -> Result<SortedTable, CompatOutcome>
         }
         if piece.place.line - before.line > LINES_A_CHUNK {
             let whole = std::mem::replace(&mut chunk, Chunk::new());
-            rows.append(whole, before).map_err(|error| cannot(&error))?;
+            rows.append(&whole, before).map_err(|error| cannot(&error))?;
             adder = Adder::new(&recogniser, &params);
             before.line = piece.place.line - 1;
         }
@@ -230,10 +236,12 @@ fn gather(bytes: &[u8], checked: &Checked) -> Result<SortedTable, CompatOutcome>
     if !faults.is_empty() {
         return Err(invalid(&faults));
     }
-    rows.append(chunk, before).map_err(|error| cannot(&error))?;
-    // Repeated ids are no longer among them.
-    rows.into_table(1)
-        .map_err(|_| failure("Cannot train: an event id stands more than once", None))
+    rows.append(&chunk, before).map_err(|error| cannot(&error))?;
+    rows.into_table(1, pool).map_err(|error| match error {
+        // Repeated ids are no longer among them.
+        OrderError::Duplicates(_) => failure("Cannot train: an event id stands more than once", None),
+        OrderError::Disk(error) => cannot(&error),
+    })
 }
 
 /// A model before it has a name.
@@ -244,10 +252,8 @@ struct Trained {
     bias: f64,
 }
 
-fn fit(table: &SortedTable, threads: usize) -> Result<Trained, CompatOutcome> {
-    let mut labels: Vec<&str> = table.rows(0..table.len()).filter_map(|row| row.label).collect();
-    labels.sort_unstable();
-    labels.dedup();
+fn fit(table: &SortedTable, pool: &ThreadPool) -> Result<Trained, CompatOutcome> {
+    let labels: Vec<&str> = table.labels().into_keys().collect();
     let labels = match labels.as_slice() {
         [] => {
             let why = "No labeled events found. Add payload.label for training.";
@@ -268,14 +274,14 @@ fn fit(table: &SortedTable, threads: usize) -> Result<Trained, CompatOutcome> {
         let why = "No numeric features found. Add numeric payload.features.* fields.";
         return Err(failure(why, None));
     }
-    let is_positive = |label: Option<&str>| label == Some(labels.positive.as_str());
-    let positives: Vec<bool> = table.rows(0..table.len()).map(|row| is_positive(row.label)).collect();
+    let (matrix, positives) = matrix(table, feature_keys.len(), &labels.positive, pool)
+        .map_err(|error| failure(&format!("Cannot train: {error}"), None))?;
     let objective = Objective {
-        matrix: &matrix(table, feature_keys.len()),
+        matrix: &matrix,
         labels: &positives,
         l2: 0.0,
         class_weights: [1.0, 1.0],
-        threads,
+        threads: pool.current_num_threads(),
         stride: 1,
     };
     let fit = descent(&objective, &|_| Ok(())).map_err(|_| {
@@ -295,21 +301,32 @@ fn fit(table: &SortedTable, threads: usize) -> Result<Trained, CompatOutcome> {
     })
 }
 
-fn matrix(table: &SortedTable, keys: usize) -> Matrix {
-    let mut matrix = Matrix::new(keys + 1);
-    for start in (0..table.len()).step_by(BLOCK_ROWS) {
-        let range = start..table.len().min(start + BLOCK_ROWS);
-        let rows: Vec<usize> = (0..range.len()).collect();
-        let mut columns = vec![vec![0.0; range.len()]; keys];
-        table.each_cell(range, |cell| {
+/// The rows, and which of them have the label `positive`.
+fn matrix(
+    table: &SortedTable,
+    keys: usize,
+    positive: &str,
+    pool: &ThreadPool,
+) -> Result<(Matrix, Vec<bool>), StageError> {
+    let (mut matrix, mut positives) = (Matrix::new(keys + 1), Vec::new());
+    let of_block = |block: &Block<'_>| {
+        let mut columns = vec![vec![0.0; block.len()]; keys];
+        block.each_cell(|cell| {
             if let CellOf::Number(key) = cell.of {
                 columns[key][cell.place] = cell.number();
             }
         });
+        let positives: Vec<bool> = block.rows().map(|row| row.label == Some(positive)).collect();
+        (columns, positives)
+    };
+    table.each_block(pool, keys, of_block, |(columns, are_positive)| {
+        let rows: Vec<usize> = (0..are_positive.len()).collect();
         let columns: Vec<&[f64]> = columns.iter().map(Vec::as_slice).collect();
         matrix.append(&columns, &rows);
-    }
-    matrix
+        positives.extend(are_positive);
+        Ok::<(), StageError>(())
+    })?;
+    Ok((matrix, positives))
 }
 
 /// Writes the model under a run id that no other model has.

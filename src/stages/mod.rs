@@ -3,6 +3,8 @@
 
 pub mod featurize;
 pub mod ingest;
+pub(crate) mod partitions;
+pub mod room;
 pub mod train;
 
 use std::collections::BTreeMap;

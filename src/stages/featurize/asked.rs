@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::params::Params;
-use super::rows::SortedTable;
+use super::rows::sorted::SortedTable;
 use crate::preparation::{Input, level_column};
 use crate::stages::{Refusal, StageError};
 

@@ -1,25 +1,22 @@
 //! The preparation that the parameters ask for, fitted on all events.
 //!
 //! Sums are taken over rows in canonical order, in blocks of a fixed size, the blocks' sums in block order, with the
-//! rounding error of each addition kept beside it: they depend neither on the order of lines nor on threads.
+//! rounding error of each addition kept beside it: they depend neither on the order of lines nor on threads, nor on where
+//! rows are kept.
 
 use rayon::ThreadPool;
-use rayon::prelude::*;
 
+use super::medians::medians;
 use super::methods::{Impute, Scale};
 use super::params::Params;
 use super::refused;
-use super::rows::{CellOf, KeyCounts, LevelFault, SortedTable};
+use super::rows::blocks::Block;
+use super::rows::sorted::{CellOf, SortedTable};
+use super::rows::{KeyCounts, LevelFault};
 use crate::preparation::{Categorical, Input, MAX_LEVELS, Numeric, Preparation, Scaling, level_column};
 use crate::stages::ingest::fault::printable;
 use crate::stages::train::blocks::Sum;
 use crate::stages::{Refusal, StageError};
-
-/// Rows of one block, but for the last. Part of what the bits depend on.
-const BLOCK_ROWS: usize = 8192;
-
-/// Blocks whose sums are held at once.
-const BLOCKS_AT_ONCE: usize = 64;
 
 /// The preparation of `table`'s numbers and categories as `params` ask for it.
 pub(crate) fn fit(table: &SortedTable, params: &Params, pool: &ThreadPool) -> Result<Preparation, StageError> {
@@ -50,7 +47,7 @@ pub(crate) fn fit(table: &SortedTable, params: &Params, pool: &ThreadPool) -> Re
 }
 
 fn numbers(table: &SortedTable, params: &Params, pool: &ThreadPool) -> Result<Vec<Numeric>, StageError> {
-    let rows = table.len() as u64;
+    let rows = table.len();
     let counts: Vec<&KeyCounts> = table.numbers().collect();
     let mut numbers: Vec<Numeric> = counts
         .iter()
@@ -71,7 +68,7 @@ fn numbers(table: &SortedTable, params: &Params, pool: &ThreadPool) -> Result<Ve
             Extent::default(),
             |extent, _, value| extent.add(value),
             Extent::merge,
-        ),
+        )?,
         false => Vec::new(),
     };
     let mut faults = Vec::new();
@@ -91,33 +88,13 @@ fn numbers(table: &SortedTable, params: &Params, pool: &ThreadPool) -> Result<Ve
         faults,
         "what is missing cannot be put in place; leave these out with `exclude`, or impute `zero`",
     )?;
-    medians(table, params, pool, &mut numbers);
+    let is_median = |number: &Numeric| params.impute.of(&number.key) == Impute::Median;
+    let places: Vec<usize> = (0..numbers.len()).filter(|place| is_median(&numbers[*place])).collect();
+    for (place, median) in places.iter().zip(medians(table, &places, pool)?) {
+        numbers[*place].impute = median;
+    }
     scale(table, params, pool, &extents, &mut numbers)?;
     Ok(numbers)
-}
-
-/// Medians take a copy of the values, one feature for each thread at a time.
-fn medians(table: &SortedTable, params: &Params, pool: &ThreadPool, numbers: &mut [Numeric]) {
-    pool.install(|| {
-        numbers.par_iter_mut().enumerate().for_each(|(place, number)| {
-            if params.impute.of(&number.key) == Impute::Median {
-                number.impute = median(table.values_of(place));
-            }
-        });
-    });
-}
-
-/// The middle value, or the mean of the two in the middle. There must be a value.
-fn median(mut values: Vec<f64>) -> f64 {
-    let middle = values.len() / 2;
-    let is_odd = values.len() % 2 == 1;
-    let (below, upper, _) = values.select_nth_unstable_by(middle, f64::total_cmp);
-    let upper = *upper;
-    if is_odd {
-        return upper;
-    }
-    let lower = below.iter().copied().max_by(f64::total_cmp).unwrap_or(upper);
-    f64::midpoint(lower, upper)
 }
 
 /// Works out the scalings that are asked for, of the values with what was put in place of missing ones.
@@ -131,11 +108,8 @@ fn scale(
     if extents.is_empty() {
         return Ok(());
     }
-    let rows = count(table.len() as u64);
-    let missing: Vec<u64> = table
-        .numbers()
-        .map(|counts| table.len() as u64 - counts.present)
-        .collect();
+    let rows = count(table.len());
+    let missing: Vec<u64> = table.numbers().map(|counts| table.len() - counts.present).collect();
     let whole: Vec<Extent> = (numbers.iter().zip(extents))
         .zip(&missing)
         .map(|((number, extent), missing)| extent.with(number.impute, *missing))
@@ -149,7 +123,7 @@ fn scale(
             Sum::default(),
             |sum, number, value| sum.add((value - means[number]) * (value - means[number])),
             Sum::merge,
-        ),
+        )?,
         false => vec![Sum::default(); numbers.len()],
     };
     let mut constant = Vec::new();
@@ -227,26 +201,23 @@ fn fold<T: Clone + Send + Sync>(
     zero: T,
     add: impl Fn(&mut T, usize, f64) + Sync,
     merge: impl Fn(&mut T, T),
-) -> Vec<T> {
+) -> Result<Vec<T>, StageError> {
     let zeros = vec![zero; table.numbers().len()];
-    let block = |start: &usize| {
+    let mut all = zeros.clone();
+    let of_block = |block: &Block<'_>| {
         let mut of = zeros.clone();
-        table.each_cell(*start..table.len().min(start + BLOCK_ROWS), |cell| {
+        block.each_cell(|cell| {
             if let CellOf::Number(number) = cell.of {
                 add(&mut of[number], number, cell.number());
             }
         });
         of
     };
-    let mut all = zeros.clone();
-    let starts: Vec<usize> = (0..table.len()).step_by(BLOCK_ROWS).collect();
-    for starts in starts.chunks(BLOCKS_AT_ONCE) {
-        let blocks: Vec<Vec<T>> = pool.install(|| starts.par_iter().map(block).collect());
-        for block in blocks {
-            all.iter_mut().zip(block).for_each(|(all, part)| merge(all, part));
-        }
-    }
-    all
+    table.each_block(pool, 0, of_block, |of| {
+        all.iter_mut().zip(of).for_each(|(all, part)| merge(all, part));
+        Ok::<(), StageError>(())
+    })?;
+    Ok(all)
 }
 
 /// The sum of some values, the least and the greatest.
@@ -293,23 +264,4 @@ impl Extent {
 
 fn count(rows: u64) -> f64 {
     rows as f64
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_median_is_the_middle_or_between_the_two_in_the_middle() {
-        for (values, expected) in [
-            (vec![3.0], 3.0),
-            (vec![3.0, -1.0], 1.0),
-            (vec![9.0, 1.0, 5.0], 5.0),
-            (vec![4.0, 1.0, 3.0, 2.0], 2.5),
-            (vec![f64::MAX, f64::MAX], f64::MAX),
-            (vec![7.0, 7.0, 7.0, 0.0], 7.0),
-        ] {
-            assert_eq!(median(values.clone()).to_bits(), f64::to_bits(expected), "{values:?}");
-        }
-    }
 }

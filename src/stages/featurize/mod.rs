@@ -16,6 +16,7 @@
 mod asked;
 pub(crate) mod event;
 mod fit;
+mod medians;
 mod methods;
 pub(crate) mod params;
 pub(crate) mod prepared;
@@ -36,11 +37,14 @@ use self::params::Params;
 use self::prepared::Prepared;
 use self::reading::{BlockFaults, Reading};
 use self::report::report;
-use self::rows::{Rows, SortedTable};
+use self::rows::order::OrderError;
+use self::rows::sorted::SortedTable;
+use self::rows::{AppendError, Rows};
 use self::table::{Columns, WriteError};
 use super::ingest::blocks::{each_block, pool};
 use super::ingest::lines::Place;
-use super::{Builtin, Progress, Refusal, StageContext, StageError, Unit};
+use super::room::Room;
+use super::{Builtin, InputFile, Progress, Refusal, StageContext, StageError, Unit};
 use crate::recognise::Recogniser;
 
 /// The stage as the runner knows it.
@@ -61,13 +65,20 @@ fn refused(summary: impl Into<String>) -> StageError {
 }
 
 fn run(ctx: &mut StageContext<'_>) -> Result<(), StageError> {
+    let room = Room::in_folder(&ctx.scratch);
+    run_in(ctx, &room)
+}
+
+/// Runs the stage with so much room for rows in memory.
+fn run_in(ctx: &mut StageContext<'_>, room: &Room) -> Result<(), StageError> {
     let params = Params::read(ctx.params)?;
-    let table = gather(ctx, &params)?;
+    let rows = gather(ctx, &params, room)?;
     let features = ctx
         .output("features")
         .ok_or_else(|| refused("output `features` is not named"))?;
-    asked::check(&params, &table)?;
     let pool = pool(ctx.threads).map_err(|error| write_error(features, error))?;
+    let table = in_order(ctx, rows, &pool)?;
+    asked::check(&params, &table)?;
     let preparation = fit(&table, &params, &pool)?;
     let columns = Columns {
         table: &table,
@@ -92,16 +103,13 @@ fn run(ctx: &mut StageContext<'_>) -> Result<(), StageError> {
 }
 
 /// Reads every event of the input.
-fn gather(ctx: &StageContext<'_>, params: &Params) -> Result<SortedTable, StageError> {
-    let files = ctx
-        .inputs
-        .get("events")
-        .ok_or_else(|| refused("input `events` is not named"))?;
+fn gather<'p>(ctx: &StageContext<'_>, params: &'p Params, room: &Room) -> Result<Rows<'p>, StageError> {
+    let files = events(ctx)?;
     let at = |place: Place| super::ingest::fault::at(files, place);
-    let size = |file: &super::InputFile| file.absolute.metadata().map_or(0, |found| found.len());
+    let size = |file: &InputFile| file.absolute.metadata().map_or(0, |found| found.len());
     let total = files.iter().map(size).sum();
     let recogniser = Recogniser::of_features();
-    let mut rows = Rows::default();
+    let mut rows = Rows::new(params, room);
     let mut faults = Faults::default();
     let mut done = 0;
     let mut before = Place { file: 0, line: 0 };
@@ -129,20 +137,38 @@ fn gather(ctx: &StageContext<'_>, params: &Params) -> Result<SortedTable, StageE
                     ..before
                 })
             });
-            rows.append(reading.chunk, before)
-                .map_err(|error| refused(format!("{}: {error}", at(error.place))))?;
+            rows.append(&reading.chunk, before).map_err(|error| match error {
+                AppendError::TooManyKeys { place } => refused(format!("{}: {error}", at(place))),
+                AppendError::Disk(error) => error,
+            })?;
             before.line += reading.lines;
             Ok(())
         },
     )?;
     faults.refuse()?;
-    rows.into_table(MAX_DETAILS).map_err(|duplicates| {
-        let detail = |[first, second]: &[Place; 2]| format!("{}: has the id of {}", at(*second), at(*first));
-        StageError::Refused(Refusal {
-            summary: "an event id stands more than once; run the events through `ingest`".to_owned(),
-            details: duplicates.iter().map(detail).collect(),
-            ..Refusal::default()
-        })
+    Ok(rows)
+}
+
+/// The files of the input.
+fn events<'c>(ctx: &'c StageContext<'_>) -> Result<&'c [InputFile], StageError> {
+    let files = ctx.inputs.get("events").map(Vec::as_slice);
+    files.ok_or_else(|| refused("input `events` is not named"))
+}
+
+/// Puts the rows in order, in which no id may stand twice.
+fn in_order(ctx: &StageContext<'_>, rows: Rows<'_>, pool: &ThreadPool) -> Result<SortedTable, StageError> {
+    let files = events(ctx)?;
+    let at = |place: Place| super::ingest::fault::at(files, place);
+    rows.into_table(MAX_DETAILS, pool).map_err(|error| match error {
+        OrderError::Disk(error) => error,
+        OrderError::Duplicates(duplicates) => {
+            let detail = |[first, second]: &[Place; 2]| format!("{}: has the id of {}", at(*second), at(*first));
+            StageError::Refused(Refusal {
+                summary: "an event id stands more than once; run the events through `ingest`".to_owned(),
+                details: duplicates.iter().map(detail).collect(),
+                ..Refusal::default()
+            })
+        }
     })
 }
 
@@ -153,7 +179,7 @@ fn write_features(
     path: &Utf8Path,
 ) -> Result<(), StageError> {
     let file = File::create(path).map_err(|error| write_error(path, error))?;
-    let total = Some(columns.table.len() as u64);
+    let total = Some(columns.table.len());
     let mut done = 0;
     let progress = |rows: usize| {
         done += rows as u64;
@@ -162,10 +188,12 @@ fn write_features(
             done,
             total,
         });
+        ctx.check_cancelled()
     };
     table::write(columns, BufWriter::new(file), pool, progress).map_err(|error| match error {
         WriteError::Arrow(ArrowError::IoError(_, source)) => write_error(path, source),
         WriteError::TooLarge(_) => refused(format!("{error}; give its feature a `range`")),
+        WriteError::Stage(error) => error,
         other @ WriteError::Arrow(_) => write_error(path, std::io::Error::other(other)),
     })
 }
@@ -208,3 +236,6 @@ impl Faults {
         }))
     }
 }
+
+#[cfg(test)]
+mod tests;

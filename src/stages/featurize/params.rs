@@ -48,6 +48,11 @@ impl Params {
         Ok(params)
     }
 
+    /// For each of [`Group::ALL`] whether anything is made of it.
+    pub(crate) fn keeps_groups(&self) -> [bool; 2] {
+        Group::ALL.map(|group| self.groups.contains(&group) || self.one_hot_groups.contains(&group))
+    }
+
     /// Nothing is asked of a key that another parameter makes impossible.
     fn check(&self) -> Result<(), StageError> {
         let asked = |name, keys: &mut dyn Iterator<Item = &String>, other, others: &BTreeSet<String>| {

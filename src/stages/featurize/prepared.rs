@@ -2,25 +2,28 @@
 //!
 //! Number for number this is what [`Preparation::row`] gives.
 
-use std::ops::Range;
-
 use super::event::Group;
-use super::rows::{CellOf, SortedTable};
+
+use super::rows::blocks::Block;
+use super::rows::sorted::{CellOf, SortedTable};
 use crate::preparation::{Preparation, multiply};
 
-/// A table, and what becomes of its values.
+/// What becomes of the values of a table.
 pub(crate) struct Prepared<'a> {
-    table: &'a SortedTable,
     preparation: &'a Preparation,
-    /// For each category of the table.
-    categories: Vec<LevelColumns>,
-    groups: Vec<(Group, LevelColumns)>,
+    /// For each category of the table, and each of its levels by its number there, the level's column, if it has one.
+    categories: Vec<Vec<Option<usize>>>,
+    groups: Vec<GroupColumns<'a>>,
     /// Columns that may hold more than a double can.
     may_overflow: Vec<usize>,
 }
 
-/// For each chunk, and each level by its number there, the level's column, if it has one.
-type LevelColumns = Vec<Vec<Option<usize>>>;
+/// A group whose texts are levels, and the levels' columns.
+struct GroupColumns<'a> {
+    group: Group,
+    levels: &'a [String],
+    columns: &'a [usize],
+}
 
 /// The column in which a value is too large.
 #[derive(Debug)]
@@ -28,27 +31,29 @@ pub(crate) struct TooLarge(pub(crate) String);
 
 impl<'a> Prepared<'a> {
     /// `preparation` must have the numbers and the categories of `table`.
-    pub(crate) fn new(table: &'a SortedTable, preparation: &'a Preparation) -> Self {
+    pub(crate) fn new(table: &SortedTable, preparation: &'a Preparation) -> Self {
         let (mut categories, mut groups) = (Vec::new(), Vec::new());
         for (category, columns) in preparation.categories().iter().zip(preparation.level_places()) {
-            let column = |level: &str| {
-                let place = category.levels.binary_search_by(|known| known.as_str().cmp(level));
-                place.ok().map(|place| columns[place])
-            };
-            let levels = table.levels(&category.of);
-            let columns = levels
-                .map(|levels| levels.into_iter().map(|(level, _)| column(level)).collect())
-                .collect();
             match Group::of(&category.of) {
-                None => categories.push(columns),
-                Some(group) => groups.push((group, columns)),
+                None => {
+                    let levels = table.numbered_levels(&category.of).into_iter();
+                    categories.push(
+                        levels
+                            .map(|level| column_of(level, &category.levels, columns))
+                            .collect(),
+                    );
+                }
+                Some(group) => groups.push(GroupColumns {
+                    group,
+                    levels: &category.levels,
+                    columns,
+                }),
             }
         }
         let numbers = preparation.numbers().iter().zip(preparation.number_places());
         let scaled = numbers.filter(|(number, _)| number.scaling.is_some());
         let products = preparation.products().iter().map(|product| product.column);
         Self {
-            table,
             preparation,
             categories,
             groups,
@@ -61,18 +66,18 @@ impl<'a> Prepared<'a> {
         self.preparation
     }
 
-    /// The columns, for the rows in `range`.
-    pub(crate) fn columns(&self, range: Range<usize>) -> Result<Vec<Vec<f64>>, TooLarge> {
+    /// The columns, for the rows of `block`.
+    pub(crate) fn columns(&self, block: &Block<'_>) -> Result<Vec<Vec<f64>>, TooLarge> {
         let numbers = self.preparation.numbers();
         let places = self.preparation.number_places();
-        let mut columns = vec![vec![0.0; range.len()]; self.preparation.columns().len()];
+        let mut columns = vec![vec![0.0; block.len()]; self.preparation.columns().len()];
         for (number, place) in numbers.iter().zip(places) {
             columns[place.column].fill(number.prepare(None));
             if let Some(indicator) = place.indicator {
                 columns[indicator].fill(1.0);
             }
         }
-        self.table.each_cell(range.clone(), |cell| match cell.of {
+        block.each_cell(|cell| match cell.of {
             CellOf::Number(number) => {
                 columns[places[number].column][cell.place] = numbers[number].prepare(Some(cell.number()));
                 if let Some(indicator) = places[number].indicator {
@@ -80,14 +85,15 @@ impl<'a> Prepared<'a> {
                 }
             }
             CellOf::Category(category) => {
-                if let Some(column) = self.categories[category][cell.chunk][cell.level()] {
-                    columns[column][cell.place] = 1.0;
+                if let Some(Some(column)) = self.categories[category].get(cell.level()) {
+                    columns[*column][cell.place] = 1.0;
                 }
             }
         });
-        for (group, levels) in &self.groups {
-            for (place, (chunk, level)) in self.table.group_levels(range.clone(), *group).enumerate() {
-                if let Some(column) = level.and_then(|level| levels[chunk][level]) {
+        for of in &self.groups {
+            for (place, row) in block.rows().enumerate() {
+                let level = row.groups[of.group as usize];
+                if let Some(column) = level.and_then(|level| column_of(level, of.levels, of.columns)) {
                     columns[column][place] = 1.0;
                 }
             }
@@ -102,4 +108,10 @@ impl<'a> Prepared<'a> {
             Some(column) => Err(TooLarge(self.preparation.columns()[*column].clone())),
         }
     }
+}
+
+/// The column of `level`, if it is one of `levels`.
+fn column_of(level: &str, levels: &[String], columns: &[usize]) -> Option<usize> {
+    let place = levels.binary_search_by(|known| known.as_str().cmp(level));
+    place.ok().map(|place| columns[place])
 }

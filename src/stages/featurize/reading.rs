@@ -214,30 +214,47 @@ pub(crate) mod lines;
 
 #[cfg(test)]
 mod tests {
+    use super::super::event::Group;
     use super::super::fit::fit;
     use super::super::prepared::Prepared;
     use super::super::report::report;
-    use super::super::rows::Rows;
+    use super::super::rows::blocks::Block;
+    use super::super::rows::{AppendError, Rows};
     use super::lines::{Random, event, mutate};
     use super::*;
+    use crate::stages::StageError;
     use crate::stages::ingest::blocks::pool;
     use crate::stages::ingest::lines::Place;
+    use crate::stages::room::Room;
 
     /// What `featurize` would make of these rows: all that can be seen of them.
-    fn table(chunk: Chunk, params: &Params) -> String {
-        let mut rows = Rows::default();
+    fn table(chunk: &Chunk, params: &Params) -> String {
+        let pool = pool(1).expect("a thread");
+        let mut rows = Rows::new(params, &room());
         rows.append(chunk, Place { file: 0, line: 0 }).expect("few keys");
-        let table = rows.into_table(1).expect("no id stands twice");
-        let lines: Vec<_> = table.rows(0..table.len()).collect();
-        let preparation = fit(&table, params, &pool(1).expect("a thread")).expect("it can be prepared");
+        let table = rows.into_table(1, &pool).expect("no id stands twice");
+        let preparation = fit(&table, params, &pool).expect("it can be prepared");
         let report = serde_json::to_string(&report(&table, &preparation)).expect("it has a JSON form");
-        let bits: Vec<Vec<u64>> = Prepared::new(&table, &preparation)
-            .columns(0..table.len())
-            .expect("nothing is scaled")
-            .iter()
-            .map(|column| column.iter().map(|value| value.to_bits()).collect())
-            .collect();
-        format!("{lines:?} {report} {bits:?}")
+        let prepared = Prepared::new(&table, &preparation);
+        let mut seen = report;
+        let of_block = |block: &Block<'_>| {
+            let lines: Vec<_> = block.rows().collect();
+            let columns = prepared.columns(block).expect("nothing is scaled");
+            let bits = |column: &Vec<f64>| column.iter().map(|value| value.to_bits()).collect();
+            let bits: Vec<Vec<u64>> = columns.iter().map(bits).collect();
+            format!("{lines:?} {bits:?}")
+        };
+        let all = table.each_block(&pool, 0, of_block, |block| {
+            seen += &block;
+            Ok::<(), StageError>(())
+        });
+        all.expect("nothing is on disk");
+        seen
+    }
+
+    /// Room for all of it.
+    fn room() -> Room {
+        Room::with("absent".into(), 1 << 20)
     }
 
     #[test]
@@ -245,6 +262,7 @@ mod tests {
         let recogniser = Recogniser::of_features();
         let params = Params {
             one_hot: ["b", "c", "größe"].map(str::to_owned).into(),
+            groups: Group::ALL.into(),
             ..Params::default()
         };
         let mut random = Random::new(3);
@@ -275,7 +293,7 @@ mod tests {
             }
             if number % 500 == 499 {
                 let chunks = [&mut quick, &mut complete].map(|chunk| std::mem::replace(chunk, Chunk::new()));
-                let [quick, complete] = chunks.map(|chunk| table(chunk, &params));
+                let [quick, complete] = chunks.map(|chunk| table(&chunk, &params));
                 assert_eq!(quick, complete);
                 adder = Adder::new(&recogniser, &params);
             }
@@ -301,15 +319,16 @@ mod tests {
             }
         }
         assert_eq!(ended, Added::TooManyKeys);
-        let error = Rows::default()
-            .append(chunk, Place { file: 0, line: 10 })
+        let error = Rows::new(&params, &room())
+            .append(&chunk, Place { file: 0, line: 10 })
             .expect_err("too many");
-        assert_eq!(
-            error.place,
-            Place {
-                file: 0,
-                line: 10 + 1 + 4096 / 50
-            }
+        let first = Place {
+            file: 0,
+            line: 10 + 1 + 4096 / 50,
+        };
+        assert!(
+            matches!(error, AppendError::TooManyKeys { place } if place == first),
+            "{error}"
         );
     }
 }

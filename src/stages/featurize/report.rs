@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::rows::{KeyCounts, SortedTable};
+use super::rows::KeyCounts;
+use super::rows::sorted::SortedTable;
 use crate::preparation::{Categorical, Input, Numeric, Preparation, Scaling};
 
 /// Counts, and what became of the values. For a number, `missing` counts what is absent, null, a text or out of range; for
@@ -57,7 +58,7 @@ struct IgnoredReport<'a> {
 
 /// What was counted in `table`, and what `preparation` does to it.
 pub(crate) fn report<'a>(table: &'a SortedTable, preparation: &'a Preparation) -> Report<'a> {
-    let rows = table.len() as u64;
+    let rows = table.len();
     let labels = table.labels();
     let labelled: u64 = labels.values().sum();
     let features = table.numbers().zip(preparation.numbers());
@@ -101,7 +102,7 @@ fn category<'a>(table: &'a SortedTable, category: &'a Categorical) -> CategoryRe
     };
     CategoryReport {
         of: &category.of,
-        missing: table.len() as u64 - known,
+        missing: table.len() - known,
         levels: counts.into_iter().map(level).collect(),
     }
 }

@@ -1,27 +1,48 @@
 //! Events gathered into rows, in canonical order, and what was counted on the way.
+//!
+//! ```text
+//! a chunk for each block of lines ─ append ─▶ rows, parted by the hashes of their ids ─ order ─▶ the table, block by block
+//! ```
 
+pub(crate) mod blocks;
 pub(crate) mod chunk;
+mod levels;
+pub(crate) mod order;
+mod record;
+pub(crate) mod sorted;
 mod texts;
 
 use std::collections::{BTreeMap, HashMap};
 
-use rayon::prelude::*;
+use rayon::ThreadPool;
 
-use self::chunk::{Chunk, level_of_value};
+use self::chunk::{Chunk, Rewriting};
+use self::levels::AllLevels;
+use self::order::OrderError;
+use self::record::{NewRecord, Shapes};
+use self::sorted::SortedTable;
 pub(crate) use self::texts::LevelFault;
-use super::event::Group;
+use super::params::Params;
 use crate::preparation::{Input, Range};
+use crate::stages::StageError;
 use crate::stages::ingest::lines::Place;
+use crate::stages::partitions::Partitions;
+use crate::stages::room::Room;
 
 /// The most feature keys that are taken.
 pub(crate) const MAX_FEATURES: usize = 4096;
 
-/// All rows, in the chunks in which they were read.
-#[derive(Default)]
-pub(crate) struct Rows {
-    chunks: Vec<Chunk>,
+/// All rows, and what was counted in them.
+pub(crate) struct Rows<'p> {
+    params: &'p Params,
+    room: Room,
+    /// By the first bits of the BLAKE3 of their ids.
+    parted: Partitions,
     keys: Vec<KeyCounts>,
     by_key: HashMap<Box<str>, usize>,
+    shapes: Shapes,
+    levels: BTreeMap<Input, AllLevels>,
+    labels: BTreeMap<Box<str>, u64>,
 }
 
 /// A feature key, and how often what stands there.
@@ -41,24 +62,86 @@ pub(crate) struct KeyCounts {
     pub(crate) level_fault: Option<LevelFault>,
 }
 
-/// More keys than can be columns.
-#[derive(Debug, thiserror::Error)]
-#[error("more than {MAX_FEATURES} different feature keys")]
-pub(crate) struct TooManyKeys {
-    /// Where the first of those stands that are too many.
-    pub(crate) place: Place,
+/// What one row has beside its features.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Row<'a> {
+    /// `event_id`.
+    pub(crate) id: &'a str,
+    /// `payload.label`.
+    pub(crate) label: Option<&'a str>,
+    /// A value for each of `Group::ALL`.
+    pub(crate) groups: [Option<&'a str>; 2],
 }
 
-impl Rows {
+/// Why rows cannot be added.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AppendError {
+    /// More keys than can be columns.
+    #[error("more than {MAX_FEATURES} different feature keys")]
+    TooManyKeys {
+        /// Where the first of those stands that are too many.
+        place: Place,
+    },
+    /// What does not fit into memory cannot be written.
+    #[error(transparent)]
+    Disk(#[from] StageError),
+}
+
+impl<'p> Rows<'p> {
+    /// None yet. What does not fit into `room` goes to disk.
+    pub(crate) fn new(params: &'p Params, room: &Room) -> Self {
+        let groups = params.one_hot_groups.iter().map(|group| group.input());
+        Self {
+            params,
+            room: room.clone(),
+            parted: Partitions::new(room),
+            keys: Vec::new(),
+            by_key: HashMap::new(),
+            shapes: Shapes::new(room.held),
+            levels: groups
+                .map(|of| (of.clone(), AllLevels::new(of, &params.exclude)))
+                .collect(),
+            labels: BTreeMap::new(),
+        }
+    }
+
     /// Adds the rows of lines that come after all others; the line before the first of them is `before`.
-    pub(crate) fn append(&mut self, mut chunk: Chunk, before: Place) -> Result<(), TooManyKeys> {
-        chunk.before = before;
-        for own in std::mem::take(&mut chunk.keys) {
+    pub(crate) fn append(&mut self, chunk: &Chunk, before: Place) -> Result<(), AppendError> {
+        let rewriting = self.count(chunk, before)?;
+        let shapes: Vec<Vec<u16>> = chunk.shapes().map(|shape| rewriting.shape(shape)).collect();
+        let shapes: Vec<_> = shapes.iter().map(|keys| self.shapes.of(keys)).collect();
+        let is_wanted = self.params.keeps_groups();
+        let mut values = Vec::new();
+        for (number, key) in chunk.prefixes.iter().enumerate() {
+            let (shape, cells) = chunk.cells(number);
+            values.clear();
+            values.extend_from_slice(cells);
+            rewriting.rewrite(chunk.shape(shape), &mut values);
+            let mut row = chunk.row(number);
+            for (group, is_wanted) in row.groups.iter_mut().zip(is_wanted) {
+                *group = group.filter(|_| is_wanted);
+            }
+            let record = NewRecord {
+                place: chunk.place_of(number, before),
+                row,
+                shape: shapes[shape],
+                values: &values,
+            };
+            self.parted.add(*key, |bytes| record.write(bytes))?;
+        }
+        Ok(())
+    }
+
+    /// Counts what is in a chunk, and gives the numbers that its keys and levels have among all.
+    fn count(&mut self, chunk: &Chunk, before: Place) -> Result<Rewriting, AppendError> {
+        let exclude = &self.params.exclude;
+        let mut rewriting = Rewriting::default();
+        for own in &chunk.keys {
             let index = match self.by_key.get(&own.counts.key) {
                 Some(index) => *index,
                 None if self.keys.len() == MAX_FEATURES => {
-                    let place = chunk.place_of(own.first_line);
-                    return Err(TooManyKeys { place });
+                    let place = chunk::place(own.first_line, before);
+                    return Err(AppendError::TooManyKeys { place });
                 }
                 None => {
                     self.by_key.insert(own.counts.key.clone(), self.keys.len());
@@ -72,57 +155,38 @@ impl Rows {
                 }
             };
             self.keys[index].add(&own.counts);
-            chunk.indexes.push(index);
-            if let Some(levels) = own.levels {
+            let numbers = own.levels.as_ref().map(|levels| {
                 let fault = &mut self.keys[index].level_fault;
                 *fault = fault.or(levels.fault());
-                chunk.levels.push((index, levels));
+                let of = Input::Feature(own.counts.key.to_string());
+                let all = self.levels.entry(of.clone());
+                let all = all.or_insert_with(|| AllLevels::new(of, exclude));
+                let counted = levels.counted();
+                counted.map(|(level, rows)| all.add(level, rows, exclude)).collect()
+            });
+            rewriting.push(index, numbers);
+        }
+        for group in &self.params.one_hot_groups {
+            let Some(all) = self.levels.get_mut(&group.input()) else {
+                continue;
+            };
+            for (level, rows) in chunk.group_levels(*group) {
+                all.add(level, rows, exclude);
             }
         }
-        chunk.forget_how_to_add();
-        self.chunks.push(chunk);
-        Ok(())
+        for (label, rows) in chunk.labels() {
+            match self.labels.get_mut(label) {
+                Some(known) => *known += rows,
+                None => drop(self.labels.insert(label.into(), rows)),
+            }
+        }
+        Ok(rewriting)
     }
 
-    /// Puts rows into canonical order (by the BLAKE3 of their ids) and columns into the order of their keys' bytes.
-    ///
-    /// If ids stand twice, the places of at most `most` of them are given instead, the earlier place first.
-    pub(crate) fn into_table(self, most: usize) -> Result<SortedTable, Vec<[Place; 2]>> {
-        let Self { chunks, keys, .. } = self;
-        let mut order: Vec<Ordered> = Vec::with_capacity(chunks.iter().map(Chunk::len).sum());
-        for (number, chunk) in (0..).zip(&chunks) {
-            let rows = (0..).zip(&chunk.prefixes);
-            order.extend(rows.map(|(row, prefix)| Ordered {
-                prefix: *prefix,
-                chunk: number,
-                row,
-            }));
-        }
-        let id = |row: &Ordered| chunks[row.chunk as usize].id(row.row as usize);
-        order.par_sort_unstable_by(|a, b| {
-            // Two ids with one prefix are hardly ever there, unless they are one id.
-            let whole = || {
-                blake3::hash(id(a).as_bytes())
-                    .as_bytes()
-                    .cmp(blake3::hash(id(b).as_bytes()).as_bytes())
-            };
-            let place = || (a.chunk, a.row).cmp(&(b.chunk, b.row));
-            a.prefix.cmp(&b.prefix).then_with(whole).then_with(place)
-        });
-        let place = |row: &Ordered| {
-            let chunk = &chunks[row.chunk as usize];
-            chunk.place_of(chunk.lines[row.row as usize])
-        };
-        let duplicates: Vec<_> = order
-            .windows(2)
-            .filter(|pair| pair[0].prefix == pair[1].prefix && id(&pair[0]) == id(&pair[1]))
-            .take(most)
-            .map(|pair| [place(&pair[0]), place(&pair[1])])
-            .collect();
-        if !duplicates.is_empty() {
-            return Err(duplicates);
-        }
-        Ok(SortedTable::new(chunks, order, keys))
+    /// Puts rows into canonical order (by the BLAKE3 of their ids) and columns into the order of their keys' bytes, on the threads of
+    /// `pool`. If ids stand twice, the places of at most `most` of them are given instead.
+    pub(crate) fn into_table(self, most: usize, pool: &ThreadPool) -> Result<SortedTable, OrderError> {
+        SortedTable::new(self, most, pool)
     }
 }
 
@@ -133,211 +197,5 @@ impl KeyCounts {
         self.texts += other.texts;
         self.nulls += other.nulls;
         self.numbers += other.numbers;
-    }
-}
-
-/// A row in canonical order.
-#[derive(Clone, Copy)]
-struct Ordered {
-    /// The first bytes of the BLAKE3 of its id.
-    prefix: u64,
-    chunk: u32,
-    row: u32,
-}
-
-/// Rows in canonical order, and which keys are numbers and which categories.
-pub(crate) struct SortedTable {
-    chunks: Vec<Chunk>,
-    order: Vec<Ordered>,
-    keys: Vec<KeyCounts>,
-    /// Indices of keys, in the order of the keys' bytes.
-    numbers: Vec<usize>,
-    /// The same.
-    categories: Vec<usize>,
-    /// For each chunk and each shape in it, what each cell is of.
-    cells: Vec<Vec<Vec<CellOf>>>,
-}
-
-/// Which number, or which category, a cell is of: its place among all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum CellOf {
-    /// Among [`SortedTable::numbers`].
-    Number(usize),
-    /// Among [`SortedTable::categories`].
-    Category(usize),
-}
-
-/// What one row has beside its features.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Row<'a> {
-    /// `event_id`.
-    pub(crate) id: &'a str,
-    /// `payload.label`.
-    pub(crate) label: Option<&'a str>,
-    /// A value for each of `Group::ALL`.
-    pub(crate) groups: [Option<&'a str>; 2],
-}
-
-impl SortedTable {
-    fn new(chunks: Vec<Chunk>, order: Vec<Ordered>, keys: Vec<KeyCounts>) -> Self {
-        let mut sorted: Vec<usize> = (0..keys.len()).collect();
-        sorted.sort_by(|a, b| keys[*a].key.as_bytes().cmp(keys[*b].key.as_bytes()));
-        let is_category = |index: &usize| keys[*index].is_category;
-        let is_number = |index: &usize| keys[*index].numbers > 0 && !keys[*index].excluded && !is_category(index);
-        let numbers: Vec<usize> = sorted.iter().copied().filter(is_number).collect();
-        let categories: Vec<usize> = sorted.into_iter().filter(is_category).collect();
-        let mut cell_of = vec![CellOf::Number(usize::MAX); keys.len()];
-        for (number, index) in numbers.iter().enumerate() {
-            cell_of[*index] = CellOf::Number(number);
-        }
-        for (category, index) in categories.iter().enumerate() {
-            cell_of[*index] = CellOf::Category(category);
-        }
-        let cells = chunks
-            .iter()
-            .map(|chunk| {
-                chunk
-                    .shapes()
-                    .map(|shape| shape.map(|index| cell_of[index]).collect())
-                    .collect()
-            })
-            .collect();
-        Self {
-            chunks,
-            order,
-            keys,
-            numbers,
-            categories,
-            cells,
-        }
-    }
-
-    /// How many rows there are.
-    pub(crate) fn len(&self) -> usize {
-        self.order.len()
-    }
-
-    /// The rows in `range`.
-    pub(crate) fn rows(&self, range: std::ops::Range<usize>) -> impl Iterator<Item = Row<'_>> {
-        let row = |ordered: &Ordered| self.chunks[ordered.chunk as usize].row(ordered.row as usize);
-        self.order[range].iter().map(row)
-    }
-
-    /// Every key, in no particular order.
-    pub(crate) fn keys(&self) -> &[KeyCounts] {
-        &self.keys
-    }
-
-    /// The keys that are numbers, in the order of their bytes.
-    pub(crate) fn numbers(&self) -> impl ExactSizeIterator<Item = &KeyCounts> {
-        self.numbers.iter().map(|index| &self.keys[*index])
-    }
-
-    /// The keys that are categories, in the order of their bytes.
-    pub(crate) fn categories(&self) -> impl ExactSizeIterator<Item = &KeyCounts> {
-        self.categories.iter().map(|index| &self.keys[*index])
-    }
-
-    /// Labels, each with how many rows have it.
-    pub(crate) fn labels(&self) -> BTreeMap<&str, u64> {
-        let mut labels = BTreeMap::new();
-        for chunk in &self.chunks {
-            chunk.count_labels(&mut labels);
-        }
-        labels
-    }
-
-    /// Visits what is not missing in the rows in `range`, row after row: the row's place in `range`, what it is of, and the
-    /// number; of a category, the number of its level in the row's chunk.
-    pub(crate) fn each_cell(&self, range: std::ops::Range<usize>, mut visit: impl FnMut(Cell)) {
-        for (place, ordered) in self.order[range].iter().enumerate() {
-            let chunk = ordered.chunk as usize;
-            let (shape, values) = self.chunks[chunk].cells(ordered.row as usize);
-            for (of, value) in self.cells[chunk][shape].iter().zip(values) {
-                visit(Cell {
-                    place,
-                    chunk,
-                    of: *of,
-                    value: *value,
-                });
-            }
-        }
-    }
-
-    /// All values of a number, in no particular order.
-    pub(crate) fn values_of(&self, number: usize) -> Vec<f64> {
-        let of = CellOf::Number(number);
-        let mut values = Vec::new();
-        for (chunk, shapes) in self.chunks.iter().zip(&self.cells) {
-            let places: Vec<Option<usize>> = shapes
-                .iter()
-                .map(|cells| cells.iter().position(|cell| *cell == of))
-                .collect();
-            for row in 0..chunk.len() {
-                let (shape, cells) = chunk.cells(row);
-                values.extend(places[shape].map(|place| cells[place]));
-            }
-        }
-        values
-    }
-
-    /// For each chunk the levels of an input, in the order of the numbers that cells and [`SortedTable::group_levels`] have,
-    /// each with how many rows have it.
-    pub(crate) fn levels(&self, of: &Input) -> impl Iterator<Item = Vec<(&str, u64)>> {
-        let index = match of {
-            Input::Feature(key) => self.keys.iter().position(|counts| *counts.key == **key),
-            Input::SourceKind | Input::SourceRegion => None,
-        };
-        let group = Group::of(of);
-        self.chunks.iter().map(move |chunk| match (index, group) {
-            (Some(index), _) => chunk.levels(index).collect(),
-            (None, Some(group)) => chunk.group_levels(group).collect(),
-            (None, None) => Vec::new(),
-        })
-    }
-
-    /// The levels of an input, each with how many rows have it.
-    pub(crate) fn counted_levels(&self, of: &Input) -> BTreeMap<&str, u64> {
-        let mut counts = BTreeMap::new();
-        for (level, rows) in self.levels(of).flatten().filter(|(_, rows)| *rows > 0) {
-            *counts.entry(level).or_default() += rows;
-        }
-        counts
-    }
-
-    /// For each row in `range` its chunk, and the number of its level there, if it has one.
-    pub(crate) fn group_levels(
-        &self,
-        range: std::ops::Range<usize>,
-        group: Group,
-    ) -> impl Iterator<Item = (usize, Option<usize>)> {
-        self.order[range].iter().map(move |ordered| {
-            let chunk = ordered.chunk as usize;
-            (chunk, self.chunks[chunk].group_level(ordered.row as usize, group))
-        })
-    }
-}
-
-/// A value that is not missing.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Cell {
-    /// Which row of those that are visited.
-    pub(crate) place: usize,
-    /// The row's chunk.
-    pub(crate) chunk: usize,
-    /// What it is a value of.
-    pub(crate) of: CellOf,
-    value: f64,
-}
-
-impl Cell {
-    /// The number.
-    pub(crate) fn number(self) -> f64 {
-        self.value
-    }
-
-    /// The number of the level in the chunk.
-    pub(crate) fn level(self) -> usize {
-        level_of_value(self.value)
     }
 }

@@ -3,19 +3,18 @@
 use std::io::Write;
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, Float64Array, RecordBatch, StringArray};
+use arrow_array::builder::StringBuilder;
+use arrow_array::{ArrayRef, Float64Array, RecordBatch};
 use arrow_ipc::writer::FileWriter;
 use arrow_schema::{ArrowError, DataType, Field, Schema};
 use rayon::ThreadPool;
-use rayon::prelude::*;
 
 use super::event::Group;
 use super::prepared::{Prepared, TooLarge};
-use super::rows::{Row, SortedTable};
+use super::rows::blocks::Block;
+use super::rows::sorted::SortedTable;
+use crate::stages::StageError;
 use crate::stages::ingest::fault::printable;
-
-/// Rows of one record batch, but for the last.
-const BATCH_ROWS: usize = 8192;
 
 /// Column of the event id.
 pub(crate) const ID_COLUMN: &str = "event_id";
@@ -41,6 +40,9 @@ pub(crate) enum WriteError {
     /// A column holds more than a number can.
     #[error("column `{0}` holds a value that is too large for a number")]
     TooLarge(String),
+    /// Rows cannot be read again, or whoever is told of the progress ends it.
+    #[error(transparent)]
+    Stage(#[from] StageError),
 }
 
 /// What is written.
@@ -54,60 +56,45 @@ pub(crate) struct Columns<'a> {
     pub(crate) prepared: &'a Prepared<'a>,
 }
 
-/// Writes the features file. Batches are made in `pool`, and written in their order on this thread.
-/// `progress` is told how many rows are written.
+/// Writes the features file: a record batch for each block of rows. Batches are made in `pool`, and written in their order on this
+/// thread. `progress` is told how many rows are written.
 pub(crate) fn write(
     columns: Columns<'_>,
     writer: impl Write,
     pool: &ThreadPool,
-    mut progress: impl FnMut(usize),
+    mut progress: impl FnMut(usize) -> Result<(), StageError>,
 ) -> Result<(), WriteError> {
     let schema = Arc::new(schema(columns)?);
     let mut writer = FileWriter::try_new(writer, &schema)?;
-    let starts: Vec<usize> = (0..columns.table.len()).step_by(BATCH_ROWS).collect();
-    let mut made: Vec<Result<RecordBatch, WriteError>> = Vec::new();
-    // While some are written, the next are made.
-    for starts in starts.chunks(2 * pool.current_num_threads()).map(Some).chain([None]) {
-        let ready = std::mem::take(&mut made);
-        pool.in_place_scope(|scope| {
-            let (made, schema) = (&mut made, &schema);
-            if let Some(starts) = starts {
-                scope.spawn(move |_| {
-                    let batch = |start: &usize| batch(columns, schema, *start);
-                    *made = starts.par_iter().map(batch).collect();
-                });
-            }
-            for batch in ready {
-                let batch = batch?;
-                writer.write(&batch)?;
-                progress(batch.num_rows());
-            }
-            Ok::<(), WriteError>(())
-        })?;
-    }
+    let batch = |block: &Block<'_>| batch(columns, &schema, block);
+    columns.table.each_block(pool, schema.fields().len(), batch, |batch| {
+        let batch = batch?;
+        writer.write(&batch)?;
+        Ok::<(), WriteError>(progress(batch.num_rows())?)
+    })?;
     writer.finish()?;
     Ok(writer.flush()?)
 }
 
-fn batch(columns: Columns<'_>, schema: &Arc<Schema>, start: usize) -> Result<RecordBatch, WriteError> {
-    let Columns {
-        table,
-        groups,
-        prepared,
-    } = columns;
-    let range = start..table.len().min(start + BATCH_ROWS);
-    let texts = |text: &dyn for<'a> Fn(Row<'a>) -> Option<&'a str>| -> ArrayRef {
-        Arc::new(table.rows(range.clone()).map(text).collect::<StringArray>())
-    };
-    let mut columns = vec![texts(&|row| Some(row.id)), texts(&|row| row.label)];
-    for group in groups {
-        columns.push(texts(&|row| row.groups[*group as usize]));
+fn batch(columns: Columns<'_>, schema: &Arc<Schema>, block: &Block<'_>) -> Result<RecordBatch, WriteError> {
+    let (mut ids, mut labels) = (StringBuilder::new(), StringBuilder::new());
+    let mut groups: Vec<StringBuilder> = columns.groups.iter().map(|_| StringBuilder::new()).collect();
+    for row in block.rows() {
+        ids.append_value(row.id);
+        labels.append_option(row.label);
+        for (texts, group) in groups.iter_mut().zip(columns.groups) {
+            texts.append_option(row.groups[*group as usize]);
+        }
     }
-    let features = prepared.columns(range.clone());
+    let mut arrays: Vec<ArrayRef> = vec![Arc::new(ids.finish()), Arc::new(labels.finish())];
+    for mut texts in groups {
+        arrays.push(Arc::new(texts.finish()));
+    }
+    let features = columns.prepared.columns(block);
     for values in features.map_err(|TooLarge(column)| WriteError::TooLarge(printable(&column)))? {
-        columns.push(Arc::new(Float64Array::from(values)));
+        arrays.push(Arc::new(Float64Array::from(values)));
     }
-    Ok(RecordBatch::try_new(Arc::clone(schema), columns)?)
+    Ok(RecordBatch::try_new(Arc::clone(schema), arrays)?)
 }
 
 fn schema(columns: Columns<'_>) -> Result<Schema, ArrowError> {

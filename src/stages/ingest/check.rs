@@ -10,11 +10,11 @@ use super::gather::Gathered;
 use super::lines::{Place, is_blank};
 use super::repeats::{Repeats, Sighting};
 use super::revocations::Revocations;
-use super::room::Room;
 use super::schema::EventSchema;
 use super::verdicts::{Verdict, Verdicts};
 use crate::consent::Purpose;
 use crate::consent::token::Tokens;
+use crate::stages::room::Room;
 use crate::stages::{InputFile, PassedOn, StageError};
 
 /// What events are held against.

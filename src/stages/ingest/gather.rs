@@ -3,15 +3,13 @@
 //! They come in the order of the lines. They are held in memory as long as there is room, and else on disk, parted by their first
 //! bits; each part is then sorted by itself.
 
-use std::io::{self, Read};
-
 use rayon::prelude::*;
 
 use super::event::EventTokens;
-use super::partitions::{LEVELS, Part, Parted, Partitions};
-use super::room::Room;
 use crate::consent::token::{SubjectToken, Token};
 use crate::stages::StageError;
+use crate::stages::partitions::{Part, Partitions, Record};
+use crate::stages::room::Room;
 
 /// Told of each token, in order.
 pub type Take<'a> = dyn FnMut(Token, Option<SubjectToken>) -> Result<(), StageError> + 'a;
@@ -21,7 +19,7 @@ pub type Take<'a> = dyn FnMut(Token, Option<SubjectToken>) -> Result<(), StageEr
 pub struct Gathered {
     room: Room,
     held: Vec<Entry>,
-    parted: Option<Partitions<Entry>>,
+    parted: Option<Partitions>,
 }
 
 /// What was found of an event.
@@ -33,30 +31,32 @@ struct Entry {
     subject: Option<SubjectToken>,
 }
 
-impl Parted for Entry {
+impl Entry {
+    /// What it takes.
     const SIZE: usize = 65;
 
-    fn key(&self) -> u64 {
+    fn add_to(self, parted: &mut Partitions) -> Result<(), StageError> {
         let first = self.event.as_bytes().first_chunk();
-        first.map_or(0, |first| u64::from_be_bytes(*first))
-    }
-
-    fn put(&self, bytes: &mut Vec<u8>) {
-        bytes.extend_from_slice(self.event.as_bytes());
-        bytes.push(u8::from(self.is_let_in) | u8::from(self.subject.is_some()) << 1);
-        bytes.extend_from_slice(&self.subject.map_or([0; 32], |subject| *subject.as_bytes()));
-    }
-
-    fn get(reader: &mut impl Read) -> io::Result<Self> {
-        let (mut event, mut what, mut subject) = ([0; 32], [0], [0; 32]);
-        for bytes in [&mut event[..], &mut what, &mut subject] {
-            reader.read_exact(bytes)?;
-        }
-        Ok(Self {
-            event: Token::from_bytes(event),
-            is_let_in: what[0] & 1 != 0,
-            subject: (what[0] & 2 != 0).then(|| SubjectToken::from_bytes(subject)),
+        let key = first.map_or(0, |first| u64::from_be_bytes(*first));
+        parted.add(key, |bytes| {
+            bytes.extend_from_slice(self.event.as_bytes());
+            bytes.extend_from_slice(&self.subject.map_or([0; 32], |subject| *subject.as_bytes()));
+            bytes.push(u8::from(self.is_let_in) | u8::from(self.subject.is_some()) << 1);
         })
+    }
+
+    /// The one that was added as `record`.
+    fn of(record: Record<'_>) -> Self {
+        let (tokens, what) = record.bytes.as_chunks();
+        let [event, subject] = tokens else {
+            panic!("two tokens were added");
+        };
+        let what = what.first().map_or(0, |what| *what);
+        Self {
+            event: Token::from_bytes(*event),
+            is_let_in: what & 1 != 0,
+            subject: (what & 2 != 0).then(|| SubjectToken::from_bytes(*subject)),
+        }
     }
 }
 
@@ -99,13 +99,17 @@ impl Gathered {
 
     fn add(&mut self, entry: Entry) -> Result<(), StageError> {
         if let Some(parted) = &mut self.parted {
-            return parted.add(entry);
+            return entry.add_to(parted);
         }
         self.held.push(entry);
         if self.held.len() * Entry::SIZE <= self.room.held {
             return Ok(());
         }
-        self.parted = Some(parted(&self.room, 0, std::mem::take(&mut self.held))?);
+        let mut parted = Partitions::on_disk(&self.room);
+        for entry in std::mem::take(&mut self.held) {
+            entry.add_to(&mut parted)?;
+        }
+        self.parted = Some(parted);
         Ok(())
     }
 
@@ -115,53 +119,30 @@ impl Gathered {
     ///
     /// [`StageError::Io`] if what is on disk cannot be read; whatever `take` gives.
     pub fn each(self, take: &mut Take<'_>) -> Result<(), StageError> {
-        match self.parted {
-            None => give(self.held, take),
-            Some(parted) => each_part(parted, 1, &self.room, take),
+        let Some(parted) = self.parted else {
+            return give(self.held, take);
+        };
+        for part in parted.finish(self.room.held)? {
+            give(read(&part, &self.room)?, take)?;
         }
+        Ok(())
     }
 }
 
-fn parted(room: &Room, level: u32, entries: Vec<Entry>) -> Result<Partitions<Entry>, StageError> {
-    let mut parted = Partitions::new(room.clone(), level);
-    for entry in entries {
-        parted.add(entry)?;
-    }
-    Ok(parted)
-}
-
-/// Gives what is parted by so many levels.
-fn each_part(parted: Partitions<Entry>, levels: u32, room: &Room, take: &mut Take<'_>) -> Result<(), StageError> {
-    for part in parted.finish()? {
-        match read(part, levels, room)? {
-            Ok(entries) => give(entries, take)?,
-            Err(further) => each_part(further, levels + 1, room, take)?,
-        }
-    }
-    Ok(())
-}
-
-/// What is in a part, or what it was parted into since it is too much. Events that stand often are no more than one.
-fn read(part: Part<Entry>, levels: u32, room: &Room) -> Result<Result<Vec<Entry>, Partitions<Entry>>, StageError> {
+/// What is in a part. Events that stand often are no more than one: if it does not fit into memory they all begin alike, and are
+/// hardly more than one event.
+fn read(part: &Part, room: &Room) -> Result<Vec<Entry>, StageError> {
     let most = (room.held / Entry::SIZE).max(2);
     let mut held: Vec<Entry> = Vec::new();
-    let mut further = None;
-    part.each(|entry| {
-        if let Some(further) = &mut further {
-            return Partitions::add(further, entry);
-        }
-        held.push(entry);
+    part.each(|record| {
+        held.push(Entry::of(record));
         if held.len() > most {
             held.sort_unstable();
             held.dedup();
-            // With all levels they are of one event.
-            if held.len() > most / 2 && levels < LEVELS {
-                further = Some(parted(room, levels, std::mem::take(&mut held))?);
-            }
         }
         Ok(())
     })?;
-    Ok(further.map_or(Ok(held), Err))
+    Ok(held)
 }
 
 fn give(mut entries: Vec<Entry>, take: &mut Take<'_>) -> Result<(), StageError> {

@@ -11,11 +11,9 @@ pub mod fault;
 pub mod gather;
 pub mod lines;
 mod options;
-mod partitions;
 pub mod repeats;
 pub mod report;
 pub mod revocations;
-pub mod room;
 pub mod schema;
 pub mod source;
 pub mod subject;
@@ -36,7 +34,6 @@ use self::options::Options;
 pub use self::options::subject;
 use self::report::{Counts, RevocationCounts, report};
 use self::revocations::Revocations;
-use self::room::Room;
 use self::schema::EventSchema;
 use self::subject::SubjectPointer;
 use self::verdicts::Verdict;
@@ -45,6 +42,7 @@ use crate::consent::population::{Form, Population, PopulationWriter};
 use crate::consent::purposes::NONE;
 use crate::consent::token::Tokens;
 use crate::digest::Digest;
+use crate::stages::room::Room;
 use crate::stages::{Builtin, InputFile, Progress, Refusal, StageContext, StageError, Unit};
 
 /// The stage.

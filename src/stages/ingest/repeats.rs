@@ -4,15 +4,16 @@
 //! by the keys. Lines whose keys are equal are read again, in the order in which they stand, and compared by their whole ids and
 //! bytes.
 
-use std::io::{self, Read};
-
 use rayon::prelude::*;
 
 use super::again::{Again, Seen};
 use super::event::Reader;
-use super::partitions::{LEVELS, Part, Parted, Partitions};
-use super::room::Room;
+use crate::stages::partitions::{Part, Partitions, Record};
+use crate::stages::room::Room;
 use crate::stages::{InputFile, StageError};
+
+/// What a line takes.
+const SIZE: usize = 32;
 
 /// What a line takes while it is read again, with those that are read again at once.
 const READ_AGAIN: usize = 192;
@@ -30,31 +31,26 @@ pub struct Sighting {
     pub offset: u64,
 }
 
-impl Parted for Sighting {
-    const SIZE: usize = 32;
-
-    fn key(&self) -> u64 {
-        self.id
-    }
-
-    fn put(&self, bytes: &mut Vec<u8>) {
-        for number in [self.id, self.index, self.line, self.offset] {
-            bytes.extend_from_slice(&number.to_le_bytes());
-        }
-    }
-
-    fn get(reader: &mut impl Read) -> io::Result<Self> {
-        let mut next = || {
-            let mut bytes = [0; 8];
-            reader.read_exact(&mut bytes)?;
-            Ok::<u64, io::Error>(u64::from_le_bytes(bytes))
-        };
-        Ok(Self {
-            id: next()?,
-            index: next()?,
-            line: next()?,
-            offset: next()?,
+impl Sighting {
+    fn add_to(self, parted: &mut Partitions) -> Result<(), StageError> {
+        parted.add(self.id, |bytes| {
+            for number in [self.index, self.line, self.offset] {
+                bytes.extend_from_slice(&number.to_le_bytes());
+            }
         })
+    }
+
+    /// The line that was added as `record`.
+    fn of(record: Record<'_>) -> Self {
+        let (numbers, _) = record.bytes.as_chunks();
+        let mut numbers = numbers.iter().map(|number| u64::from_le_bytes(*number));
+        let mut next = || numbers.next().expect("three numbers were added");
+        Self {
+            id: record.key,
+            index: next(),
+            line: next(),
+            offset: next(),
+        }
     }
 }
 
@@ -66,7 +62,7 @@ pub type Found<'a> = dyn FnMut(&Seen, &Seen) -> Result<(), StageError> + 'a;
 pub struct Repeats {
     room: Room,
     held: Vec<Sighting>,
-    parted: Option<Partitions<Sighting>>,
+    parted: Option<Partitions>,
 }
 
 impl Repeats {
@@ -87,15 +83,15 @@ impl Repeats {
     /// [`StageError::Io`] if what does not fit into memory cannot be written.
     pub fn add(&mut self, sighting: Sighting) -> Result<(), StageError> {
         if let Some(parted) = &mut self.parted {
-            return parted.add(sighting);
+            return sighting.add_to(parted);
         }
         self.held.push(sighting);
-        if self.held.len() * Sighting::SIZE <= self.room.held {
+        if self.held.len() * SIZE <= self.room.held {
             return Ok(());
         }
-        let mut parted = Partitions::new(self.room.clone(), 0);
+        let mut parted = Partitions::on_disk(&self.room);
         for sighting in std::mem::take(&mut self.held) {
-            parted.add(sighting)?;
+            sighting.add_to(&mut parted)?;
         }
         self.parted = Some(parted);
         Ok(())
@@ -125,8 +121,8 @@ impl Repeats {
         match self.parted {
             None => suspects.add_alike(self.held)?,
             Some(parted) => {
-                for part in parted.finish()? {
-                    suspects.add_part(part, 1, &self.room)?;
+                for part in parted.finish(self.room.held)? {
+                    suspects.add_part(&part, &self.room)?;
                 }
             }
         }
@@ -145,26 +141,18 @@ struct Suspects<'a> {
 }
 
 impl Suspects<'_> {
-    /// Adds what is on disk, parted by so many levels: what fits into memory at once, and what does not parted further.
-    fn add_part(&mut self, part: Part<Sighting>, levels: u32, room: &Room) -> Result<(), StageError> {
-        if part.fits() {
-            let mut held = Vec::new();
-            part.each(|sighting| {
-                held.push(sighting);
-                Ok(())
-            })?;
-            return self.add_alike(held);
-        }
-        if levels == LEVELS {
+    /// Adds what is on disk: what fits into memory at once, and what does not line by line.
+    fn add_part(&mut self, part: &Part, room: &Room) -> Result<(), StageError> {
+        if part.size() > room.held as u64 {
             // All of them have one key, and they are in order.
-            return part.each(|sighting| self.add(sighting));
+            return part.each(|record| self.add(Sighting::of(record)));
         }
-        let mut parted = Partitions::new(room.clone(), levels);
-        part.each(|sighting| parted.add(sighting))?;
-        for part in parted.finish()? {
-            self.add_part(part, levels + 1, room)?;
-        }
-        Ok(())
+        let mut held = Vec::new();
+        part.each(|record| {
+            held.push(Sighting::of(record));
+            Ok(())
+        })?;
+        self.add_alike(held)
     }
 
     /// Adds those of `lines` whose key another of them has too; there are no others with these keys.

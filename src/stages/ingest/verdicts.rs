@@ -5,10 +5,10 @@ use std::io::{self, BufReader, Read, Seek as _, SeekFrom, Write as _};
 
 use super::event::{Consent, Facts, SourceKind};
 use super::revocations::Named;
-use super::room::Room;
 use crate::consent::Scope;
 use crate::consent::purposes::MAX_PURPOSES;
 use crate::stages::StageError;
+use crate::stages::room::Room;
 
 /// What becomes of a line that is not blank.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

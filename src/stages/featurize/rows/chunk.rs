@@ -9,7 +9,7 @@
 //! A row's *shape* is which features it has, in which order: most rows have one of few. The value of a category is the
 //! number of its level.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use super::texts::{Levels, NONE, Texts, fits};
 use super::{KeyCounts, MAX_FEATURES, Row};
@@ -20,10 +20,8 @@ use crate::stages::ingest::lines::Place;
 
 /// Rows of neighbouring lines: of one block, or so many that what is counted in 32 bits cannot overflow.
 pub(crate) struct Chunk {
-    /// The line before the first.
-    pub(super) before: Place,
     /// For each row its line, counted from the first of the chunk, from 0.
-    pub(super) lines: Vec<u32>,
+    lines: Vec<u32>,
     ids: String,
     id_ends: Vec<u32>,
     /// For each row the first bytes of the BLAKE3 of its id.
@@ -40,10 +38,6 @@ pub(crate) struct Chunk {
     shape: Vec<u16>,
     pub(super) keys: Vec<OwnKey>,
     by_key: HashMap<Box<str>, u16>,
-    /// For each key of the chunk its index among all.
-    pub(super) indexes: Vec<usize>,
-    /// The levels of each category, which is known by the index of its key among all.
-    pub(super) levels: Vec<(usize, Levels)>,
 }
 
 /// A key as one chunk knows it.
@@ -80,7 +74,6 @@ pub(crate) struct NewRow<'a> {
 impl Chunk {
     pub(crate) fn new() -> Self {
         Self {
-            before: Place { file: 0, line: 0 },
             lines: Vec::new(),
             ids: String::new(),
             id_ends: Vec::new(),
@@ -96,8 +89,6 @@ impl Chunk {
             shape: Vec::new(),
             keys: Vec::new(),
             by_key: HashMap::new(),
-            indexes: Vec::new(),
-            levels: Vec::new(),
         }
     }
 
@@ -166,31 +157,12 @@ impl Chunk {
         number
     }
 
-    /// Frees what is of use only while rows are added.
-    pub(super) fn forget_how_to_add(&mut self) {
-        self.by_shape = HashMap::new();
-        self.by_key = HashMap::new();
-        self.texts.forget_how_to_add();
-        for (_, levels) in &mut self.levels {
-            levels.forget_how_to_add();
-        }
-        self.values.shrink_to_fit();
-        self.ids.shrink_to_fit();
+    /// Where a row stands, if the line before the first of the chunk is `before`.
+    pub(super) fn place_of(&self, row: usize, before: Place) -> Place {
+        place(self.lines[row], before)
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.lines.len()
-    }
-
-    /// Where the line stands that is this many after the first.
-    pub(super) fn place_of(&self, line: u32) -> Place {
-        Place {
-            line: self.before.line + 1 + u64::from(line),
-            ..self.before
-        }
-    }
-
-    pub(super) fn id(&self, row: usize) -> &str {
+    fn id(&self, row: usize) -> &str {
         let start = row.checked_sub(1).map_or(0, |before| self.id_ends[before]);
         &self.ids[start as usize..self.id_ends[row] as usize]
     }
@@ -212,46 +184,78 @@ impl Chunk {
         )
     }
 
-    /// For each shape the indices of its keys among all.
-    pub(super) fn shapes(&self) -> impl Iterator<Item = impl Iterator<Item = usize>> {
-        let index = |key: &u16| self.indexes[usize::from(*key)];
-        self.shapes.iter().map(move |shape| shape.iter().map(index))
+    /// The numbers of the keys of each shape.
+    pub(super) fn shapes(&self) -> impl Iterator<Item = &[u16]> {
+        self.shapes.iter().map(|shape| &**shape)
     }
 
-    pub(super) fn count_labels<'a>(&'a self, counts: &mut BTreeMap<&'a str, u64>) {
-        for (text, count) in self
-            .counted(self.labels.iter().copied())
-            .filter(|(_, count)| *count > 0)
-        {
-            *counts.entry(text).or_default() += count;
-        }
+    /// The numbers of the keys of one shape.
+    pub(super) fn shape(&self, number: usize) -> &[u16] {
+        &self.shapes[number]
     }
 
-    /// Each text of the chunk with how many of `numbers` are its own.
+    /// Labels, each with how many rows have it.
+    pub(super) fn labels(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.counted(self.labels.iter().copied())
+    }
+
+    /// The texts of a group, each with how many rows have it.
+    pub(super) fn group_levels(&self, group: Group) -> impl Iterator<Item = (&str, u64)> {
+        self.counted(self.groups.iter().map(move |groups| groups[group as usize]))
+    }
+
+    /// The texts of the chunk that are among `numbers`, each with how often.
     fn counted(&self, numbers: impl Iterator<Item = u32>) -> impl Iterator<Item = (&str, u64)> {
         let mut by_text = vec![0; self.texts.all().len()];
         for number in numbers.filter(|number| *number != NONE) {
             by_text[number as usize] += 1;
         }
-        self.texts.all().iter().map(|text| &**text).zip(by_text)
+        let texts = self.texts.all().iter().map(|text| &**text);
+        texts.zip(by_text).filter(|(_, count)| *count > 0)
+    }
+}
+
+/// Where the line stands that is this many after the first.
+pub(super) fn place(line: u32, before: Place) -> Place {
+    Place {
+        line: before.line + 1 + u64::from(line),
+        ..before
+    }
+}
+
+/// For the keys and the levels of a chunk, the numbers that they have among all.
+#[derive(Default)]
+pub(super) struct Rewriting {
+    keys: Vec<u16>,
+    /// Of a category.
+    levels: Vec<Option<Vec<u32>>>,
+    has_levels: bool,
+}
+
+impl Rewriting {
+    /// Adds the next key, whose number is `index`.
+    pub(super) fn push(&mut self, index: usize, levels: Option<Vec<u32>>) {
+        self.keys
+            .push(u16::try_from(index).expect("there are no more keys than can be columns"));
+        self.has_levels |= levels.is_some();
+        self.levels.push(levels);
     }
 
-    /// The levels of a category, each with how many rows have it; in the order of the numbers that [`Chunk::level`] and
-    /// [`Chunk::group_level`] give. `index` is that of the category's key among all.
-    pub(super) fn levels(&self, index: usize) -> impl Iterator<Item = (&str, u64)> {
-        let own = self.levels.iter().find(|(of, _)| *of == index);
-        own.into_iter().flat_map(|(_, levels)| levels.counted())
+    /// The keys of a shape.
+    pub(super) fn shape(&self, keys: &[u16]) -> Vec<u16> {
+        keys.iter().map(|key| self.keys[usize::from(*key)]).collect()
     }
 
-    /// The same of a group.
-    pub(super) fn group_levels(&self, group: Group) -> impl Iterator<Item = (&str, u64)> {
-        self.counted(self.groups.iter().map(move |groups| groups[group as usize]))
-    }
-
-    /// The number of the level that a row has, if it has one.
-    pub(super) fn group_level(&self, row: usize, group: Group) -> Option<usize> {
-        let number = self.groups[row][group as usize];
-        (number != NONE).then_some(number as usize)
+    /// The values of a row of that shape.
+    pub(super) fn rewrite(&self, keys: &[u16], values: &mut [f64]) {
+        if !self.has_levels {
+            return;
+        }
+        for (key, value) in keys.iter().zip(values) {
+            if let Some(levels) = &self.levels[usize::from(*key)] {
+                *value = level_as_value(levels[level_of_value(*value)]);
+            }
+        }
     }
 }
 

@@ -42,11 +42,6 @@ impl Texts {
     pub(super) fn all(&self) -> &[Box<str>] {
         &self.texts
     }
-
-    /// Frees what is of use only while texts are added.
-    pub(super) fn forget_how_to_add(&mut self) {
-        self.by_text = HashMap::new();
-    }
 }
 
 /// The levels of a category, counted, as far as they are not too many.
@@ -97,10 +92,6 @@ impl Levels {
     pub(super) fn counted(&self) -> impl Iterator<Item = (&str, u64)> {
         let texts = self.texts.all().iter().map(|text| &**text);
         texts.zip(self.rows.iter().copied())
-    }
-
-    pub(super) fn forget_how_to_add(&mut self) {
-        self.texts.forget_how_to_add();
     }
 }
 

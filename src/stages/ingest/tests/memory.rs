@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use proptest::prelude::*;
 
-use super::super::room::Room;
 use super::super::verdicts::Verdict;
 use super::*;
+use crate::stages::room::Room;
 
 /// A line of a file; what kind it is, and which id and which bytes it has.
 type Line = (u8, u8, bool);

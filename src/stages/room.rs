@@ -7,7 +7,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::stages::StageError;
 
-/// So many bytes of each kind are held: those of some two million lines.
+/// So many bytes of each kind are held.
 const HELD: usize = 64 << 20;
 
 /// Memory, and a folder for what does not fit.
@@ -15,7 +15,7 @@ const HELD: usize = 64 << 20;
 pub struct Room {
     folder: Utf8PathBuf,
     /// So many bytes of each kind may be held.
-    pub(super) held: usize,
+    pub(crate) held: usize,
 }
 
 impl Room {
@@ -35,12 +35,12 @@ impl Room {
     }
 
     /// A new file for what does not fit.
-    pub(super) fn file(&self) -> Result<File, StageError> {
+    pub(crate) fn file(&self) -> Result<File, StageError> {
         tempfile::tempfile_in(&self.folder).map_err(|source| self.failed("write", source))
     }
 
     /// What does not fit could not be written, or read again.
-    pub(super) fn failed(&self, verb: &'static str, source: io::Error) -> StageError {
+    pub(crate) fn failed(&self, verb: &'static str, source: io::Error) -> StageError {
         StageError::Io {
             verb,
             path: self.folder.clone(),
