@@ -32,6 +32,7 @@ mod opened;
 mod plan;
 mod predict;
 mod progress;
+mod proof;
 mod rerun;
 mod run;
 mod runs;

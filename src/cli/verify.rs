@@ -6,6 +6,7 @@ use camino::Utf8Path;
 
 use super::bundled::{ByteSize, is_bundle, verify_bundle};
 use super::opened::{Surroundings, find_workspace};
+use super::proof::{self, ProofArguments};
 use super::rerun::Wanted;
 use super::terminal::{BOLD, ERROR, Failure, GOOD, Terminal, WARNING, shown, with_causes};
 use crate::consent::token::Tokens;
@@ -21,7 +22,7 @@ use crate::workspace::Workspace;
 /// Arguments of `verify`.
 #[derive(clap::Args)]
 pub(super) struct VerifyArguments {
-    /// An artifact, a receipt (sha256:…), a run, a bundle, or the folder of another project; without it, every output in place
+    /// An artifact, a receipt (sha256:…), a run, a bundle, a proof of consent, or the folder of another project; without it, every output in place
     #[arg(value_name = "WHAT")]
     what: Option<String>,
     /// Believe this key, instead of your own policy: a file (PEM, SSH public key, policy) or 64 hexadecimal digits
@@ -48,6 +49,8 @@ pub(super) struct VerifyArguments {
     /// With `--rerun`: how many threads a built-in stage may use (default: another number than a run takes)
     #[arg(short, long, value_name = "N", requires = "rerun", value_parser = clap::value_parser!(u16).range(1..))]
     jobs: Option<u16>,
+    #[command(flatten)]
+    proof: ProofArguments,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -71,6 +74,13 @@ pub(super) fn verify(
     surroundings: &Surroundings,
     terminal: &mut Terminal,
 ) -> Result<ExitCode, Failure> {
+    if let Some(what) = &arguments.what
+        && let Some(bytes) = proof::proof_in(&arguments.proof, what, &surroundings.folder)?
+    {
+        refuse_beside_a_proof(arguments)?;
+        let said = (arguments.trust.as_deref(), arguments.json);
+        return proof::verify(&arguments.proof, &bytes, said, surroundings, terminal);
+    }
     let copied = copied_project(arguments, surroundings);
     let is_copied = copied.is_some();
     let workspace = match copied {
@@ -130,6 +140,26 @@ pub(super) fn verify(
         (false, None) => show_lines(&report.lines(), terminal),
     }
     Ok(report.exit_code())
+}
+
+/// What says something of files in place says nothing of a proof.
+fn refuse_beside_a_proof(arguments: &VerifyArguments) -> Result<(), Failure> {
+    let is_given = [
+        ("--pin", !arguments.pin.is_empty()),
+        ("--at", arguments.at.is_some()),
+        ("--max-size", arguments.max_size.is_some()),
+        ("--require-clean", arguments.require_clean),
+        ("--rerun", arguments.rerun),
+        ("--format", arguments.format.is_some()),
+    ];
+    match is_given.iter().find(|(_, is_given)| *is_given) {
+        None => Ok(()),
+        Some((flag, _)) => {
+            let message = format!("`{flag}` says nothing of a proof of consent");
+            let help = "verify the run that it names with it: `madmall verify RUN`";
+            Err(Failure::new(ExitCode::Refused, message, Some(help)))
+        }
+    }
 }
 
 /// Prints lines, coloured by what they say.

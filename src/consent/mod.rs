@@ -9,6 +9,7 @@
 
 pub mod map;
 pub mod population;
+pub mod proof;
 pub mod purposes;
 pub mod secret;
 pub mod token;

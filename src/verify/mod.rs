@@ -25,7 +25,9 @@ mod evidence;
 mod excerpt;
 mod heads;
 mod history;
+mod ingests;
 mod logs;
+mod membership;
 mod pins;
 mod places;
 mod question;
@@ -56,6 +58,8 @@ use source::Pipelines;
 use subjects::{Answer, Question};
 
 pub use excerpt::refused_bundle;
+pub use ingests::{Ingest, ingests};
+pub use membership::{OwnKey, ProofAssurance, ProofReport, ProofRequest, verify_proof};
 pub use pins::Pin;
 pub use question::What;
 pub use render::{Format, Line, Tone, finding_lines};

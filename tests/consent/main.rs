@@ -10,4 +10,5 @@ mod space;
 
 mod population;
 mod project;
+mod proofs;
 mod vectors;

@@ -2,9 +2,11 @@
 
 mod affected;
 mod destroy;
+mod prove;
 mod report;
 mod status;
 
+pub(super) use self::prove::parse_id;
 use super::opened::Surroundings;
 use super::terminal::{Failure, Terminal};
 use crate::exit_code::ExitCode;
@@ -26,6 +28,8 @@ enum Command {
     DestroySecret(destroy::DestroyArguments),
     /// Say what one run's records show of consent, and which record answers which question, as text or HTML
     Report(report::ReportArguments),
+    /// Write a proof that an event was used, or was not, which names neither it nor its person
+    Prove(prove::ProveArguments),
 }
 
 /// Runs the subcommand.
@@ -39,5 +43,6 @@ pub(super) fn consent(
         Command::Affected(arguments) => affected::affected(arguments, surroundings, terminal),
         Command::DestroySecret(arguments) => destroy::destroy(arguments, surroundings, terminal),
         Command::Report(arguments) => report::report(arguments, surroundings, terminal),
+        Command::Prove(arguments) => prove::prove(arguments, surroundings, terminal),
     }
 }

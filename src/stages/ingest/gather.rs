@@ -3,9 +3,12 @@
 //! They come in the order of the lines. They are held in memory as long as there is room, and else on disk, parted by their first
 //! bits; each part is then sorted by itself.
 
+use camino::Utf8PathBuf;
 use rayon::prelude::*;
 
 use super::event::EventTokens;
+use crate::consent::population::{Form, Population, PopulationWriter};
+use crate::consent::secret::SecretId;
 use crate::consent::token::{SubjectToken, Token};
 use crate::stages::StageError;
 use crate::stages::partitions::{Part, Partitions, Record};
@@ -111,6 +114,28 @@ impl Gathered {
         }
         self.parted = Some(parted);
         Ok(())
+    }
+
+    /// Writes the tokens of those that are let in to `file`, in order. They are keyed by `secret`.
+    ///
+    /// # Errors
+    ///
+    /// [`StageError::Io`] if it cannot be written, or what is on disk cannot be read.
+    pub fn write(self, file: Utf8PathBuf, form: Form, secret: SecretId) -> Result<Population, StageError> {
+        let failed = |source| StageError::Io {
+            verb: "write",
+            path: file.clone(),
+            source,
+        };
+        let mut writer = PopulationWriter::create(&file, form).map_err(failed)?;
+        self.each(&mut |token, subject| writer.push(token, subject).map_err(failed))?;
+        let (root, size) = writer.finish().map_err(failed)?;
+        Ok(Population {
+            root,
+            size,
+            secret,
+            file,
+        })
     }
 
     /// Gives the tokens of those that are let in to `take`.

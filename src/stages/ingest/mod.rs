@@ -29,7 +29,6 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use self::check::{Checked, Rules, check};
 use self::fault::{at, grouped};
-use self::gather::Gathered;
 use self::options::Options;
 pub use self::options::subject;
 use self::report::{Counts, RevocationCounts, report};
@@ -38,7 +37,7 @@ use self::schema::EventSchema;
 use self::subject::SubjectPointer;
 use self::verdicts::Verdict;
 use self::write::{Sink, WriteError, write};
-use crate::consent::population::{Form, Population, PopulationWriter};
+use crate::consent::population::Form;
 use crate::consent::purposes::NONE;
 use crate::consent::token::Tokens;
 use crate::digest::Digest;
@@ -84,10 +83,10 @@ fn run(context: &mut StageContext<'_>) -> Result<(), StageError> {
     tell(context, &files, checked, revocations)?;
     write_lines(context, &options, &files, (checked, *total))?;
     say_consents(context, checked);
-    context.population = gathered
-        .map(|gathered| put_in_order(context, &options, gathered))
-        .transpose()?
-        .flatten();
+    if let (Some(gathered), Some(secret)) = (gathered, context.secret) {
+        let form = options.subject.as_ref().map_or(Form::Tokens, |_| Form::WithSubjects);
+        context.population = Some(gathered.write(context.scratch.join("population"), form, secret.id())?);
+    }
     if let Some(path) = context.output("report") {
         let purpose = (context.purpose.unwrap_or_default(), context.purposes);
         let bytes = report(checked, purpose, revocations, judged.schema);
@@ -159,31 +158,6 @@ fn judge(context: &StageContext<'_>, options: &Options, gather: Gather) -> Resul
         schema: schema.digest(),
         total,
     })
-}
-
-/// Writes the tokens of the events that are let in to a file, in order.
-fn put_in_order(
-    context: &StageContext<'_>,
-    options: &Options,
-    gathered: Gathered,
-) -> Result<Option<Population>, StageError> {
-    let Some(secret) = context.secret else { return Ok(None) };
-    let file = context.scratch.join("population");
-    let failed = |source| unwritable(&file, source);
-    let form = match options.subject {
-        None => Form::Tokens,
-        Some(_) => Form::WithSubjects,
-    };
-    let mut writer = PopulationWriter::create(&file, form).map_err(failed)?;
-    gathered.each(&mut |token, subject| writer.push(token, subject).map_err(failed))?;
-    let (root, size) = writer.finish().map_err(failed)?;
-    let secret = secret.id();
-    Ok(Some(Population {
-        root,
-        size,
-        secret,
-        file,
-    }))
 }
 
 fn read_schema(context: &StageContext<'_>, subject: Option<SubjectPointer>) -> Result<EventSchema, StageError> {
