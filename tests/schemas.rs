@@ -129,7 +129,19 @@ fn parser_and_schema_agree_about_pipelines() {
             ),
             (
                 false,
-                "version: 1\nname: p\npurpose: fun\nstages: { a: { run: x, outputs: { o: a } } }",
+                "version: 1\nname: p\npurpose: none\nstages: { a: { run: x, outputs: { o: a } } }",
+            ),
+            (
+                false,
+                "version: 1\nname: p\npurpose: For Fun\nstages: { a: { run: x, outputs: { o: a } } }",
+            ),
+            (
+                true,
+                "version: 1\nname: p\npurpose: fun\nstages: { a: { run: x, requires: fun, declassify: [o], outputs: { o: a } } }",
+            ),
+            (
+                false,
+                "version: 1\nname: p\nstages: { a: { run: x, requires: none, outputs: { o: a } } }",
             ),
             (
                 false,

@@ -34,12 +34,11 @@ pub(super) fn check(evidence: &Evidence, basis: &[usize]) -> Vec<Finding> {
         };
         let message = format!("{what} was erased on {when}: {rests}");
         let finding = Finding::new(Code::WarnErased, message).file(&receipt.file);
+        let shown = format!("when that was written: `madmall show {}`", receipt.id);
         Some(match erased.left.len() {
             0 => finding,
-            left => finding.help(format!(
-                "when it was written, {left} places held it still: `madmall show {}` names them",
-                receipt.id
-            )),
+            1 => finding.help(format!("it was left in one place {shown} names it")),
+            left => finding.help(format!("it was left in {left} places {shown} names them")),
         })
     });
     findings.collect()

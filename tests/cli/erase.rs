@@ -222,7 +222,7 @@ fn places_that_nobody_can_reach_are_named_and_left() {
         .find(|name| name.contains(".erasure."))
         .expect("it is there");
     let shown = space.madmall(["verify"]).says("W-ERASED");
-    shown.says("2 places held it still");
+    shown.says("it was left in 2 places");
     let line = space.read(&format!("runs/{tombstone}"));
     let envelope: Value = serde_json::from_str(&line).expect("an envelope");
     let payload = STANDARD
