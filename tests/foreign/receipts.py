@@ -119,7 +119,8 @@ def judge(verdicts, signer, envelope, where):
     tool = f"in-toto-attestation {version('in-toto-attestation')} (protobuf {version('protobuf')})"
     verdicts.accepts(tool, where, in_toto, payload)
     for field in FIELDS:
-        at = payload.index(b'"%b":' % field) + 1
+        # The last of that name: a parameter of a stage may be called the same, and means nothing to a protobuf.
+        at = payload.rindex(b'"%b":' % field) + 1
         verdicts.refuses(tool, f"{where} with byte {at} flipped, in `{field.decode()}`", in_toto, flipped(payload, at))
     at = payload.index(b"https://in-toto.io/Statement/v1")
     verdicts.refuses(tool, f"{where} with another `_type`", in_toto, flipped(payload, at))
