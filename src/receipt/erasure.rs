@@ -81,3 +81,81 @@ pub(super) fn check(statement: &Statement) -> Result<(), String> {
         _ => Err("there is a commit, and no repository".to_owned()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::receipt::envelope::Envelope;
+    use crate::receipt::statement::{ERASURE_BUILD_TYPE, Resource};
+
+    /// The receipt of a run, from the frozen files, made into a tombstone.
+    fn tombstone() -> Statement {
+        let lines = include_bytes!("../../tests/golden/receipt-v1/2026-11-23T091500Z-baseline-3f9a2c.intoto.jsonl");
+        let last = lines
+            .trim_ascii_end()
+            .rsplit(|byte| *byte == b'\n')
+            .next()
+            .expect("a line");
+        let envelope = Envelope::parse(last).expect("an envelope");
+        let mut run = envelope.statement().expect("a statement");
+        let digest: BTreeMap<String, String> = run.subject[0].digest.clone();
+        let mut subject = Resource::commit("0");
+        (subject.name, subject.digest) = ("data/revocations.ndjson".to_owned(), digest);
+        subject.annotations.madmall = Role::Revocations {};
+        run.subject = vec![subject];
+        let build = &mut run.predicate.build_definition;
+        build.build_type = ERASURE_BUILD_TYPE.to_owned();
+        build.external_parameters.erasure = Some(Erasure {
+            of: ErasedKind::Event,
+            secret: "5".repeat(64),
+            token: "7".repeat(64),
+        });
+        build.internal_parameters.madmall.outcome = Outcome::Succeeded;
+        build.internal_parameters.madmall.erased = Some(Erased {
+            files: 1,
+            left: vec!["data/raw.ndjson".to_owned(), "git".to_owned()],
+            objects: 2,
+        });
+        run
+    }
+
+    #[test]
+    fn a_tombstone_is_read_back_as_it_was_written() {
+        let payload = tombstone().to_payload().expect("it is sound");
+        assert_eq!(Statement::parse(&payload).expect("read"), tombstone());
+    }
+
+    #[test]
+    fn what_does_not_go_together_is_neither_signed_nor_read() {
+        let changes: [fn(&mut Statement); 9] = [
+            |of| of.predicate.build_definition.build_type = "urn:madmall:run:v1".to_owned(),
+            |of| of.predicate.build_definition.external_parameters.erasure = None,
+            |of| of.predicate.build_definition.internal_parameters.madmall.erased = None,
+            |of| of.predicate.build_definition.internal_parameters.madmall.outcome = Outcome::Failed,
+            |of| of.subject[0].annotations.madmall = Role::Log { stage: "a".to_owned() },
+            |of| of.subject[0].name = "../out".to_owned(),
+            |of| of.subject.clear(),
+            |of| {
+                let erasure = of.predicate.build_definition.external_parameters.erasure.as_mut();
+                erasure.expect("set above").token = "x".repeat(64);
+            },
+            |of| {
+                let erased = of
+                    .predicate
+                    .build_definition
+                    .internal_parameters
+                    .madmall
+                    .erased
+                    .as_mut();
+                erased.expect("set above").left.reverse();
+            },
+        ];
+        for (number, change) in changes.into_iter().enumerate() {
+            let mut changed = tombstone();
+            change(&mut changed);
+            assert!(changed.to_payload().is_err(), "change {number}");
+        }
+    }
+}

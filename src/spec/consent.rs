@@ -2,6 +2,7 @@
 
 use super::model::{Stage, is_name};
 use super::parse::{Node, NodeKind, Text};
+use super::scalar::{Scalar, scalar};
 use super::shape::{Checker, Fields};
 use crate::consent::purposes::{MAX_PURPOSES, NONE, Purposes};
 use crate::diagnostic::{nearest, quoted};
@@ -91,9 +92,14 @@ impl Checker<'_> {
             return Declassify::None;
         };
         let NodeKind::List(items) = &node.kind else {
-            return match self.boolean(node, "`declassify`") {
-                Some(true) => Declassify::All,
-                _ => Declassify::None,
+            return match scalar(node) {
+                Some(Scalar::Boolean(true)) => Declassify::All,
+                Some(Scalar::Boolean(false)) => Declassify::None,
+                _ => {
+                    let help = "write `true` for all outputs, or name some of them: `declassify: [counts]`";
+                    self.wrong_shape(node, "`declassify`", "`true`, `false` or a list", help);
+                    Declassify::None
+                }
             };
         };
         let mut names = Vec::new();

@@ -8,13 +8,7 @@ use super::inputs::{Found, Links};
 use super::outputs::OutputAt;
 use crate::diagnostic::{Diagnostic, Span};
 use crate::spec::PipelineSpec;
-
-/// The built-in that reads raw events.
-const INGEST: &str = "ingest";
-/// Its input of raw events.
-const EVENTS: &str = "events";
-/// Its output of what was rejected.
-const REJECTS: &str = "rejects";
+use crate::stages::ingest::{BUILTIN as INGEST, EVENTS, REJECTS};
 
 /// Refuses every stage that is no ingest and reads what only an ingest may read. `builtins` has the name of the built-in
 /// that each stage is, if it is one. A file
@@ -28,7 +22,7 @@ pub(super) fn check(
 ) {
     let mut raw_files: HashMap<&Utf8Path, usize> = HashMap::new();
     let mut raw_outputs: HashMap<OutputAt, usize> = HashMap::new();
-    let is_ingest = |stage: usize| builtins[stage] == Some(INGEST);
+    let is_ingest = |stage: usize| builtins[stage] == Some(INGEST.name);
     for (at, stage) in spec.stages.iter().enumerate().filter(|(at, _)| is_ingest(*at)) {
         for ((name, _), found) in stage.inputs.iter().zip(&inputs[at]) {
             match found.as_ref().filter(|_| name.text == EVENTS) {
