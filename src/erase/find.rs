@@ -40,7 +40,7 @@ pub struct Found {
     pub objects: Vec<Utf8PathBuf>,
     /// Other files of the store: logs of stages, what was displaced, caches. Absolute.
     pub store_files: Vec<Utf8PathBuf>,
-    /// Outputs in place, relative to the workspace: files, and folders of which a file holds it.
+    /// Files in the places of outputs, relative to the workspace. Of a folder only those that hold it: others in it may be the user's.
     pub outputs: Vec<Utf8PathBuf>,
     /// Raw files, relative to the workspace.
     pub raw: Vec<Utf8PathBuf>,
@@ -105,18 +105,17 @@ fn search_workspace(
         Ok(lineage.made.contains(&now.blake3))
     };
     let holding = holding(&files, &|path| Ok(is_made(path)? || holds(path, root, needles)?))?;
-    let mut outputs = BTreeSet::new();
     for path in holding {
         let path = path.strip_prefix(root).unwrap_or(&path).to_owned();
-        let output = path.ancestors().find(|place| scope.outputs.contains(*place));
-        match output {
-            Some(output) => drop(outputs.insert(output.to_owned())),
-            None if scope.raw.contains(&path) => found.raw.push(path),
-            None if scope.revocations.contains(&path) => {}
-            None => found.elsewhere.push(path),
+        let is_output = path.ancestors().any(|place| scope.outputs.contains(place));
+        if is_output {
+            found.outputs.push(path);
+        } else if scope.raw.contains(&path) {
+            found.raw.push(path);
+        } else if !scope.revocations.contains(&path) {
+            found.elsewhere.push(path);
         }
     }
-    found.outputs = outputs.into_iter().collect();
     Ok(())
 }
 

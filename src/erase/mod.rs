@@ -20,6 +20,7 @@ pub mod sites;
 pub mod tombstone;
 pub mod work;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 
@@ -96,20 +97,29 @@ pub enum EraseError {
     Log(#[source] LogError),
 }
 
-/// Removes what was found in the store and in the places of outputs. Gives how many files were removed of each.
+/// Removes what was found in the store and in the places of outputs, which `places` are; a folder among these goes when it is empty. Gives
+/// how many files were removed of each.
 ///
 /// # Errors
 ///
 /// [`StoreError::Write`] if something cannot be removed; what was removed before that is gone.
-pub fn remove(found: &Found, store: &Store, workspace: &Workspace) -> Result<(u64, u64), StoreError> {
+pub fn remove(
+    found: &Found,
+    places: &BTreeSet<Utf8PathBuf>,
+    store: &Store,
+    workspace: &Workspace,
+) -> Result<(u64, u64), StoreError> {
     for path in found.objects.iter().chain(&found.store_files) {
         remove_file(path)?;
     }
     for path in &found.outputs {
-        let path = workspace.absolute(path);
-        match path.is_dir() {
-            true => atomic::remove_folder(&path)?,
-            false => remove_file(&path)?,
+        remove_file(&workspace.absolute(path))?;
+        let is_of_output = |folder: &&Utf8Path| folder.ancestors().any(|place| places.contains(place));
+        for folder in path.ancestors().skip(1).take_while(is_of_output) {
+            // One that holds anything else stays.
+            if fs::remove_dir(workspace.absolute(folder)).is_err() {
+                break;
+            }
         }
     }
     // What is remembered of runs with nothing to do names outputs that are gone now.

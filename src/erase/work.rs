@@ -180,7 +180,7 @@ impl Work<'_> {
                 taken_out.insert(path.clone(), count);
             }
         }
-        let (objects, outputs) = remove(&survey.found, self.store, self.workspace)?;
+        let (objects, outputs) = remove(&survey.found, &self.sites.outputs, self.store, self.workspace)?;
         let after = find(&self.scope(), &survey.needles, &Lineage::default())?;
         if !after.is_gone() {
             let again = after

@@ -122,7 +122,10 @@ fn an_erased_event_leaves_no_trace_and_every_earlier_receipt_verifies() {
         .says("models/model.json");
     space.is_as(&snapshot);
 
+    // What somebody has put beside the files of an output is not ours to remove.
+    space.write("data/parts/own notes", "nothing of anybody\n");
     let erased = space.madmall(["erase", "--event", &id, "--rewrite-inputs"]).success();
+    assert_eq!(space.read("data/parts/own notes"), "nothing of anybody\n");
     erased
         .says("taken out   1 line of raw.ndjson")
         .says("models/model.json")
