@@ -28,13 +28,12 @@ pub struct Checked {
     pub findings: Vec<Finding>,
 }
 
-/// Checks the store of the workspace at `workspace`.
+/// Checks `store`, that of the workspace at `workspace`. Whether an object is whole that is personal, only its secret can tell.
 ///
 /// # Errors
 ///
 /// [`StoreError::Read`] if a folder of it cannot be listed.
-pub fn check(workspace: &Utf8Path) -> Result<Checked, StoreError> {
-    let store = Store::of(workspace);
+pub fn check(store: &Store, workspace: &Utf8Path) -> Result<Checked, StoreError> {
     let mut checked = Checked::default();
     let mut objects = Vec::new();
     let cas = store.root().join("cas");
@@ -54,7 +53,7 @@ pub fn check(workspace: &Utf8Path) -> Result<Checked, StoreError> {
         .collect();
     for (found, path, digest) in hashed {
         match found {
-            Ok((found, bytes)) if found == digest => {
+            Ok((found, bytes)) if store.is_named(found, digest) => {
                 checked.whole += 1;
                 checked.bytes += bytes;
             }
@@ -65,8 +64,8 @@ pub fn check(workspace: &Utf8Path) -> Result<Checked, StoreError> {
             }
         }
     }
-    check_trees(workspace, &store, &mut checked)?;
-    check_populations(workspace, &store, &mut checked)?;
+    check_trees(workspace, store, &mut checked)?;
+    check_populations(workspace, store, &mut checked)?;
     for path in list(&store.pending_folder())? {
         let message = match path.extension() {
             Some("damaged") => "holds receipts of a run that died, which could not be published",
@@ -93,7 +92,7 @@ fn check_trees(workspace: &Utf8Path, store: &Store, checked: &mut Checked) -> Re
             continue;
         };
         match read_file(&path) {
-            Ok((_, listing)) if listing.blake3 == digest => {
+            Ok((_, listing)) if store.is_named(listing.blake3, digest) => {
                 checked.whole += 1;
                 checked.bytes += found.len();
             }
@@ -178,7 +177,9 @@ fn hash(path: &Utf8Path) -> io::Result<(Digest, u64)> {
 }
 
 fn damaged(workspace: &Utf8Path, path: &Utf8Path, expected: Digest, found: Digest) -> Finding {
-    let finding = Finding::new(Code::Object, "is damaged: its bytes are not those that its name says");
+    let message =
+        "is damaged, or personal and named by another consent secret: its bytes are not those that its name says";
+    let finding = Finding::new(Code::Object, message);
     let path = relative(workspace, path);
     let help = format!("`rm {path}`: what needs it is made again by the next run");
     finding
@@ -205,13 +206,14 @@ mod tests {
     fn a_damaged_object_and_a_stray_file_are_named_and_whole_objects_counted() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let root = Utf8Path::from_path(folder.path()).expect("UTF-8");
-        assert_eq!(check(root).expect("nothing there"), Checked::default());
-        let cas = Store::of(root).cas();
+        let store = Store::of(root);
+        assert_eq!(check(&store, root).expect("nothing there"), Checked::default());
+        let cas = store.cas();
         let write = |path: &Utf8Path, bytes: &[u8]| atomic::write(path, bytes).expect("written");
         write(&cas.path(Digest::of(b"whole")), b"whole");
         write(&cas.path(Digest::of(b"other")), b"wrong");
         write(&root.join(".madmall/cas/zz/short"), b"");
-        let checked = check(root).expect("it can be read");
+        let checked = check(&store, root).expect("it can be read");
         assert_eq!((checked.whole, checked.bytes), (1, 5));
         let codes: Vec<_> = checked.findings.iter().map(|f| (f.code.as_str(), f.severity)).collect();
         assert_eq!(codes, [("E-OBJECT", Severity::Failure), ("W-STRAY", Severity::Warning)]);

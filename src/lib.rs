@@ -30,7 +30,7 @@
 //! | [`recognise`] | events that are plainly valid, in one pass over their bytes |
 //! | [`compat`] | the replaced package's commands |
 //! | [`workspace`], [`git`], [`tree`] | files, as they are on disk or as a commit has them |
-//! | [`digest`], [`listing`], [`canonical`], [`json`] | hashing, the encodings that are hashed, strict JSON |
+//! | [`digest`], [`listing`], [`commitment`], [`canonical`], [`json`] | hashing, keyed digests, the encodings that are hashed, strict JSON |
 //! | [`diagnostic`], [`exit_code`], [`cli`] | how people and scripts are told; the only place that prints is `cli` |
 //!
 //! The words, each with one meaning:
@@ -52,6 +52,7 @@ pub mod bundle;
 pub mod canonical;
 pub mod card;
 pub mod cli;
+pub mod commitment;
 pub mod compat;
 pub mod consent;
 pub mod diagnostic;

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use sha2::Digest as _;
 
 use crate::canonical::CanonicalHasher;
+use crate::commitment::{Commitment, Shape};
 use crate::digest::{Digest, Digests, Sha256};
 
 /// A file of a listing.
@@ -41,6 +42,8 @@ pub enum ArtifactDigests {
     File(Digests),
     /// Of a folder's files.
     Folder(ListingDigests),
+    /// Keyed, of what is personal.
+    Keyed(Commitment),
 }
 
 impl ArtifactDigests {
@@ -50,15 +53,30 @@ impl ArtifactDigests {
         match self {
             Self::File(digests) => digests.blake3,
             Self::Folder(listing) => listing.blake3,
+            Self::Keyed(commitment) => commitment.blake3,
         }
     }
 
-    /// What other tools can check, with its name: `sha256:…`, or `dirHash:…`.
+    /// Whether it is a folder.
+    #[must_use]
+    pub const fn is_folder(&self) -> bool {
+        matches!(
+            self,
+            Self::Folder(_)
+                | Self::Keyed(Commitment {
+                    shape: Shape::Several,
+                    ..
+                })
+        )
+    }
+
+    /// What other tools can check, with its name: `sha256:…` or `dirHash:…`; of what is personal the keyed form of it.
     #[must_use]
     pub fn public(&self) -> String {
         match self {
             Self::File(digests) => digests.sha256.to_string(),
             Self::Folder(listing) => format!("dirHash:{}", listing.dir_hash.to_hex()),
+            Self::Keyed(commitment) => commitment.public(),
         }
     }
 }

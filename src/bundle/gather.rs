@@ -13,7 +13,7 @@ use crate::git::Repository;
 use crate::listing::{ArtifactDigests, ListedFile, ListingDigests, listing_digests};
 use crate::log::LogId;
 use crate::plan::find_files;
-use crate::receipt::check::{artifact_digests, file_digests};
+use crate::receipt::digests::{artifact_digests, file_digests};
 use crate::receipt::key::PublicKey;
 use crate::receipt::run_file::Receipt;
 use crate::receipt::statement::{Resource, Role};
@@ -224,7 +224,8 @@ impl Gathering<'_> {
                     (Role::Input { input, .. }, Role::Member { input: of, .. }) => input == of,
                     _ => false,
                 };
-                if file_digests(resource).is_some() {
+                let is_personal = matches!(artifact_digests(resource), Some(ArtifactDigests::Keyed(_)));
+                if is_personal || file_digests(resource).is_some() {
                     self.optional(resource, Kind::Input, receipt);
                 } else if !all.iter().any(is_listed) {
                     let why = "it is so many files that the receipt does not list them";
@@ -256,6 +257,7 @@ impl Gathering<'_> {
                 }
                 Ok(())
             }
+            Some(ArtifactDigests::Keyed(_)) => Err("it is personal".to_owned()),
             None => Err("it is no file".to_owned()),
         }
     }

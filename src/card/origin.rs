@@ -8,7 +8,7 @@ use crate::digest::Digests;
 use crate::history::artifact;
 use crate::history::runs;
 use crate::json::{Limits, parse_strict};
-use crate::receipt::check::file_digests;
+use crate::receipt::digests::file_digests;
 use crate::receipt::envelope::Envelope;
 use crate::receipt::run_file::Receipt;
 use crate::receipt::statement::{CommandRecord, ParamRecord, ReceiptId, Resource, Role, Statement};

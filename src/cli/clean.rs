@@ -73,7 +73,8 @@ fn candidates(
         let help = format!("`madmall check {file}` shows its mistakes");
         Failure::new(ExitCode::Refused, shown(&message), Some(&help))
     };
-    let hashes = FileHashes::new(&all.workspace, StatCache::load(&all.store.stat_cache_file()));
+    let hashes = FileHashes::new(&all.workspace, StatCache::load(&all.store.stat_cache_file()))
+        .keyed_by(all.store.key().cloned());
     if arguments.orphans {
         let Some(mut found) = orphans_of(all) else {
             let broken = all.pipelines.iter().find(|found| found.plan.is_err());

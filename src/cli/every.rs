@@ -52,7 +52,7 @@ pub(super) struct Everything {
 pub(super) fn everything(surroundings: &Surroundings, named: Option<&Utf8Path>) -> Result<Everything, Failure> {
     let (workspace, file) = find_workspace(&surroundings.folder, named.unwrap_or(Utf8Path::new(".")))?;
     bounds(surroundings, &workspace, &workspace)?;
-    let store = Store::of(workspace.root());
+    let store = surroundings.store(&workspace);
     let believed = believed(&workspace, &store, surroundings)?;
     let mut files = pipeline_files(&workspace, &believed).map_err(|error| environment(&error))?;
     let asked = named.map(|_| file.clone());

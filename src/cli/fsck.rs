@@ -26,7 +26,8 @@ pub(super) fn fsck(
     terminal: &mut Terminal,
 ) -> Result<ExitCode, Failure> {
     let (workspace, _) = find_workspace(&surroundings.folder, Utf8Path::new("."))?;
-    let checked = crate::fsck::check(workspace.root()).map_err(|error| environment(&error))?;
+    let checked =
+        crate::fsck::check(&surroundings.store(&workspace), workspace.root()).map_err(|error| environment(&error))?;
     let code = match checked.findings.iter().map(|finding| finding.severity).min() {
         Some(Severity::Failure | Severity::NotReproduced) => ExitCode::VerificationFailed,
         Some(Severity::Inconclusive) => ExitCode::Inconclusive,

@@ -10,6 +10,8 @@ use jiff::Timestamp;
 
 use super::SetArguments;
 use super::terminal::{Failure, Terminal, WARNING, with_causes};
+use crate::commitment::PersonalKey;
+use crate::consent::secret::ConsentSecret;
 use crate::diagnostic::{self, Diagnostic, Faults, Source, quoted};
 use crate::exec::sandbox::{Bounds, check_readable};
 use crate::exit_code::ExitCode;
@@ -196,14 +198,17 @@ pub(super) fn open_set(
     terminal: &mut Terminal,
 ) -> Result<Opened, Failure> {
     let (workspace, file) = find_workspace(&surroundings.folder, path)?;
-    open_noting(
-        surroundings,
-        workspace,
-        &file,
-        &overrides(surroundings, set)?,
-        &Looks::default(),
-        terminal,
-    )
+    let overrides = overrides(surroundings, set)?;
+    let mut opened = open_noting(surroundings, workspace, &file, &overrides, &Looks::default(), terminal)?;
+    if !opened.plan.personal.is_empty() {
+        // Without a secret nothing that is keyed was made yet: any other than the one to come does.
+        let secret = match surroundings.secret_if_any()? {
+            Some(secret) => secret,
+            None => ConsentSecret::generate().map_err(|error| Failure::of(ExitCode::Environment, &error))?,
+        };
+        opened.plan.mask(&PersonalKey::of(&secret));
+    }
+    Ok(opened)
 }
 
 /// The same for the pipeline `file` in `workspace`, which is not resolved anew if it is remembered and would come out as it was;

@@ -8,6 +8,7 @@ use serde_json::json;
 use super::opened::{Opened, Surroundings, environment, open_set};
 use super::terminal::{BOLD, DIM, Failure, GOOD, Terminal, shown};
 use super::{PipelineArgument, SetArguments};
+use crate::commitment::PersonalKey;
 use crate::exec::forecast::{Forecast, forecast};
 use crate::exec::interrupt::Interrupts;
 use crate::exec::{CacheMode, OnFailure, Record, RunOptions, Session, SessionInputs};
@@ -116,14 +117,16 @@ pub(super) fn with_session<T>(
         record: Record::WhenSomethingRan,
         rigour: Rigour::Stamps,
     };
-    let store = Store::of(opened.workspace.root());
+    // Without one, what is personal is taken for new.
+    let secret = surroundings.secret_if_any().ok().flatten();
+    let store = Store::of(opened.workspace.root()).keyed_by(secret.as_ref().map(PersonalKey::of));
     let interrupts = Interrupts::default();
     let session = Session::open(SessionInputs {
         plan: &opened.plan,
         workspace: &opened.workspace,
         store: &store,
         key: &key,
-        secret: None,
+        secret: secret.as_ref(),
         trust: &trust,
         environment: &surroundings.environment,
         clock: &surroundings.clock,

@@ -170,9 +170,22 @@ impl<'a> Lines<'a> {
             inputs: Vec::new(),
             env: Vec::new(),
             tools: Vec::new(),
+            personal: None,
         };
         let command = command_lines(&parameters(stage, &resolved));
-        let (tail, skipped) = tail_of(&self.workspace.absolute(&failure.log));
+        // What a program says of what is personal is not for a terminal, which a CI server keeps for all to see.
+        let is_personal = stage.is_personal();
+        let (tail, skipped) = match is_personal {
+            // What madmall itself says of it holds names alone.
+            true => match &failure.kind {
+                FailureKind::Breaches(breaches) if breaches.len() > 1 => (
+                    breaches.iter().take(TAIL_LINES).map(ToString::to_string).collect(),
+                    false,
+                ),
+                _ => (Vec::new(), false),
+            },
+            false => tail_of(&self.workspace.absolute(&failure.log)),
+        };
         let (name, log) = (&stage.name, &failure.log);
         self.print(|terminal| {
             terminal.say(format_args!("{ERROR}error{ERROR:#}{BOLD}: stage `{name}`{how}{BOLD:#}"));
@@ -189,7 +202,11 @@ impl<'a> Lines<'a> {
             for line in &tail {
                 terminal.say(format_args!("  | {}", shown(line)));
             }
-            if tail.is_empty() {
+            if is_personal {
+                terminal.say(format_args!(
+                    "  it reads or writes what is personal, so what it said is not shown: {log}"
+                ));
+            } else if tail.is_empty() {
                 terminal.say("  it wrote nothing to its log");
             } else {
                 terminal.say(format_args!("  all of it: {log}"));

@@ -23,8 +23,8 @@ pub(super) struct ProofArguments {
     /// Of a proof: the event that it should be about
     #[arg(long, value_name = "ID", value_parser = parse_id, requires = "what")]
     event: Option<String>,
-    /// Of a proof: the secret in this file shows that the proof's key is that event's own
-    #[arg(long, value_name = "FILE", requires = "event", conflicts_with = "event_key")]
+    /// The consent secret in this file keys the digests of what is personal; of a proof, it shows that the key is the event's own
+    #[arg(long, value_name = "FILE", conflicts_with = "event_key")]
     secret: Option<Utf8PathBuf>,
     /// Of a proof: this key, which the person was given, is that event's own
     #[arg(long, value_name = "KEY", requires = "event", value_parser = parse_key)]
@@ -39,6 +39,16 @@ fn parse_key(text: &str) -> Result<TokenKey, String> {
 }
 
 impl ProofArguments {
+    /// The secret that was named, if one was.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure`] with code 2 if it cannot be read.
+    pub(super) fn secret(&self, surroundings: &Surroundings) -> Result<Option<ConsentSecret>, Failure> {
+        let read = |file| read_secret(file, surroundings);
+        self.secret.as_deref().map(read).transpose()
+    }
+
     /// Whether they speak of a proof.
     fn is_any(&self) -> bool {
         self.event.is_some() || self.site.is_some()
@@ -84,11 +94,7 @@ pub(super) fn verify(
     terminal: &mut Terminal,
 ) -> Result<ExitCode, Failure> {
     let trust = trusted(trust, surroundings)?;
-    let secret = arguments
-        .secret
-        .as_ref()
-        .map(|file| read_secret(file, surroundings))
-        .transpose()?;
+    let secret = arguments.secret(surroundings)?;
     let own = match (&secret, &arguments.event_key) {
         (Some(secret), _) => Some(OwnKey::Secret(secret)),
         (None, Some(key)) => Some(OwnKey::Given(key)),

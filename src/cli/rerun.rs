@@ -365,6 +365,7 @@ pub(super) fn rerun(
         at: None,
         require_clean: false,
         tokens: None,
+        personal: None,
         resolve: &resolve_in_words,
     };
     let (report, receipts) = verify::examine(&request).map_err(failed)?;

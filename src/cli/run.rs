@@ -11,13 +11,14 @@ use super::runs;
 use super::settled::Question;
 use super::terminal::{DIM, Failure, Terminal, with_causes};
 use super::{PipelineArgument, SetArguments};
+use crate::commitment::PersonalKey;
 use crate::consent::secret::ConsentSecret;
 use crate::exec::event::{Event, FailureKind, Note, Observer, StageOutcome, StageReport};
 use crate::exec::interrupt::Interrupts;
 use crate::exec::pending::recover;
 use crate::exec::{CacheMode, OnFailure, Record, Run, RunOptions, Session, SessionInputs, has_ingest, runs_folder};
 use crate::exit_code::ExitCode;
-use crate::plan::Plan;
+use crate::plan::{Plan, Stage};
 use crate::receipt::key::SigningKey;
 use crate::receipt::trust::Trust;
 use crate::store::lock::WorkspaceLock;
@@ -112,7 +113,7 @@ pub(super) fn run(
         return Ok(ExitCode::Success);
     }
     let looks = Looks::begin();
-    let (opened, to_keep) = match arguments.rigour() {
+    let (mut opened, to_keep) = match arguments.rigour() {
         Rigour::Stamps => open_kept(surroundings, workspace, (&file, &overrides), &looks, terminal)?,
         Rigour::EveryByte => {
             let opened = open_noting(surroundings, workspace, &file, &overrides, &looks, terminal)?;
@@ -121,12 +122,18 @@ pub(super) fn run(
     };
     let selected = opened.select(&arguments.stages)?;
     let key = surroundings.key(terminal)?;
-    let secret = match has_ingest(&opened.plan) {
+    let secret = match has_ingest(&opened.plan) || opened.plan.stages.iter().any(Stage::is_personal) {
         true => Some(surroundings.secret(terminal)?),
-        false => None,
+        // It is only asked whether a file is one that another pipeline calls personal.
+        false => surroundings.secret_if_any()?,
     };
+    let personal_key = secret.as_ref().map(PersonalKey::of);
+    if let Some(key) = &personal_key {
+        opened.plan.mask(key);
+    }
+    let opened = opened;
     let interrupts = Interrupts::listen().map_err(|error| environment(&error))?;
-    let store = Store::of(opened.workspace.root());
+    let store = Store::of(opened.workspace.root()).keyed_by(personal_key);
     store.create().map_err(|error| environment(&error))?;
 
     let observer: Box<dyn Observer + '_> = match arguments.json {

@@ -4,8 +4,11 @@ use camino::Utf8Path;
 
 use super::opened::Surroundings;
 use super::terminal::{Failure, Terminal};
+use crate::commitment::PersonalKey;
 use crate::consent::secret::{self, ConsentSecret, SecretOrigin, SecretSources};
 use crate::exit_code::ExitCode;
+use crate::store::Store;
+use crate::workspace::Workspace;
 
 impl Surroundings {
     /// The consent secret; made if there is none, and said so.
@@ -35,6 +38,13 @@ impl Surroundings {
         let loaded = secret::load(self.secret_sources(folder.as_deref()))
             .map_err(|error| Failure::of(ExitCode::Environment, &error))?;
         Ok(loaded.map(|loaded| loaded.secret))
+    }
+
+    /// The store of `workspace`, with what is personal if there is a secret that it is named by.
+    pub(super) fn store(&self, workspace: &Workspace) -> Store {
+        // One that cannot be read is as good as none: what is keyed by it is then not known.
+        let secret = self.secret_if_any().ok().flatten();
+        Store::of(workspace.root()).keyed_by(secret.as_ref().map(PersonalKey::of))
     }
 
     fn secret_sources<'a>(&'a self, config_dir: Option<&'a Utf8Path>) -> SecretSources<'a> {

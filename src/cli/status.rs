@@ -109,7 +109,8 @@ pub(super) fn status(
 /// What no pipeline makes any more; `None` if a pipeline cannot be resolved, for it may make it.
 pub(super) fn orphans_of(all: &Everything) -> Option<Vec<Orphan>> {
     let plans: Option<Vec<&Plan>> = all.pipelines.iter().map(|found| found.plan.as_ref().ok()).collect();
-    let hashes = FileHashes::new(&all.workspace, StatCache::load(&all.store.stat_cache_file()));
+    let hashes = FileHashes::new(&all.workspace, StatCache::load(&all.store.stat_cache_file()))
+        .keyed_by(all.store.key().cloned());
     let stored = |digests: &ArtifactDigests| all.store.holds(digests);
     plans.map(|plans| orphans(&plans, &all.believed, &hashes, &all.workspace, &stored))
 }

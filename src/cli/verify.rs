@@ -9,6 +9,7 @@ use super::opened::{Surroundings, find_workspace};
 use super::proof::{self, ProofArguments};
 use super::rerun::Wanted;
 use super::terminal::{BOLD, ERROR, Failure, GOOD, Terminal, WARNING, shown, with_causes};
+use crate::commitment::PersonalKey;
 use crate::consent::token::Tokens;
 use crate::diagnostic;
 use crate::exit_code::ExitCode;
@@ -102,9 +103,13 @@ pub(super) fn verify(
     };
     let trust = trusted(arguments.trust.as_deref(), surroundings)?;
     let pins = pins(arguments, surroundings)?;
-    // Little rests on it: one that cannot be read is as good as none.
-    let secret = surroundings.secret_if_any().ok().flatten();
+    // Of the user's own little rests on it: one that cannot be read is as good as none.
+    let secret = match arguments.proof.secret(surroundings)? {
+        Some(secret) => Some(secret),
+        None => surroundings.secret_if_any().ok().flatten(),
+    };
     let tokens = secret.as_ref().map(Tokens::by);
+    let personal = secret.as_ref().map(PersonalKey::of);
     let request = Request {
         pins: &pins,
         site: &workspace,
@@ -113,6 +118,7 @@ pub(super) fn verify(
         at: arguments.at.as_deref(),
         require_clean: arguments.require_clean,
         tokens: tokens.as_ref(),
+        personal: personal.as_ref(),
         resolve: &resolve_in_words,
     };
     let run = super::rerun::run_to_attest(&request.what, arguments.attest)?;

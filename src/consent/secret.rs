@@ -12,6 +12,7 @@ use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 
 use camino::{Utf8Path, Utf8PathBuf};
+use hmac::{Hmac, Mac as _};
 use sha2::Digest as _;
 use zeroize::Zeroizing;
 
@@ -82,6 +83,13 @@ impl ConsentSecret {
     pub fn id(&self) -> SecretId {
         let hash = sha2::Sha256::new().chain_update(ID_DOMAIN).chain_update(*self.0);
         Sha256::from_bytes(hash.finalize().into())
+    }
+
+    /// HMAC-SHA-256 of `label` by it: a key for a purpose of its own.
+    pub(crate) fn derive(&self, label: &[u8]) -> [u8; 32] {
+        let mut mac = Hmac::<sha2::Sha256>::new_from_slice(&*self.0).expect("HMAC takes keys of any length");
+        mac.update(label);
+        mac.finalize().into_bytes().into()
     }
 
     pub(super) fn as_bytes(&self) -> &[u8; 32] {

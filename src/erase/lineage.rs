@@ -6,7 +6,7 @@ use camino::Utf8PathBuf;
 
 use crate::digest::Digest;
 use crate::listing::ArtifactDigests;
-use crate::receipt::check::artifact_digests;
+use crate::receipt::digests::artifact_digests;
 use crate::receipt::statement::{ReceiptId, Role, Statement};
 use crate::stages::ingest::{EVENTS, REJECTS};
 use crate::store::Store;

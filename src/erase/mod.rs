@@ -124,6 +124,8 @@ pub fn remove(
     }
     // What is remembered of runs with nothing to do names outputs that are gone now.
     atomic::remove_folder(&store.settled_folder())?;
+    // And of pipelines, the values of their parameters.
+    atomic::remove_folder(&store.plans_folder())?;
     let count = |files: &[Utf8PathBuf]| files.len() as u64;
     Ok((count(&found.objects), count(&found.outputs)))
 }

@@ -19,7 +19,7 @@ use crate::digest::{Sha256, hash_file};
 use crate::exec::attest::{rfc3339, used};
 use crate::git::{self, Repository};
 use crate::plan::Plan;
-use crate::receipt::check::artifact_digests;
+use crate::receipt::digests::artifact_digests;
 use crate::receipt::erasure::{Erased, ErasedKind, Erasure, MAX_LEFT};
 use crate::receipt::key::SigningKey;
 use crate::receipt::run_file::Receipt;

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::inputs::{Content, FileState, InputState};
 use super::tools::UsedTool;
+use crate::commitment::PersonalKey;
 use crate::consent::population::Population;
 use crate::consent::purposes::Purposes;
 use crate::digest::Digest;
@@ -30,6 +31,8 @@ pub struct StageRecord<'a> {
     pub resolved: &'a Resolved,
     /// Its inputs, in the order of [`Stage::inputs`].
     pub inputs: &'a [InputState],
+    /// What the digests of those are keyed by that are personal.
+    pub key: Option<&'a PersonalKey>,
     /// The programs that were run.
     pub tools: &'a [UsedTool],
     /// What the sandbox enforced, sorted.
@@ -69,7 +72,7 @@ pub fn stage_statement(record: StageRecord<'_>) -> Statement {
         dependencies.push(definition(file));
     }
     for (input, state) in stage.inputs.iter().zip(record.inputs) {
-        dependencies.extend(state.resources(&input.name));
+        dependencies.extend(state.resources(&input.name, record.key));
     }
     for tool in record.tools {
         let version = tool.version.clone();

@@ -62,7 +62,12 @@ impl Attempt<'_> {
         if retry > 0 {
             writeln!(log_file, "madmall: retry {retry}").map_err(write_log)?;
         }
-        match &self.stage.command {
+        match self
+            .stage
+            .actual
+            .as_ref()
+            .map_or(&self.stage.command, |actual| &actual.command)
+        {
             Command::Builtin { name, purpose, .. } => {
                 let ended = self.run_builtin(name, purpose.as_deref(), root, log_file)?;
                 Ok(ended.unwrap_or_else(|failure| CommandEnd {
@@ -286,7 +291,11 @@ impl Attempt<'_> {
             secret: session.secret.as_ref(),
             population: None,
             scratch: root.home(),
-            params: &self.stage.params,
+            params: self
+                .stage
+                .actual
+                .as_ref()
+                .map_or(&self.stage.params, |actual| &actual.params),
             threads: session.options.jobs,
             log: &mut log,
             progress: &|progress| (self.say)(Said::Progress(progress)),

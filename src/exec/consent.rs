@@ -46,7 +46,8 @@ impl Session<'_> {
         // Of an empty file nothing can be told apart.
         let files = state.files().iter().filter(|file| file.hashed.stamp.size() > 0);
         let digests = files.map(|file| file.hashed.digests.blake3).chain(whole);
-        let known = digests.flat_map(|digest| self.believed.consents_of(digest));
+        let names = digests.flat_map(|digest| self.names_of(digest));
+        let known = names.flat_map(|name| self.believed.consents_of(name));
         self.plan.purposes.narrowest(known).map(str::to_owned)
     }
 

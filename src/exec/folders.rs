@@ -17,8 +17,9 @@ use super::inputs::{FileState, InputError, InputState};
 use super::root::Breach;
 use super::stage::{Attempt, Said};
 use super::trial::is_executable;
+use crate::commitment::PersonalKey;
 use crate::digest::hash_file;
-use crate::listing::{ListedFile, ListingDigests, listing_digests};
+use crate::listing::{ArtifactDigests, ListedFile, listing_digests};
 use crate::plan::folded;
 use crate::store::stat_cache::{Hashed, Stamp};
 use crate::store::trees::MAX_FILES;
@@ -108,8 +109,14 @@ fn fault_of(path: &Utf8Path, entry: &walkdir::DirEntry, names: &mut HashMap<Stri
 }
 
 impl Attempt<'_> {
-    /// Takes the folder that the stage has made at `made` into the store, as what will lie at `path`.
-    pub(super) fn take_folder(&self, made: &Utf8Path, path: &Utf8Path) -> Result<ListingDigests, ExecError> {
+    /// Takes the folder that the stage has made at `made` into the store, as what will lie at `path`; its listing by keyed digests if
+    /// there is a `key`. Its files are known by the listing alone.
+    pub(super) fn take_folder(
+        &self,
+        made: &Utf8Path,
+        path: &Utf8Path,
+        key: Option<&PersonalKey>,
+    ) -> Result<ArtifactDigests, ExecError> {
         let session = self.session;
         let failed = |source: io::Error| StoreError::Read {
             path: made.to_owned(),
@@ -152,20 +159,26 @@ impl Attempt<'_> {
             path: path.to_owned(),
             source,
         })?;
-        session.store.trees().keep(listing.blake3, &listed, &session.unsynced)?;
-        Ok(listing)
+        let plain = ArtifactDigests::Folder(listing);
+        let digests = key.map_or(plain, |key| plain.keyed(key));
+        session
+            .store
+            .trees()
+            .keep(digests.blake3(), &listed, &session.unsynced)?;
+        Ok(digests)
     }
 
     /// Puts the folder `path` in place from the store. What lies there and could be lost is moved away first.
-    pub(super) fn place_folder(&self, path: &Utf8Path, listing: &ListingDigests) -> Result<InputState, ExecError> {
+    pub(super) fn place_folder(&self, path: &Utf8Path, claimed: &ArtifactDigests) -> Result<InputState, ExecError> {
         let session = self.session;
-        let kept = session.store.trees().path(listing.blake3);
-        let files = session.store.folder(listing).ok_or_else(|| StoreError::Read {
+        let name = claimed.blake3();
+        let kept = session.store.trees().path(name);
+        let files = session.store.files_of(claimed).ok_or_else(|| StoreError::Read {
             path: kept,
             source: io::ErrorKind::NotFound.into(),
         })?;
         let scratch = session.store.scratch_folder().join(&session.run_id);
-        let built = scratch.join(format!("placed-{}", listing.blake3.to_hex()));
+        let built = scratch.join(format!("placed-{}", name.to_hex()));
         let states = self.build(path, &files, &built)?;
         self.displace_from_folder(path)?;
         let absolute = session.workspace.absolute(path);
@@ -174,7 +187,7 @@ impl Attempt<'_> {
             source,
         };
         if absolute.symlink_metadata().is_ok() {
-            let old = scratch.join(format!("replaced-{}", listing.blake3.to_hex()));
+            let old = scratch.join(format!("replaced-{}", name.to_hex()));
             fs::rename(&absolute, &old).map_err(failed)?;
             atomic::remove_folder(&old)?;
         }
@@ -187,10 +200,14 @@ impl Attempt<'_> {
             session.unsynced.add(session.workspace.absolute(&file.path));
             session.note_placed(&file.path, file.digests);
         }
-        InputState::of_folder(path, states).map_err(|source| {
+        let state = InputState::of_folder(path, states).map_err(|source| {
             let path = path.to_owned();
-            InputError::List { path, source }.into()
-        })
+            InputError::List { path, source }
+        })?;
+        match claimed {
+            ArtifactDigests::Keyed(_) => Ok(session.hashes.keyed(state.clone()).unwrap_or(state)),
+            ArtifactDigests::File(_) | ArtifactDigests::Folder(_) => Ok(state),
+        }
     }
 
     /// Makes the folder `path` anew at `built`.

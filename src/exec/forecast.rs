@@ -7,7 +7,6 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::{ExecError, Session};
 use crate::digest::Digest;
-use crate::listing::ArtifactDigests;
 use crate::plan::action::{Resolved, ResolvedInput, action_digest};
 use crate::plan::stale::{Snapshot, Stale};
 use crate::plan::{InputSource, Output, Plan, Stage, StageId};
@@ -125,8 +124,9 @@ fn add_needed(session: &Session<'_>, claims: &[Option<&Claim>], forecasts: &mut 
 }
 
 fn is_in_place(session: &Session<'_>, output: &ClaimedOutput) -> bool {
-    let is_folder = matches!(output.digests, ArtifactDigests::Folder(_));
-    let found = session.hashes.output_if_there(Utf8Path::new(&output.path), is_folder);
+    let found = session
+        .hashes
+        .output_if_there(Utf8Path::new(&output.path), &output.digests);
     found.is_ok_and(|found| found.is_some_and(|found| found.is(output)))
 }
 
@@ -163,7 +163,16 @@ fn forecast_stage<'a>(
                     })
                 }
             },
-            source => session.hashes.source(source)?.resolved(),
+            source => {
+                let state = session.hashes.source(source)?;
+                match input.is_personal {
+                    true => session
+                        .hashes
+                        .keyed(state)
+                        .map_or_else(unknown, |state| state.resolved()),
+                    false => state.resolved(),
+                }
+            }
         });
     }
     let env = stage
@@ -172,7 +181,12 @@ fn forecast_stage<'a>(
         .map(|name| session.environment.get(name).cloned())
         .collect();
     let tools = session.pinned(stage);
-    let resolved = Resolved { inputs, env, tools };
+    let resolved = Resolved {
+        inputs,
+        env,
+        tools,
+        personal: session.personal_secret(stage),
+    };
     if session.options.cache == super::CacheMode::Bypass {
         return Ok((
             None,

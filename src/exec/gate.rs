@@ -142,6 +142,7 @@ mod tests {
             pipeline_file: "p.yaml".into(),
             definition_files: Vec::new(),
             stages: stages.collect(),
+            personal: std::collections::BTreeSet::new(),
         }
     }
 
@@ -251,6 +252,8 @@ mod tests {
             limits: Limits::default(),
             requires: None,
             declassify: Vec::new(),
+            personal: Vec::new(),
+            actual: None,
         }
     }
 }

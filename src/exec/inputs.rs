@@ -8,10 +8,11 @@ use std::time::SystemTime;
 use camino::{Utf8Path, Utf8PathBuf};
 use rayon::prelude::*;
 
+use crate::commitment::{Commitment, PersonalKey};
 use crate::digest::Digests;
 use crate::listing::{ArtifactDigests, ListedFile, ListingDigests, ListingError, listing_digests};
 use crate::plan::action::ResolvedInput;
-use crate::plan::{InputSource, is_pattern};
+use crate::plan::{InputSource, Output, is_pattern};
 use crate::receipt::statement::{MAX_MEMBERS, ReceiptId, Resource, Role};
 use crate::store::believed::ClaimedOutput;
 use crate::store::looks::{Looks, Seen};
@@ -30,6 +31,12 @@ pub enum InputError {
         /// Why.
         source: io::Error,
     },
+    /// It is personal, and there is no secret that its digests could be keyed by.
+    #[error("input `{path}` is personal, and there is no consent secret that its digests could be keyed by")]
+    NoSecret {
+        /// Its path in the workspace.
+        path: Utf8PathBuf,
+    },
     /// A folder's file has a name that a listing cannot hold.
     #[error("cannot list input `{path}`")]
     List {
@@ -45,6 +52,8 @@ pub struct FileHashes<'a> {
     workspace: &'a Workspace,
     cache: Mutex<StatCache>,
     looks: Option<&'a Looks>,
+    /// What the digests of what is personal are keyed by.
+    key: Option<PersonalKey>,
 }
 
 impl<'a> FileHashes<'a> {
@@ -55,7 +64,20 @@ impl<'a> FileHashes<'a> {
             workspace,
             cache: Mutex::new(cache),
             looks: None,
+            key: None,
         }
+    }
+
+    /// The same; the digests of what is personal are keyed by `key`.
+    #[must_use]
+    pub fn keyed_by(self, key: Option<PersonalKey>) -> Self {
+        Self { key, ..self }
+    }
+
+    /// What the digests of what is personal are keyed by.
+    #[must_use]
+    pub fn key(&self) -> Option<&PersonalKey> {
+        self.key.as_ref()
     }
 
     /// The same; what is seen is noted in `looks`.
@@ -125,12 +147,43 @@ impl<'a> FileHashes<'a> {
         Ok(hashed)
     }
 
-    /// What lies in the place of an output: the file, or the folder with all that is in it.
+    /// What lies in the place of the output that is `claimed`: the file, or the folder with all that is in it.
     ///
     /// # Errors
     ///
     /// Whatever reading gives; an error of kind `InvalidData` if the folder holds what no output folder does.
-    pub fn output(&self, path: &Utf8Path, is_folder: bool) -> io::Result<InputState> {
+    pub fn output(&self, path: &Utf8Path, claimed: &ArtifactDigests) -> io::Result<InputState> {
+        let state = self.in_place(path, claimed.is_folder())?;
+        Ok(match claimed {
+            // By another key, or without any, it is not what was claimed.
+            ArtifactDigests::Keyed(_) => self.keyed(state.clone()).unwrap_or(state),
+            ArtifactDigests::File(_) | ArtifactDigests::Folder(_) => state,
+        })
+    }
+
+    /// What lies in the place of `output`, by the digests that receipts of it have now.
+    ///
+    /// # Errors
+    ///
+    /// Like [`Self::output`].
+    pub fn output_of(&self, output: &Output) -> io::Result<InputState> {
+        let state = self.in_place(&output.path, output.is_folder)?;
+        Ok(match output.is_personal {
+            true => self.keyed(state.clone()).unwrap_or(state),
+            false => state,
+        })
+    }
+
+    /// What lies in the folder `path`, by its plain digests.
+    ///
+    /// # Errors
+    ///
+    /// Like [`Self::output`].
+    pub fn output_folder(&self, path: &Utf8Path) -> io::Result<InputState> {
+        self.in_place(path, true)
+    }
+
+    fn in_place(&self, path: &Utf8Path, is_folder: bool) -> io::Result<InputState> {
         if is_folder {
             let found = self.folder(path);
             if let (Err(_), Some(looks)) = (&found, self.looks) {
@@ -140,15 +193,14 @@ impl<'a> FileHashes<'a> {
         }
         let hashed = self.file(path)?;
         let path = path.to_owned();
-        Ok(InputState {
-            content: Content::File(FileState {
-                path: path.clone(),
-                hashed,
-            }),
-            path,
-            receipt: None,
-            consent: None,
-        })
+        Ok(FileState { path, hashed }.into())
+    }
+
+    /// The same, known by keyed digests; `None` without a key.
+    #[must_use]
+    pub fn keyed(&self, state: InputState) -> Option<InputState> {
+        let key = self.key.as_ref()?;
+        Some(state.keyed_by(key))
     }
 
     /// The same of a temporary output, which need not be there.
@@ -156,7 +208,7 @@ impl<'a> FileHashes<'a> {
     /// # Errors
     ///
     /// Like [`Self::output`].
-    pub fn output_if_there(&self, path: &Utf8Path, is_folder: bool) -> io::Result<Option<InputState>> {
+    pub fn output_if_there(&self, path: &Utf8Path, claimed: &ArtifactDigests) -> io::Result<Option<InputState>> {
         let looked_at = SystemTime::now();
         match self.workspace.absolute(path).symlink_metadata() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -165,7 +217,7 @@ impl<'a> FileHashes<'a> {
                 }
                 Ok(None)
             }
-            _ => self.output(path, is_folder).map(Some),
+            _ => self.output(path, claimed).map(Some),
         }
     }
 
@@ -246,6 +298,7 @@ impl<'a> FileHashes<'a> {
             },
             receipt: None,
             consent: None,
+            commitment: None,
         })
     }
 
@@ -322,6 +375,8 @@ pub struct InputState {
     pub receipt: Option<ReceiptId>,
     /// What may be done with it, as a word of [`crate::consent::purposes`]; none if it holds nothing of a person.
     pub consent: Option<String>,
+    /// Its keyed digests, if it is personal: nothing that is signed or shown names it by others.
+    pub commitment: Option<Commitment>,
 }
 
 /// What is at an input's path.
@@ -361,17 +416,29 @@ impl InputState {
             },
             receipt: None,
             consent: None,
+            commitment: None,
         })
     }
 
-    /// Its digests.
+    /// Its digests; of what is personal, the keyed ones.
     #[must_use]
     pub fn digests(&self) -> ArtifactDigests {
-        match &self.content {
-            Content::File(file) => ArtifactDigests::File(file.hashed.digests),
-            Content::Several { listing, .. } => ArtifactDigests::Folder(*listing),
-            Content::Gone { digests, .. } => *digests,
+        match (&self.commitment, &self.content) {
+            (Some(commitment), _) => ArtifactDigests::Keyed(*commitment),
+            (None, Content::File(file)) => ArtifactDigests::File(file.hashed.digests),
+            (None, Content::Several { listing, .. }) => ArtifactDigests::Folder(*listing),
+            (None, Content::Gone { digests, .. }) => *digests,
         }
+    }
+
+    /// The same, known by digests that are keyed by `key`.
+    #[must_use]
+    pub fn keyed_by(self, key: &PersonalKey) -> Self {
+        let commitment = match self.digests().keyed(key) {
+            ArtifactDigests::Keyed(commitment) => Some(commitment),
+            ArtifactDigests::File(_) | ArtifactDigests::Folder(_) => None,
+        };
+        Self { commitment, ..self }
     }
 
     /// The temporary output that a receipt claims, and that is not here.
@@ -385,6 +452,7 @@ impl InputState {
             },
             receipt: None,
             consent: None,
+            commitment: None,
         }
     }
 
@@ -419,35 +487,31 @@ impl InputState {
     /// As it goes into the action.
     #[must_use]
     pub fn resolved(&self) -> ResolvedInput {
-        match &self.content {
-            Content::File(file) => ResolvedInput {
-                digest: file.hashed.digests.blake3,
-                executable: file.hashed.stamp.is_executable(),
-            },
-            Content::Several { listing, .. } => ResolvedInput {
-                digest: listing.blake3,
-                executable: false,
-            },
-            Content::Gone { digests, executable } => ResolvedInput {
-                digest: digests.blake3(),
-                executable: *executable,
-            },
+        let executable = match &self.content {
+            Content::File(file) => file.hashed.stamp.is_executable(),
+            Content::Several { .. } => false,
+            Content::Gone { executable, .. } => *executable,
+        };
+        ResolvedInput {
+            digest: self.digests().blake3(),
+            executable,
         }
     }
 
-    /// As it stands in a receipt, under the name `input`.
+    /// As it stands in a receipt, under the name `input`; `key` is what its digests are keyed by, if it is personal.
     #[must_use]
-    pub fn resources(&self, input: &str) -> Vec<Resource> {
+    pub fn resources(&self, input: &str, key: Option<&PersonalKey>) -> Vec<Resource> {
         let role = Role::Input {
             consent: self.consent.clone(),
             input: input.to_owned(),
             receipt: self.receipt.map(|id| id.to_string()),
         };
+        let key = key.filter(|_| self.commitment.is_some());
         match &self.content {
             // No stage runs without its inputs.
             Content::Gone { .. } => Vec::new(),
-            Content::File(file) => vec![Resource::file(self.path.as_str(), &file.hashed.digests, role)],
-            Content::Several { files, listing } => {
+            Content::File(_) => vec![Resource::artifact(self.path.as_str(), &self.digests(), role)],
+            Content::Several { files, .. } => {
                 // What a stage made is known by that stage's receipt.
                 let is_listed = files.len() <= MAX_MEMBERS && self.receipt.is_none();
                 let listed = if is_listed { &files[..] } else { &[] };
@@ -457,10 +521,12 @@ impl InputState {
                         executable,
                         input: input.to_owned(),
                     };
-                    Resource::file(file.path.as_str(), &file.hashed.digests, role)
+                    let plain = ArtifactDigests::File(file.hashed.digests);
+                    let digests = key.map_or(plain, |key| plain.keyed(key));
+                    Resource::artifact(file.path.as_str(), &digests, role)
                 });
                 members
-                    .chain([Resource::tree(self.path.as_str(), listing, role)])
+                    .chain([Resource::artifact(self.path.as_str(), &self.digests(), role)])
                     .collect()
             }
         }
@@ -475,6 +541,7 @@ impl From<FileState> for InputState {
             content: Content::File(file),
             receipt: None,
             consent: None,
+            commitment: None,
         }
     }
 }

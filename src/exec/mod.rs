@@ -10,9 +10,10 @@ use camino::{Utf8Path, Utf8PathBuf};
 use jiff::Timestamp;
 use rayon::prelude::*;
 
+use crate::commitment::PersonalKey;
 use crate::consent::secret::ConsentSecret;
 use crate::diagnostic::with_causes;
-use crate::digest::Digests;
+use crate::digest::{Digest, Digests};
 use crate::git::{self, Used};
 use crate::log::{self, Begun, LogError, News, Publication};
 use crate::plan::{Plan, StageId};
@@ -43,6 +44,7 @@ mod machine;
 pub mod mask;
 mod passed_on;
 pub mod pending;
+mod personal;
 mod place;
 pub mod process;
 pub mod root;
@@ -208,7 +210,7 @@ pub struct Session<'a> {
     pub believed: Believed,
     /// Who signs.
     pub key: &'a SigningKey,
-    /// What the tokens of events are keyed by; without it receipts name no population.
+    /// What the tokens of events are keyed by, and the digests of what is personal; without it receipts name no population.
     pub secret: Option<ConsentSecret>,
     /// The run's id.
     pub run_id: String,
@@ -331,7 +333,9 @@ impl<'a> Session<'a> {
             plan,
             workspace,
             store,
-            hashes: FileHashes::new(workspace, cache).noting(looks),
+            hashes: FileHashes::new(workspace, cache)
+                .noting(looks)
+                .keyed_by(secret.map(PersonalKey::of)),
             believed,
             key,
             secret: secret.cloned(),
@@ -489,6 +493,12 @@ impl<'a> Session<'a> {
             Repository::Git | Repository::Unreadable => None,
         };
         Ok((made, why.map(str::to_owned)))
+    }
+
+    /// The names that an object with this plain BLAKE3 may have in receipts and in the store.
+    pub(crate) fn names_of(&self, plain: Digest) -> impl Iterator<Item = Digest> {
+        let keyed = self.hashes.key().map(|key| key.name(plain));
+        std::iter::once(plain).chain(keyed)
     }
 
     /// Remembers that an output was put in place just now.

@@ -15,6 +15,7 @@ use super::event::FailureKind;
 use super::inputs::FileState;
 use super::root::{ExecutionRoot, RootError};
 use super::stage::{Attempt, Said};
+use crate::commitment::PersonalKey;
 use crate::digest::{Digest, Digests};
 use crate::listing::ArtifactDigests;
 use crate::stages::ingest::lines::open_regular;
@@ -48,7 +49,10 @@ impl Attempt<'_> {
                 return changed();
             };
             let digests = state.hashed.digests;
-            if !self.session.store.cas().is_whole(digests.blake3) {
+            let name = self
+                .key_of(output)?
+                .map_or(digests.blake3, |key| key.name(digests.blake3));
+            if !self.session.store.cas().is_whole(name) {
                 let to = root.folder().join(&output.path);
                 let from = self.session.workspace.absolute(file);
                 let failed = |source| {
@@ -76,15 +80,22 @@ impl Attempt<'_> {
         files.find(|file| file.path == path)
     }
 
-    /// Takes an output that was passed on into the store.
-    pub(super) fn take_passed_on(&self, made: &Utf8Path, digests: &Digests) -> Result<ArtifactDigests, ExecError> {
+    /// Takes an output that was passed on into the store, by keyed digests if there is a `key`.
+    pub(super) fn take_passed_on(
+        &self,
+        made: &Utf8Path,
+        digests: &Digests,
+        key: Option<&PersonalKey>,
+    ) -> Result<ArtifactDigests, ExecError> {
+        let plain = ArtifactDigests::File(*digests);
+        let digests = key.map_or(plain, |key| plain.keyed(key));
         let cas = self.session.store.cas();
         let object: Utf8PathBuf = match made.symlink_metadata() {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => cas.path(digests.blake3),
-            _ => cas.adopt(made, digests.blake3)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => cas.path(digests.blake3()),
+            _ => cas.adopt(made, digests.blake3())?,
         };
         self.session.unsynced.add(object);
-        Ok(ArtifactDigests::File(*digests))
+        Ok(digests)
     }
 }
 

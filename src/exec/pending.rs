@@ -13,7 +13,7 @@ use std::io::{self, Seek as _, Write as _};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::attest::{RunRecord, run_statement};
-use crate::receipt::check::artifact_digests;
+use crate::receipt::digests::artifact_digests;
 use crate::receipt::envelope::{Envelope, sign};
 use crate::receipt::key::SigningKey;
 use crate::receipt::run_file::RUN_FILE_SUFFIX;

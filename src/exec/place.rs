@@ -31,14 +31,18 @@ impl Attempt<'_> {
         let mut states = Vec::with_capacity(claim.outputs.len());
         for output in &claim.outputs {
             let path = Utf8Path::new(&output.path);
-            let is_folder = matches!(output.digests, ArtifactDigests::Folder(_));
             if wanted == Wanted::Settled && self.is_temporary(path) {
-                let found = self.session.hashes.output_if_there(path, is_folder).ok().flatten();
+                let found = self
+                    .session
+                    .hashes
+                    .output_if_there(path, &output.digests)
+                    .ok()
+                    .flatten();
                 let found = found.filter(|state| state.is(output));
                 states.push(Some(found.unwrap_or_else(|| InputState::gone(output))));
                 continue;
             }
-            states.push(match self.session.hashes.output(path, is_folder) {
+            states.push(match self.session.hashes.output(path, &output.digests) {
                 Ok(state) if state.is(output) => Some(state),
                 _ if self.session.store.holds(&output.digests) => None,
                 _ => return Ok(Placed::Missing(path.to_owned())),
@@ -65,22 +69,28 @@ impl Attempt<'_> {
     /// Gives what lies there then.
     fn place(&self, output: &ClaimedOutput) -> Result<InputState, ExecError> {
         let path = Utf8Path::new(&output.path);
-        let digests = match &output.digests {
-            ArtifactDigests::Folder(listing) => return self.place_folder(path, listing),
-            ArtifactDigests::File(digests) => digests,
-        };
+        if output.digests.is_folder() {
+            return self.place_folder(path, &output.digests);
+        }
         self.displace(path)?;
-        let absolute = self.session.workspace.absolute(path);
-        let cas = self.session.store.cas();
-        cas.place(digests.blake3, &absolute, output.executable)?;
-        self.session.unsynced.add(absolute);
-        self.session.note_placed(path, *digests);
-        let found = self.session.hashes.placed(path, *digests);
+        let session = self.session;
+        let absolute = session.workspace.absolute(path);
+        let cas = session.store.cas();
+        cas.place(output.digests.blake3(), &absolute, output.executable)?;
+        session.unsynced.add(absolute);
+        let found = match &output.digests {
+            ArtifactDigests::File(digests) => session.hashes.placed(path, *digests).map(InputState::from),
+            // What the plain digests are, no receipt says.
+            claimed => session.hashes.output(path, claimed),
+        };
         let found = found.map_err(|source| StoreError::Read {
             path: path.to_owned(),
             source,
         })?;
-        Ok(found.into())
+        for file in found.files() {
+            session.note_placed(path, file.hashed.digests);
+        }
+        Ok(found)
     }
 
     /// Moves what lies at `path` to `.madmall/displaced/`, unless the store has the same bytes under a believed receipt.
@@ -92,9 +102,8 @@ impl Attempt<'_> {
             Err(source) => return Err(StoreError::Read { path: absolute, source }.into()),
             Ok(found) if found.is_file() => {
                 let digest = session.hashes.file(path).map(|hashed| hashed.digests.blake3);
-                if digest
-                    .is_ok_and(|digest| session.believed.is_claimed(digest) && session.store.cas().contains(digest))
-                {
+                let can_be_had = |name| session.believed.is_claimed(name) && session.store.cas().contains(name);
+                if digest.is_ok_and(|digest| session.names_of(digest).any(can_be_had)) {
                     return Ok(());
                 }
             }
@@ -164,8 +173,7 @@ impl Attempt<'_> {
         let mut changed = false;
         let mut states = Vec::with_capacity(outputs.len());
         for output in outputs {
-            let is_folder = matches!(output.digests, ArtifactDigests::Folder(_));
-            let in_place = self.session.hashes.output(Utf8Path::new(&output.path), is_folder);
+            let in_place = self.session.hashes.output(Utf8Path::new(&output.path), &output.digests);
             states.push(match in_place {
                 Ok(state) if state.is(output) => state,
                 _ => {
@@ -185,8 +193,5 @@ pub(super) fn output_resource(output: &ClaimedOutput) -> Resource {
         stage: None,
         executable: output.executable,
     };
-    match &output.digests {
-        ArtifactDigests::File(digests) => Resource::file(&output.path, digests, role),
-        ArtifactDigests::Folder(listing) => Resource::tree(&output.path, listing, role),
-    }
+    Resource::artifact(&output.path, &output.digests, role)
 }

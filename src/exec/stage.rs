@@ -10,9 +10,10 @@ use super::inputs::{FileState, InputState};
 use super::place::Placed;
 use super::{CacheMode, ExecError, Session};
 use crate::digest::Digest;
+use crate::listing::ArtifactDigests;
 use crate::plan::action::{Resolved, action_digest};
 use crate::plan::stale::Stale;
-use crate::plan::{InputSource, Stage, StageId};
+use crate::plan::{Input, InputSource, Stage, StageId};
 use crate::receipt::statement::{ReceiptId, Resource};
 use crate::stages::Progress;
 
@@ -116,7 +117,8 @@ fn attempt(
 ) -> Result<Tried, ExecError> {
     let attempt = Attempt::new(session, id, upstream, say)?;
     // Before anything is looked up: what was made once for another purpose is not taken for this one.
-    if let Some(refusal) = session.consent_refusal(id, &attempt.inputs) {
+    let refusal = session.consent_refusal(id, &attempt.inputs);
+    if let Some(refusal) = refusal.or_else(|| session.personal_refusal(id, &attempt.inputs)) {
         let makers = attempt.makers_of_gone();
         if !makers.is_empty() {
             return Ok(Err(makers));
@@ -171,15 +173,16 @@ pub fn known_up_to_date(session: &Session<'_>, id: StageId, upstream: &Upstream)
     {
         return None;
     }
-    let inputs = inputs_of(session, stage, upstream, |source| match source {
+    let inputs = inputs_of(session, stage, upstream, |input| match &input.source {
         InputSource::File { path } => {
             let (path, hashed) = (path.clone(), session.hashes.vouched(path).ok_or(())?);
-            Ok(FileState { path, hashed }.into())
+            session.as_input(input, FileState { path, hashed }.into()).map_err(drop)
         }
         _ => Err(()),
     });
     let attempt = Attempt::with(session, id, inputs.ok()?, &|_| {});
-    if session.consent_refusal(id, &attempt.inputs).is_some() {
+    if session.consent_refusal(id, &attempt.inputs).is_some() || session.personal_refusal(id, &attempt.inputs).is_some()
+    {
         return None;
     }
     let claim = session.believed.lookup(attempt.action)?;
@@ -188,6 +191,10 @@ pub fn known_up_to_date(session: &Session<'_>, id: StageId, upstream: &Upstream)
         let path = Utf8PathBuf::from(&output.path);
         let hashed = session.hashes.vouched(&path)?;
         let state = InputState::from(FileState { path, hashed });
+        let state = match output.digests {
+            ArtifactDigests::Keyed(_) => session.hashes.keyed(state)?,
+            ArtifactDigests::File(_) | ArtifactDigests::Folder(_) => state,
+        };
         states.push(Some(state).filter(|state| state.is(output))?);
     }
     let given = attempt.given(claim.id, &claim.outputs, states, Vec::new()).ok()?;
@@ -211,7 +218,7 @@ fn inputs_of<E>(
     session: &Session<'_>,
     stage: &Stage,
     upstream: &Upstream,
-    look: impl Fn(&InputSource) -> Result<InputState, E>,
+    look: impl Fn(&Input) -> Result<InputState, E>,
 ) -> Result<Vec<InputState>, E> {
     let inputs = (0..).zip(&stage.inputs).map(|(index, input)| {
         let made = match &input.source {
@@ -220,7 +227,7 @@ fn inputs_of<E>(
         };
         match made {
             Some(state) => Ok(state.clone()),
-            None => look(&input.source).map(|state| session.with_consent(stage, input, state)),
+            None => look(input).map(|state| session.with_consent(stage, input, state)),
         }
     });
     inputs.collect()
@@ -234,7 +241,9 @@ impl<'a> Attempt<'a> {
         say: &'a dyn Fn(Said),
     ) -> Result<Self, ExecError> {
         let stage = &session.plan.stages[id.index()];
-        let inputs = inputs_of(session, stage, upstream, |source| session.hashes.source(source))?;
+        let inputs = inputs_of(session, stage, upstream, |input| {
+            session.as_input(input, session.hashes.source(&input.source)?)
+        })?;
         Ok(Self::with(session, id, inputs, say))
     }
 
@@ -248,6 +257,7 @@ impl<'a> Attempt<'a> {
                 .map(|name| session.environment.get(name).cloned())
                 .collect(),
             tools: session.pinned(stage),
+            personal: session.personal_secret(stage),
         };
         let action = action_digest(session.plan, stage, &resolved);
         Self {

@@ -34,7 +34,7 @@ impl Session<'_> {
         match &state.content {
             Content::Gone { .. } => Ok(()),
             Content::File(file) if Stamp::of(&absolute)? == file.hashed.stamp => fs::remove_file(&absolute),
-            Content::Several { .. } if self.hashes.output(path, true)?.digests() == state.digests() => {
+            Content::Several { .. } if self.hashes.output(path, &state.digests())?.digests() == state.digests() => {
                 // By one rename: half a folder would look like an edited one.
                 let away = self.store.scratch_folder().join(&self.run_id);
                 let away = away.join(format!("dropped-{}", state.digests().blake3().to_hex()));
@@ -60,9 +60,9 @@ impl Session<'_> {
             }
         }
         let (cas, trees) = (self.store.cas(), self.store.trees());
-        candidates.retain(|digests| match digests {
-            ArtifactDigests::File(digests) => cas.contains(digests.blake3),
-            ArtifactDigests::Folder(listing) => trees.contains(listing.blake3),
+        candidates.retain(|digests| match digests.is_folder() {
+            false => cas.contains(digests.blake3()),
+            true => trees.contains(digests.blake3()),
         });
         if candidates.is_empty() {
             return Ok(());
@@ -74,10 +74,8 @@ impl Session<'_> {
                     remove(&cas.path(object))?;
                 }
             }
-            if let ArtifactDigests::Folder(listing) = digests
-                && !needed.contains(&listing.blake3)
-            {
-                remove(&trees.path(listing.blake3))?;
+            if digests.is_folder() && !needed.contains(&digests.blake3()) {
+                remove(&trees.path(digests.blake3()))?;
             }
         }
         Ok(())
@@ -119,10 +117,10 @@ impl Session<'_> {
     }
 
     fn objects_of(&self, digests: &ArtifactDigests) -> Vec<Digest> {
-        match digests {
-            ArtifactDigests::File(digests) => vec![digests.blake3],
-            ArtifactDigests::Folder(listing) => {
-                let files = self.store.folder(listing).unwrap_or_default();
+        match digests.is_folder() {
+            false => vec![digests.blake3()],
+            true => {
+                let files = self.store.files_of(digests).unwrap_or_default();
                 files.iter().map(|file| file.digests.blake3).collect()
             }
         }

@@ -10,11 +10,13 @@ use super::ExecError;
 use super::attest::{StageRecord, Times, files_used, stage_statement};
 use super::command::{CommandEnd, write_refusal};
 use super::event::{Advice, Failure, FailureKind, Note, StageOutcome};
+use super::inputs::InputError;
 use super::passed_on::Known;
 use super::place::output_resource;
 use super::process::Ended;
 use super::root::{ExecutionRoot, RootEntry, RootError};
 use super::stage::{Attempt, Given, Said};
+use crate::commitment::PersonalKey;
 use crate::consent::population::{KeptPopulation, Population};
 use crate::digest::hash_file;
 use crate::listing::ArtifactDigests;
@@ -63,6 +65,10 @@ impl Attempt<'_> {
     /// Runs the stage and attests what came of it.
     pub(super) fn run(&self) -> Result<(StageOutcome, Option<Given>), ExecError> {
         let session = self.session;
+        if !self.stage.personal.is_empty() && self.stage.actual.is_none() {
+            let path = session.plan.pipeline_file.clone();
+            return Err(InputError::NoSecret { path }.into());
+        }
         let started = (session.clock)();
         let log = self.log()?;
         let base = session
@@ -173,10 +179,11 @@ impl Attempt<'_> {
         let mut outputs = Vec::new();
         for output in &self.stage.outputs {
             let made = root.folder().join(&output.path);
+            let key = self.key_of(output)?;
             let (digests, executable) = match known.get(&output.name) {
-                Some(digests) => (self.take_passed_on(&made, digests)?, false),
-                None if output.is_folder => (ArtifactDigests::Folder(self.take_folder(&made, &output.path)?), false),
-                None => self.take_file(&made)?,
+                Some(digests) => (self.take_passed_on(&made, digests, key)?, false),
+                None if output.is_folder => (self.take_folder(&made, &output.path, key)?, false),
+                None => self.take_file(&made, key)?,
             };
             outputs.push(ClaimedOutput {
                 name: output.name.clone(),
@@ -219,17 +226,31 @@ impl Attempt<'_> {
         Ok(())
     }
 
-    /// Takes the file that the stage has made at `made` into the store.
-    fn take_file(&self, made: &Utf8Path) -> Result<(ArtifactDigests, bool), ExecError> {
+    /// What the digests of `output` are keyed by, if it is personal.
+    pub(super) fn key_of(&self, output: &Output) -> Result<Option<&PersonalKey>, ExecError> {
+        match (output.is_personal, self.session.hashes.key()) {
+            (false, _) => Ok(None),
+            (true, Some(key)) => Ok(Some(key)),
+            (true, None) => {
+                let path = output.path.clone();
+                Err(InputError::NoSecret { path }.into())
+            }
+        }
+    }
+
+    /// Takes the file that the stage has made at `made` into the store, by keyed digests if there is a `key`.
+    fn take_file(&self, made: &Utf8Path, key: Option<&PersonalKey>) -> Result<(ArtifactDigests, bool), ExecError> {
         let failed = |source| StoreError::Read {
             path: made.to_owned(),
             source,
         };
         let (digests, _) = hash_file(made).map_err(failed)?;
         let executable = is_executable(made).map_err(failed)?;
-        let object = self.session.store.cas().adopt(made, digests.blake3)?;
+        let plain = ArtifactDigests::File(digests);
+        let digests = key.map_or(plain, |key| plain.keyed(key));
+        let object = self.session.store.cas().adopt(made, digests.blake3())?;
         self.session.unsynced.add(object);
-        Ok((ArtifactDigests::File(digests), executable))
+        Ok((digests, executable))
     }
 
     fn fail(
@@ -255,7 +276,11 @@ impl Attempt<'_> {
         let role = Role::Log {
             stage: self.stage.name.clone(),
         };
-        let subject = vec![Resource::file(name.as_str(), &digests, role)];
+        // What a program says of what is personal may be personal too.
+        let plain = ArtifactDigests::File(digests);
+        let key = self.session.hashes.key().filter(|_| self.stage.is_personal());
+        let digests = key.map_or(plain, |key| plain.keyed(key));
+        let subject = vec![Resource::artifact(name.as_str(), &digests, role)];
         let outcome = match &kind {
             // It may have ended well when it was asked to: that is no success.
             FailureKind::TimedOut {
@@ -302,6 +327,7 @@ impl Attempt<'_> {
             action: self.action,
             resolved: &self.resolved,
             inputs: &self.inputs,
+            key: session.hashes.key(),
             tools: &end.tools,
             sandbox: &end.sandbox,
             population: end.population.as_ref().filter(|_| outcome == Outcome::Succeeded),

@@ -8,6 +8,7 @@ use crate::digest::Digest;
 use crate::exec::inputs::FileHashes;
 use crate::git::{CommitId, Origin, Repository};
 use crate::plan::InputSource;
+use crate::receipt::digests::artifact_digests;
 use crate::receipt::statement::{Role, Statement};
 
 /// So many files of one input are looked up in the history.
@@ -44,17 +45,15 @@ pub fn files_of_receipt(statement: &Statement, input: &str) -> Option<Files> {
     let mut files = Files::new();
     let mut whole = None;
     for dependency in statement.dependencies() {
-        let digest = dependency
-            .digest
-            .get("blake3")
-            .and_then(|hex| Digest::from_hex(hex).ok());
+        let digests = artifact_digests(dependency);
+        let digest = digests.map(|digests| digests.blake3());
         let path = Utf8PathBuf::from(&dependency.name);
         match dependency.role() {
             Role::Member { input: of, .. } if of == input => {
                 files.insert(path, digest?);
             }
             Role::Input { input: of, receipt, .. } if of == input => {
-                let is_file = dependency.digest.contains_key("sha256");
+                let is_file = digests.is_some_and(|digests| !digests.is_folder());
                 whole = Some((path, digest?, receipt.is_none(), is_file));
             }
             _ => {}

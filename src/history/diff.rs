@@ -9,7 +9,7 @@ use super::artifact;
 use super::numbers;
 use super::past::PastRun;
 use crate::plan::stale::{command_lines, param_text};
-use crate::receipt::check::file_digests;
+use crate::receipt::digests::file_digests;
 use crate::receipt::run_file::Receipt;
 use crate::receipt::statement::{CommandRecord, Outcome, Resource, Role};
 use crate::store::Store;
@@ -206,10 +206,9 @@ fn stage_facts(stage: &str, receipt: &Receipt, facts: &mut Facts) {
 }
 
 fn digest_text(resource: &Resource) -> Option<String> {
-    let names = ["blake3", "sha256"];
-    names
-        .iter()
-        .find_map(|name| resource.digest.get(*name).map(|hex| format!("{name}:{hex}")))
+    // That of an artifact, plain or keyed; a receipt has one alone.
+    let (name, hex) = resource.digest.iter().next()?;
+    Some(format!("{name}:{hex}"))
 }
 
 fn outcome(outcome: &Outcome) -> String {

@@ -9,7 +9,7 @@ use super::artifact;
 use super::numbers::{self, Named};
 use super::runs::{self, RunError};
 use crate::digest::Digest;
-use crate::receipt::check::file_digests;
+use crate::receipt::digests::file_digests;
 use crate::receipt::run_file::Receipt;
 use crate::receipt::statement::{Outcome, Role};
 use crate::store::Store;

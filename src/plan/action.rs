@@ -9,6 +9,7 @@
 //! | each input's name and digest (and path and executable bit, for programs), and which of them `stdin:` is | threads, where it ran, the sandbox |
 //! | names and paths of outputs, and which of them `stdout:` is | the commit, whether the tree was dirty, tolerances |
 //! | what it `requires:` of consent, and which outputs it declassifies | the consent of its inputs |
+//! | of what is personal the keyed digest, which outputs are personal, and the secret's id | the plain digest of what is personal |
 //! | with `pin: true`, the programs of the machine that it uses, byte for byte | without it, those programs |
 //!
 //! The *definition* is the same without the digests of inputs and the values of variables: what a commit alone says.
@@ -19,6 +20,7 @@ use camino::Utf8Path;
 
 use super::{Command, InputSource, ParamValue, Plan, Stage, Streams};
 use crate::canonical::CanonicalHasher;
+use crate::consent::secret::SecretId;
 use crate::digest::Digest;
 use crate::receipt::statement::{CommandRecord, ParamRecord, StageParameters};
 
@@ -32,12 +34,14 @@ pub struct Resolved {
     /// Of a stage that is pinned, the programs of the machine that it uses, sorted by name: the BLAKE3 of each; `None` if it is
     /// not there. Of any other, none.
     pub tools: Vec<(String, Option<Digest>)>,
+    /// Of a stage that reads or writes what is personal, what the secret is called that its digests are keyed by.
+    pub personal: Option<SecretId>,
 }
 
 /// What an input holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ResolvedInput {
-    /// A file's BLAKE3, or the listing's of several files.
+    /// A file's BLAKE3, or the listing's of several files; keyed, if it is personal.
     pub digest: Digest,
     /// Whether it is one file that may be executed (of several files, the listing says so).
     pub executable: bool,
@@ -75,6 +79,10 @@ pub fn action_digest(plan: &Plan, stage: &Stage, resolved: &Resolved) -> Digest 
                 h.digest(*digest);
             });
         });
+    }
+    if let Some(secret) = &resolved.personal {
+        extension(&mut hasher, 7);
+        hasher.str(&secret.to_hex());
     }
     hasher.finish()
 }
@@ -123,6 +131,7 @@ pub fn parameters(stage: &Stage, resolved: &Resolved) -> StageParameters {
             .iter()
             .map(|(name, value)| (name.clone(), ParamRecord::from(value)))
             .collect(),
+        personal: stage.personal.clone(),
         pin: stage.pin,
         requires: stage.requires.clone(),
         secrets: stage.secrets.clone(),
@@ -200,6 +209,23 @@ fn add_stage(hasher: &mut CanonicalHasher, plan: &Plan, stage: &Stage) {
     if !stage.declassify.is_empty() {
         extension(hasher, 4);
         hasher.list(&stage.declassify, |h, name| {
+            h.str(name);
+        });
+    }
+    if !stage.personal.is_empty() {
+        extension(hasher, 8);
+        hasher.list(&stage.personal, |h, name| {
+            h.str(name);
+        });
+    }
+    if stage.is_personal() {
+        extension(hasher, 6);
+        let inputs = stage.inputs.iter().filter(|input| input.is_personal);
+        hasher.list(inputs.map(|input| &input.name).collect::<Vec<_>>(), |h, name| {
+            h.str(name);
+        });
+        let outputs = stage.outputs.iter().filter(|output| output.is_personal);
+        hasher.list(outputs.map(|output| &output.name).collect::<Vec<_>>(), |h, name| {
             h.str(name);
         });
     }

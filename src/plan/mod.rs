@@ -2,6 +2,7 @@
 
 pub mod action;
 pub mod limits;
+mod masked;
 mod model;
 mod resolve;
 pub mod stage_name;

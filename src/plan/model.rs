@@ -1,7 +1,7 @@
 //! The plan: a pipeline resolved. Names have become ids, templates text, defaults values.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -28,6 +28,8 @@ pub struct Plan {
     pub definition_files: Vec<DefinitionFile>,
     /// The stages, in an order that can be run. [`StageId`] is an index into this.
     pub stages: Vec<Stage>,
+    /// The values of personal parameters, as they may stand in a command: see [`Plan::mask`].
+    pub personal: BTreeSet<String>,
 }
 
 /// A file that says what stages are.
@@ -103,9 +105,30 @@ pub struct Stage {
     pub requires: Option<String>,
     /// The outputs that by the word of the pipeline hold nothing of a person any more, by name, sorted.
     pub declassify: Vec<String>,
+    /// The pipeline's personal parameters that it refers to, by name, sorted. Their values are not in what it is shown by.
+    pub personal: Vec<String>,
+    /// What really runs, if `command` and `params` are masked: see [`Plan::mask`].
+    pub actual: Option<Actual>,
+}
+
+/// The command and parameters of a stage with the values of personal parameters in them. Only what runs it looks at this.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Actual {
+    /// What runs.
+    pub command: Command,
+    /// Parameters with defaults filled in.
+    pub params: BTreeMap<String, ParamValue>,
 }
 
 impl Stage {
+    /// Whether it reads or writes anything personal.
+    #[must_use]
+    pub fn is_personal(&self) -> bool {
+        self.inputs.iter().any(|input| input.is_personal)
+            || self.outputs.iter().any(|output| output.is_personal)
+            || !self.personal.is_empty()
+    }
+
     /// The stages that this one reads from, each once, in the order of its inputs.
     #[must_use]
     pub fn reads_from(&self) -> Vec<StageId> {
@@ -288,6 +311,8 @@ pub struct Input {
     pub name: String,
     /// Where it comes from.
     pub source: InputSource,
+    /// Whether receipts name it by keyed digests alone: it is said to be personal, or made from what is.
+    pub is_personal: bool,
 }
 
 /// Where an input comes from. Paths are relative to the workspace, in normal form.
@@ -334,6 +359,8 @@ pub struct Output {
     pub tolerance: Option<Number>,
     /// Whether it is kept only until all that read it in a run are done. No part of the stage's identity.
     pub is_temporary: bool,
+    /// Whether receipts name it by keyed digests alone: it is said to be personal, or made from what is.
+    pub is_personal: bool,
 }
 
 impl Output {

@@ -11,6 +11,7 @@ use camino::Utf8PathBuf;
 use super::action::{Resolved, action_digest, input_path, parameters, system};
 use super::{Command, Plan, Stage};
 use crate::digest::Digest;
+use crate::receipt::digests::artifact_digests;
 use crate::receipt::statement::{CommandRecord, Outcome, ParamRecord, Resource, Role, StageParameters, Statement};
 
 /// One reason why a stage must run.
@@ -105,6 +106,10 @@ pub enum Stale {
     },
     /// What it requires of consent, or which of its outputs it declassifies.
     ConsentRulesChanged,
+    /// What is said to be personal, or comes of it.
+    PersonalChanged,
+    /// The secret that the digests of what is personal are keyed by.
+    SecretChanged,
     /// A program of the machine, which is part of the action; absent where it was or is not.
     ToolChanged {
         /// Its name.
@@ -166,6 +171,11 @@ impl fmt::Display for Stale {
             Self::PinChanged { is: true } => write!(f, "its tools are pinned now"),
             Self::PinChanged { is: false } => write!(f, "its tools are no longer pinned"),
             Self::ConsentRulesChanged => write!(f, "`requires` or `declassify` changed"),
+            Self::PersonalChanged => write!(f, "what is personal changed"),
+            Self::SecretChanged => write!(
+                f,
+                "the consent secret is another one, by which what is personal is known"
+            ),
             Self::ToolChanged { name, was, is } => {
                 let text = |digest: &Option<Digest>| digest.map_or_else(|| "(none)".to_owned(), short);
                 write!(f, "tool `{name}` changed: {} → {}", text(was), text(is))
@@ -179,8 +189,14 @@ impl fmt::Display for Stale {
 }
 
 fn blake3_of(dependency: &Resource) -> Option<Digest> {
-    let hex = dependency.digest.get("blake3")?;
-    Digest::from_hex(hex).ok()
+    artifact_digests(dependency).map(|digests| digests.blake3())
+}
+
+fn personal_output(subject: &Resource) -> Option<String> {
+    match subject.role() {
+        Role::Output { output, .. } if subject.is_keyed() => Some(output.clone()),
+        _ => None,
+    }
 }
 
 /// A digest's first 12 digits: enough for a person to tell two apart.
@@ -200,6 +216,8 @@ pub struct Snapshot {
     /// The programs of the machine; of now only if they are part of the action.
     tools: BTreeMap<String, Option<Digest>>,
     action: String,
+    /// What the secret is called that digests are keyed by, and the personal outputs (of a failure, none).
+    personal: (Option<String>, Vec<String>),
     succeeded: bool,
 }
 
@@ -224,6 +242,15 @@ impl Snapshot {
             system,
             tools: resolved.tools.iter().cloned().collect(),
             action: action_digest(plan, stage, resolved).to_string(),
+            personal: (
+                resolved.personal.map(|secret| secret.to_hex()),
+                stage
+                    .outputs
+                    .iter()
+                    .filter(|output| output.is_personal)
+                    .map(|output| output.name.clone())
+                    .collect(),
+            ),
             succeeded: true,
         }
     }
@@ -244,7 +271,12 @@ impl Snapshot {
             let is_tool = matches!(dependency.role(), Role::Tool { .. });
             is_tool.then(|| (dependency.name.clone(), blake3_of(dependency)))
         });
+        let resources = statement.subject.iter().chain(&build.resolved_dependencies);
+        let mut secrets = resources.filter_map(|resource| resource.annotations.madmall_secret.clone());
+        let mut outputs: Vec<String> = statement.subject.iter().filter_map(personal_output).collect();
+        outputs.sort_unstable();
         Some(Self {
+            personal: (secrets.next(), outputs),
             tools: tools.collect(),
             purpose: build.external_parameters.purpose.clone(),
             inputs: inputs.collect(),
@@ -267,7 +299,11 @@ impl Snapshot {
         let mut reasons = Vec::new();
         self.compare_command(last, &mut reasons);
         self.compare_params(last, &mut reasons);
-        self.compare_inputs(last, &mut reasons);
+        match self.compare_personal(last) {
+            // All that is keyed has other digests then, whatever it holds.
+            Some(reason) => reasons.push(reason),
+            None => self.compare_inputs(last, &mut reasons),
+        }
         let (was, is) = (&last.parameters.outputs, &self.parameters.outputs);
         if was != is {
             let text = |map: &BTreeMap<String, String>| map.values().cloned().collect::<Vec<_>>().join(", ");
@@ -365,6 +401,14 @@ impl Snapshot {
                 is: is.get(name).map(param_text),
             });
         }
+    }
+
+    fn compare_personal(&self, last: &Self) -> Option<Stale> {
+        let ((was, outputs_then), (is, outputs_now)) = (&last.personal, &self.personal);
+        if was.is_some() != is.is_some() || (last.succeeded && outputs_then != outputs_now) {
+            return Some(Stale::PersonalChanged);
+        }
+        (was != is).then_some(Stale::SecretChanged)
     }
 
     fn compare_inputs(&self, last: &Self, reasons: &mut Vec<Stale>) {

@@ -5,19 +5,17 @@
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-use camino::Utf8PathBuf;
-
 use super::consent;
+use super::digests::{self, artifact_digests};
 use super::erasure;
 use super::names::{check_outputs as check_output_names, check_path, clip, is_plain_name, is_version};
 use super::sandbox;
 use super::statement::{
-    BuildDefinition, CommandRecord, ERASURE_BUILD_TYPE, LOCAL_BUILDER, LogHead, MAX_LOG_HEADS, MAX_MEMBERS, Outcome,
-    PREDICATE_TYPE, ParamRecord, RUN_BUILD_TYPE, Repository, Resource, Role, RunDetails, STAGE_BUILD_TYPE,
-    STATEMENT_TYPE, StageInternal, StageParameters, Statement, dependency_order,
+    BuildDefinition, CommandRecord, ERASURE_BUILD_TYPE, LOCAL_BUILDER, LogHead, MAX_LOG_HEADS, Outcome, PREDICATE_TYPE,
+    ParamRecord, RUN_BUILD_TYPE, Repository, Resource, Role, RunDetails, STAGE_BUILD_TYPE, STATEMENT_TYPE,
+    StageInternal, StageParameters, Statement, dependency_order,
 };
-use crate::digest::{Digest, Digests, Sha256};
-use crate::listing::{ArtifactDigests, ListedFile, ListingDigests, listing_digests};
+use crate::digest::{Digest, Sha256};
 use crate::log::checkpoint::Head;
 use crate::plan::Number;
 use crate::plan::stage_name::is_stage_name;
@@ -46,7 +44,7 @@ pub(super) fn check(statement: &Statement) -> Checked {
     )?;
     for subject in &statement.subject {
         check_path(&subject.name)?;
-        check_subject_digests(subject)?;
+        digests::check_subject(subject)?;
     }
     check_output_names(&statement.subject)?;
     consent::check_words(statement)?;
@@ -104,6 +102,7 @@ fn check_stage(statement: &Statement, stage: &StageParameters, internal: &StageI
     }
     check_streams(statement, stage)?;
     consent::check(statement, stage)?;
+    digests::check_personal(statement, stage)?;
     check_population(statement, internal)?;
     for dependency in statement.dependencies() {
         let misplaced = matches!(dependency.role(), Role::Receipt { .. });
@@ -150,7 +149,8 @@ fn check_streams(statement: &Statement, stage: &StageParameters) -> Checked {
     )?;
     if let Some(name) = &stage.stdin {
         let is_it = |d: &Resource| {
-            matches!(d.role(), Role::Input { input, .. } if input == name) && d.digest.contains_key("sha256")
+            let is_file = artifact_digests(d).is_some_and(|digests| !digests.is_folder());
+            matches!(d.role(), Role::Input { input, .. } if input == name) && is_file
         };
         require(
             statement.dependencies().iter().any(is_it),
@@ -179,14 +179,15 @@ fn check_outputs(statement: &Statement, stage: &StageParameters) -> Checked {
                 clip(&subject.name)
             ));
         };
-        let path = match tree_digests(subject) {
-            Some(_) if stage.outputs.get(output) == Some(&subject.name) => {
-                check_file_digests(subject)?;
+        let is_folder = digests::check_artifact(subject)?.is_folder();
+        let path = match is_folder {
+            true if stage.outputs.get(output) == Some(&subject.name) => {
+                digests::check_file(subject)?;
                 subject.name.clone()
             }
             // As the stage spells the path of a folder.
-            Some(_) => format!("{}/", subject.name),
-            None => subject.name.clone(),
+            true => format!("{}/", subject.name),
+            false => subject.name.clone(),
         };
         claimed.insert(output.clone(), path);
     }
@@ -253,13 +254,18 @@ fn check_dependencies(definition: &BuildDefinition) -> Checked {
         "`pipelineFile` is not among the definitions it depends on",
     )?;
     let mut inputs: BTreeMap<&str, &Resource> = BTreeMap::new();
-    let mut members: BTreeMap<&str, Vec<ListedFile>> = BTreeMap::new();
+    let mut members: BTreeMap<&str, Vec<&Resource>> = BTreeMap::new();
     for dependency in dependencies {
+        let may_be_keyed = matches!(dependency.role(), Role::Input { .. } | Role::Member { .. });
+        require(
+            may_be_keyed || !dependency.is_keyed(),
+            "digests are keyed of what is no artifact",
+        )?;
         match dependency.role() {
             Role::Commit {} => check_commit(dependency)?,
             Role::Definition {} => {
                 check_path(&dependency.name)?;
-                check_file_digests(dependency)?;
+                digests::check_file(dependency)?;
             }
             Role::Input { input, receipt, .. } => {
                 check_path(&dependency.name)?;
@@ -269,13 +275,9 @@ fn check_dependencies(definition: &BuildDefinition) -> Checked {
                 let first = inputs.insert(input, dependency).is_none();
                 require(first, "an input stands twice")?;
             }
-            Role::Member { executable, input } => {
+            Role::Member { input, .. } => {
                 check_path(&dependency.name)?;
-                members.entry(input).or_default().push(ListedFile {
-                    path: Utf8PathBuf::from(&dependency.name),
-                    executable: *executable,
-                    digests: check_file_digests(dependency)?,
-                });
+                members.entry(input).or_default().push(dependency);
             }
             Role::Receipt { .. } => check_receipt(dependency)?,
             Role::Tool { version } => {
@@ -287,7 +289,7 @@ fn check_dependencies(definition: &BuildDefinition) -> Checked {
                     version.as_deref().is_none_or(is_version),
                     "the version of a tool is not one short line",
                 )?;
-                check_file_digests(dependency)?;
+                digests::check_file(dependency)?;
             }
             Role::Log { .. } | Role::Output { .. } | Role::Revocations {} => {
                 return Err(format!("`{}` is no dependency by its role", clip(&dependency.name)));
@@ -297,38 +299,13 @@ fn check_dependencies(definition: &BuildDefinition) -> Checked {
     for (input, dependency) in inputs {
         let members = members.remove(input);
         let is_made = matches!(dependency.role(), Role::Input { receipt: Some(_), .. });
-        check_input(dependency, &members)?;
+        digests::check_input(dependency, members.as_deref())?;
         require(
             !is_made || members.is_none(),
             "the files of a folder that a stage made are listed with a stage that reads it",
         )?;
     }
     require(members.is_empty(), "a member is of an input that is not there")
-}
-
-/// An input is a file, or several files: those that are listed are all of them, and give its digests.
-fn check_input(input: &Resource, members: &Option<Vec<ListedFile>>) -> Checked {
-    if input.digest.contains_key("sha256") {
-        require(members.is_none(), "an input that is a file has members")?;
-        return check_file_digests(input).map(drop);
-    }
-    let digests = tree_digests(input).ok_or_else(|| {
-        let name = clip(&input.name);
-        format!("the digest set of `{name}` is not `blake3` and `dirHash`, each 64 lower-case hexadecimal digits")
-    })?;
-    let Some(members) = members else {
-        // There are too many of them to be listed: the listing's digests stand alone.
-        return Ok(());
-    };
-    require(
-        members.len() <= MAX_MEMBERS,
-        "an input lists more files than a receipt may",
-    )?;
-    let listing = listing_digests(members).map_err(|error| error.to_string())?;
-    require(
-        digests == listing,
-        "the digests of an input are not those of its members",
-    )
 }
 
 fn check_commit(dependency: &Resource) -> Checked {
@@ -437,57 +414,6 @@ fn check_param(value: &ParamRecord) -> Checked {
         ParamRecord::Map(map) => map.values().try_for_each(check_param),
         ParamRecord::Null | ParamRecord::Boolean(_) | ParamRecord::String(_) => Ok(()),
     }
-}
-
-/// The digest set of a subject: that of a file, or, of an output, that of a folder, which nobody executes.
-fn check_subject_digests(subject: &Resource) -> Checked {
-    match subject.role() {
-        Role::Output { executable, .. } if tree_digests(subject).is_some() => {
-            require(!executable, "an output that is a folder is said to be executable")
-        }
-        _ => check_file_digests(subject).map(drop),
-    }
-}
-
-/// The digest set of a file: `blake3` and `sha256`, both and only those.
-fn check_file_digests(resource: &Resource) -> Checked<Digests> {
-    file_digests(resource).ok_or_else(|| {
-        let name = clip(&resource.name);
-        format!("the digest set of `{name}` is not `blake3` and `sha256`, each 64 lower-case hexadecimal digits")
-    })
-}
-
-/// Both digests of a resource that is a file; `None` if its digest set is another.
-#[must_use]
-pub fn file_digests(resource: &Resource) -> Option<Digests> {
-    let digest = &resource.digest;
-    if digest.len() != 2 {
-        return None;
-    }
-    Some(Digests {
-        blake3: Digest::from_hex(digest.get("blake3")?).ok()?,
-        sha256: Sha256::from_hex(digest.get("sha256")?).ok()?,
-    })
-}
-
-/// Both digests of a resource that is several files; `None` if its digest set is another.
-#[must_use]
-pub fn tree_digests(resource: &Resource) -> Option<ListingDigests> {
-    let digest = &resource.digest;
-    if digest.len() != 2 {
-        return None;
-    }
-    Some(ListingDigests {
-        blake3: Digest::from_hex(digest.get("blake3")?).ok()?,
-        dir_hash: Sha256::from_hex(digest.get("dirHash")?).ok()?,
-    })
-}
-
-/// The digests of a resource that is a file or several; `None` if its digest set is another.
-#[must_use]
-pub fn artifact_digests(resource: &Resource) -> Option<ArtifactDigests> {
-    let file = file_digests(resource).map(ArtifactDigests::File);
-    file.or_else(|| tree_digests(resource).map(ArtifactDigests::Folder))
 }
 
 /// Whether `text` can be a run id, and so the name of a file: letters, digits, `-` and `_`, at most 200 of them.

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::commitment::{BLAKE3_KEYED, Commitment};
 use crate::digest::{Digest, Digests, Sha256};
-use crate::listing::ListingDigests;
+use crate::listing::ArtifactDigests;
 
 /// An input of more files than this (a folder, a pattern) stands in a receipt by the digests of its listing alone; of one
 /// with fewer each file is a [`Role::Member`]. It keeps a receipt within [`super::statement::PAYLOAD_LIMITS`].
@@ -20,7 +21,8 @@ pub type ReceiptId = Sha256;
 pub struct Resource {
     /// What we know of it beside its digest.
     pub annotations: Annotations,
-    /// `blake3` and `sha256` of a file; `blake3` and `dirHash` of several; `sha256` of a receipt; `gitCommit`.
+    /// `blake3` and `sha256` of a file; `blake3` and `dirHash` of several; of what is personal `blake3Keyed` and `hmacSha256` or
+    /// `hmacDirHash` instead; `sha256` of a receipt; `gitCommit`.
     pub digest: BTreeMap<String, String>,
     /// A path or a pattern in the workspace, the name of a tool, a receipt's id, or `commit`.
     pub name: String,
@@ -31,19 +33,28 @@ impl Resource {
     #[must_use]
     pub fn file(path: impl Into<String>, digests: &Digests, role: Role) -> Self {
         Self {
-            annotations: Annotations { madmall: role },
+            annotations: Annotations::of(role),
             digest: file_digest_set(digests),
             name: path.into(),
         }
     }
 
-    /// The folder or pattern `path` (relative to the workspace), whose files are [`Role::Member`]s beside it unless there are
-    /// more than [`MAX_MEMBERS`].
+    /// The file, or the folder or pattern `path` (relative to the workspace), whose files are [`Role::Member`]s beside it unless there
+    /// are more than [`MAX_MEMBERS`].
     #[must_use]
-    pub fn tree(path: impl Into<String>, listing: &ListingDigests, role: Role) -> Self {
+    pub fn artifact(path: impl Into<String>, digests: &ArtifactDigests, role: Role) -> Self {
+        let mut annotations = Annotations::of(role);
+        let digest = match digests {
+            ArtifactDigests::File(digests) => file_digest_set(digests),
+            ArtifactDigests::Folder(listing) => tree_digest_set(listing.blake3, listing.dir_hash),
+            ArtifactDigests::Keyed(commitment) => {
+                annotations.madmall_secret = Some(commitment.key.to_hex());
+                keyed_digest_set(commitment)
+            }
+        };
         Self {
-            annotations: Annotations { madmall: role },
-            digest: tree_digest_set(listing.blake3, listing.dir_hash),
+            annotations,
+            digest,
             name: path.into(),
         }
     }
@@ -52,9 +63,7 @@ impl Resource {
     #[must_use]
     pub fn receipt(id: ReceiptId, stage: impl Into<String>) -> Self {
         Self {
-            annotations: Annotations {
-                madmall: Role::Receipt { stage: stage.into() },
-            },
+            annotations: Annotations::of(Role::Receipt { stage: stage.into() }),
             digest: BTreeMap::from([("sha256".to_owned(), id.to_hex())]),
             name: id.to_string(),
         }
@@ -64,9 +73,7 @@ impl Resource {
     #[must_use]
     pub fn commit(hex: impl Into<String>) -> Self {
         Self {
-            annotations: Annotations {
-                madmall: Role::Commit {},
-            },
+            annotations: Annotations::of(Role::Commit {}),
             digest: BTreeMap::from([("gitCommit".to_owned(), hex.into())]),
             name: "commit".to_owned(),
         }
@@ -79,6 +86,12 @@ impl Resource {
             Role::Input { consent, .. } | Role::Output { consent, .. } => consent.as_deref(),
             _ => None,
         }
+    }
+
+    /// Whether its digests are keyed, for it is personal.
+    #[must_use]
+    pub fn is_keyed(&self) -> bool {
+        self.annotations.madmall_secret.is_some()
     }
 
     /// What it is to the stage or the run.
@@ -100,8 +113,22 @@ pub fn dependency_order(a: &Resource, b: &Resource) -> std::cmp::Ordering {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Annotations {
-    /// The one field.
+    /// What it is to the stage or the run.
     pub madmall: Role,
+    /// If its digests are keyed, what the secret is called that they are keyed by: 64 hexadecimal digits.
+    #[serde(default, rename = "madmallSecret", skip_serializing_if = "Option::is_none")]
+    pub madmall_secret: Option<String>,
+}
+
+impl Annotations {
+    /// Those of a resource whose digests are plain.
+    #[must_use]
+    pub fn of(role: Role) -> Self {
+        Self {
+            madmall: role,
+            madmall_secret: None,
+        }
+    }
 }
 
 /// What a resource is to the stage or the run.
@@ -196,6 +223,15 @@ pub fn tree_digest_set(listing: Digest, dir_hash: Sha256) -> BTreeMap<String, St
     BTreeMap::from([
         ("blake3".to_owned(), listing.to_hex()),
         ("dirHash".to_owned(), dir_hash.to_hex()),
+    ])
+}
+
+/// A digest set as receipts carry it for what is personal.
+#[must_use]
+fn keyed_digest_set(commitment: &Commitment) -> BTreeMap<String, String> {
+    BTreeMap::from([
+        (BLAKE3_KEYED.to_owned(), commitment.blake3.to_hex()),
+        (commitment.sha256_name().to_owned(), commitment.sha256.to_hex()),
     ])
 }
 

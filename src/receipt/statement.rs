@@ -126,6 +126,9 @@ pub struct StageParameters {
     pub outputs: BTreeMap<String, String>,
     /// Parameters, defaults filled in; numbers as text in shortest form.
     pub params: BTreeMap<String, ParamRecord>,
+    /// The pipeline's personal parameters that it refers to, by name, sorted: keyed digests stand in the place of their values.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub personal: Vec<String>,
     /// Whether the programs of the machine that it used are part of its action.
     #[serde(default, skip_serializing_if = "is_false")]
     pub pin: bool,
@@ -474,6 +477,13 @@ impl Statement {
     #[must_use]
     pub fn is_stage_success(&self) -> bool {
         self.stage().is_some() && self.internal().outcome == Outcome::Succeeded
+    }
+
+    /// Whether any of its digests are keyed.
+    #[must_use]
+    pub fn is_personal(&self) -> bool {
+        let mut resources = self.subject.iter().chain(self.dependencies());
+        resources.any(Resource::is_keyed)
     }
 
     /// Whether it is the receipt of an ingest, which alone may read raw events.

@@ -18,10 +18,11 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::RerunError;
 use super::recipe::{Needed, Recipe, Unlisted};
+use crate::commitment::Same;
 use crate::digest::{Digests, copy_hashed};
 use crate::exec::interrupt::Interrupts;
 use crate::git::CommitTree;
-use crate::listing::{ListedFile, ListingDigests, listing_digests};
+use crate::listing::{ArtifactDigests, ListedFile, listing_digests};
 use crate::plan::find_files;
 use crate::store::trees::read_file;
 use crate::store::{Store, atomic};
@@ -76,13 +77,13 @@ impl Bench {
     }
 
     /// Where an output that came out the same is kept.
-    pub(super) fn output(&self, digests: Digests) -> Utf8PathBuf {
-        self.outputs().join(digests.blake3.to_hex())
+    pub(super) fn output(&self, digests: &ArtifactDigests) -> Utf8PathBuf {
+        self.outputs().join(digests.blake3().to_hex())
     }
 
     /// Where the listing of an output folder that came out the same is kept.
-    pub(super) fn listing(&self, listing: &ListingDigests) -> Utf8PathBuf {
-        self.outputs().join(format!("{}.tree", listing.blake3.to_hex()))
+    pub(super) fn listing(&self, folder: &ArtifactDigests) -> Utf8PathBuf {
+        self.outputs().join(format!("{}.tree", folder.blake3().to_hex()))
     }
 
     /// The root for stage number `number`: its path has another length than that of `workspace`.
@@ -108,8 +109,10 @@ pub(super) struct Sources<'a, 'r> {
     pub(super) commit: Option<&'a CommitTree<'r>>,
     /// What was just made again.
     pub(super) bench: &'a Bench,
-    /// The workspace and its store.
+    /// The workspace.
     pub(super) workspace: &'a Workspace,
+    /// Its store, by whose key what is personal is compared.
+    pub(super) store: &'a Store,
 }
 
 /// Why a file could not be brought in.
@@ -145,7 +148,7 @@ impl Sources<'_, '_> {
             recipe.list(&unlisted.input, &paths);
             recipe.needed.extend(files.into_iter().map(|file| Needed {
                 path: file.path,
-                digests: file.digests,
+                digests: ArtifactDigests::File(file.digests),
                 executable: Some(file.executable),
                 made_by: unlisted.made_by.clone(),
             }));
@@ -156,31 +159,49 @@ impl Sources<'_, '_> {
     /// The files of an input that its receipt does not list.
     pub(super) fn files_of(&self, unlisted: &Unlisted) -> Option<Vec<ListedFile>> {
         if unlisted.made_by.is_some() {
-            return self.files_of_folder(&unlisted.path, &unlisted.listing);
+            return self.files_of_folder(&unlisted.path, &unlisted.digests);
         }
         let in_commit = self.commit.and_then(|commit| {
             let hash = |path: &Utf8Path| commit.file_digests(path).ok().flatten();
-            listed(commit, &unlisted.path, &unlisted.listing, &hash)
+            self.listed(commit, &unlisted.path, &unlisted.digests, &hash)
         });
-        in_commit.or_else(|| self.files_in_workspace(&unlisted.path, &unlisted.listing))
+        in_commit.or_else(|| self.files_in_workspace(&unlisted.path, &unlisted.digests))
     }
 
     /// The files of a folder that a stage made: as it was just made again, as it is in place, or by the listing in the store.
-    pub(super) fn files_of_folder(&self, path: &Utf8Path, listing: &ListingDigests) -> Option<Vec<ListedFile>> {
-        let again = read_file(&self.bench.listing(listing)).ok();
+    pub(super) fn files_of_folder(&self, path: &Utf8Path, claimed: &ArtifactDigests) -> Option<Vec<ListedFile>> {
+        let again = read_file(&self.bench.listing(claimed)).ok();
         again
-            .filter(|(_, found)| found == listing)
+            .filter(|(_, found)| self.is(ArtifactDigests::Folder(*found), claimed))
             .map(|(files, _)| files)
-            .or_else(|| self.files_in_workspace(path, listing))
-            .or_else(|| Store::of(self.workspace.root()).folder(listing))
+            .or_else(|| self.files_in_workspace(path, claimed))
+            .or_else(|| self.store.files_of(claimed))
     }
 
-    fn files_in_workspace(&self, path: &Utf8Path, listing: &ListingDigests) -> Option<Vec<ListedFile>> {
+    /// Whether plain digests are what a receipt claims. Of what is personal nobody can tell without the secret: then they are not.
+    pub(super) fn is(&self, found: ArtifactDigests, claimed: &ArtifactDigests) -> bool {
+        found.compare(claimed, self.store.key()) == Same::Yes
+    }
+
+    fn files_in_workspace(&self, path: &Utf8Path, claimed: &ArtifactDigests) -> Option<Vec<ListedFile>> {
         let hash = |path: &Utf8Path| {
             let hashed = crate::digest::hash_file(&self.workspace.absolute(path));
             hashed.ok().map(|(digests, _)| digests)
         };
-        listed(self.workspace, path, listing, &hash)
+        self.listed(self.workspace, path, claimed, &hash)
+    }
+
+    /// The files that `tree` has for the input, if they are those that are `claimed`.
+    fn listed(
+        &self,
+        tree: &dyn Tree,
+        path: &Utf8Path,
+        claimed: &ArtifactDigests,
+        hash: &dyn Fn(&Utf8Path) -> Option<Digests>,
+    ) -> Option<Vec<ListedFile>> {
+        let files = listed(tree, path, hash)?;
+        let found = listing_digests(&files).ok()?;
+        self.is(ArtifactDigests::Folder(found), claimed).then_some(files)
     }
 
     /// Writes all that `recipe` needs below `root`. Files are made in an order that is not the usual one, so that a
@@ -198,35 +219,49 @@ impl Sources<'_, '_> {
     }
 
     fn bring_file(&self, file: &Needed, to: &Utf8Path) -> Result<(), BringError> {
-        let executable = file.executable == Some(true);
         if let Some(commit) = self.commit
-            && commit.file_digests(&file.path).ok().flatten() == Some(file.digests)
+            && let Ok(Some(found)) = commit.file_digests(&file.path)
+            && self.is(ArtifactDigests::File(found), &file.digests)
             && let Ok(bytes) = commit.read(&file.path, LARGEST_BLOB)
         {
-            return write(to, file.digests, executable, &mut &bytes[..])
+            return self
+                .write(to, file, &mut &bytes[..])
                 .map_err(BringError::Failed)
                 .and_then(|is_it| match is_it {
                     true => Ok(()),
                     false => Err(BringError::Missing(missing(file))),
                 });
         }
-        let Some(from) = self.find(&file.path, file.digests) else {
+        let Some(from) = self.find(&file.path, &file.digests) else {
             return Err(BringError::Missing(missing(file)));
         };
         let mut from = File::open(&from).map_err(|_| BringError::Missing(missing(file)))?;
-        match write(to, file.digests, executable, &mut from).map_err(BringError::Failed)? {
+        match self.write(to, file, &mut from).map_err(BringError::Failed)? {
             true => Ok(()),
             // It changed since it was found.
             false => Err(BringError::Missing(missing(file))),
         }
     }
 
+    /// Copies what `from` gives to the new file `to`; whether it is what `file` says.
+    fn write(&self, to: &Utf8Path, file: &Needed, from: &mut dyn io::Read) -> Result<bool, RerunError> {
+        let failed = |source| RerunError::Write {
+            path: to.to_owned(),
+            source,
+        };
+        let mut copy = File::create_new(to).map_err(failed)?;
+        let (found, _) = copy_hashed(from, &mut copy).map_err(failed)?;
+        atomic::set_published_mode(&copy, file.executable == Some(true)).map_err(failed)?;
+        Ok(self.is(ArtifactDigests::File(found), &file.digests))
+    }
+
     /// Where on disk the bytes of `path` with these digests lie: among what was made again, in the workspace, or in its
     /// store. Nothing there is changed.
-    pub(super) fn find(&self, path: &Utf8Path, digests: Digests) -> Option<Utf8PathBuf> {
+    pub(super) fn find(&self, path: &Utf8Path, digests: &ArtifactDigests) -> Option<Utf8PathBuf> {
         let is_it = |path: &Utf8PathBuf| {
             let is_file = path.symlink_metadata().is_ok_and(|found| found.is_file());
-            is_file && crate::digest::hash_file(path).is_ok_and(|(found, _)| found == digests)
+            let hashed = is_file.then(|| crate::digest::hash_file(path).ok()).flatten();
+            hashed.is_some_and(|(found, _)| self.is(ArtifactDigests::File(found), digests))
         };
         let in_workspace = || {
             let kind = self.workspace.kind(path).ok().flatten();
@@ -234,7 +269,7 @@ impl Sources<'_, '_> {
             let real = self.workspace.absolute(path).canonicalize_utf8().ok();
             real.filter(|real| is_file && is_it(real))
         };
-        let stored = || Store::of(self.workspace.root()).cas().path(digests.blake3);
+        let stored = || self.store.cas().path(digests.blake3());
         Some(self.bench.output(digests))
             .filter(is_it)
             .or_else(in_workspace)
@@ -243,20 +278,18 @@ impl Sources<'_, '_> {
 }
 
 fn missing(file: &Needed) -> String {
-    let hex = &file.digests.sha256.to_hex()[..12];
+    // Its name, and enough digits for a person to tell two apart.
+    let public = file.digests.public();
+    let end = public.find(':').map_or(0, |colon| colon + 1) + 12;
+    let short = public.get(..end).unwrap_or(&public);
     format!(
-        "`{}` (sha256:{hex}…) is neither in the commit nor in the workspace nor in its store",
+        "`{}` ({short}…) is neither in the commit nor in the workspace nor in its store",
         file.path
     )
 }
 
-/// The files that `tree` has for the input, if they are those of its listing.
-fn listed(
-    tree: &dyn Tree,
-    path: &Utf8Path,
-    listing: &ListingDigests,
-    hash: &dyn Fn(&Utf8Path) -> Option<Digests>,
-) -> Option<Vec<ListedFile>> {
+/// The files that `tree` has for the input.
+fn listed(tree: &dyn Tree, path: &Utf8Path, hash: &dyn Fn(&Utf8Path) -> Option<Digests>) -> Option<Vec<ListedFile>> {
     let mut files = Vec::new();
     for (path, executable) in find_files(tree, path)? {
         let digests = hash(&path)?;
@@ -266,20 +299,7 @@ fn listed(
             digests,
         });
     }
-    let found: ListingDigests = listing_digests(&files).ok()?;
-    (found == *listing).then_some(files)
-}
-
-/// Copies what `from` gives to the new file `to`; whether it has these digests.
-fn write(to: &Utf8Path, digests: Digests, executable: bool, from: &mut dyn io::Read) -> Result<bool, RerunError> {
-    let failed = |source| RerunError::Write {
-        path: to.to_owned(),
-        source,
-    };
-    let mut file = File::create_new(to).map_err(failed)?;
-    let (found, _) = copy_hashed(from, &mut file).map_err(failed)?;
-    atomic::set_published_mode(&file, executable).map_err(failed)?;
-    Ok(found == digests)
+    Some(files)
 }
 
 /// The folder for temporary files, as the environment names it.

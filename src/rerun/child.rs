@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::RerunError;
 use super::recipe::Recipe;
+use crate::commitment::PersonalKey;
 use crate::consent::secret::ConsentSecret;
 use crate::diagnostic::with_causes;
 use crate::exec::event::{Event, Failure, FailureKind, Observer, StageOutcome};
@@ -149,7 +150,7 @@ fn surroundings(task: &Task<'_>) -> BTreeMap<String, String> {
         }
     }
     let is_ingest = matches!(&stage.command, PlannedCommand::Builtin { name, .. } if name == ingest::BUILTIN.name);
-    if let Some(secret) = task.secret.filter(|_| is_ingest) {
+    if let Some(secret) = task.secret.filter(|_| is_ingest || stage.is_personal()) {
         variables.insert(SECRET.to_owned(), secret.to_text().to_string());
     }
     for (name, value) in stage.env.iter().zip(&task.recipe.resolved.env) {
@@ -233,7 +234,7 @@ pub fn run_stage(
         let files: Vec<Utf8PathBuf> = files.into_iter().map(|(path, _)| path).collect();
         recipe.list(&unlisted.input, &files);
     }
-    let store = Store::of(root);
+    let store = Store::of(root).keyed_by(secret.map(PersonalKey::of));
     store.create().map_err(|error| text(&error))?;
     let key = SigningKey::generate().map_err(|error| text(&error))?;
     let trust = Trust::own_key(&key.public());

@@ -12,8 +12,10 @@ use std::rc::Rc;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::recipe::{Recipe, source_path};
+use crate::commitment::{PersonalKey, Same};
 use crate::diagnostic;
 use crate::git::{CommitId, CommitTree, Repository};
+use crate::listing::ArtifactDigests;
 use crate::plan::action::definition_digest;
 use crate::plan::{InputSource, Output, Plan, Stage, resolve};
 use crate::receipt::statement::Statement;
@@ -31,6 +33,8 @@ pub(super) struct Commits<'a> {
     repository: &'a Repository,
     workspace: &'a Workspace,
     at: Option<CommitId>,
+    /// What the digests of what is personal are keyed by, if it is known.
+    key: Option<PersonalKey>,
     /// Sources that receipts name; what no commit has is seen by the pipeline all the same.
     recorded: BTreeMap<Utf8PathBuf, bool>,
     history: RefCell<Option<Rc<[CommitId]>>>,
@@ -59,17 +63,19 @@ enum Fit {
 
 impl<'a> Commits<'a> {
     /// Looks in `repository`; `at` is tried after what receipts record. `recorded` are the sources of all receipts, with
-    /// their executable bits.
+    /// their executable bits. What is personal is compared by `key`.
     pub(super) fn of(
         repository: &'a Repository,
         workspace: &'a Workspace,
         at: Option<CommitId>,
+        key: Option<PersonalKey>,
         recorded: BTreeMap<Utf8PathBuf, bool>,
     ) -> Self {
         Self {
             repository,
             workspace,
             at,
+            key,
             recorded,
             history: RefCell::default(),
             last: RefCell::default(),
@@ -135,8 +141,8 @@ impl<'a> Commits<'a> {
         }
         let mut is_whole = true;
         for file in recipe.needed.iter().filter(|file| file.made_by.is_none()) {
-            match digests(&file.path)? {
-                Some(found) if found == file.digests => {}
+            match digests(&file.path)?.map(ArtifactDigests::File) {
+                Some(found) if found.compare(&file.digests, self.key.as_ref()) == Same::Yes => {}
                 Some(_) => return Ok(Fit::No(format!("`{}` has other bytes", file.path))),
                 None => is_whole = false,
             }

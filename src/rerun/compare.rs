@@ -9,8 +9,7 @@ use super::RerunError;
 use super::checkout::Sources;
 use super::child::{Ended, receipts_of};
 use super::place::{Difference, Tolerance, compare};
-use crate::listing::ArtifactDigests;
-use crate::receipt::check::artifact_digests;
+use crate::receipt::digests::artifact_digests;
 use crate::receipt::run_file::RunFile;
 use crate::receipt::statement::{Resource, Role, Statement};
 use crate::store::atomic;
@@ -113,11 +112,11 @@ impl Trial<'_, '_> {
     /// Keeps an output that came out the same, for the stages after it.
     fn keep(&self, recorded: &Resource, made: &Utf8Path) -> Result<(), RerunError> {
         let digests = match artifact_digests(recorded) {
-            Some(ArtifactDigests::File(digests)) => digests,
-            Some(ArtifactDigests::Folder(listing)) => return self.keep_folder(recorded, &listing),
+            Some(digests) if digests.is_folder() => return self.keep_folder(recorded, &digests),
+            Some(digests) => digests,
             None => return Ok(()),
         };
-        let to = self.sources.bench.output(digests);
+        let to = self.sources.bench.output(&digests);
         fs::rename(made, &to).map_err(|source| RerunError::Write { path: to, source })
     }
 
@@ -130,11 +129,11 @@ impl Trial<'_, '_> {
         let Some(found) = found else {
             return at("its name: it is not there");
         };
-        let digests = match (artifact_digests(recorded), artifact_digests(found)) {
-            (Some(ArtifactDigests::File(was)), Some(ArtifactDigests::File(_))) => was,
-            (Some(ArtifactDigests::Folder(was)), Some(ArtifactDigests::Folder(is))) => {
+        let digests = match artifact_digests(recorded).zip(artifact_digests(found)) {
+            Some((was, is)) if was.is_folder() && is.is_folder() => {
                 return at(&self.place_in_folder(&recorded.name, &was, &is));
             }
+            Some((was, is)) if was.is_folder() == is.is_folder() => was,
             _ => return at("what it is: a file or a folder"),
         };
         if without_consent(found).role() != without_consent(recorded).role() {
@@ -145,7 +144,7 @@ impl Trial<'_, '_> {
         }
         let name = Utf8Path::new(&recorded.name);
         let tolerance = self.tolerances.and_then(|all| all.get(name)).copied().map(Tolerance);
-        match self.sources.find(name, digests) {
+        match self.sources.find(name, &digests) {
             Some(before) => compare(&before, made, name, tolerance),
             None => at("a place that cannot be named: the recorded bytes are not here"),
         }

@@ -13,13 +13,15 @@ use std::io;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use crate::commitment::PersonalKey;
 use crate::consent::secret::ConsentSecret;
 use crate::exec::interrupt::Interrupts;
 use crate::exec::sandbox::Bounds;
 use crate::git::{self, CommitId, GitError, Repository};
+use crate::listing::{ArtifactDigests, ListedFile};
 use crate::receipt::check::is_repository_file;
 use crate::receipt::statement::Role;
-use crate::store::{StoreError, atomic};
+use crate::store::{Store, StoreError, atomic};
 use crate::verify::Rested;
 use crate::verify::report::{RerunStage, RerunVerdict};
 use crate::workspace::Workspace;
@@ -139,6 +141,7 @@ pub fn rerun(request: &Request<'_>, tell: &mut dyn FnMut(&str)) -> Result<Vec<Re
         request,
         repository: repository.as_ref().ok(),
         bench: &bench,
+        store: Store::of(request.workspace.root()).keyed_by(request.secret.map(PersonalKey::of)),
         receipts: receipts.map(|rested| (rested.id.to_string(), rested)).collect(),
         verdicts: HashMap::new(),
     };
@@ -180,7 +183,8 @@ fn prepare<'a>(request: &Request<'a>, repository: Result<&Repository, &str>) -> 
         // That it names no commit is said by `verify`.
         let at = request.at.and_then(|revision| repository.resolve_commit(revision).ok());
         let recorded = recorded_sources(request.receipts);
-        Commits::of(repository, request.workspace, at, recorded)
+        let key = request.secret.map(PersonalKey::of);
+        Commits::of(repository, request.workspace, at, key, recorded)
     });
     let mut seen = BTreeSet::new();
     let mut jobs = Vec::new();
@@ -293,6 +297,8 @@ struct Rerun<'a> {
     bench: &'a Bench,
     /// Every receipt, by its id.
     receipts: HashMap<String, &'a Rested>,
+    /// The store of the workspace.
+    store: Store,
     /// What came of the stages so far, by receipt.
     verdicts: HashMap<String, RerunVerdict>,
 }
@@ -304,6 +310,7 @@ impl Rerun<'_> {
             commit: None,
             bench: self.bench,
             workspace: self.request.workspace,
+            store: &self.store,
         };
         let mut needed: BTreeSet<String> = BTreeSet::new();
         for job in jobs.iter_mut().rev() {
@@ -313,7 +320,7 @@ impl Rerun<'_> {
             };
             for file in recipe.needed.iter().filter(|_| job.is_wanted) {
                 if let Some(maker) = &file.made_by
-                    && sources.find(&file.path, file.digests).is_none()
+                    && sources.find(&file.path, &file.digests).is_none()
                 {
                     needed.insert(maker.clone());
                 }
@@ -322,8 +329,11 @@ impl Rerun<'_> {
                 let is_here = || {
                     let files = sources.files_of(folder)?;
                     let mut all = files.iter();
-                    all.all(|file| sources.find(&file.path, file.digests).is_some())
-                        .then_some(())
+                    let is_here = |file: &ListedFile| {
+                        let digests = ArtifactDigests::File(file.digests);
+                        sources.find(&file.path, &digests).is_some()
+                    };
+                    all.all(is_here).then_some(())
                 };
                 if let Some(maker) = &folder.made_by
                     && is_here().is_none()
@@ -373,6 +383,7 @@ impl Rerun<'_> {
             commit: tree.as_ref(),
             bench: self.bench,
             workspace: self.request.workspace,
+            store: &self.store,
         };
         let prepared = sources.list(recipe).and_then(|()| {
             let modes = self.output_modes(recipe);

@@ -4,20 +4,21 @@
 //! definition that it gives must be those that the receipt names. Where they are not (another revision of a built-in,
 //! another operating system, a receipt that contradicts itself), the stage cannot be run as it was.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::digest::{Digest, Digests, hash_file};
+use crate::consent::secret::SecretId;
+use crate::digest::{Digest, hash_file};
 use crate::exec::process::{candidates, is_executable};
-use crate::listing::ListingDigests;
+use crate::listing::ArtifactDigests;
 use crate::plan::action::{Resolved, ResolvedInput, action_digest, definition_digest};
 use crate::plan::stale::{Snapshot, Stale};
 use crate::plan::{
     Command, DefinitionFile, Input, InputSource, Limits, Number, Output, ParamValue, Plan, SandboxMode, Stage, Streams,
     is_pattern,
 };
-use crate::receipt::check::{file_digests, tree_digests};
+use crate::receipt::digests::{artifact_digests, file_digests};
 use crate::receipt::sandbox::{NETWORK_ALLOWED, OFF};
 use crate::receipt::statement::{CommandRecord, ParamRecord, Resource, Role, StageParameters, Statement};
 use crate::stages::builtin;
@@ -31,7 +32,7 @@ pub(super) struct Needed {
     /// Relative to the workspace.
     pub(super) path: Utf8PathBuf,
     /// What it holds.
-    pub(super) digests: Digests,
+    pub(super) digests: ArtifactDigests,
     /// Whether it may be executed, where the receipt tells.
     pub(super) executable: Option<bool>,
     /// The receipt of the stage that made it; none for a source.
@@ -46,7 +47,7 @@ pub(super) struct Unlisted {
     /// The folder or the pattern.
     pub(super) path: Utf8PathBuf,
     /// Of its files.
-    pub(super) listing: ListingDigests,
+    pub(super) digests: ArtifactDigests,
     /// The receipt of the stage that made it; none for a source.
     pub(super) made_by: Option<String>,
 }
@@ -72,6 +73,11 @@ impl Recipe {
     /// The recipe of the stage that `statement` is about. The text says why there is none.
     pub(super) fn of(statement: &Statement) -> Result<Self, String> {
         let (parameters, internal) = statement.stage().ok_or("it is the receipt of a run, not of a stage")?;
+        if let Some(name) = parameters.personal.first() {
+            return Err(format!(
+                "its parameter `{name}` is personal, so that no receipt has its value"
+            ));
+        }
         let external = statement.external();
         let parse = |text: &str| text.parse::<Digest>().map_err(|error| error.to_string());
         let mut recipe = Self {
@@ -82,6 +88,7 @@ impl Recipe {
                 pipeline_file: external.pipeline_file.clone().into(),
                 definition_files: definition_files(statement),
                 stages: Vec::new(),
+                personal: BTreeSet::new(),
             },
             resolved: Resolved {
                 inputs: Vec::new(),
@@ -92,6 +99,7 @@ impl Recipe {
                         .collect(),
                     false => Vec::new(),
                 },
+                personal: secret_of(statement),
             },
             needed: Vec::new(),
             unlisted: Vec::new(),
@@ -100,6 +108,11 @@ impl Recipe {
         };
         let inputs = recipe.inputs(statement)?;
         let mut stage = stage(parameters, &external.purpose, inputs)?;
+        for output in &mut stage.outputs {
+            let is_it =
+                |made: &&Resource| matches!(made.role(), Role::Output { output: name, .. } if *name == output.name);
+            output.is_personal = statement.subject.iter().find(is_it).is_some_and(Resource::is_keyed);
+        }
         // Its own program is among them, which makes no difference.
         stage.tools = tools(statement).map(|(name, _)| name.to_owned()).collect();
         let says = |word| internal.sandbox.iter().any(|said| said == word);
@@ -138,11 +151,13 @@ impl Recipe {
         let mut all = Vec::new();
         for (name, resource, receipt) in inputs {
             let path = Utf8PathBuf::from(&resource.name);
-            let source = if let Some(digests) = file_digests(resource) {
-                self.resolved.inputs.push(ResolvedInput {
-                    digest: digests.blake3,
-                    executable: false,
-                });
+            let digests =
+                artifact_digests(resource).ok_or_else(|| format!("input `{name}` has digests of no known kind"))?;
+            self.resolved.inputs.push(ResolvedInput {
+                digest: digests.blake3(),
+                executable: false,
+            });
+            let source = if !digests.is_folder() {
                 self.needed.push(Needed {
                     path: path.clone(),
                     digests,
@@ -151,11 +166,12 @@ impl Recipe {
                 });
                 InputSource::File { path }
             } else {
-                self.several(name, path, (resource, receipt), statement)?
+                self.several(name, path, (digests, receipt), statement)
             };
             all.push(Input {
                 name: name.to_owned(),
                 source,
+                is_personal: resource.is_keyed(),
             });
         }
         Ok(all)
@@ -165,19 +181,14 @@ impl Recipe {
         &mut self,
         name: &str,
         path: Utf8PathBuf,
-        (resource, receipt): (&Resource, Option<&String>),
+        (digests, receipt): (ArtifactDigests, Option<&String>),
         statement: &Statement,
-    ) -> Result<InputSource, String> {
-        let listing = tree_digests(resource).ok_or_else(|| format!("input `{name}` has digests of no known kind"))?;
-        self.resolved.inputs.push(ResolvedInput {
-            digest: listing.blake3,
-            executable: false,
-        });
+    ) -> InputSource {
         let mut files = Vec::new();
         for dependency in statement.dependencies() {
             if let Role::Member { executable, input } = dependency.role()
                 && input == name
-                && let Some(digests) = file_digests(dependency)
+                && let Some(digests) = artifact_digests(dependency)
             {
                 files.push(Utf8PathBuf::from(&dependency.name));
                 self.needed.push(Needed {
@@ -193,11 +204,11 @@ impl Recipe {
             self.unlisted.push(Unlisted {
                 input: name.to_owned(),
                 path: path.clone(),
-                listing,
+                digests,
                 made_by: receipt.cloned(),
             });
         }
-        Ok(source_of(path, files))
+        source_of(path, files)
     }
 
     /// Says which files an input that the receipt does not list has.
@@ -341,6 +352,7 @@ fn stage(parameters: &StageParameters, purpose: &Option<String>, inputs: Vec<Inp
         // No receipt tells it: it is no part of what was run.
         tolerance: None,
         is_temporary: false,
+        is_personal: false,
     });
     Ok(Stage {
         name: parameters.name.clone(),
@@ -365,7 +377,16 @@ fn stage(parameters: &StageParameters, purpose: &Option<String>, inputs: Vec<Inp
         },
         requires: parameters.requires.clone(),
         declassify: parameters.declassify.clone(),
+        personal: Vec::new(),
+        actual: None,
     })
+}
+
+/// What the secret is called that digests of the receipt are keyed by.
+fn secret_of(statement: &Statement) -> Option<SecretId> {
+    let mut resources = statement.subject.iter().chain(statement.dependencies());
+    let secret = resources.find_map(|resource| resource.annotations.madmall_secret.as_ref())?;
+    SecretId::from_hex(secret).ok()
 }
 
 /// The programs of the machine that a receipt names, sorted by name.

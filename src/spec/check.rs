@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::consent::ConsentRules;
 use super::model::{
-    Body, Definition, ParamSpec, ParamType, PipelineSpec, Port, Settings, Stage, Streams, WrittenLimits,
+    Body, Definition, ParamSpec, ParamType, Personal, PipelineSpec, Port, Settings, Stage, Streams, WrittenLimits,
 };
 use super::parse::{Node, NodeKind, Text};
 use super::scalar::{Scalar, scalar};
@@ -16,7 +16,7 @@ use crate::diagnostic::{Diagnostic, Source, Span};
 use crate::plan::Number;
 
 /// The fields of a pipeline file.
-pub const PIPELINE_FIELDS: &[&str] = &["version", "name", "purpose", "include", "params", "stages"];
+pub const PIPELINE_FIELDS: &[&str] = &["version", "name", "purpose", "include", "params", "personal", "stages"];
 /// The fields of a file that a pipeline includes.
 pub const INCLUDED_FIELDS: &[&str] = &["version", "name", "purpose", "include", "stages"];
 /// The fields of a stage in a pipeline file.
@@ -45,9 +45,9 @@ pub const STAGE_FIELDS: &[&str] = &[
     "resources",
 ];
 /// The fields of an input in a pipeline file, where it is more than a text.
-pub const INPUT_FIELDS: &[&str] = &["path", "optional"];
+pub const INPUT_FIELDS: &[&str] = &["path", "optional", "personal"];
 /// The fields of an output in a pipeline file, where it is more than a path.
-pub const OUTPUT_FIELDS: &[&str] = &["path", "tolerance", "temp"];
+pub const OUTPUT_FIELDS: &[&str] = &["path", "tolerance", "temp", "personal"];
 /// The fields of a stage definition file.
 pub const DEFINITION_FIELDS: &[&str] = &[
     "version",
@@ -100,6 +100,7 @@ pub fn pipeline(source: &Arc<Source>, root: &Node) -> (PipelineSpec, Vec<Diagnos
         name: None,
         purpose: None,
         params: Vec::new(),
+        personal: Vec::new(),
         stages: Vec::new(),
     };
     if let Some(fields) = checker.fields(root, "a pipeline file", PIPELINE_FIELDS) {
@@ -111,6 +112,9 @@ pub fn pipeline(source: &Arc<Source>, root: &Node) -> (PipelineSpec, Vec<Diagnos
         }
         if let Some(node) = fields.get("params") {
             spec.params = checker.named(node, "`params`", "parameter");
+        }
+        if let Some(node) = fields.get("personal") {
+            spec.personal = checker.personal_params(node, &spec.params);
         }
         match fields.get("stages") {
             Some(node) => spec.stages = checker.stages(node),
@@ -300,6 +304,7 @@ impl Checker<'_> {
             tolerances: Vec::new(),
             temporary: Vec::new(),
             optional: Vec::new(),
+            personal: Personal::default(),
             params: Vec::new(),
             surroundings: Surroundings::default(),
             streams: Streams::default(),
@@ -333,6 +338,7 @@ impl Checker<'_> {
         stage.surroundings = self.surroundings(&fields);
         stage.streams = self.streams(&fields);
         stage.consent = self.consent_rules(&fields, &stage.outputs);
+        self.refuse_declassified(&stage);
         stage
     }
 
@@ -357,7 +363,8 @@ impl Checker<'_> {
             let optional = fields.get("optional").and_then(|node| self.boolean(node, "`optional`"));
             stage
                 .optional
-                .extend(optional.filter(|optional| *optional).map(|_| name));
+                .extend(optional.filter(|optional| *optional).map(|_| name.clone()));
+            stage.personal.inputs.extend(self.personal(&fields, name));
         }
     }
 
@@ -381,6 +388,7 @@ impl Checker<'_> {
             }
             let temp = fields.get("temp").and_then(|node| self.boolean(node, "`temp`"));
             stage.temporary.extend(temp.filter(|temp| *temp).map(|_| name.clone()));
+            stage.personal.outputs.extend(self.personal(&fields, name.clone()));
             let is_folder = fields
                 .get("path")
                 .and_then(Node::as_text)

@@ -87,6 +87,59 @@ impl Checker<'_> {
         purposes
     }
 
+    /// The `name` of an input or an output, if it is said to be personal.
+    pub(super) fn personal(&mut self, fields: &Fields<'_>, name: Text) -> Option<Text> {
+        let is_personal = fields.get("personal").and_then(|node| self.boolean(node, "`personal`"));
+        is_personal.filter(|is| *is).map(|_| name)
+    }
+
+    /// `personal:` of a pipeline: parameters, by name.
+    pub(super) fn personal_params(&mut self, node: &Node, params: &[(Text, Node)]) -> Vec<Text> {
+        let mut names: Vec<Text> = Vec::new();
+        for item in self.items(node, "`personal`").unwrap_or_default() {
+            let Some(name) = self.text(item, "the name of a parameter") else {
+                continue;
+            };
+            let known = || params.iter().map(|(name, _)| name.text.as_str());
+            let Some((_, value)) = params.iter().find(|(known, _)| known.text == name.text) else {
+                let help = match nearest(&name.text, known()) {
+                    Some(known) => format!("did you mean `{known}`?"),
+                    None => format!("add it to `params:`, without a value: `{}: \"\"`", name.text),
+                };
+                let message = format!("`personal` names {}, which is no parameter", quoted(&name.text));
+                self.fault(name.span, message, "", help);
+                continue;
+            };
+            if !matches!(scalar(value), Some(Scalar::String("") | Scalar::Null)) {
+                let message = format!(
+                    "the parameter `{}` is personal, and everybody can read its value here",
+                    name.text
+                );
+                let help = format!("write `{}: \"\"`, and give it with `--set {}=…`", name.text, name.text);
+                self.fault(value.span, message, "", help);
+            }
+            if !names.iter().any(|other| other.text == name.text) {
+                names.push(name);
+            }
+        }
+        names
+    }
+
+    /// What is personal is not declassified: one of the two is a mistake.
+    pub(super) fn refuse_declassified(&mut self, stage: &Stage) {
+        let declassified = stage.declassified();
+        for name in &stage.personal.outputs {
+            if declassified.binary_search(&name.text).is_ok() {
+                let message = format!(
+                    "the output `{}` is personal, and `declassify` says that it is not",
+                    name.text
+                );
+                let help = "remove one of the two: what is declassified holds nothing of a person";
+                self.fault(name.span, message, "", help);
+            }
+        }
+    }
+
     fn declassify(&mut self, fields: &Fields<'_>, outputs: &[(Text, Text)]) -> Declassify {
         let Some(node) = fields.get("declassify") else {
             return Declassify::None;

@@ -18,6 +18,8 @@ pub struct PipelineSpec {
     pub purpose: Option<Text>,
     /// `params:`, in the order written.
     pub params: Vec<(Text, Node)>,
+    /// `personal:`, the parameters whose values no receipt shows.
+    pub personal: Vec<Text>,
     /// `stages:`, in the order written.
     pub stages: Vec<Stage>,
 }
@@ -39,6 +41,8 @@ pub struct Stage {
     pub tolerances: Vec<(Text, Number)>,
     /// The names of the outputs that are kept only until they were read.
     pub temporary: Vec<Text>,
+    /// The names of the inputs and outputs that no receipt names by plain digests.
+    pub personal: Personal,
     /// `params:`.
     pub params: Vec<(Text, Node)>,
     /// `env:`, `secrets:`, `tools:` and the like.
@@ -55,6 +59,15 @@ pub struct Stage {
     pub chosen: Vec<Chosen>,
     /// The included files that it was reached through, as they are numbered among those of the pipeline; the last has it.
     pub included: Vec<usize>,
+}
+
+/// What is said to be personal, by name.
+#[derive(Clone, Debug, Default)]
+pub struct Personal {
+    /// Inputs.
+    pub inputs: Vec<Text>,
+    /// Outputs.
+    pub outputs: Vec<Text>,
 }
 
 /// `true` or `false`, with its place.

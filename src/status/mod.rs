@@ -97,7 +97,7 @@ fn output_state(session: &Session<'_>, claim: Option<&Claim>, output: &Output) -
             false => OutputState::Missing,
         };
     }
-    let Ok(found) = session.hashes.output(&output.path, output.is_folder) else {
+    let Ok(found) = session.hashes.output_of(output) else {
         return OutputState::Edited;
     };
     let claimed = claim.and_then(|claim| claim.outputs.iter().find(|claimed| claimed.name == output.name));
@@ -175,15 +175,14 @@ pub fn orphans(
 ) -> Vec<Orphan> {
     let named = named_paths(plans);
     let folders = output_folders(plans);
-    let mut claimed: BTreeMap<&str, (&Claim, bool)> = BTreeMap::new();
+    let mut claimed: BTreeMap<&str, (&Claim, &ArtifactDigests)> = BTreeMap::new();
     for claim in believed.all().filter(|claim| claim.believed && claim.succeeded) {
         for output in &claim.outputs {
-            let is_folder = matches!(output.digests, ArtifactDigests::Folder(_));
-            claimed.insert(&output.path, (claim, is_folder));
+            claimed.insert(&output.path, (claim, &output.digests));
         }
     }
     let mut orphans = Vec::new();
-    for (path, (claim, is_folder)) in claimed {
+    for (path, (claim, digests)) in claimed {
         let path = Utf8Path::new(path);
         // What lies in a folder that a stage makes is that stage's; a folder in which something is named is in use.
         let is_in_use = path.ancestors().any(|above| folders.contains(above))
@@ -193,7 +192,7 @@ pub fn orphans(
         if named.contains(path) || is_in_use || !is_itself() {
             continue;
         }
-        if let Ok(found) = hashes.output(path, is_folder) {
+        if let Ok(found) = hashes.output(path, digests) {
             orphans.push(Orphan {
                 path: path.to_owned(),
                 pipeline: claim.pipeline.clone(),
@@ -201,7 +200,7 @@ pub fn orphans(
                 is_claimed: believed.is_claimed(found.digests().blake3()),
                 is_stored: stored(&found.digests()),
                 size: found.size(),
-                is_folder,
+                is_folder: digests.is_folder(),
             });
         }
     }

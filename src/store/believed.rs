@@ -18,7 +18,7 @@ use super::{StoreError, read_bounded, sealed};
 use crate::consent::purposes::NONE;
 use crate::digest::Digest;
 use crate::listing::ArtifactDigests;
-use crate::receipt::check::{artifact_digests, file_digests};
+use crate::receipt::digests::{artifact_digests, file_digests};
 use crate::receipt::envelope::Envelope;
 use crate::receipt::run_file::{MAX_RUN_FILE, RUN_FILE_SUFFIX, RunFileName};
 use crate::receipt::statement::{Outcome, ReceiptId, Resource, Role, STAGE_BUILD_TYPE, Statement};
@@ -28,7 +28,7 @@ use crate::workspace::Workspace;
 
 /// The folder of receipts, relative to the workspace.
 const RUNS: &str = "runs";
-const HEADER: &[u8] = b"madmall believed v5\n";
+const HEADER: &[u8] = b"madmall believed v6\n";
 
 /// What one stage's receipt says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -124,6 +124,8 @@ pub struct Believed {
     /// By the stage's name; made when it is asked for.
     by_stage: OnceLock<HashMap<String, Vec<Place>>>,
     claimed: HashSet<Digest>,
+    /// The keyed digests among them.
+    personal: HashSet<Digest>,
     /// What carries consent, by its bytes: the claim, and the output, or none if it was read as raw events.
     with_consent: HashMap<Digest, Vec<(Place, Option<usize>)>>,
     /// The run whose file was read last, and its lines.
@@ -169,6 +171,7 @@ impl Believed {
             by_action: HashMap::new(),
             by_stage: OnceLock::new(),
             claimed: HashSet::new(),
+            personal: HashSet::new(),
             with_consent: HashMap::new(),
             last_read: Mutex::default(),
             changed,
@@ -178,6 +181,9 @@ impl Believed {
             if claim.believed && claim.succeeded {
                 let digests = claim.outputs.iter().map(|output| output.digests.blake3());
                 index.claimed.extend(digests);
+                let outputs = claim.outputs.iter();
+                let keyed = outputs.filter(|output| matches!(output.digests, ArtifactDigests::Keyed(_)));
+                index.personal.extend(keyed.map(|output| output.digests.blake3()));
             }
             if claim.believed {
                 for (digest, output) in claim.carriers() {
@@ -269,6 +275,18 @@ impl Believed {
     #[must_use]
     pub fn is_claimed(&self, digest: Digest) -> bool {
         self.claimed.contains(&digest)
+    }
+
+    /// Whether any believed receipt claims a personal output.
+    #[must_use]
+    pub fn knows_personal(&self) -> bool {
+        !self.personal.is_empty()
+    }
+
+    /// Whether a believed receipt claims a personal output by this keyed digest.
+    #[must_use]
+    pub fn is_personal(&self, keyed: Digest) -> bool {
+        self.personal.contains(&keyed)
     }
 
     /// Whether any believed receipt says anything of consent.

@@ -6,19 +6,32 @@ use std::io;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::{StoreError, atomic};
+use crate::commitment::PersonalKey;
 use crate::digest::Digest;
 
 /// Bytes by digest, one read-only file each.
 #[derive(Clone, Debug)]
 pub struct Cas {
     root: Utf8PathBuf,
+    key: Option<PersonalKey>,
 }
 
 impl Cas {
     /// The store in the folder `root`.
     #[must_use]
     pub fn at(root: Utf8PathBuf) -> Self {
-        Self { root }
+        Self { root, key: None }
+    }
+
+    /// The same; an object may be named by its BLAKE3 keyed by `key`.
+    #[must_use]
+    pub fn keyed_by(self, key: Option<PersonalKey>) -> Self {
+        Self { key, ..self }
+    }
+
+    /// Whether an object with the plain BLAKE3 `found` may be called `name`.
+    fn is_named(&self, found: Digest, name: Digest) -> bool {
+        found == name || self.key.as_ref().is_some_and(|key| key.name(found) == name)
     }
 
     /// Where the object `digest` lies, or would.
@@ -42,7 +55,7 @@ impl Cas {
     /// [`StoreError`] if it cannot be moved.
     pub fn adopt(&self, from: &Utf8Path, digest: Digest) -> Result<Utf8PathBuf, StoreError> {
         let path = self.path(digest);
-        if path.is_file() && is_whole(&path, digest) {
+        if path.is_file() && self.is_whole(digest) {
             return Ok(path);
         }
         let failed = |source| StoreError::Write {
@@ -58,7 +71,9 @@ impl Cas {
     /// Whether the object is there and its bytes are those of `digest`.
     #[must_use]
     pub fn is_whole(&self, digest: Digest) -> bool {
-        is_whole(&self.path(digest), digest)
+        File::open(self.path(digest))
+            .and_then(|file| blake3_of(&file))
+            .is_ok_and(|found| self.is_named(found, digest))
     }
 
     /// Puts the object's bytes at `to`, whole or not at all: a copy that shares its blocks where the file system can. Never a hard link: an edit must not reach the store.
@@ -135,7 +150,7 @@ impl Cas {
         failed: impl Fn(io::Error) -> StoreError,
     ) -> Result<(), StoreError> {
         let found = blake3_of(copy).map_err(&failed)?;
-        if found != digest {
+        if !self.is_named(found, digest) {
             let _ = fs::remove_file(self.path(digest));
             return Err(StoreError::Damaged { name: digest, found });
         }
@@ -147,13 +162,6 @@ fn blake3_of(file: &File) -> io::Result<Digest> {
     let mut hasher = blake3::Hasher::new();
     hasher.update_reader(file)?;
     Ok(Digest::from_bytes(*hasher.finalize().as_bytes()))
-}
-
-/// Whether the object at `path` still has the bytes that its name says.
-fn is_whole(path: &Utf8Path, digest: Digest) -> bool {
-    File::open(path)
-        .and_then(|file| blake3_of(&file))
-        .is_ok_and(|found| found == digest)
 }
 
 fn set_read_only(file: &File) -> io::Result<()> {

@@ -3,7 +3,7 @@
 //! ```text
 //! .madmall/
 //!   .gitignore        `*`: nothing in here is committed
-//!   cas/ab/cdef…      artifacts, named by their BLAKE3, read-only
+//!   cas/ab/cdef…      artifacts, named by their BLAKE3 (keyed, if they are personal), read-only
 //!   populations/      tokens of the events that ingests let in, named by the root that a receipt has
 //!   trees/ab/cdef…    what output folders hold, named by the BLAKE3 of the listing
 //!   believed          what the receipts under runs/ say, checked once (an index; may be dropped)
@@ -24,6 +24,8 @@ use std::io::{self, Read as _};
 use camino::{Utf8Path, Utf8PathBuf};
 use rayon::prelude::*;
 
+use crate::commitment::PersonalKey;
+use crate::digest::Digest;
 use crate::listing::{ArtifactDigests, ListedFile, ListingDigests};
 
 pub mod atomic;
@@ -88,6 +90,8 @@ fn read_bounded(path: &Utf8Path, limit: u64) -> Option<Vec<u8>> {
 #[derive(Clone, Debug)]
 pub struct Store {
     root: Utf8PathBuf,
+    /// What objects are named by that are personal; without it those cannot be used.
+    key: Option<PersonalKey>,
 }
 
 impl Store {
@@ -96,7 +100,20 @@ impl Store {
     pub fn of(workspace: &Utf8Path) -> Self {
         Self {
             root: workspace.join(".madmall"),
+            key: None,
         }
+    }
+
+    /// The same; objects that are personal are named by keyed digests, by `key`.
+    #[must_use]
+    pub fn keyed_by(self, key: Option<PersonalKey>) -> Self {
+        Self { key, ..self }
+    }
+
+    /// What objects are named by that are personal, if it is known.
+    #[must_use]
+    pub fn key(&self) -> Option<&PersonalKey> {
+        self.key.as_ref()
     }
 
     /// Makes the folder and its `.gitignore`, if they are not there.
@@ -129,23 +146,29 @@ impl Store {
     /// Bytes by digest.
     #[must_use]
     pub fn cas(&self) -> cas::Cas {
-        cas::Cas::at(self.root.join("cas"))
+        cas::Cas::at(self.root.join("cas")).keyed_by(self.key.clone())
+    }
+
+    /// Whether an object with the plain BLAKE3 `found` may be called `name`.
+    #[must_use]
+    pub fn is_named(&self, found: Digest, name: Digest) -> bool {
+        found == name || self.key().is_some_and(|key| key.name(found) == name)
     }
 
     /// What output folders hold.
     #[must_use]
     pub fn trees(&self) -> trees::Trees {
-        trees::Trees::at(self.root.join("trees"))
+        trees::Trees::at(self.root.join("trees")).keyed_by(self.key.clone())
     }
 
     /// Whether the store has all that it takes to put an artifact in place. Its bytes are checked when they are used.
     #[must_use]
     pub fn holds(&self, artifact: &ArtifactDigests) -> bool {
         let cas = self.cas();
-        match artifact {
-            ArtifactDigests::File(digests) => cas.contains(digests.blake3),
-            ArtifactDigests::Folder(listing) => self
-                .folder(listing)
+        match artifact.is_folder() {
+            false => cas.contains(artifact.blake3()),
+            true => self
+                .files_of(artifact)
                 .is_some_and(|files| files.par_iter().all(|file| cas.contains(file.digests.blake3))),
         }
     }
@@ -154,10 +177,10 @@ impl Store {
     #[must_use]
     pub fn holds_whole(&self, artifact: &ArtifactDigests) -> bool {
         let cas = self.cas();
-        match artifact {
-            ArtifactDigests::File(digests) => cas.is_whole(digests.blake3),
-            ArtifactDigests::Folder(listing) => self
-                .folder(listing)
+        match artifact.is_folder() {
+            false => cas.is_whole(artifact.blake3()),
+            true => self
+                .files_of(artifact)
                 .is_some_and(|files| files.par_iter().all(|file| cas.is_whole(file.digests.blake3))),
         }
     }
@@ -167,6 +190,21 @@ impl Store {
     pub fn folder(&self, listing: &ListingDigests) -> Option<Vec<ListedFile>> {
         let (files, found) = trees::read_file(&self.trees().path(listing.blake3)).ok()?;
         (found == *listing).then_some(files)
+    }
+
+    /// The files of a folder, if its listing is here and gives both digests of `artifact`. None of a file, nor of what is keyed by
+    /// something else than this store.
+    #[must_use]
+    pub fn files_of(&self, artifact: &ArtifactDigests) -> Option<Vec<ListedFile>> {
+        match artifact {
+            ArtifactDigests::File(_) => None,
+            ArtifactDigests::Folder(listing) => self.folder(listing),
+            ArtifactDigests::Keyed(commitment) => {
+                let key = self.key.as_ref()?;
+                let (files, found) = trees::read_file(&self.trees().path(commitment.blake3)).ok()?;
+                (key.several(&found) == *commitment).then_some(files)
+            }
+        }
     }
 
     /// The tokens of events that ingests let in.

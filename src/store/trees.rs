@@ -16,6 +16,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::durable::Unsynced;
 use super::{StoreError, atomic};
+use crate::commitment::PersonalKey;
 use crate::digest::{Digest, Digests, Sha256};
 use crate::listing::{ListedFile, ListingDigests, listing_digests};
 
@@ -29,13 +30,20 @@ pub const MAX_FILES: usize = 1_000_000;
 #[derive(Clone, Debug)]
 pub struct Trees {
     root: Utf8PathBuf,
+    key: Option<PersonalKey>,
 }
 
 impl Trees {
     /// Those in the folder `root`.
     #[must_use]
     pub fn at(root: Utf8PathBuf) -> Self {
-        Self { root }
+        Self { root, key: None }
+    }
+
+    /// The same; a listing may be named by its BLAKE3 keyed by `key`.
+    #[must_use]
+    pub fn keyed_by(self, key: Option<PersonalKey>) -> Self {
+        Self { key, ..self }
     }
 
     /// Where the listing `digest` lies, or would.
@@ -62,7 +70,8 @@ impl Trees {
     #[must_use]
     pub fn read(&self, digest: Digest) -> Option<Vec<ListedFile>> {
         let (files, found) = read_file(&self.path(digest)).ok()?;
-        (found.blake3 == digest).then_some(files)
+        let keyed = self.key.as_ref().map(|key| key.name(found.blake3));
+        (found.blake3 == digest || keyed == Some(digest)).then_some(files)
     }
 
     /// Whether there is one, whole or not.

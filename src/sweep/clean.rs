@@ -90,7 +90,7 @@ pub fn outputs(
         if output.is_folder == found.is_file() || !is_itself(workspace, &output.path) {
             return Some(candidate);
         }
-        let Ok(state) = hashes.output(&output.path, output.is_folder) else {
+        let Ok(state) = hashes.output_of(output) else {
             return Some(candidate);
         };
         candidate.size = state.size();
@@ -161,7 +161,7 @@ pub fn remove(candidate: &Candidate, workspace: &Workspace) -> io::Result<bool> 
 }
 
 fn folder_mark(path: &Utf8Path, hashes: &FileHashes<'_>, workspace: &Workspace) -> Option<Mark> {
-    let state = hashes.output(path, true).ok().filter(|_| is_itself(workspace, path))?;
+    let state = hashes.output_folder(path).ok().filter(|_| is_itself(workspace, path))?;
     Some(Mark::Folder(state.digests().blake3()))
 }
 

@@ -14,6 +14,7 @@ use crate::consent::map::Root;
 use crate::digest::Digest;
 use crate::git::{BlobId, CommitTree, GitError, Repository};
 use crate::history::runs::{self, RunError, id_of_file, pipeline_of};
+use crate::receipt::digests::artifact_digests;
 use crate::receipt::run_file::{MAX_RUN_FILE, Receipt, RunFile};
 use crate::receipt::statement::{Outcome, Statement};
 use crate::store::{Store, StoreError};
@@ -236,7 +237,7 @@ fn facts(receipts: &[Receipt]) -> Facts {
 /// Everything that a receipt names by BLAKE3: what came out, and what went in.
 fn digests(statement: &Statement) -> impl Iterator<Item = Digest> {
     let resources = statement.subject.iter().chain(statement.dependencies());
-    resources.filter_map(|resource| Digest::from_hex(resource.digest.get("blake3")?).ok())
+    resources.filter_map(|resource| artifact_digests(resource).map(|digests| digests.blake3()))
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use super::evidence::{Evidence, Known};
 use super::report::{Code, Finding, Severity};
-use crate::receipt::check::artifact_digests;
+use crate::receipt::digests::artifact_digests;
 use crate::receipt::statement::{Outcome, Resource, Role};
 
 /// Checks the links of every trusted receipt. `key_severity` is how bad it is to rest on a key that is not trusted.

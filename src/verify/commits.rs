@@ -4,11 +4,15 @@ use std::collections::BTreeMap;
 
 use camino::Utf8Path;
 
+use super::Request;
 use super::evidence::{Evidence, Known};
 use super::report::{Code, Finding, State};
+use crate::commitment::{PersonalKey, Same};
 use crate::git::{CommitTree, Repository};
+use crate::listing::ArtifactDigests;
 use crate::plan::is_pattern;
-use crate::receipt::check::{file_digests, is_repository_file, tree_digests};
+use crate::receipt::check::is_repository_file;
+use crate::receipt::digests::artifact_digests;
 use crate::receipt::statement::{self, Resource, Role};
 
 /// What comparing with the commits gave.
@@ -18,13 +22,23 @@ pub(super) struct Commits {
     pub(super) not_checked: Vec<String>,
 }
 
+/// What files of a commit are compared by.
+#[derive(Clone, Copy)]
+struct Comparing<'a, 'r> {
+    tree: &'a CommitTree<'r>,
+    commit: &'a str,
+    /// What the digests of what is personal are keyed by, if it is known.
+    key: Option<&'a PersonalKey>,
+}
+
 /// Checks each receipt of `basis` against the commit it names. `repository` is the one here, or why there is none.
 pub(super) fn check(
     evidence: &Evidence,
     basis: &[usize],
     repository: Result<&Repository, &str>,
-    require_clean: bool,
+    request: &Request<'_>,
 ) -> Commits {
+    let require_clean = request.require_clean;
     let mut commits = Commits {
         state: State::NotChecked,
         findings: Vec::new(),
@@ -59,7 +73,7 @@ pub(super) fn check(
         }
         Ok(repository) => {
             for (commit, receipts) in by_commit {
-                all_held &= check_commit(repository, commit, &receipts, &mut commits);
+                all_held &= check_commit(repository, commit, &receipts, request.personal, &mut commits);
             }
         }
     }
@@ -75,7 +89,13 @@ pub(super) fn check(
     commits
 }
 
-fn check_commit(repository: &Repository, commit: &str, receipts: &[&Known], commits: &mut Commits) -> bool {
+fn check_commit(
+    repository: &Repository,
+    commit: &str,
+    receipts: &[&Known],
+    key: Option<&PersonalKey>,
+    commits: &mut Commits,
+) -> bool {
     let tree = repository.find_commit(commit).map(|id| repository.tree(id));
     let tree = match tree {
         Some(Ok(tree)) => tree,
@@ -92,82 +112,103 @@ fn check_commit(repository: &Repository, commit: &str, receipts: &[&Known], comm
         }
     };
     let mut held = true;
+    let comparing = Comparing {
+        tree: &tree,
+        commit,
+        key,
+    };
     for receipt in receipts {
-        held &= check_files(&tree, commit, receipt, commits);
+        held &= comparing.check_files(receipt, commits);
     }
     held
 }
 
-/// Whether all that the receipt used could be compared, and is so.
-fn check_files(tree: &CommitTree<'_>, commit: &str, receipt: &Known, commits: &mut Commits) -> bool {
-    let mut held = true;
-    let made = &receipt.statement.internal().made;
-    let used = receipt
-        .statement
-        .dependencies()
-        .iter()
-        .filter(|d| is_repository_file(d));
-    for file in used.filter(|file| made.differs.binary_search(&file.name).is_err()) {
-        let Some(expected) = file_digests(file) else {
-            held &= check_several(tree, commit, receipt, file, commits);
-            continue;
+impl Comparing<'_, '_> {
+    /// Whether all that the receipt used could be compared, and is so.
+    fn check_files(&self, receipt: &Known, commits: &mut Commits) -> bool {
+        let mut held = true;
+        let made = &receipt.statement.internal().made;
+        let used = receipt
+            .statement
+            .dependencies()
+            .iter()
+            .filter(|d| is_repository_file(d));
+        for file in used.filter(|file| made.differs.binary_search(&file.name).is_err()) {
+            held &= match artifact_digests(file) {
+                Some(claimed) if !claimed.is_folder() => {
+                    let found = self.tree.file_digests(Utf8Path::new(&file.name));
+                    let found = found.map(|found| found.map(ArtifactDigests::File));
+                    self.check(receipt, (file, claimed), found, commits)
+                }
+                Some(claimed) => self.check_several(receipt, (file, claimed), commits),
+                None => true,
+            };
+        }
+        held
+    }
+
+    /// An input of several files: those that are listed are compared each by itself. If there are too many for that, a folder
+    /// is listed anew; what a pattern found cannot be known from the receipt alone.
+    fn check_several(
+        &self,
+        receipt: &Known,
+        (input, claimed): (&Resource, ArtifactDigests),
+        commits: &mut Commits,
+    ) -> bool {
+        let Role::Input { input: name, .. } = input.role() else {
+            return true;
         };
-        let found = match tree.file_digests(Utf8Path::new(&file.name)) {
-            Ok(Some(found)) if found == expected => continue,
-            Ok(Some(found)) => found.sha256.to_string(),
-            Ok(None) => "no file of that name".to_owned(),
+        let is_member = |other: &Resource| matches!(other.role(), Role::Member { input, .. } if input == name);
+        if receipt.statement.dependencies().iter().any(is_member) {
+            return true;
+        }
+        if is_pattern(&input.name) {
+            commits.not_checked.push(format!(
+                "commit: the receipt does not list the files that `{}` found; `--at` does",
+                input.name
+            ));
+            return false;
+        }
+        let found = self.tree.listing(Utf8Path::new(&input.name));
+        let found = found.map(|found| found.map(ArtifactDigests::Folder));
+        self.check(receipt, (input, claimed), found, commits)
+    }
+
+    /// Whether the commit has what the receipt says it has.
+    fn check<E: std::fmt::Display>(
+        &self,
+        receipt: &Known,
+        (file, claimed): (&Resource, ArtifactDigests),
+        found: Result<Option<ArtifactDigests>, E>,
+        commits: &mut Commits,
+    ) -> bool {
+        let (noun, missing) = match claimed.is_folder() {
+            true => ("files", "no folder of files of that name"),
+            false => ("bytes", "no file of that name"),
+        };
+        let found = match found {
+            Ok(Some(found)) => match found.compare(&claimed, self.key) {
+                Same::Yes => return true,
+                Same::Unknown => {
+                    let why = "is personal, and keyed by a consent secret that is not here";
+                    commits.not_checked.push(format!("commit: `{}` {why}", file.name));
+                    return false;
+                }
+                Same::No => found.as_claimed(&claimed, self.key).unwrap_or(found).public(),
+            },
+            Ok(None) => missing.to_owned(),
             Err(error) => error.to_string(),
         };
-        let message = format!("commit {commit} does not have it with the bytes that the receipt says it has");
+        let message = format!(
+            "commit {} does not have it with the {noun} that the receipt says it has",
+            self.commit
+        );
         let finding = Finding::new(Code::Commit, message)
             .file(&file.name)
             .receipt(&receipt.id);
-        commits
-            .findings
-            .push(finding.differs(expected.sha256.to_string(), found));
-        held = false;
+        commits.findings.push(finding.differs(claimed.public(), found));
+        false
     }
-    held
-}
-
-/// An input of several files: those that are listed are compared each by itself. If there are too many for that, a folder
-/// is listed anew; what a pattern found cannot be known from the receipt alone.
-fn check_several(
-    tree: &CommitTree<'_>,
-    commit: &str,
-    receipt: &Known,
-    input: &Resource,
-    commits: &mut Commits,
-) -> bool {
-    let Role::Input { input: name, .. } = input.role() else {
-        return true;
-    };
-    let is_member = |other: &Resource| matches!(other.role(), Role::Member { input, .. } if input == name);
-    if receipt.statement.dependencies().iter().any(is_member) {
-        return true;
-    }
-    if is_pattern(&input.name) {
-        commits.not_checked.push(format!(
-            "commit: the receipt does not list the files that `{}` found; `--at` does",
-            input.name
-        ));
-        return false;
-    }
-    let found = match tree.listing(Utf8Path::new(&input.name)) {
-        Ok(Some(found)) if tree_digests(input) == Some(found) => return true,
-        Ok(Some(found)) => format!("dirHash:{}", found.dir_hash.to_hex()),
-        Ok(None) => "no folder of files of that name".to_owned(),
-        Err(error) => error.to_string(),
-    };
-    let message = format!("commit {commit} does not have it with the files that the receipt says it has");
-    let finding = Finding::new(Code::Commit, message)
-        .file(&input.name)
-        .receipt(&receipt.id);
-    let expected = input.digest.get("dirHash").map_or("none", String::as_str);
-    commits
-        .findings
-        .push(finding.differs(format!("dirHash:{expected}"), found));
-    false
 }
 
 fn uncommitted(receipt: &Known, require_clean: bool) -> Finding {

@@ -6,11 +6,13 @@ use std::collections::{BTreeMap, HashMap};
 use camino::Utf8Path;
 
 use super::evidence::Evidence;
+use crate::commitment::{PersonalKey, Same};
 use crate::digest::{Digest, Digests};
-use crate::listing::{ListedFile, listing_digests};
+use crate::listing::{ArtifactDigests, ListedFile, listing_digests};
 use crate::plan::action::definition_digest;
 use crate::plan::{InputSource, Plan, Stage, StageId};
-use crate::receipt::statement::{Role, file_digest_set, tree_digest_set};
+use crate::receipt::digests::artifact_digests;
+use crate::receipt::statement::{Resource, Role};
 use crate::tree::{EntryKind, Tree};
 
 /// The receipts of stages that did what they should, trusted ones only, by their definition.
@@ -48,21 +50,44 @@ pub(super) struct Conformity {
     pub(super) accepted: Vec<Vec<usize>>,
     /// For each stage that has none by its own fault (not that of a stage before it): its name and why.
     pub(super) faults: Vec<(StageId, String)>,
+    /// The stages of which that cannot be told, and why.
+    pub(super) unknown: Vec<(StageId, String)>,
 }
 
-/// A digest set, as receipts carry it.
-type DigestSet = BTreeMap<String, String>;
+/// What a plan is compared with.
+#[derive(Clone, Copy)]
+pub(super) struct Ledger<'a> {
+    pub(super) evidence: &'a Evidence,
+    pub(super) definitions: &'a Definitions,
+    /// What the digests of what is personal are keyed by, if it is known.
+    pub(super) key: Option<&'a PersonalKey>,
+}
+
+/// Why no receipt is of a stage.
+enum Misfit {
+    /// There is none.
+    Fault(String),
+    /// Nobody can tell without the secret.
+    Unknown(String),
+}
+
+/// What an input may be.
+enum Expected {
+    /// A source with these plain digests.
+    Source(ArtifactDigests),
+    /// What a stage made: one digest set for each receipt accepted for it.
+    Made(Vec<BTreeMap<String, String>>),
+}
 
 /// Compares the stages of `plan` (those that `selected` takes) with the receipts, in the order of the plan.
 pub(super) fn compare(
     plan: &Plan,
     files: Files<'_>,
-    evidence: &Evidence,
-    definitions: &Definitions,
+    ledger: Ledger<'_>,
     selected: &dyn Fn(StageId) -> bool,
 ) -> Conformity {
     let mut accepted: Vec<Vec<usize>> = Vec::with_capacity(plan.stages.len());
-    let mut faults = Vec::new();
+    let (mut faults, mut unknown) = (Vec::new(), Vec::new());
     for (index, stage) in plan.stages.iter().enumerate() {
         let id = StageId::new(index);
         let waits = |before: &StageId| accepted.get(before.index()).is_none_or(Vec::is_empty);
@@ -70,74 +95,111 @@ pub(super) fn compare(
             accepted.push(Vec::new());
             continue;
         }
-        match receipts_of(plan, stage, files, evidence, definitions, &accepted) {
-            Ok(receipts) => accepted.push(receipts),
-            Err(reason) => {
-                accepted.push(Vec::new());
-                faults.push((id, reason));
+        let receipts = receipts_of(plan, stage, files, ledger, &accepted);
+        accepted.push(receipts.unwrap_or_else(|misfit| {
+            match misfit {
+                Misfit::Fault(reason) => faults.push((id, reason)),
+                Misfit::Unknown(reason) => unknown.push((id, reason)),
             }
-        }
+            Vec::new()
+        }));
     }
-    Conformity { accepted, faults }
+    Conformity {
+        accepted,
+        faults,
+        unknown,
+    }
 }
 
 fn receipts_of(
     plan: &Plan,
     stage: &Stage,
     files: Files<'_>,
-    evidence: &Evidence,
-    definitions: &Definitions,
+    Ledger {
+        evidence,
+        definitions,
+        key,
+    }: Ledger<'_>,
     accepted: &[Vec<usize>],
-) -> Result<Vec<usize>, String> {
+) -> Result<Vec<usize>, Misfit> {
     let definition = definition_digest(plan, stage);
     let mut candidates = definitions.0.get(&definition).cloned().unwrap_or_default();
     if candidates.is_empty() {
-        return Err("no trusted receipt has the definition that it has there".to_owned());
+        let reason = "no trusted receipt has the definition that it has there".to_owned();
+        return Err(Misfit::Fault(reason));
     }
     for input in &stage.inputs {
-        let expected = expected_digests(plan, &input.source, files, evidence, accepted)
-            .map_err(|error| format!("its input `{}`: {error}", input.name))?;
+        let expected = expected(plan, &input.source, files, evidence, accepted)
+            .map_err(|error| Misfit::Fault(format!("its input `{}`: {error}", input.name)))?;
+        let compare = |candidate: usize| {
+            let mut dependencies = evidence.receipts[candidate].statement.dependencies().iter();
+            let is_it = |dependency: &&Resource| matches!(dependency.role(), Role::Input { input: name, .. } if *name == input.name);
+            dependencies
+                .find(is_it)
+                .map_or(Same::No, |found| expected.is(found, key))
+        };
+        let mut is_secret = false;
         candidates.retain(|candidate| {
-            let dependencies = evidence.receipts[*candidate].statement.dependencies();
-            dependencies.iter().any(|dependency| {
-                let is_it = matches!(dependency.role(), Role::Input { input: name, .. } if *name == input.name);
-                is_it && expected.contains(&dependency.digest)
-            })
+            let same = compare(*candidate);
+            is_secret |= same == Same::Unknown;
+            same == Same::Yes
         });
         if candidates.is_empty() {
-            return Err(format!(
-                "no trusted receipt of it has its input `{}` ({}) with the bytes it has there",
-                input.name,
-                crate::plan::action::input_path(plan, &input.source)
-            ));
+            let path = crate::plan::action::input_path(plan, &input.source);
+            return Err(match is_secret {
+                true => Misfit::Unknown(format!(
+                    "its input `{}` ({path}) is personal, and keyed by a consent secret that is not here (`--secret FILE`)",
+                    input.name
+                )),
+                false => Misfit::Fault(format!(
+                    "no trusted receipt of it has its input `{}` ({path}) with the bytes it has there",
+                    input.name
+                )),
+            });
         }
     }
     Ok(candidates)
 }
 
-/// What the digests of an input may be: one set for a source, one for each receipt accepted for the stage before.
-fn expected_digests(
+impl Expected {
+    /// Whether an input that a receipt names is it.
+    fn is(&self, found: &Resource, key: Option<&PersonalKey>) -> Same {
+        let is_same = match (self, artifact_digests(found)) {
+            (Self::Source(source), Some(claimed)) => return source.compare(&claimed, key),
+            (Self::Source(_), None) => false,
+            (Self::Made(made), _) => made.contains(&found.digest),
+        };
+        if is_same { Same::Yes } else { Same::No }
+    }
+}
+
+/// What an input may be.
+fn expected(
     plan: &Plan,
     source: &InputSource,
     files: Files<'_>,
     evidence: &Evidence,
     accepted: &[Vec<usize>],
-) -> Result<Vec<DigestSet>, String> {
+) -> Result<Expected, String> {
     match source {
-        InputSource::File { path } => Ok(vec![file_digest_set(&(files.hash)(path)?)]),
+        InputSource::File { path } => {
+            let digests = (files.hash)(path)?;
+            Ok(Expected::Source(ArtifactDigests::File(digests)))
+        }
         InputSource::Folder { files: paths, .. } | InputSource::Glob { files: paths, .. } => {
             let listed = paths
                 .iter()
                 .map(|path| listed(path, files))
                 .collect::<Result<Vec<_>, _>>()?;
             let listing = listing_digests(&listed).map_err(|error| error.to_string())?;
-            Ok(vec![tree_digest_set(listing.blake3, listing.dir_hash)])
+            Ok(Expected::Source(ArtifactDigests::Folder(listing)))
         }
         InputSource::Output { stage, output } => {
             let path = plan.stages[stage.index()].outputs[*output].path.as_str();
             let subject = |index: &usize| evidence.receipts[*index].statement.subject_named(path);
             let receipts = accepted[stage.index()].iter();
-            Ok(receipts.filter_map(subject).map(|s| s.digest.clone()).collect())
+            let made = receipts.filter_map(subject).map(|subject| subject.digest.clone());
+            Ok(Expected::Made(made.collect()))
         }
     }
 }

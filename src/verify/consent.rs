@@ -10,7 +10,7 @@ use super::evidence::{Evidence, Known};
 use super::report::{Code, Finding};
 use crate::consent::purposes::{NONE, Purposes};
 use crate::digest::Digest;
-use crate::receipt::check::file_digests;
+use crate::receipt::digests::file_digests;
 use crate::receipt::statement::{Outcome, Resource, Role, Statement};
 use crate::stages::ingest::{EVENTS, REJECTS};
 

@@ -8,7 +8,7 @@ use rayon::prelude::{IntoParallelRefIterator as _, ParallelIterator as _};
 use super::VerifyError;
 use super::report::{Code, Finding};
 use crate::listing::ArtifactDigests;
-use crate::receipt::check::artifact_digests;
+use crate::receipt::digests::artifact_digests;
 use crate::receipt::envelope::EnvelopeError;
 use crate::receipt::key::KeyId;
 use crate::receipt::run_file::{self, LinesError, MAX_RUN_FILE, RUN_FILE_SUFFIX, Receipt, RunFileName};

@@ -10,8 +10,7 @@ use super::report::{Assurance, Code, Finding, Report};
 use super::subjects::Question;
 use crate::bundle::BundleError;
 use crate::digest::Digests;
-use crate::listing::ArtifactDigests;
-use crate::receipt::check::file_digests;
+use crate::receipt::digests::file_digests;
 use crate::receipt::statement::ReceiptId;
 use crate::receipt::trust::Trust;
 use crate::tree::Site;
@@ -32,7 +31,7 @@ pub(super) fn check(
     for (path, _) in site.files_below("".into()).map_err(|source| failed("", source))? {
         // A file of a folder is compared with the folder.
         let is_claimed = |above: &Utf8Path| {
-            let is_folder = |claim: &super::evidence::Claim| matches!(claim.digests, ArtifactDigests::Folder(_));
+            let is_folder = |claim: &super::evidence::Claim| claim.digests.is_folder();
             let claims = question.claims.get(above);
             claims.is_some_and(|claims| claims.iter().any(is_folder))
         };

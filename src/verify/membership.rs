@@ -12,6 +12,7 @@ use crate::consent::proof::{Proof, ReadProofError};
 use crate::consent::secret::ConsentSecret;
 use crate::consent::token::{Token, TokenKey, Tokens};
 use crate::exit_code::ExitCode;
+use crate::receipt::digests::artifact_digests;
 use crate::receipt::statement::{PopulationRecord, Resource, Role, Statement};
 use crate::receipt::trust::{Trust, TrustRoot};
 use crate::stages::ingest::EVENTS;
@@ -277,9 +278,9 @@ impl ProofReport {
         }
         let events = receipt.statement.subject.iter().find(|made| is_events(made));
         if let Some(made) = events {
-            let digest = made.digest.get("sha256").map_or("", String::as_str);
+            let digest = artifact_digests(made).map_or_else(String::new, |digests| digests.public());
             self.conditions
-                .insert(0, format!("what was let in is `{}` (sha256:{digest})", made.name));
+                .insert(0, format!("what was let in is `{}` ({digest})", made.name));
         }
     }
 

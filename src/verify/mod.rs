@@ -43,6 +43,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use crate::commitment::PersonalKey;
 use crate::consent::token::Tokens;
 use crate::exit_code::ExitCode;
 use crate::git;
@@ -83,6 +84,8 @@ pub struct Request<'a> {
     pub require_clean: bool,
     /// By what the tokens of events are made, if the caller has the secret.
     pub tokens: Option<&'a Tokens>,
+    /// What the digests of what is personal are keyed by, if the caller has the secret.
+    pub personal: Option<&'a PersonalKey>,
     /// How to resolve a pipeline file.
     pub resolve: &'a Resolve<'a>,
 }
@@ -249,7 +252,7 @@ fn tie_to_commits(request: &Request<'_>, evidence: &Evidence, basis: &[usize], a
         Err(error) => Err(error.to_string()),
     };
     let named = repository.as_ref().map(|r| *r).map_err(String::as_str);
-    let mut ties = commits::check(evidence, basis, named, request.require_clean);
+    let mut ties = commits::check(evidence, basis, named, request);
     let pipelines = Pipelines {
         request,
         evidence,

@@ -9,11 +9,11 @@ use super::places::{self, Place};
 use super::report::{Code, Finding, Severity};
 use super::subjects::Question;
 use super::{Request, VerifyError};
+use crate::commitment::Same;
 use crate::listing::ArtifactDigests;
 use crate::receipt::check::is_run_id;
 use crate::receipt::run_file::{RUN_FILE_SUFFIX, RunFileName};
 use crate::receipt::statement::Role;
-use crate::tree::Site;
 use crate::workspace::Workspace;
 
 /// The fewest digits by which a receipt can be named.
@@ -127,7 +127,7 @@ pub(super) fn pose<'a>(
             named = Some(path);
             let list = match all.get(path) {
                 Some(list) => list.clone(),
-                None => by_content(request.site, path, &all, &mut findings),
+                None => by_content(request, path, &all, &mut findings),
             };
             claims.insert(path.to_owned(), list);
         }
@@ -156,6 +156,7 @@ pub(super) fn pose<'a>(
         named,
         key_severity,
         trusts_nobody,
+        key: request.personal,
     };
     Ok(Posed { question, findings })
 }
@@ -165,23 +166,24 @@ fn folder_of<'a>(path: &'a Utf8Path, all: &BTreeMap<&Utf8Path, Vec<Claim>>) -> O
     if all.contains_key(path) {
         return None;
     }
-    let is_folder = |claim: &Claim| matches!(claim.digests, ArtifactDigests::Folder(_));
+    let is_folder = |claim: &Claim| claim.digests.is_folder();
     let mut above = path.ancestors().skip(1);
     above.find(|folder| all.get(folder).is_some_and(|claims| claims.iter().any(is_folder)))
 }
 
 /// A file that no receipt names may still be a copy of one that a receipt names.
 fn by_content(
-    site: &dyn Site,
+    request: &Request<'_>,
     path: &Utf8Path,
     all: &BTreeMap<&Utf8Path, Vec<Claim>>,
     findings: &mut Vec<Finding>,
 ) -> Vec<Claim> {
-    let Place::File { digests: found, .. } = places::look_at(site, path) else {
+    let Place::File { digests: found, .. } = places::look_at(request.site, path) else {
         return Vec::new();
     };
     let found = ArtifactDigests::File(found);
-    let claims = all.values().flatten().filter(|claim| claim.digests == found);
+    let is_it = |claim: &&Claim| found.compare(&claim.digests, request.personal) == Same::Yes;
+    let claims = all.values().flatten().filter(is_it);
     let claims: Vec<Claim> = claims.copied().collect();
     if claims.is_empty() {
         let finding = Finding::new(Code::Absent, "no receipt is about it, by name or by content").file(path);

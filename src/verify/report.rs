@@ -357,6 +357,9 @@ pub struct Artifact {
     /// `dirHash:…` of a folder's files.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dir_hash: Option<String>,
+    /// `hmacSha256:…` or `hmacDirHash:…` of what is personal, in place of these.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keyed: Option<String>,
     /// The id of the receipt that says so.
     pub receipt: String,
     /// The stage that made it.

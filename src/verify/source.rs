@@ -15,7 +15,7 @@ use crate::digest::Digests;
 use crate::git::{CommitTree, Repository};
 use crate::listing::ArtifactDigests;
 use crate::plan::{InputSource, Plan, StageId};
-use crate::receipt::check::artifact_digests;
+use crate::receipt::digests::artifact_digests;
 use crate::receipt::statement::{Resource, Role};
 use crate::receipt::trust::TrustedKey;
 use crate::tree::Tree as _;
@@ -63,12 +63,14 @@ impl Pipelines<'_> {
             compared += self.check_pipeline_at(file, &tree, &commit.to_string(), &mut findings);
         }
         let failed = findings.iter().any(|finding| finding.code == Code::Pipeline);
+        let is_unknown = findings.iter().any(|finding| finding.code == Code::Absent);
         let state = match (failed, compared) {
             (true, _) => State::Failed,
             (false, 0) => State::NotChecked,
+            (false, _) if is_unknown => State::NotChecked,
             (false, _) => State::Held,
         };
-        if state == State::NotChecked {
+        if state == State::NotChecked && !is_unknown {
             let message = format!("no stage of commit {commit} could be compared with a receipt");
             findings.push(Finding::new(Code::Absent, message));
         }
@@ -107,6 +109,10 @@ impl Pipelines<'_> {
             let name = &plan.stages[stage.index()].name;
             findings.push(fault(format!("stage `{name}` at commit {commit}: {reason}")));
         }
+        findings.extend(conformity.unknown.iter().map(|(stage, reason)| {
+            let name = &plan.stages[stage.index()].name;
+            Finding::new(Code::Absent, format!("stage `{name}` at commit {commit}: {reason}")).file(file)
+        }));
         findings.extend(self.others_in_place(&plan, &conformity).into_iter().map(|path| {
             let message = format!("is not what `{file}` gives at commit {commit}");
             Finding::new(Code::Pipeline, message).file(path)
@@ -233,7 +239,12 @@ impl Pipelines<'_> {
     fn compare(&self, plan: &Plan, files: Files<'_>) -> Conformity {
         let definitions = Definitions::of(self.evidence);
         let selected = self.selected(plan);
-        conform::compare(plan, files, self.evidence, &definitions, &|id| selected.contains(&id))
+        let ledger = conform::Ledger {
+            evidence: self.evidence,
+            definitions: &definitions,
+            key: self.request.personal,
+        };
+        conform::compare(plan, files, ledger, &|id| selected.contains(&id))
     }
 
     fn selected(&self, plan: &Plan) -> BTreeSet<StageId> {
@@ -322,6 +333,7 @@ pub(super) fn artifacts(
             copy_of: original(receipt, path, *digests),
             sha256: matches!(digests, ArtifactDigests::File(_)).then(|| digests.public()),
             dir_hash: matches!(digests, ArtifactDigests::Folder(_)).then(|| digests.public()),
+            keyed: matches!(digests, ArtifactDigests::Keyed(_)).then(|| digests.public()),
             receipt: id,
             stage: stage.name.clone(),
             pipeline_file: receipt.statement.external().pipeline_file.clone(),

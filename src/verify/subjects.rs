@@ -8,6 +8,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use super::evidence::{Claim, Evidence};
 use super::places::{self, Place};
 use super::report::{Code, Finding, Severity};
+use crate::commitment::{PersonalKey, Same};
 use crate::listing::{ArtifactDigests, ListedFile};
 use crate::receipt::statement::Role;
 use crate::store::trees;
@@ -27,12 +28,14 @@ pub(super) struct Question<'a> {
     pub(super) key_severity: Severity,
     /// With nobody trusted there is one finding that says so, not one a file.
     pub(super) trusts_nobody: bool,
+    /// What the digests of what is personal are keyed by, if it is known.
+    pub(super) key: Option<&'a PersonalKey>,
 }
 
 /// What comparing gave.
 #[derive(Default)]
 pub(super) struct Answer {
-    /// The files whose bytes a trusted receipt claims, and that receipt.
+    /// The files whose bytes a trusted receipt claims, that receipt, and the digests as it has them.
     pub(super) makers: BTreeMap<Utf8PathBuf, (usize, ArtifactDigests)>,
     /// Foreign receipts that findings name.
     pub(super) blamed: BTreeSet<usize>,
@@ -43,7 +46,7 @@ pub(super) struct Answer {
 impl Question<'_> {
     /// Looks at every place asked about.
     pub(super) fn look(&self, site: &dyn Site) -> BTreeMap<Utf8PathBuf, Place> {
-        let is_folder = |claim: &Claim| matches!(claim.digests, ArtifactDigests::Folder(_));
+        let is_folder = |claim: &Claim| claim.digests.is_folder();
         let (folders, files): (Vec<_>, Vec<_>) =
             self.claims.iter().partition(|(_, claims)| claims.iter().any(is_folder));
         let paths = |claims: Vec<(&Utf8PathBuf, _)>| claims.into_iter().map(|(path, _)| path.clone()).collect();
@@ -114,19 +117,34 @@ impl Question<'_> {
         answer: &mut Answer,
     ) {
         let is_trusted = |claim: &&Claim| evidence.receipts[claim.receipt].signer.is_some();
-        let trusted: Vec<&Claim> = claims.iter().filter(is_trusted).collect();
+        let (trusted, secret): (Vec<&Claim>, Vec<&Claim>) = claims
+            .iter()
+            .filter(is_trusted)
+            .partition(|claim| found.compare(&claim.digests, self.key) != Same::Unknown);
         let is_chosen = |claim: &Claim| {
             self.chosen
                 .as_ref()
                 .is_none_or(|chosen| chosen.contains(&claim.receipt))
         };
-        let matching = |claim: &&&Claim| claim.digests == found;
+        let is_same = |claim: &Claim| found.compare(&claim.digests, self.key) == Same::Yes;
+        let matching = |claim: &&&Claim| is_same(claim);
         let maker = trusted.iter().rfind(|claim| matching(claim) && is_chosen(claim));
         if let Some(maker) = maker {
-            answer.makers.insert(path.to_owned(), (maker.receipt, found));
-            let latest = trusted.last().filter(|latest| latest.digests != found);
+            answer.makers.insert(path.to_owned(), (maker.receipt, maker.digests));
+            let latest = trusted.last().filter(|latest| !is_same(latest));
             if let Some(latest) = latest {
                 answer.findings.push(older(path, maker, latest, evidence));
+            }
+            return;
+        }
+        if let Some(claim) = secret.last() {
+            // They may be what it claims: nobody without the secret can tell.
+            let is_keyed = "its digests are keyed by a consent secret that is not here (`--secret FILE`)";
+            answer.not_checked.push(format!("`{path}` is personal: {is_keyed}"));
+            if self.named == Some(path) {
+                let receipt = &evidence.receipts[claim.receipt];
+                let finding = Finding::new(Code::Absent, format!("cannot be compared: {is_keyed}"));
+                answer.findings.push(finding.file(path).receipt(&receipt.id));
             }
             return;
         }
@@ -146,8 +164,10 @@ impl Question<'_> {
         }
         let claim = trusted.iter().rfind(|claim| is_chosen(claim));
         if let Some(claim) = claim.or(trusted.last()) {
-            let stranger = claims.iter().rfind(|claim| matching(&claim));
+            let stranger = claims.iter().rfind(|claim| is_same(claim));
             answer.blamed.extend(stranger.iter().map(|claim| claim.receipt));
+            // In the form that the receipt has: nothing is shown that could be guessed from.
+            let found = found.as_claimed(&claim.digests, self.key).unwrap_or(found);
             answer.findings.push(changed(path, claim, found, stranger, evidence));
         }
     }

@@ -8,12 +8,13 @@ use camino::{Utf8Path, Utf8PathBuf};
 use super::Request;
 use super::evidence::{Evidence, Known};
 use super::report::{Code, Finding, Severity};
+use crate::commitment::Same;
 use crate::consent::map::Root;
 use crate::consent::population::KeptPopulation;
-use crate::digest::Digest;
+use crate::digest::{Digest, hash_file};
 use crate::listing::{ArtifactDigests, ListedFile, listing_digests};
 use crate::plan::find_files;
-use crate::receipt::check::{artifact_digests, file_digests};
+use crate::receipt::digests::artifact_digests;
 use crate::receipt::statement::{Resource, Role};
 use crate::receipt::trust::OnWithdrawn;
 use crate::stages::InputFile;
@@ -99,7 +100,8 @@ fn count(request: &Request<'_>, receipt: &Known) -> Result<u64, String> {
     let mut has_changed = false;
     for used in named {
         let (paths, found) = look(site, used)?;
-        has_changed |= artifact_digests(used) != Some(found);
+        let is_same = artifact_digests(used).map(|claimed| found.compare(&claimed, request.personal));
+        has_changed |= is_same != Some(Same::Yes);
         files.extend(paths);
     }
     let Some(events) = events_of(receipt).filter(|_| has_changed) else {
@@ -120,7 +122,7 @@ fn count(request: &Request<'_>, receipt: &Known) -> Result<u64, String> {
         return Ok(count);
     }
     let mut why = format!("`{}` is not here as it was", events.name);
-    for file in places(site, folder, &store, events) {
+    for file in places(request, folder, &store, events) {
         match withdrawn(&file, &revocations, &told, request.tokens, rayon::current_num_threads()) {
             Ok(count) => return Ok(count),
             Err(error) => why = format!("`{}`: {}", events.name, crate::diagnostic::with_causes(&error)),
@@ -163,7 +165,7 @@ fn events_of(receipt: &Known) -> Option<&Resource> {
 fn look(site: &dyn Site, used: &Resource) -> Result<(Vec<Utf8PathBuf>, ArtifactDigests), String> {
     let path = Utf8Path::new(&used.name);
     let unreadable = |error: crate::tree::TreeError| crate::diagnostic::with_causes(&error);
-    if file_digests(used).is_some() {
+    if artifact_digests(used).is_some_and(|claimed| !claimed.is_folder()) {
         return match site.kind(path).map_err(unreadable)? {
             Some(EntryKind::File { .. }) => {
                 let digests = site.digests(path).map_err(unreadable)?;
@@ -188,21 +190,30 @@ fn look(site: &dyn Site, used: &Resource) -> Result<(Vec<Utf8PathBuf>, ArtifactD
 }
 
 /// Where the events may lie that `made` names: in their place, else in the store. Their bytes are hashed as they are read.
-fn places(site: &dyn Site, folder: &Utf8Path, store: &Store, made: &Resource) -> Vec<InputFile> {
-    let Some(digests) = file_digests(made) else {
+fn places(request: &Request<'_>, folder: &Utf8Path, store: &Store, made: &Resource) -> Vec<InputFile> {
+    let Some(claimed) = artifact_digests(made).filter(|claimed| !claimed.is_folder()) else {
         return Vec::new();
     };
     let path = Utf8PathBuf::from(&made.name);
-    let stored = store.cas().path(digests.blake3);
-    let is_file = |path: &Utf8Path| matches!(site.kind(path), Ok(Some(EntryKind::File { .. })));
+    let stored = store.cas().path(claimed.blake3());
+    let is_file = |path: &Utf8Path| matches!(request.site.kind(path), Ok(Some(EntryKind::File { .. })));
     let in_place = is_file(&path).then(|| folder.join(&path));
     let stored = stored
         .symlink_metadata()
         .is_ok_and(|found| found.is_file())
         .then_some(stored);
     let places = in_place.into_iter().chain(stored);
+    // What the plain digest of a personal file is, the file itself tells.
+    let digest = |place: &Utf8Path| match &claimed {
+        ArtifactDigests::Keyed(_) => {
+            let (found, _) = hash_file(place).ok()?;
+            let is_it = ArtifactDigests::File(found).compare(&claimed, request.personal) == Same::Yes;
+            is_it.then_some(found.blake3)
+        }
+        plain => Some(plain.blake3()),
+    };
     places
-        .map(|place| file(place, path.clone(), Some(digests.blake3)))
+        .filter_map(|place| Some(file(place.clone(), path.clone(), Some(digest(&place)?))))
         .collect()
 }
 

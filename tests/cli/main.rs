@@ -37,6 +37,7 @@ mod model;
 mod optional;
 mod output_folders;
 mod passed_on;
+mod personal;
 mod pins;
 mod plans;
 mod predict;

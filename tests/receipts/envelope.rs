@@ -182,7 +182,11 @@ fn a_folder_as_input_is_tied_to_each_of_its_files() {
         executable,
         input: "folder".to_owned(),
     };
-    dependencies.push(Resource::tree("d", &listing, folder));
+    dependencies.push(Resource::artifact(
+        "d",
+        &madmall::listing::ArtifactDigests::Folder(listing),
+        folder,
+    ));
     dependencies.push(Resource::file("d/1", &digests, member(true)));
     let statement = Statement::new(statement.subject, statement.predicate);
     assert!(statement.to_payload().is_ok());

@@ -51,6 +51,7 @@ pub(crate) fn stage_statement(claimed: Claimed) -> Statement {
     };
     let stage = StageParameters {
         declassify: Vec::new(),
+        personal: Vec::new(),
         requires: None,
         command: CommandRecord::Argv(vec!["copy".to_owned(), path.to_owned()]),
         environment: BTreeMap::from([("MODE".to_owned(), None)]),
@@ -185,6 +186,8 @@ pub(crate) fn resolve(tree: &dyn Tree, file: &Utf8Path) -> Result<Plan, String> 
     let stage = |name: &str, source: InputSource, output: &str| Stage {
         requires: None,
         declassify: Vec::new(),
+        personal: Vec::new(),
+        actual: None,
         name: name.to_owned(),
         uses: None,
         definition_file: None,
@@ -194,6 +197,7 @@ pub(crate) fn resolve(tree: &dyn Tree, file: &Utf8Path) -> Result<Plan, String> 
         inputs: vec![Input {
             name: "in".to_owned(),
             source,
+            is_personal: false,
         }],
         outputs: vec![Output {
             name: "out".to_owned(),
@@ -201,6 +205,7 @@ pub(crate) fn resolve(tree: &dyn Tree, file: &Utf8Path) -> Result<Plan, String> 
             is_folder: false,
             tolerance: None,
             is_temporary: false,
+            is_personal: false,
         }],
         env: Vec::new(),
         secrets: Vec::new(),
@@ -217,6 +222,7 @@ pub(crate) fn resolve(tree: &dyn Tree, file: &Utf8Path) -> Result<Plan, String> 
     };
     let from_file = InputSource::File { path: "in.txt".into() };
     Ok(Plan {
+        personal: std::collections::BTreeSet::new(),
         purposes: madmall::consent::purposes::Purposes::default(),
         pipeline: "p".to_owned(),
         purpose: None,
@@ -353,6 +359,7 @@ impl World {
             pins: &[],
             require_clean,
             tokens: None,
+            personal: None,
             resolve: &resolve,
         };
         verify::verify(&request).expect("the folder can be read")

@@ -13,7 +13,6 @@ use crate::consent::token::Tokens;
 use crate::exec::inputs::FileHashes;
 use crate::exit_code::ExitCode;
 use crate::history::affected::{Affected, AffectedArtifact, AffectedReceipt, NotKnown, Places, find, pending};
-use crate::listing::ArtifactDigests;
 use crate::stages::StageError;
 use crate::stages::ingest::fault::grouped;
 use crate::stages::ingest::revocations::Revocations;
@@ -51,7 +50,8 @@ pub(super) fn affected(
         (None, None) => None,
     };
     let is_revoked = asked.as_ref().is_none_or(|asked| present.covers(asked));
-    let hashes = FileHashes::new(&all.workspace, StatCache::load(&all.store.stat_cache_file()));
+    let hashes = FileHashes::new(&all.workspace, StatCache::load(&all.store.stat_cache_file()))
+        .keyed_by(all.store.key().cloned());
     let places = Places {
         workspace: &all.workspace,
         store: &all.store,
@@ -213,12 +213,8 @@ fn to_json(found: &Affected, steps: &[String]) -> Value {
         json!({ "run": run.id, "pipeline": run.pipeline, "finishedOn": run.finished_on, "receipts": receipts })
     });
     let artifact = |artifact: &AffectedArtifact| {
-        let digest = match &artifact.digests {
-            ArtifactDigests::File(digests) => digests.sha256.to_string(),
-            ArtifactDigests::Folder(listing) => format!("dirHash:{}", listing.dir_hash.to_hex()),
-        };
         json!({
-            "path": artifact.path, "digest": digest, "model": artifact.is_model, "inPlace": artifact.is_in_place,
+            "path": artifact.path, "digest": artifact.digests.public(), "model": artifact.is_model, "inPlace": artifact.is_in_place,
             "stored": artifact.is_stored,
         })
     };

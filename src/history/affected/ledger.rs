@@ -9,7 +9,7 @@ use crate::consent::secret::SecretId;
 use crate::digest::Digest;
 use crate::history::runs::{self, run_ids};
 use crate::listing::ArtifactDigests;
-use crate::receipt::check::artifact_digests;
+use crate::receipt::digests::artifact_digests;
 use crate::receipt::run_file::Receipt;
 use crate::receipt::statement::{CommandRecord, ReceiptId, Resource, Role, StageInternal, StageParameters};
 use crate::stages::ingest::EVENTS;

@@ -196,8 +196,7 @@ fn digests_made(ledger: &Ledger, states: &[State], state: State) -> HashSet<Dige
 }
 
 fn artifact(places: &Places<'_>, made: &Made) -> AffectedArtifact {
-    let is_folder = matches!(made.digests, ArtifactDigests::Folder(_));
-    let found = places.hashes.output(&made.path, is_folder);
+    let found = places.hashes.output(&made.path, &made.digests);
     AffectedArtifact {
         path: made.path.clone(),
         digests: made.digests,

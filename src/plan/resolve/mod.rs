@@ -16,6 +16,7 @@ mod library;
 mod outputs;
 mod overrides;
 mod paths;
+mod personal;
 mod program;
 mod purposes;
 mod shell;
@@ -24,7 +25,7 @@ mod surroundings;
 mod template;
 mod values;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -220,13 +221,16 @@ fn build(
         .iter()
         .map(|at| assembly.stage(*at, drafts[*at].take()?))
         .collect();
+    let mut stages = stages?;
+    personal::spread(&mut stages);
     Some(Plan {
         pipeline: spec.name.as_ref()?.text.clone(),
         purpose: spec.purpose.as_ref().map(|purpose| purpose.text.clone()),
         purposes: Purposes::default(),
         pipeline_file: library.files.first()?.path.clone(),
         definition_files: library.files.clone(),
-        stages: stages?,
+        stages,
+        personal: personal::values(spec, faults)?,
     })
 }
 
@@ -343,7 +347,12 @@ impl Assembly<'_> {
         let mut inputs = Vec::with_capacity(written.inputs.len());
         for ((name, _), found) in written.inputs.iter().zip(&self.inputs[at]) {
             let name = &name.text;
-            let input = |name: String, source| Input { name, source };
+            let is_personal = written.personal.inputs.iter().any(|own| own.text == *name);
+            let input = |name: String, source| Input {
+                name,
+                source,
+                is_personal,
+            };
             inputs.extend(match found.clone()? {
                 Found::File { path } => [input(name.clone(), InputSource::File { path })].into(),
                 Found::Folder { path, files } => [input(name.clone(), InputSource::Folder { path, files })].into(),
@@ -374,6 +383,7 @@ impl Assembly<'_> {
                 is_folder: self.outputs.is_folder((at, index)),
                 tolerance: tolerance.map(|(_, tolerance)| tolerance.clone()),
                 is_temporary: written.temporary.iter().any(|own| own.text == name.text),
+                is_personal: written.personal.outputs.iter().any(|own| own.text == name.text),
             });
         }
         outputs.sort_unstable_by(|one, other| one.name.cmp(&other.name));
@@ -396,7 +406,15 @@ impl Assembly<'_> {
             streams: draft.streams,
             requires: written.consent.requires.as_ref().map(|purpose| purpose.text.clone()),
             declassify: written.declassified(),
+            personal: self.personal_params(&draft.refers_to),
+            actual: None,
         })
+    }
+
+    /// Those of the parameters that are personal, sorted.
+    fn personal_params(&self, referred: &BTreeSet<String>) -> Vec<String> {
+        let said = |name: &&String| self.spec.personal.iter().any(|own| own.text == **name);
+        referred.iter().filter(said).cloned().collect()
     }
 
     fn output(&self, (stage, output): OutputAt) -> InputSource {

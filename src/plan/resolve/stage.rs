@@ -23,6 +23,8 @@ pub(super) struct Draft {
     pub(super) surroundings: Surroundings,
     pub(super) streams: Streams,
     pub(super) limits: Limits,
+    /// The pipeline's parameters that it refers to.
+    pub(super) refers_to: BTreeSet<String>,
 }
 
 /// All that is known of the stage `at`.
@@ -40,6 +42,7 @@ pub(super) struct Drafting<'a, 'p> {
 impl Drafting<'_, '_> {
     /// `None` if something is wrong; it has been reported.
     pub(super) fn draft(&mut self) -> Option<Draft> {
+        self.pipeline.take_touched();
         let params = match (&self.written.body, self.defined) {
             (Some(Body::Uses(uses)), Some(defined)) => {
                 let name = uses.text.as_str();
@@ -72,6 +75,7 @@ impl Drafting<'_, '_> {
             surroundings,
             streams,
             limits: self.limits(),
+            refers_to: self.pipeline.take_touched(),
         })
     }
 

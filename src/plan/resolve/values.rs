@@ -118,6 +118,8 @@ pub(super) struct PipelineParams<'a> {
     params: HashMap<&'a str, Node>,
     /// The ones that something refers to.
     used: BTreeSet<String>,
+    /// The same, since it was last asked.
+    touched: BTreeSet<String>,
 }
 
 impl<'a> PipelineParams<'a> {
@@ -147,6 +149,7 @@ impl<'a> PipelineParams<'a> {
             source,
             params,
             used: BTreeSet::new(),
+            touched: BTreeSet::new(),
         }
     }
 
@@ -154,7 +157,13 @@ impl<'a> PipelineParams<'a> {
     pub(super) fn get(&mut self, name: &str) -> Option<&Node> {
         let node = self.params.get(name)?;
         self.used.insert(name.to_owned());
+        self.touched.insert(name.to_owned());
         Some(node)
+    }
+
+    /// What was referred to since this was last asked.
+    pub(super) fn take_touched(&mut self) -> BTreeSet<String> {
+        std::mem::take(&mut self.touched)
     }
 
     /// The name that `name` was probably meant to be, as advice.
