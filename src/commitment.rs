@@ -14,12 +14,13 @@
 
 use std::fmt;
 
+use camino::Utf8Path;
 use hmac::{Hmac, Mac as _};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::consent::secret::{ConsentSecret, SecretId};
-use crate::digest::{Digest, Digests, Sha256, hex};
+use crate::digest::{Digest, Digests, Sha256, hash_file, hex};
 use crate::listing::{ArtifactDigests, ListingDigests};
 
 /// The name of the keyed BLAKE3 in a digest set.
@@ -169,6 +170,17 @@ impl ArtifactDigests {
             Self::Folder(listing) => Self::Keyed(key.several(listing)),
             Self::Keyed(_) => *self,
         }
+    }
+
+    /// The plain BLAKE3 that the file at `path` has to have, if these are its digests. What that is of a keyed one, only the file itself
+    /// tells: it is hashed, and none is given if it is another. Of a plain one it is known without a look at the file.
+    #[must_use]
+    pub fn plain_name(&self, path: &Utf8Path, key: Option<&PersonalKey>) -> Option<Digest> {
+        let Self::Keyed(_) = self else {
+            return Some(self.blake3());
+        };
+        let (found, _) = hash_file(path).ok()?;
+        (Self::File(found).compare(self, key) == Same::Yes).then_some(found.blake3)
     }
 
     /// Whether these plain digests are what `claimed` says.

@@ -124,8 +124,8 @@ pub(super) fn run(
     let key = surroundings.key(terminal)?;
     let secret = match has_ingest(&opened.plan) || opened.plan.stages.iter().any(Stage::is_personal) {
         true => Some(surroundings.secret(terminal)?),
-        // It is only asked whether a file is one that another pipeline calls personal.
-        false => surroundings.secret_if_any()?,
+        // It is only asked whether a file is one that another pipeline calls personal: one that cannot be read is as good as none.
+        false => surroundings.secret_if_any().ok().flatten(),
     };
     let personal_key = secret.as_ref().map(PersonalKey::of);
     if let Some(key) = &personal_key {

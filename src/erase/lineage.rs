@@ -95,10 +95,10 @@ impl Lineage {
 
 /// The digests of an artifact: of its bytes; or of the listing of a folder, and of each file in it.
 fn bytes_of(artifact: &ArtifactDigests, store: &Store) -> Vec<Digest> {
-    let mut digests = vec![artifact.blake3()];
-    if let ArtifactDigests::Folder(listing) = artifact {
-        let files = store.folder(listing).into_iter().flatten();
-        digests.extend(files.map(|file| file.digests.blake3));
-    }
-    digests
+    let files = store.files_of(artifact).into_iter().flatten();
+    let plain = files.map(|file| file.digests.blake3);
+    let names = plain.chain([artifact.blake3()]);
+    // Another stage may have read it as personal.
+    let keyed = |name| store.key().map(|key| key.name(name));
+    names.flat_map(|name| keyed(name).into_iter().chain([name])).collect()
 }

@@ -32,7 +32,7 @@ pub enum InputError {
         source: io::Error,
     },
     /// It is personal, and there is no secret that its digests could be keyed by.
-    #[error("input `{path}` is personal, and there is no consent secret that its digests could be keyed by")]
+    #[error("`{path}` is personal, and there is no consent secret that its digests could be keyed by")]
     NoSecret {
         /// Its path in the workspace.
         path: Utf8PathBuf,

@@ -4,21 +4,24 @@
 //! What a stage says of the consent of its inputs is not believed: it is found out again, from the receipts that made them, back to
 //! the ingests.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::evidence::{Evidence, Known};
 use super::report::{Code, Finding};
+use crate::commitment::PersonalKey;
 use crate::consent::purposes::{NONE, Purposes};
 use crate::digest::Digest;
-use crate::receipt::digests::file_digests;
+use crate::listing::ArtifactDigests;
+use crate::receipt::digests::{artifact_digests, file_digests};
 use crate::receipt::statement::{Outcome, Resource, Role, Statement};
 use crate::stages::ingest::{EVENTS, REJECTS};
 
 /// Checks the receipts that the answer rests on.
-pub(super) fn check(evidence: &Evidence, basis: &[usize]) -> Vec<Finding> {
-    let closed = Closed::of(evidence);
-    let flow = Flow::of(evidence);
-    let mut findings = Vec::new();
+pub(super) fn check<'a>(evidence: &'a Evidence, basis: &[usize], key: Option<&'a PersonalKey>) -> Judged<'a> {
+    let form = Form::of(evidence, key);
+    let closed = Closed::of(evidence, form);
+    let flow = Flow::of(evidence, form);
+    let mut judged = Judged::default();
     for index in basis {
         let receipt = &evidence.receipts[*index];
         if receipt.statement.stage().is_none() || receipt.statement.is_ingest() {
@@ -32,31 +35,85 @@ pub(super) fn check(evidence: &Evidence, basis: &[usize]) -> Vec<Finding> {
             if let Some(why) = closed.why(used) {
                 let message = format!("a stage other than ingest has read it, and it holds {why}");
                 let finding = Finding::new(Code::Consent, message).file(&used.name);
-                findings.push(finding.receipt(&receipt.id));
+                judged.findings.push(finding.receipt(&receipt.id));
             } else if let Some(message) = flow.fault(receipt, used) {
                 let finding = Finding::new(Code::Consent, message).file(&used.name);
-                findings.push(finding.receipt(&receipt.id));
+                judged.findings.push(finding.receipt(&receipt.id));
+            } else if flow.is_untold(used) {
+                judged.untold.insert(&used.name);
             }
         }
     }
-    findings
+    judged
 }
 
-/// A digest set, as receipts carry it.
-type DigestSet = BTreeMap<String, String>;
+/// What was found.
+#[derive(Default)]
+pub(super) struct Judged<'a> {
+    pub(super) findings: Vec<Finding>,
+    /// Personal sources of which nobody can tell without the secret whether any stage made them.
+    untold: BTreeSet<&'a str>,
+}
+
+impl Judged<'_> {
+    /// What could not be checked, in a line.
+    pub(super) fn not_checked(&self) -> Option<String> {
+        let first = self.untold.first()?;
+        let more = match self.untold.len() {
+            1 => String::new(),
+            count => format!(" and {} more", count - 1),
+        };
+        Some(format!(
+            "consent: whether `{first}`{more}, which is personal, holds events: without the secret its bytes are nobody's"
+        ))
+    }
+}
+
+/// The form in which digests are compared: all keyed, if anything is and the key is here, so that bytes are the same whatever they are
+/// called.
+#[derive(Clone, Copy)]
+struct Form<'a> {
+    key: Option<&'a PersonalKey>,
+    /// Whether anything is keyed.
+    is_any: bool,
+}
+
+impl<'a> Form<'a> {
+    fn of(evidence: &Evidence, key: Option<&'a PersonalKey>) -> Self {
+        let is_any = evidence.receipts.iter().any(|receipt| receipt.statement.is_personal());
+        let key = key.filter(|_| is_any);
+        Self { key, is_any }
+    }
+
+    fn digests(self, resource: &Resource) -> Option<ArtifactDigests> {
+        let digests = artifact_digests(resource)?;
+        Some(self.key.map_or(digests, |key| digests.keyed(key)))
+    }
+
+    /// Whether nobody can tell whether it has the bytes of another.
+    fn is_untold(self, resource: &Resource) -> bool {
+        let by_another = |digests| matches!(digests, ArtifactDigests::Keyed(found) if self.key.map(PersonalKey::id) != Some(found.key));
+        self.is_any && self.digests(resource).is_some_and(by_another)
+    }
+}
 
 /// What only an ingest may read, and why.
-#[derive(Default)]
 struct Closed<'a> {
-    by_name: BTreeMap<(&'a str, &'a DigestSet), &'static str>,
-    by_digest: BTreeMap<&'a DigestSet, &'static str>,
+    form: Form<'a>,
+    by_name: HashMap<(&'a str, ArtifactDigests), &'static str>,
+    by_digest: HashMap<ArtifactDigests, &'static str>,
     /// What an ingest let through. Raw events that were all let through have the same bytes, and a copy of them may be read.
-    let_through: HashSet<&'a DigestSet>,
+    let_through: HashSet<ArtifactDigests>,
 }
 
 impl<'a> Closed<'a> {
-    fn of(evidence: &'a Evidence) -> Self {
-        let mut closed = Self::default();
+    fn of(evidence: &'a Evidence, form: Form<'a>) -> Self {
+        let mut closed = Self {
+            form,
+            by_name: HashMap::new(),
+            by_digest: HashMap::new(),
+            let_through: HashSet::new(),
+        };
         let ingests = evidence.receipts.iter();
         for receipt in ingests.filter(|receipt| receipt.signer.is_some() && receipt.statement.is_ingest()) {
             for source in receipt.statement.dependencies() {
@@ -73,7 +130,7 @@ impl<'a> Closed<'a> {
                 match made.role() {
                     Role::Output { output, .. } if output == REJECTS => closed.add(made, "events that were rejected"),
                     Role::Output { output, .. } if output == EVENTS => {
-                        closed.let_through.insert(&made.digest);
+                        closed.let_through.extend(form.digests(made));
                     }
                     _ => {}
                 }
@@ -83,15 +140,18 @@ impl<'a> Closed<'a> {
     }
 
     fn add(&mut self, resource: &'a Resource, why: &'static str) {
-        self.by_name.insert((&resource.name, &resource.digest), why);
-        self.by_digest.insert(&resource.digest, why);
+        if let Some(digests) = self.form.digests(resource) {
+            self.by_name.insert((&resource.name, digests), why);
+            self.by_digest.insert(digests, why);
+        }
     }
 
     /// Why a stage that is no ingest may not read `input`; a copy under another name is no other thing.
     fn why(&self, input: &Resource) -> Option<&'static str> {
-        let is_let_through = self.let_through.contains(&input.digest);
-        let copied = self.by_digest.get(&input.digest).filter(|_| !is_let_through);
-        let named = self.by_name.get(&(input.name.as_str(), &input.digest));
+        let digests = self.form.digests(input)?;
+        let is_let_through = self.let_through.contains(&digests);
+        let copied = self.by_digest.get(&digests).filter(|_| !is_let_through);
+        let named = self.by_name.get(&(input.name.as_str(), digests));
         named.or(copied).copied()
     }
 }
@@ -99,16 +159,18 @@ impl<'a> Closed<'a> {
 /// The consent of artifacts, found out along the receipts.
 struct Flow<'a> {
     evidence: &'a Evidence,
+    form: Form<'a>,
     /// Who made these bytes, of the trusted receipts.
-    makers: HashMap<&'a DigestSet, Vec<(usize, &'a str)>>,
+    makers: HashMap<ArtifactDigests, Vec<(usize, &'a str)>>,
     /// For each receipt what those of its outputs carry that are not declassified; of an ingest, its events.
     carried: Vec<Option<&'a str>>,
 }
 
 impl<'a> Flow<'a> {
-    fn of(evidence: &'a Evidence) -> Self {
+    fn of(evidence: &'a Evidence, form: Form<'a>) -> Self {
         let mut flow = Self {
             evidence,
+            form,
             makers: HashMap::new(),
             carried: vec![None; evidence.receipts.len()],
         };
@@ -121,8 +183,8 @@ impl<'a> Flow<'a> {
                 continue;
             }
             for made in &receipt.statement.subject {
-                if let Role::Output { output, .. } = made.role() {
-                    flow.makers.entry(&made.digest).or_default().push((index, output));
+                if let (Role::Output { output, .. }, Some(digests)) = (made.role(), form.digests(made)) {
+                    flow.makers.entry(digests).or_default().push((index, output));
                 }
             }
         }
@@ -183,7 +245,7 @@ impl<'a> Flow<'a> {
             Role::Input { receipt: None, .. } | Role::Member { .. } if is_empty(used) => None,
             // Whatever it is called: it is what was made.
             Role::Input { receipt: None, .. } | Role::Member { .. } => {
-                let makers = self.makers.get(&used.digest)?.iter();
+                let makers = self.makers.get(&self.form.digests(used)?)?.iter();
                 let consents = makers.filter_map(|(maker, output)| {
                     let order = order(&self.evidence.receipts[*maker].statement);
                     Some((order, self.consent_of_output(*maker, output)?))
@@ -192,6 +254,12 @@ impl<'a> Flow<'a> {
             }
             _ => None,
         }
+    }
+
+    /// Whether it is a source that may hold events, for all that can be told.
+    fn is_untold(&self, used: &Resource) -> bool {
+        let is_source = matches!(used.role(), Role::Input { receipt: None, .. } | Role::Member { .. });
+        is_source && !self.makers.is_empty() && self.form.is_untold(used)
     }
 
     fn consent_of_output(&self, maker: usize, output: &str) -> Option<&'a str> {

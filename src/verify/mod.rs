@@ -187,7 +187,9 @@ pub fn examine(request: &Request<'_>) -> Result<(Report, Vec<Rested>), VerifyErr
     findings.extend(history.findings);
     let pinned = pins::check(request.pins, &logs, &evidence, &basis);
     findings.extend(pinned.findings);
-    findings.extend(consent::check(&evidence, &basis));
+    let consents = consent::check(&evidence, &basis, request.personal);
+    let untold = consents.not_checked();
+    findings.extend(consents.findings);
     findings.extend(secrets::check(&evidence));
     findings.extend(tombstones::check(&evidence, &basis));
     let on_withdrawn = request.trust.map_or(OnWithdrawn::Warn, |trust| trust.on_withdrawn);
@@ -208,6 +210,7 @@ pub fn examine(request: &Request<'_>) -> Result<(Report, Vec<Rested>), VerifyErr
     not_checked.extend(history.not_checked);
     not_checked.extend(pinned.not_checked);
     not_checked.extend(withdrawn.not_checked);
+    not_checked.extend(untold);
     not_checked.extend(NOT_YET.iter().map(|&text| text.to_owned()));
     let report = Report {
         version: 1,

@@ -11,7 +11,7 @@ use super::report::{Code, Finding, Severity};
 use crate::commitment::Same;
 use crate::consent::map::Root;
 use crate::consent::population::KeptPopulation;
-use crate::digest::{Digest, hash_file};
+use crate::digest::Digest;
 use crate::listing::{ArtifactDigests, ListedFile, listing_digests};
 use crate::plan::find_files;
 use crate::receipt::digests::artifact_digests;
@@ -203,17 +203,11 @@ fn places(request: &Request<'_>, folder: &Utf8Path, store: &Store, made: &Resour
         .is_ok_and(|found| found.is_file())
         .then_some(stored);
     let places = in_place.into_iter().chain(stored);
-    // What the plain digest of a personal file is, the file itself tells.
-    let digest = |place: &Utf8Path| match &claimed {
-        ArtifactDigests::Keyed(_) => {
-            let (found, _) = hash_file(place).ok()?;
-            let is_it = ArtifactDigests::File(found).compare(&claimed, request.personal) == Same::Yes;
-            is_it.then_some(found.blake3)
-        }
-        plain => Some(plain.blake3()),
-    };
     places
-        .filter_map(|place| Some(file(place.clone(), path.clone(), Some(digest(&place)?))))
+        .filter_map(|place| {
+            let digest = claimed.plain_name(&place, request.personal)?;
+            Some(file(place, path.clone(), Some(digest)))
+        })
         .collect()
 }
 

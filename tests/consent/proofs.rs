@@ -222,7 +222,12 @@ fn whether_somebody_has_run_the_ingest_again_is_said() {
     commit();
     let run = space.receipt_files()[0].replace(".intoto.jsonl", "");
     space.write("first.pem", space.madmall(["key", "--pem"]).success().out);
-    let other = space.beside("work space", "their config");
+    let mut other = space.beside("work space", "their config");
+    // What was rejected is personal: who should compare it needs the secret.
+    other.set(
+        "MADMALL_CONSENT_SECRET",
+        space.base().join("config/consent-secret").as_str(),
+    );
     let attest = ["verify", "--rerun", "--attest", &run, "--trust", "first.pem"];
     other.madmall(attest).success().says("countersigned by your key");
     prove(&space, 5, "p.json").success();

@@ -294,3 +294,69 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn keyed_digests_are_of_one_kind_and_one_secret_and_go_on_to_what_is_made() {
+    use madmall::commitment::PersonalKey;
+    use madmall::consent::secret::ConsentSecret;
+    use madmall::listing::ArtifactDigests;
+    let statement = run_file().receipts()[0].statement.clone();
+    let key = |byte| PersonalKey::of(&ConsentSecret::from_bytes([byte; 32]));
+    let keyed = |resource: &mut Resource, byte| {
+        let plain = ArtifactDigests::File(Digests::of(b"x")).keyed(&key(byte));
+        *resource = Resource::artifact(resource.name.clone(), &plain, resource.role().clone());
+    };
+    let input = |statement: &mut Statement, change: &dyn Fn(&mut Resource)| {
+        let dependencies = &mut statement.predicate.build_definition.resolved_dependencies;
+        let is_input = |resource: &&mut Resource| matches!(resource.role(), Role::Input { .. });
+        change(dependencies.iter_mut().find(is_input).expect("an input"));
+    };
+    let mut personal = statement.clone();
+    input(&mut personal, &|resource| keyed(resource, 7));
+    keyed(&mut personal.subject[0], 7);
+    let payload = personal.to_payload().expect("a statement");
+    assert!(Statement::parse(&payload).expect("read") == personal);
+    // An output may be personal by itself.
+    let mut alone = statement.clone();
+    keyed(&mut alone.subject[0], 7);
+    assert!(alone.to_payload().is_ok());
+    type Change<'a> = &'a dyn Fn(&mut Statement);
+    let broken: [(&str, Change<'_>); 8] = [
+        ("plain, of what is keyed", &|s| {
+            s.subject[0] = statement.subject[0].clone()
+        }),
+        ("two secrets", &|s| keyed(&mut s.subject[0], 8)),
+        ("no secret named", &|s| s.subject[0].annotations.madmall_secret = None),
+        ("a secret of another spelling", &|s| {
+            s.subject[0].annotations.madmall_secret = Some("A".repeat(64));
+        }),
+        ("a secret beside plain digests", &|s| {
+            s.subject[0].digest = statement.subject[0].digest.clone();
+        }),
+        ("of both kinds", &|s| {
+            s.subject[0].digest.insert("sha256".to_owned(), "0".repeat(64));
+        }),
+        ("half of each kind", &|s| {
+            s.subject[0].digest.remove("hmacSha256");
+            s.subject[0].digest.insert("sha256".to_owned(), "0".repeat(64));
+        }),
+        ("a definition", &|s| {
+            let dependencies = &mut s.predicate.build_definition.resolved_dependencies;
+            let is_definition = |resource: &&mut Resource| matches!(resource.role(), Role::Definition {});
+            keyed(dependencies.iter_mut().find(is_definition).expect("one"), 7);
+        }),
+    ];
+    for (what, change) in broken {
+        let mut changed = personal.clone();
+        change(&mut changed);
+        assert!(changed.to_payload().is_err(), "{what}");
+    }
+    // Unless it says that it holds nothing of a person any more; then it is not keyed.
+    let mut declassified = personal.clone();
+    declassified.subject[0] = statement.subject[0].clone();
+    let stage = &mut declassified.predicate.build_definition.external_parameters.stage;
+    stage.as_mut().expect("a stage").declassify = vec!["out".to_owned()];
+    assert!(declassified.to_payload().is_ok());
+    keyed(&mut declassified.subject[0], 7);
+    assert!(declassified.to_payload().is_err());
+}

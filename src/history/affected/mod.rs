@@ -161,7 +161,7 @@ pub fn find(places: &Places<'_>, revocations: &Revocations) -> Result<Affected, 
         };
         ingests.insert(index, state);
     }
-    let states = spread(&ledger, &ingests);
+    let states = spread(&ledger, &ingests, places.store.key());
     let clean: HashSet<Digest> = digests_made(&ledger, &states, State::Clean);
     let receipt = |(index, node): (usize, &Node)| AffectedReceipt {
         id: node.id,
@@ -282,7 +282,7 @@ impl Judge<'_> {
         if known.is_some() {
             return known;
         }
-        let files = self.files(&events.path, digest);
+        let files = self.files(events);
         let counted =
             files.map(|file| withdrawn(&file, self.revocations, told, self.places.tokens, self.places.threads));
         let mut found = Err("the events that it let in are neither in the store nor in place".to_owned());
@@ -319,19 +319,19 @@ impl Judge<'_> {
     }
 
     /// Where the bytes may be: in the store, else in their place. They are hashed as they are read.
-    fn files(&self, path: &Utf8Path, digest: Digest) -> impl Iterator<Item = InputFile> + use<> {
-        let stored = self.places.store.cas().path(digest);
-        let in_place = self.places.workspace.absolute(path);
+    fn files(&self, events: &Made) -> impl Iterator<Item = InputFile> {
+        let store = self.places.store;
+        let stored = store.cas().path(events.digests.blake3());
+        let in_place = self.places.workspace.absolute(&events.path);
         let is_file = |file: &Utf8PathBuf| file.symlink_metadata().is_ok_and(|found| found.is_file());
-        let name = path.to_owned();
-        [stored, in_place]
-            .into_iter()
-            .filter(is_file)
-            .map(move |absolute| InputFile {
+        let files = [stored, in_place].into_iter().filter(is_file);
+        files.filter_map(|absolute| {
+            Some(InputFile {
+                digest: Some(events.digests.plain_name(&absolute, store.key())?),
                 absolute,
-                name: name.clone(),
-                digest: Some(digest),
+                name: events.path.clone(),
             })
+        })
     }
 }
 

@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 
 use super::ledger::{Ledger, Read};
+use crate::commitment::PersonalKey;
 use crate::digest::Digest;
+use crate::listing::ArtifactDigests;
 use crate::receipt::statement::ReceiptId;
 
 /// Whether something withdrawn is in what a receipt speaks of. The worse is greater.
@@ -21,11 +23,11 @@ pub(super) enum State {
 ///
 /// Any other stage is as bad as the worst that it has read. But the same bytes are as good as the best that made them: what comes out bit for
 /// bit the same without the withdrawn events does not hold them. Only believed receipts can say that.
-pub(super) fn spread(ledger: &Ledger, ingests: &HashMap<usize, State>) -> Vec<State> {
+pub(super) fn spread(ledger: &Ledger, ingests: &HashMap<usize, State>, key: Option<&PersonalKey>) -> Vec<State> {
     let spread = Spread {
         ledger,
         ingests,
-        makers: makers(ledger),
+        makers: makers(ledger, key),
     };
     // First everything that was made of it in any way: states only get worse. Then what else made the same: they only get better. In
     // this order, because of files that are copied in a circle: a copy of a source is not bad for being its own source, and
@@ -41,11 +43,16 @@ struct Spread<'a> {
     makers: HashMap<Digest, Vec<usize>>,
 }
 
-fn makers(ledger: &Ledger) -> HashMap<Digest, Vec<usize>> {
+fn makers(ledger: &Ledger, key: Option<&PersonalKey>) -> HashMap<Digest, Vec<usize>> {
     let mut makers: HashMap<Digest, Vec<usize>> = HashMap::new();
     for (index, node) in ledger.nodes.iter().enumerate().filter(|(_, node)| node.is_believed) {
         for made in &node.made {
-            makers.entry(made.digests.blake3()).or_default().push(index);
+            let name = made.digests.blake3();
+            makers.entry(name).or_default().push(index);
+            // Another stage may have read it as personal.
+            if let (ArtifactDigests::File(_) | ArtifactDigests::Folder(_), Some(key)) = (&made.digests, key) {
+                makers.entry(key.name(name)).or_default().push(index);
+            }
         }
     }
     makers
@@ -106,7 +113,6 @@ mod tests {
     use super::super::ledger::{Made, Node};
     use super::*;
     use crate::digest::{Digests, Sha256};
-    use crate::listing::ArtifactDigests;
 
     fn id(name: &str) -> ReceiptId {
         Sha256::of(name.as_bytes())
@@ -178,7 +184,7 @@ mod tests {
             ..Ledger::default()
         };
         let ingests = HashMap::from([(0, State::Affected), (1, State::Clean), (2, State::Unknown)]);
-        let states = spread(&ledger, &ingests);
+        let states = spread(&ledger, &ingests, None);
         let of = |wanted: State| -> Vec<&str> {
             let all = ledger.nodes.iter().zip(&states);
             all.filter(|(_, state)| **state == wanted)
