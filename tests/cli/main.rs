@@ -28,6 +28,7 @@ mod hostile;
 mod include;
 mod keys;
 mod limits;
+mod lists;
 mod log;
 mod log_git;
 mod log_proofs;
