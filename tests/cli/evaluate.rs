@@ -159,7 +159,7 @@ fn what_does_not_fit_the_model_is_refused() {
     evaluate(&space, "out/model.json", "events.ndjson", &[])
         .code(2)
         .says("is no features file")
-        .says("name its output, and not events");
+        .says("events are named by `--events`");
     evaluate(&space, "out/model.json", "out/none.arrow", &[])
         .code(7)
         .says("cannot read `out/none.arrow`");
