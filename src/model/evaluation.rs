@@ -163,12 +163,15 @@ pub struct AssessmentRows {
 }
 
 /// What was asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct AssessmentSettings {
     /// The level of the confidence intervals.
     pub confidence: f64,
     /// Fewer rows than this of a label are not shown.
     pub suppress_below: u64,
+    /// The column that held what rows weigh, if one did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weights: Option<String>,
 }
 
 /// The same by one group column.

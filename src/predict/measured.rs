@@ -251,6 +251,7 @@ pub fn assess(
         settings: AssessmentSettings {
             confidence: request.confidence,
             suppress_below: request.suppress_below,
+            weights: None,
         },
         absent_features: Vec::new(),
         ignored_features: Vec::new(),

@@ -49,6 +49,9 @@ pub(super) struct EvaluateArguments {
     /// Take a feature that the file has no column for as 0 in every row
     #[arg(long, conflicts_with = "events")]
     absent_as_zero: bool,
+    /// The column of the features file that holds what rows weigh
+    #[arg(long, value_name = "COLUMN", conflicts_with = "events")]
+    weights: Option<String>,
     /// Write the JSON object to this file too
     #[arg(long, value_name = "FILE")]
     out: Option<Utf8PathBuf>,
@@ -164,7 +167,7 @@ fn read_features(
     let digests = (model_digest, hashed.blake3.to_string());
     let threads = arguments.events_are.threads();
     let request = arguments.request();
-    assess(model, file, digests, request, threads).map_err(|error| {
+    assess(model, file, arguments.weights.as_deref(), digests, request, threads).map_err(|error| {
         let help = match &error {
             AssessError::Absent { absent, all } if absent.len() < *all => Some(
                 "`--absent-as-zero` takes them as 0, as `featurize` takes what is missing where it is not told otherwise",

@@ -87,7 +87,8 @@ impl From<FeaturesError> for AssessError {
     }
 }
 
-/// Measures `model` on the labelled rows of the features file `features`; `digests` are those of the two files. Works on up to `threads` threads, whose number changes nothing.
+/// Measures `model` on the labelled rows of the features file `features`; `digests` are those of the two files; `weights` is the column that holds
+/// what rows weigh, if one does. Works on up to `threads` threads, whose number changes nothing.
 ///
 /// # Errors
 ///
@@ -95,12 +96,13 @@ impl From<FeaturesError> for AssessError {
 pub fn assess(
     model: &Model,
     features: impl Read + Seek,
+    weights: Option<&str>,
     digests: (String, String),
     request: Request,
     threads: usize,
 ) -> Result<Assessment, AssessError> {
     let pool = pool(threads).map_err(|error| AssessError::Features(error.into()))?;
-    let (table, [part, _]) = FeatureTable::read(features, 0.0, &pool, |_| Ok::<_, AssessError>(()))?;
+    let (table, [part, _]) = FeatureTable::read(features, 0.0, weights, &pool, |_| Ok::<_, AssessError>(()))?;
     check_labels(&table, model)?;
     check_preparation(&table, model)?;
     let columns: Vec<Option<usize>> = model
@@ -142,6 +144,7 @@ pub fn assess(
         settings: AssessmentSettings {
             confidence: request.confidence,
             suppress_below: request.suppress_below,
+            weights: weights.map(str::to_owned),
         },
         absent_features: absent,
         ignored_features: ignored,
@@ -161,6 +164,7 @@ pub(crate) fn measure_rows<'a>(
     let scores = Scores {
         log_odds: log_odds.to_vec(),
         labels: labels.to_vec(),
+        weights: None,
     };
     measured(scores, names, groups, request)
 }
@@ -256,7 +260,11 @@ fn score(model: &Model, part: &LabelledRows, columns: &[Option<usize>], threads:
         .collect();
     let log_odds = log_odds(&matrix, &labels, threads, &parameters);
     match log_odds.iter().all(|log_odds| log_odds.is_finite()) {
-        true => Ok(Scores { log_odds, labels }),
+        true => Ok(Scores {
+            log_odds,
+            labels,
+            weights: part.weights.clone(),
+        }),
         false => Err(AssessError::NotFinite),
     }
 }
