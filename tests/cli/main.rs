@@ -56,6 +56,7 @@ mod streams;
 mod tamper;
 mod temp;
 mod tools;
+mod unfinished;
 mod up_to_date;
 mod usage;
 mod why;
