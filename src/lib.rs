@@ -67,6 +67,7 @@ pub mod history;
 pub mod json;
 pub mod listing;
 pub mod log;
+mod markup;
 pub mod model;
 pub mod plan;
 pub mod predict;

@@ -104,6 +104,24 @@ fn parser_and_schema_agree_about_pipelines() {
             (false, "version: 1\nname: p\ninclude: []"),
             (false, "version: 1\nname: p\ninclude: a.yaml"),
             (false, "version: 1\nname: p\ninclude: [1]"),
+            (true, stage!("run: x, inputs: { i: [a, b/, 'c*'] }, outputs: { o: x }")),
+            (false, stage!("run: x, inputs: { i: [] }, outputs: { o: x }")),
+            (false, stage!("run: x, inputs: { i: [a, 1] }, outputs: { o: x }")),
+            (false, stage!("run: x, inputs: { i: [a, [b]] }, outputs: { o: x }")),
+            (false, stage!("run: x, inputs: { i: [a, b, a] }, outputs: { o: x }")),
+            (
+                true,
+                stage!("run: x, inputs: { i: { path: [a, b], personal: true } }, outputs: { o: x }"),
+            ),
+            (
+                true,
+                stage!("run: x, inputs: { i: { path: [a], optional: false } }, outputs: { o: x }"),
+            ),
+            (
+                false,
+                stage!("run: x, inputs: { i: { path: [a, b], optional: true } }, outputs: { o: x }"),
+            ),
+            (false, stage!("run: x, inputs: { i: { path: [] } }, outputs: { o: x }")),
             (true, stage!("run: x, outputs: { o: { path: a/, temp: true } }")),
             (false, stage!("run: x, outputs: { o: { path: a, temp: 1 } }")),
             (false, "name: p\nstages: { a: { run: x, outputs: { o: a } } }"),
@@ -181,7 +199,7 @@ fn parser_and_schema_agree_about_pipelines() {
             (false, stage!("argv: [[x]], outputs: { o: a }")),
             (false, stage!("argv: [x, ~], outputs: { o: a }")),
             (false, stage!("uses: true, outputs: { o: a }")),
-            (false, stage!("run: x, inputs: { i: [a] }, outputs: { o: a }")),
+            (true, stage!("run: x, inputs: { i: [a] }, outputs: { o: a }")),
             (false, stage!("run: x, inputs: a, outputs: { o: a }")),
             (false, stage!("run: x, outputs: { o: a }, env: X")),
             (false, stage!("run: x, outputs: { o: a }, env: [A, A]")),
@@ -426,5 +444,15 @@ fn reader_and_schema_agree_about_policies() {
             (false, false),
             "(reader, schema) of a field too many in `{place}`"
         );
+    }
+}
+
+#[test]
+fn parser_and_schema_agree_about_how_long_a_list_may_be() {
+    for (parts, good) in [(check::MOST_PARTS, true), (check::MOST_PARTS + 1, false)] {
+        let parts: Vec<String> = (0..parts).map(|part| format!("f{part}")).collect();
+        let inputs = format!("inputs: {{ i: [{}] }}", parts.join(", "));
+        let text = format!("version: 1\nname: p\nstages: {{ a: {{ run: x, {inputs}, outputs: {{ o: a }} }} }}");
+        assert_agreement(PIPELINE, true, &[(good, &text)]);
     }
 }

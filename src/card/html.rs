@@ -1,6 +1,7 @@
 //! A card as one page of HTML: no script, nothing from elsewhere, for light and dark screens and for paper.
 
 use super::Block;
+use crate::markup::escape;
 
 const STYLE: &str = "\
 :root{color-scheme:light dark;--ink:#1a1c1e;--dim:#5b6168;--line:#d5d9dd;--page:#fff}\
@@ -16,7 +17,7 @@ h2{break-after:avoid}tr{break-inside:avoid}div{overflow:visible}}";
 /// The page.
 #[must_use]
 pub fn page(title: &str, blocks: &[Block]) -> String {
-    let title = escaped(title);
+    let title = escape(title);
     let mut text = format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n\
@@ -25,12 +26,12 @@ pub fn page(title: &str, blocks: &[Block]) -> String {
     );
     for block in blocks {
         match block {
-            Block::Heading(heading) => text.push_str(&format!("<h2>{}</h2>\n", escaped(heading))),
-            Block::Text(paragraph) => text.push_str(&format!("<p>{}</p>\n", escaped(paragraph))),
+            Block::Heading(heading) => text.push_str(&format!("<h2>{}</h2>\n", escape(heading))),
+            Block::Text(paragraph) => text.push_str(&format!("<p>{}</p>\n", escape(paragraph))),
             Block::List(points) => {
                 let points: String = points
                     .iter()
-                    .map(|point| format!("<li>{}</li>\n", escaped(point)))
+                    .map(|point| format!("<li>{}</li>\n", escape(point)))
                     .collect();
                 text.push_str(&format!("<ul>\n{points}</ul>\n"));
             }
@@ -52,22 +53,7 @@ pub fn page(title: &str, blocks: &[Block]) -> String {
 fn row(cells: &[String], tag: &str) -> String {
     let cells: String = cells
         .iter()
-        .map(|cell| format!("<{tag}>{}</{tag}>", escaped(cell)))
+        .map(|cell| format!("<{tag}>{}</{tag}>", escape(cell)))
         .collect();
     format!("<tr>{cells}</tr>")
-}
-
-fn escaped(text: &str) -> String {
-    let mut safe = String::new();
-    for char in text.chars() {
-        match char {
-            '&' => safe.push_str("&amp;"),
-            '<' => safe.push_str("&lt;"),
-            '>' => safe.push_str("&gt;"),
-            '"' => safe.push_str("&quot;"),
-            '\'' => safe.push_str("&#39;"),
-            _ => safe.push(char),
-        }
-    }
-    safe
 }

@@ -19,6 +19,7 @@ mod consent;
 mod diff;
 mod erase;
 mod evaluate;
+mod events;
 mod every;
 mod explain;
 mod fsck;

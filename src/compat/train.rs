@@ -281,6 +281,7 @@ fn fit(table: &SortedTable, pool: &ThreadPool) -> Result<Trained, CompatOutcome>
         labels: &positives,
         l2: 0.0,
         class_weights: [1.0, 1.0],
+        weights: None,
         threads: pool.current_num_threads(),
         stride: 1,
     };

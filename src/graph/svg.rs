@@ -6,6 +6,7 @@ use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 use super::layout::{Heights, Layout, lay_out};
 use super::{Graph, Mark, Node};
+use crate::markup::escape;
 
 /// In drawing units: the height of a box, with the gap below it.
 const ROW: f64 = 40.0;
@@ -173,24 +174,6 @@ fn draw_legend(graph: &Graph, y: f64, svg: &mut String) {
         let _ = writeln!(svg, "<text x=\"{x:.0}\" y=\"{y:.1}\">{}</text>", escape(&text));
         x += text_width(&text) + 24.0;
     }
-}
-
-/// A text in XML, inside an element or an attribute. XML has no way to write most control characters.
-fn escape(text: &str) -> String {
-    let mut escaped = String::new();
-    for c in text.chars() {
-        match c {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            '\n' => escaped.push('\n'),
-            c if c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}') => escaped.push('\u{fffd}'),
-            c => escaped.push(c),
-        }
-    }
-    escaped
 }
 
 #[cfg(test)]

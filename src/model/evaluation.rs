@@ -116,8 +116,12 @@ pub struct Assessment {
     pub format: &'static str,
     /// The digest of the model file.
     pub model: String,
-    /// The digest of the features file.
-    pub features: String,
+    /// The digest of the features file, if it was measured on one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub features: Option<String>,
+    /// The events, if it was measured on these.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub events: Option<AssessmentEvents>,
     /// The model's labels.
     pub labels: Labels,
     /// How many rows there were.
@@ -134,10 +138,23 @@ pub struct Assessment {
     pub groups: Vec<AssessmentGroups>,
 }
 
+/// The events that a model was measured on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct AssessmentEvents {
+    /// The digests of their files, sorted.
+    pub files: Vec<String>,
+    /// How many the consent of which does not cover the purpose, and were left out.
+    pub not_covered: u64,
+    /// How many were revoked, and left out.
+    pub revoked: u64,
+    /// How many lines were no events, and left out.
+    pub invalid: u64,
+}
+
 /// How many rows there were.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct AssessmentRows {
-    /// In the features file.
+    /// In the features file; of events, those that were scored.
     pub total: u64,
     /// Without a label, and so not measured.
     pub unlabelled: u64,
@@ -146,12 +163,15 @@ pub struct AssessmentRows {
 }
 
 /// What was asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct AssessmentSettings {
     /// The level of the confidence intervals.
     pub confidence: f64,
     /// Fewer rows than this of a label are not shown.
     pub suppress_below: u64,
+    /// The column that held what rows weigh, if one did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weights: Option<String>,
 }
 
 /// The same by one group column.

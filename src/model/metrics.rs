@@ -71,6 +71,9 @@ pub struct Settings {
     pub suppress_below: u64,
     /// Parts of the cross-validation; null if there is none.
     pub folds: Option<u64>,
+    /// The column that held what rows weigh, if one did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weights: Option<String>,
 }
 
 /// How the solver ended.
@@ -92,7 +95,7 @@ pub struct Convergence {
 /// likelihood: with a penalty, with weights, after `gd`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Likelihood {
-    /// Σ ln(probability of the label that is there), every row counted once.
+    /// Σ ln(probability of the label that is there), every row counted once, or as often as it weighs.
     pub log_likelihood: f64,
     /// The same for a model without features.
     pub null_log_likelihood: f64,
@@ -104,6 +107,9 @@ pub struct Likelihood {
     pub aic: Option<f64>,
     /// Schwarz's, k·ln n − 2·ln L.
     pub bic: Option<f64>,
+    /// How much the rows weigh together, which is the n of all this; absent if all weigh alike.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weight: Option<f64>,
 }
 
 /// An estimate and how sure it is. Null is all that rests on the standard error where there is none: after `gd`, and with `l1_ratio`.

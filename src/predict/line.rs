@@ -28,7 +28,7 @@ impl Spelled {
         Self {
             middle,
             explained: match detail {
-                Detail::Score => None,
+                Detail::Score | Detail::Measured => None,
                 Detail::Explained => Some(Explained::of(model, preparation)),
             },
         }

@@ -9,9 +9,12 @@
 
 mod features;
 mod line;
+mod measured;
 mod reader;
 mod score;
 
+use self::measured::Row;
+pub use self::measured::{MeasureError, Measured, assess, measure};
 use self::reader::{EventReader, Read};
 use self::score::Scorer;
 use crate::consent::Purpose;
@@ -19,7 +22,7 @@ use crate::consent::token::Tokens;
 use crate::model::Model;
 use crate::preparation::Preparation;
 use crate::stages::StageError;
-use crate::stages::ingest::blocks::{Block, Blocks, each_of};
+use crate::stages::ingest::blocks::{Block, Blocks, Whole, each_of};
 use crate::stages::ingest::event::too_long;
 use crate::stages::ingest::fault::{Fault, Faults, LineFaults, MAX_LISTED, grouped};
 use crate::stages::ingest::lines::{Place, is_blank};
@@ -66,6 +69,8 @@ pub enum Detail {
     Score,
     /// What each feature contributed as well, and which were missing.
     Explained,
+    /// Nothing: the scores are held against the events' labels ([`measure`]).
+    Measured,
 }
 
 /// What was done with how many lines.
@@ -133,9 +138,26 @@ pub fn predict(
     threads: usize,
     out: &mut dyn FnMut(&[u8]) -> Result<(), StageError>,
 ) -> Result<Report, StageError> {
+    let mut write = |part: &mut Part, _| match part.out.is_empty() {
+        true => Ok(()),
+        false => out(&part.out),
+    };
+    Ok(score_all(blocks, predictor, threads, &mut write)?.0)
+}
+
+/// What is done with the scores of some lines, which begin after so many lines of their file.
+type Take<'t> = &'t mut dyn FnMut(&mut Part, Place) -> Result<(), StageError>;
+
+/// Scores all that `blocks` reads; `take` is told of the parts one after the other. Beside the report the files that were read.
+fn score_all(
+    blocks: Blocks<'_>,
+    predictor: &Predictor<'_>,
+    threads: usize,
+    take: Take<'_>,
+) -> Result<(Report, Vec<Whole>), StageError> {
     let mut total = Total::default();
     let mut worker = Worker::new(predictor);
-    each_of(
+    let files = each_of(
         blocks,
         threads,
         |block| Worker::new(predictor).part(block, 0, Voice::Loud),
@@ -143,7 +165,7 @@ pub fn predict(
             let mut part = part;
             loop {
                 let next = part.next;
-                total.take(block, part, predictor.on_reject, out)?;
+                total.take(block, part, predictor.on_reject, take)?;
                 let Some(next) = next else {
                     return Ok(());
                 };
@@ -151,7 +173,7 @@ pub fn predict(
             }
         },
     )?;
-    Ok(total.report)
+    Ok((total.report, files))
 }
 
 /// Whether scores are printed.
@@ -180,21 +202,16 @@ impl Total {
         }
     }
 
-    fn take(
-        &mut self,
-        block: &Block,
-        mut part: Part,
-        on_reject: OnReject,
-        out: &mut dyn FnMut(&[u8]) -> Result<(), StageError>,
-    ) -> Result<(), StageError> {
+    fn take(&mut self, block: &Block, mut part: Part, on_reject: OnReject, take: Take<'_>) -> Result<(), StageError> {
         if block.file != self.before.0 {
             self.earlier += self.before.1;
             self.before = (block.file, 0);
         }
         if self.voice(on_reject) == Voice::Silent {
             part.counts.withheld += std::mem::take(&mut part.counts.scored);
-        } else if !part.out.is_empty() {
-            out(&part.out)?;
+        } else {
+            let (file, line) = self.before;
+            take(&mut part, Place { file, line })?;
         }
         self.report.counts.add(part.counts);
         for (number, faults) in part.faults {
@@ -216,6 +233,8 @@ impl Total {
 struct Part {
     /// Whole lines of output, up to the first fault if that ends it.
     out: Vec<u8>,
+    /// Of what is measured, the lines that were scored.
+    rows: Vec<Row>,
     counts: Counts,
     /// For each line that is invalid, which of the block's it is, from 0, and what is wrong with it.
     faults: Vec<(u64, LineFaults)>,
@@ -236,7 +255,8 @@ impl<'a> Worker<'a> {
     fn new(predictor: &'a Predictor<'a>) -> Self {
         Self {
             predictor,
-            reader: EventReader::new(predictor.schema, predictor.preparation, predictor.tokens),
+            reader: EventReader::new(predictor.schema, predictor.preparation, predictor.tokens)
+                .keeping_labels(predictor.detail == Detail::Measured),
             scorer: Scorer::new(predictor),
         }
     }
@@ -254,7 +274,7 @@ impl<'a> Worker<'a> {
                 continue;
             }
             part.counts.events += 1;
-            if let Err(faults) = self.line(line.content, &mut part, voice) {
+            if let Err(faults) = self.line(line.number, line.content, &mut part, voice) {
                 part.counts.invalid += 1;
                 part.faults.push((line.number, LineFaults::from_iter(faults)));
                 if self.predictor.on_reject == OnReject::Fail {
@@ -266,9 +286,9 @@ impl<'a> Worker<'a> {
     }
 
     /// Scores one line; `None` is one too long to be read whole.
-    fn line(&mut self, content: Option<&[u8]>, part: &mut Part, voice: Voice) -> Result<(), Vec<Fault>> {
+    fn line(&mut self, number: u64, content: Option<&[u8]>, part: &mut Part, voice: Voice) -> Result<(), Vec<Fault>> {
         let content = content.ok_or_else(|| vec![too_long()])?;
-        let Read { id, event, given } = self.reader.read(content)?;
+        let Read { id, event, given, kept } = self.reader.read(content)?;
         if self.predictor.revocations.has(&event) {
             part.counts.revoked += 1;
         } else if !event.facts.consent.scope.covers(self.predictor.purpose) {
@@ -279,7 +299,10 @@ impl<'a> Worker<'a> {
                 Voice::Silent => part.counts.withheld += 1,
                 Voice::Loud => {
                     part.counts.scored += 1;
-                    self.scorer.write(&mut part.out, id, score, given);
+                    match kept {
+                        Some(kept) => part.rows.push(Row::new(id, number, score, kept)),
+                        None => self.scorer.write(&mut part.out, id, score, given),
+                    }
                 }
             }
         }

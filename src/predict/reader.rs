@@ -20,6 +20,16 @@ pub(super) struct EventReader<'a> {
     places: Vec<Option<usize>>,
     id: String,
     given: Given<'a>,
+    kept: Option<Kept>,
+}
+
+/// What is of use only to who measures a model.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Kept {
+    /// `payload.label`.
+    pub(super) label: Option<String>,
+    /// `source.kind` and `source.region`.
+    pub(super) groups: [Option<String>; 2],
 }
 
 /// An event.
@@ -30,6 +40,8 @@ pub(super) struct Read<'a, 'm> {
     pub(super) event: Event,
     /// Its features.
     pub(super) given: &'a Given<'m>,
+    /// Its label and groups, if they are kept.
+    pub(super) kept: Option<&'a Kept>,
 }
 
 impl<'m> EventReader<'m> {
@@ -41,7 +53,14 @@ impl<'m> EventReader<'m> {
             places: Vec::new(),
             id: String::new(),
             given: Given::new(preparation),
+            kept: None,
         }
+    }
+
+    /// The same, that gives labels and groups too if `keeps`.
+    pub(super) fn keeping_labels(self, keeps: bool) -> Self {
+        let kept = keeps.then(Kept::default);
+        Self { kept, ..self }
     }
 
     /// Reads one line (without its end).
@@ -58,6 +77,7 @@ impl<'m> EventReader<'m> {
             id: &self.id,
             event,
             given: &self.given,
+            kept: self.kept.as_ref(),
         })
     }
 
@@ -79,6 +99,10 @@ impl<'m> EventReader<'m> {
         }
         self.id.clear();
         self.id.push_str(row.id);
+        if let Some(kept) = &mut self.kept {
+            kept.label = row.label.map(str::to_owned);
+            kept.groups = row.groups.map(|group| group.map(str::to_owned));
+        }
         self.given.begin(row.groups);
         for (number, feature) in found.features {
             match (self.places[*number as usize], feature) {
@@ -107,6 +131,9 @@ impl<'m> EventReader<'m> {
             if let Some(place) = self.given.place(key) {
                 self.given.set(place, feature.value());
             }
+        }
+        if let Some(kept) = &mut self.kept {
+            (kept.label, kept.groups) = (whole.label, whole.groups);
         }
         Ok(event)
     }
@@ -142,7 +169,8 @@ mod tests {
         ];
         let preparation = Preparation::new(numbers, categories, Vec::new()).expect("it holds together");
         let tokens = Tokens::by(&ConsentSecret::from_bytes([3; 32]));
-        let [mut quick, mut whole] = [(); 2].map(|()| EventReader::new(&schema, &preparation, Some(&tokens)));
+        let [mut quick, mut whole] =
+            [(); 2].map(|()| EventReader::new(&schema, &preparation, Some(&tokens)).keeping_labels(true));
         let mut levels = 0.0;
         let (mut refused, mut recognised) = (0, 0);
         for number in 0..20_000 {
@@ -167,7 +195,7 @@ mod tests {
                     let inputs = preparation.inputs().len();
                     let missing: Vec<_> = (0..inputs).map(|place| reader.given.lacks(place)).collect();
                     let bits: Vec<_> = row.into_iter().map(f64::to_bits).collect();
-                    (reader.id.clone(), bits, missing)
+                    (reader.id.clone(), bits, missing, reader.kept.clone())
                 });
                 assert_eq!(rows[0], rows[1], "{shown}");
             }

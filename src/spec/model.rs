@@ -31,8 +31,10 @@ pub struct Stage {
     pub name: Text,
     /// What it runs; `None` if its fault has been reported.
     pub body: Option<Body>,
-    /// `inputs:`, name and where from.
+    /// `inputs:`, name and where from. The text of one that is a list is empty.
     pub inputs: Vec<(Text, Text)>,
+    /// The inputs that are written as lists: name and parts.
+    pub lists: Vec<(String, Vec<Text>)>,
     /// The names of the inputs that may be absent.
     pub optional: Vec<Text>,
     /// `outputs:`, name and path; that of a folder ends in `/`.

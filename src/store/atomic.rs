@@ -11,6 +11,7 @@ use rayon::prelude::*;
 
 use super::StoreError;
 use super::durable::Unsynced;
+use super::unfinished::Unfinished;
 
 /// Writes `bytes` to `path`, whole or not at all. Folders on the way are made.
 ///
@@ -72,7 +73,8 @@ pub enum Existing {
     Keep,
 }
 
-/// Writes to `path` what `fill` writes, whole or not at all: for what is too large to be held in memory.
+/// Writes to `path` what `fill` writes, whole or not at all: for what is too large to be held in memory. Nothing is left beside it
+/// when this process is killed, or it is removed by the next that writes there.
 ///
 /// # Errors
 ///
@@ -88,16 +90,11 @@ pub fn write_with<T, E: From<StoreError>>(
         path: path.to_owned(),
         source,
     };
-    let temporary = tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(folder);
-    let mut file = temporary.map_err(failed)?;
+    let mut file = Unfinished::begin(folder).map_err(failed)?;
     let filled = fill(file.as_file_mut())?;
     set_published_mode(file.as_file(), false).map_err(failed)?;
     file.as_file().sync_all().map_err(failed)?;
-    match existing {
-        Existing::Replace => file.persist(path),
-        Existing::Keep => file.persist_noclobber(path),
-    }
-    .map_err(|error| failed(error.error))?;
+    file.publish(path, existing).map_err(failed)?;
     sync_folder(folder)?;
     Ok(filled)
 }

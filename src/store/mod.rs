@@ -41,6 +41,7 @@ mod sealed;
 pub mod settled;
 pub mod stat_cache;
 pub mod trees;
+mod unfinished;
 pub mod usage;
 
 /// Why the store could not be read or written. Exit code 7.

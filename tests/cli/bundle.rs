@@ -31,13 +31,13 @@ fn finished() -> Space {
 }
 
 /// Where an auditor sits: no project, no git, no home, only the key that somebody told them.
-struct Auditor {
+pub(crate) struct Auditor {
     folder: tempfile::TempDir,
     key: String,
 }
 
 impl Auditor {
-    fn trusting(space: &Space) -> Self {
+    pub(crate) fn trusting(space: &Space) -> Self {
         Self {
             folder: tempfile::tempdir().expect("a temporary folder"),
             key: space.madmall(["key", "--pem"]).success().out,
@@ -48,7 +48,7 @@ impl Auditor {
         Utf8PathBuf::from_path_buf(self.folder.path().join(name)).expect("UTF-8")
     }
 
-    fn verify(&self, bundle: &[u8], arguments: &[&str]) -> Ran {
+    pub(crate) fn verify(&self, bundle: &[u8], arguments: &[&str]) -> Ran {
         std::fs::write(self.path("audit.tar.zst"), bundle).expect("written");
         std::fs::write(self.path("key.pem"), &self.key).expect("written");
         let output = Command::new(env!("CARGO_BIN_EXE_madmall"))
@@ -78,7 +78,7 @@ fn bundle(space: &Space, arguments: &[&str]) -> Vec<u8> {
     std::fs::read(target).expect("it was written")
 }
 
-fn full(space: &Space) -> Vec<u8> {
+pub(crate) fn full(space: &Space) -> Vec<u8> {
     bundle(space, &["--artifacts", "--inputs"])
 }
 

@@ -159,7 +159,7 @@ fn what_does_not_fit_the_model_is_refused() {
     evaluate(&space, "out/model.json", "events.ndjson", &[])
         .code(2)
         .says("is no features file")
-        .says("name its output, and not events");
+        .says("events are named by `--events`");
     evaluate(&space, "out/model.json", "out/none.arrow", &[])
         .code(7)
         .says("cannot read `out/none.arrow`");
@@ -176,4 +176,59 @@ fn nothing_is_written_over_what_is_read() {
             .says("which is an input");
     }
     space.is_as(&before);
+}
+
+#[test]
+fn rows_weigh_what_a_column_says() {
+    let stages = "stages:
+  featurize:
+    uses: madmall/featurize
+    inputs: {events: events.ndjson}
+    params: {groups: [source.kind], weights: age}
+    outputs: {features: out/features.arrow, report: out/report.json}
+  train:
+    uses: madmall/train
+    inputs: {features: featurize.features}
+    params: {holdout: 0, l2: 0, weights: weight}
+    outputs: {model: out/model.json, metrics: out/metrics.json}";
+    let space = Space::with(stages);
+    let events = include_str!("../golden/small-events.ndjson");
+    space.write("events.ndjson", events);
+    // Not everybody has an age.
+    space.run(&[]).code(2).says("no `age` that a row can weigh");
+    let aged = |line: &&str| {
+        let event: Value = serde_json::from_str(line).expect("JSON");
+        event["payload"]["features"]["age"]
+            .as_f64()
+            .is_some_and(|age| age > 0.0)
+    };
+    let some: Vec<&str> = events.lines().filter(aged).collect();
+    assert!(some.len() > 200);
+    space.write("events.ndjson", some.join("\n"));
+    space.run(&[]).success();
+    space.madmall(["verify"]).success();
+    let metrics: Value = serde_json::from_str(&space.read("out/metrics.json")).expect("JSON");
+    let schema = serde_json::from_str(include_str!("../../schemas/metrics.schema.json")).expect("a schema");
+    let validator = jsonschema::draft202012::new(&schema).expect("a schema of draft 2020-12");
+    let errors: Vec<String> = validator.iter_errors(&metrics).map(|error| error.to_string()).collect();
+    assert_eq!(errors, Vec::<String>::new());
+    let model: Value = serde_json::from_str(&space.read("out/model.json")).expect("JSON");
+    assert_eq!(model["feature_keys"].to_string().matches("age").count(), 0);
+
+    let features = "out/features.arrow";
+    let ran = evaluate(&space, "out/model.json", features, &["--weights", "weight", "--json"]).success();
+    let found = json_of(&ran);
+    let schema = serde_json::from_str(include_str!("../../schemas/evaluation.schema.json")).expect("a schema");
+    let validator = jsonschema::draft202012::new(&schema).expect("a schema of draft 2020-12");
+    assert!(validator.is_valid(&found), "{found:#}");
+    for figure in ["auc", "average_precision", "log_loss", "brier", "confusion", "n"] {
+        assert_eq!(found["evaluation"][figure], metrics["train"][figure], "{figure}");
+    }
+    assert_eq!(found["settings"]["weights"], "weight");
+    evaluate(&space, "out/model.json", features, &[])
+        .code(2)
+        .says("what rows weigh is named by `weights`");
+    // Nothing that is scored needs a weight.
+    let scored = space.madmall(["predict", "--model", "out/model.json", "--in", "events.ndjson"]);
+    assert_eq!(scored.success().out.lines().count(), some.len());
 }

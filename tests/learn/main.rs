@@ -9,3 +9,4 @@ mod preparing;
 mod statistics;
 mod training;
 mod travelling;
+mod weights;

@@ -43,19 +43,22 @@ fn assert_agrees(what: &str, found: &Value, reference: &Value) -> usize {
 }
 
 /// Trains on `events`, with the range and without the columns that the data set needs, and compares.
-fn compare(name: &str, events: &[u8], range: &Value, no_optimum: &[&str]) {
+fn compare(name: &str, events: &[u8], range: &Value, no_optimum: &[&str], weights: Option<&str>) {
     let bench = Bench::new();
     let reference = json_of(&read_repository(&format!("tests/golden/statistics-{name}.json")));
     for (kind, mut wanted) in [
         ("unpenalised", json!({"l2": 0})),
         ("penalised", json!({"l2": 1})),
         ("elastic_net", json!({"l2": 10, "l1_ratio": 0.9, "standardize": true})),
+        ("weighted", json!({"l2": 0, "weights": "weight"})),
+        ("weighted_penalised", json!({"l2": 1, "weights": "weight"})),
     ] {
         if reference[kind].is_null() {
             continue;
         }
         let exclude = if kind == "unpenalised" { no_optimum } else { &[] };
-        let prepared = params(json!({"range": range, "exclude": exclude}));
+        let weights = weights.filter(|_| !wanted["weights"].is_null());
+        let prepared = params(json!({"range": range, "exclude": exclude, "weights": weights}));
         let features = bench.featurize(&[events], &prepared).expect("good events");
         wanted["holdout"] = json!(0);
         wanted["suppress_below"] = json!(0);
@@ -67,7 +70,7 @@ fn compare(name: &str, events: &[u8], range: &Value, no_optimum: &[&str]) {
         coefficients.push(intercept);
         metrics["train"]["auc_standard_error"] = metrics["train"]["auc_interval"]["standard_error"].clone();
         let numbers = assert_agrees(&format!("{name} {kind}"), &metrics, &reference[kind]);
-        assert!(numbers > 20, "{numbers} numbers were compared");
+        assert!(numbers > 15, "{numbers} numbers were compared");
     }
 }
 
@@ -82,17 +85,17 @@ fn thyroid_records() {
         "thyroid_surgery",
     ];
     let events = read_repository("data/raw/thyroid.ndjson");
-    compare("thyroid", &events, &json!({"age": [0, 120]}), &no_optimum);
+    compare("thyroid", &events, &json!({"age": [0, 120]}), &no_optimum, None);
 }
 
 #[test]
 fn breast_cancer() {
     let events = read_repository("tests/golden/statistics-breast_cancer.ndjson");
-    compare("breast_cancer", &events, &json!({}), &[]);
+    compare("breast_cancer", &events, &json!({}), &[], Some("mean_area"));
 }
 
 #[test]
 fn wine() {
     let events = read_repository("tests/golden/statistics-wine.ndjson");
-    compare("wine", &events, &json!({}), &[]);
+    compare("wine", &events, &json!({}), &[], Some("magnesium"));
 }

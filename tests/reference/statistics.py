@@ -19,7 +19,8 @@ The data sets: the thyroid records of this repository; and two that come with sc
 malignant) and wine (six features, the second cultivar or another), which this script turns into events. Each is trained on
 with nothing held out: without a penalty (statsmodels `Logit` by Newton, and a last step by hand), and with one
 (scikit-learn `newton-cholesky`, C = 1); the latter two also as an elastic net of standardised features (`saga`, C = 0.1,
-l1_ratio 0.9; on the thyroid records it does not get to 1e-8 in minutes). Hosmer and Lemeshow's test and DeLong's error are in neither package: they are
+l1_ratio 0.9; on the thyroid records it does not get to 1e-8 in minutes) and with rows that weigh what one of the features says, which is
+none then (statsmodels `GLM` with `freq_weights`, scikit-learn with `sample_weight`). Hosmer and Lemeshow's test and DeLong's error are in neither package: they are
 written down here once more, from their definitions.
 
 The sources of what is committed of these two, both CC BY 4.0, both from the UCI Machine Learning Repository by way of scikit-learn:
@@ -72,6 +73,9 @@ def thyroid():
     with open(REPOSITORY / "data/raw/thyroid.ndjson", encoding="utf-8") as lines:
         yield from map(json.loads, lines)
 
+
+# The features that are taken for what rows weigh.
+WEIGHTS = {"breast_cancer": "mean_area", "wine": "magnesium"}
 
 # Events, features to leave out without a penalty, and the range that `featurize` is told.
 DATA_SETS = {
@@ -218,11 +222,86 @@ def elastic_net(keys, matrix, y):
     }
 
 
+def measured_by_weight(y, scores, w):
+    """What is measured by weight, and what is counted by rows all the same."""
+    by_rows = measured(y, scores)
+    p = 1 / (1 + np.exp(-scores))
+    return {
+        **{name: by_rows[name] for name in ("n", "positives", "confusion")},
+        "auc": float(roc_auc_score(y, scores, sample_weight=w)),
+        "average_precision": float(average_precision_score(y, scores, sample_weight=w)),
+        "log_loss": float(log_loss(y, p, sample_weight=w)),
+        "brier": float(brier_score_loss(y, p, sample_weight=w)),
+    }
+
+
+def apart(keys, matrix, weights):
+    """The column of weights, and the others."""
+    at = keys.index(weights)
+    return keys[:at] + keys[at + 1 :], np.delete(matrix, at, axis=1), matrix[:, at]
+
+
+def weighted(keys, matrix, y, weights):
+    keys, matrix, w = apart(keys, matrix, weights)
+    design = np.column_stack([matrix, np.ones(len(y))])
+    model = sm.GLM(y, design, family=sm.families.Binomial(), freq_weights=w)
+    result = model.fit(tol=1e-14, maxiter=200)
+    step = np.linalg.solve(model.hessian(result.params), -model.score(result.params))
+    assert (np.abs(step) <= 1e-9 * np.maximum(np.abs(result.params), 1)).all(), step
+    ratio = 2 * (result.llf - result.llnull)
+    columns = zip([*keys, None], result.params, result.bse, result.tvalues, result.pvalues, result.conf_int())
+    return {
+        "made_by": "statsmodels GLM, Binomial, freq_weights",
+        "coefficients": [
+            {
+                **({} if key is None else {"feature": key}),
+                "estimate": float(estimate),
+                "standard_error": float(error),
+                "z": float(z),
+                "p_value": float(p),
+                "interval": {"lower": float(interval[0]), "upper": float(interval[1])},
+                "odds_ratio": float(np.exp(estimate)),
+            }
+            for key, estimate, error, z, p, interval in columns
+        ],
+        "likelihood": {
+            "log_likelihood": float(result.llf),
+            "null_log_likelihood": float(result.llnull),
+            "mcfadden_r2": float(result.pseudo_rsquared(kind="mcf")),
+            "likelihood_ratio": {
+                "statistic": float(ratio),
+                "degrees_of_freedom": int(result.df_model),
+                "p_value": float(chi2.sf(ratio, result.df_model)),
+            },
+            "aic": float(result.aic),
+            "bic": float(result.bic_llf),
+            "weight": float(w.sum()),
+        },
+        "train": measured_by_weight(y, design @ result.params, w),
+    }
+
+
+def weighted_penalised(keys, matrix, y, weights):
+    keys, matrix, w = apart(keys, matrix, weights)
+    model = LogisticRegression(C=1.0, solver="newton-cholesky", tol=1e-12, max_iter=10_000)
+    model.fit(matrix, y, sample_weight=w)
+    columns = zip([*keys, None], [*model.coef_[0], model.intercept_[0]])
+    return {
+        "made_by": "scikit-learn newton-cholesky, tol 1e-12, C 1, sample_weight",
+        "coefficients": [
+            {**({} if key is None else {"feature": key}), "estimate": float(weight)} for key, weight in columns
+        ],
+        "train": measured_by_weight(y, model.decision_function(matrix), w),
+    }
+
+
 # What `train` is told for each kind of fit.
 PARAMETERS = {
     "unpenalised": {"l2": 0},
     "penalised": {"l2": 1},
     "elastic_net": {"l2": 10, "l1_ratio": 0.9, "standardize": True},
+    "weighted": {"l2": 0, "weights": "weight"},
+    "weighted_penalised": {"l2": 1, "weights": "weight"},
 }
 
 
@@ -232,6 +311,8 @@ def reference(name):
     found = {"unpenalised": unpenalised(*table(events(), exclude, ranges)), "penalised": penalised(*whole)}
     if name != "thyroid":
         found["elastic_net"] = elastic_net(*whole)
+        found["weighted"] = weighted(*whole, WEIGHTS[name])
+        found["weighted_penalised"] = weighted_penalised(*whole, WEIGHTS[name])
     return found
 
 
@@ -247,7 +328,7 @@ stages:
   featurize:
     uses: madmall/featurize
     inputs: {{ events: ingest.events }}
-    params: {{ range: {ranges}, exclude: {exclude} }}
+    params: {{ range: {ranges}, exclude: {exclude}{weights} }}
     outputs: {{ features: out/features.arrow }}
   train:
     uses: madmall/train
@@ -269,8 +350,9 @@ def run(madmall, name, kind):
         write(work / "schema.json", (REPOSITORY / "schemas/byte_event.schema.json").read_text(encoding="utf-8"))
         exclude = exclude if kind == "unpenalised" else []
         parameters = json.dumps({"holdout": 0, "suppress_below": 0, **PARAMETERS[kind]})
+        weights = f", weights: {WEIGHTS[name]}" if "weights" in PARAMETERS[kind] else ""
         text = PIPELINE.format(
-            name=name, ranges=json.dumps(ranges), exclude=json.dumps(exclude), parameters=parameters
+            name=name, ranges=json.dumps(ranges), exclude=json.dumps(exclude), weights=weights, parameters=parameters
         )
         write(work / "pipeline.yaml", text)
         environment = {**os.environ, "MADMALL_CONFIG_DIR": str(configuration)}
@@ -281,7 +363,7 @@ def run(madmall, name, kind):
         metrics = json.loads((work / "out/metrics.json").read_text(encoding="utf-8"))
     metrics["coefficients"].append(metrics["intercept"])
     for part in ("train", "holdout"):
-        if metrics[part] is not None:
+        if metrics[part] is not None and metrics[part]["auc_interval"] is not None:
             metrics[part]["auc_standard_error"] = metrics[part]["auc_interval"]["standard_error"]
     return metrics
 

@@ -6,6 +6,7 @@
 use std::fmt::Write as _;
 
 use super::{ExportError, PRODUCER, Recipe};
+use crate::markup::escape_with;
 use crate::preparation::Input;
 
 /// Indentation of what a derived field holds.
@@ -198,21 +199,13 @@ fn not_in_form(what: String) -> ExportError {
 /// A text for an attribute or an element.
 fn escaped(text: &str) -> Result<String, ExportError> {
     let mut safe = String::new();
-    for char in text.chars() {
-        match char {
-            '&' => safe.push_str("&amp;"),
-            '<' => safe.push_str("&lt;"),
-            '>' => safe.push_str("&gt;"),
-            '"' => safe.push_str("&quot;"),
-            // A reader would make spaces of them.
-            '\t' | '\n' | '\r' => {
-                let _ = write!(safe, "&#{};", u32::from(char));
-            }
-            '\0'..='\u{1f}' | '\u{fffe}' | '\u{ffff}' => {
-                return Err(not_in_form(format!("the character U+{:04X}", u32::from(char))));
-            }
-            _ => safe.push(char),
+    escape_with(&mut safe, text, |safe, char| match char {
+        // A reader would make spaces of the first three.
+        '\t' | '\n' | '\r' | '\u{7f}'..='\u{9f}' => {
+            let _ = write!(safe, "&#{};", u32::from(char));
+            Ok(())
         }
-    }
+        _ => Err(not_in_form(format!("the character U+{:04X}", u32::from(char)))),
+    })?;
     Ok(safe)
 }

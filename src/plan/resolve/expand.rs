@@ -106,6 +106,11 @@ impl Maker<'_> {
         let first: Vec<Chosen> = values.iter().filter_map(|axis| axis.first().cloned()).collect();
         let inputs = self.templates(written.inputs.iter().map(|(_, text)| text), &first);
         let outputs = self.templates(written.outputs.iter().map(|(_, text)| text), &first);
+        let parts = written
+            .lists
+            .iter()
+            .map(|(_, parts)| self.templates(parts.iter(), &first));
+        let lists: Vec<_> = parts.collect();
         let fits = self.outputs_differ(written, &outputs) && self.has_room(written, &values);
         if !fits {
             // One of them shows whatever else is wrong.
@@ -114,16 +119,22 @@ impl Maker<'_> {
         let count = values.iter().map(Vec::len).product();
         for number in 0..count {
             let chosen = combination(&values, number);
+            let fill_text = |text: &Text, template: &Option<Vec<PathPiece>>| match template {
+                None => text.clone(),
+                Some(template) => Text {
+                    text: fill(template, &chosen),
+                    span: text.span,
+                },
+            };
             let fill = |(name, text): &(Text, Text), template: &Option<Vec<PathPiece>>| {
-                let filled = template.as_ref().map(|template| fill(template, &chosen));
-                let text = filled.map_or_else(
-                    || text.clone(),
-                    |filled| Text {
-                        text: filled,
-                        span: text.span,
-                    },
-                );
-                (name.clone(), text)
+                (name.clone(), fill_text(text, template))
+            };
+            let fill_list = |(name, parts): &(String, Vec<Text>), templates: &Vec<Option<Vec<PathPiece>>>| {
+                let parts = parts.iter().zip(templates);
+                (
+                    name.clone(),
+                    parts.map(|(part, template)| fill_text(part, template)).collect(),
+                )
             };
             let mut made = Stage {
                 inputs: written
@@ -137,6 +148,12 @@ impl Maker<'_> {
                     .iter()
                     .zip(&outputs)
                     .map(|(port, template)| fill(port, template))
+                    .collect(),
+                lists: written
+                    .lists
+                    .iter()
+                    .zip(&lists)
+                    .map(|(list, templates)| fill_list(list, templates))
                     .collect(),
                 axes: Vec::new(),
                 ..written.clone()
@@ -327,6 +344,7 @@ fn emptied(written: Stage) -> Stage {
     Stage {
         body: None,
         inputs: Vec::new(),
+        lists: Vec::new(),
         outputs: Vec::new(),
         params: Vec::new(),
         axes: Vec::new(),
@@ -401,6 +419,7 @@ fn texts(stage: &Stage) -> Vec<&Text> {
             .chain(&stage.outputs)
             .flat_map(|(name, text)| [name, text]),
     );
+    texts.extend(stage.lists.iter().flat_map(|(_, parts)| parts));
     texts.extend(stage.surroundings.names());
     texts.extend(stage.axes.iter().map(|axis| &axis.name));
     texts

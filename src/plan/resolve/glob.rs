@@ -1,6 +1,8 @@
 //! Patterns of inputs: `*`, `?`, `[..]`, `{a,b}` and, alone between slashes, `**`.
 //!
-//! As in a shell, nothing but a written dot finds a name that begins with one.
+//! As in a shell, nothing but a written dot finds a name that begins with one. A path without any of these, as one of the
+//! alternatives between braces, finds the file; with a `/` at its end it finds all that is in the folder, as an input that is
+//! a folder does.
 
 use camino::{Utf8Path, Utf8PathBuf};
 use globset::{GlobBuilder, GlobMatcher};
@@ -9,7 +11,7 @@ use super::paths;
 use crate::tree::{EntryKind, Tree};
 
 /// `{a,b}{c,d}` is four patterns; more than this are refused.
-const MOST_ALTERNATIVES: usize = 256;
+pub(super) const MOST_ALTERNATIVES: usize = 256;
 
 /// What is wrong with a pattern, and what to do.
 type PatternFault = (String, &'static str);
@@ -24,6 +26,8 @@ struct Alternative {
     /// The folder that everything it finds lies in.
     base: Utf8PathBuf,
     names: Vec<Name>,
+    /// Whether it is a folder with all that is in it.
+    is_folder: bool,
 }
 
 /// What finds one name of a path.
@@ -48,7 +52,7 @@ impl Glob {
         let mut alternatives = Vec::new();
         for text in braces(text)? {
             let path = paths::normalise(&text).map_err(|fault| (fault.message().to_owned(), fault.help()))?;
-            alternatives.push(Alternative::parse(&path)?);
+            alternatives.push(Alternative::parse(&path, text.ends_with('/'))?);
         }
         Ok(Self { alternatives })
     }
@@ -61,10 +65,47 @@ impl Glob {
     /// Whether it finds `path`.
     pub(super) fn finds(&self, path: &Utf8Path) -> bool {
         let names: Vec<&str> = path.as_str().split('/').collect();
-        self.alternatives
-            .iter()
-            .any(|alternative| finds(&alternative.names, &names))
+        self.alternatives.iter().any(|alternative| alternative.finds(&names))
     }
+}
+
+/// One pattern that finds what any of `parts` does.
+pub(super) fn alternatives_of(parts: &[String]) -> String {
+    format!("{{{}}}", parts.join(","))
+}
+
+/// The path `path` as a part of [`alternatives_of`].
+pub(super) fn part_of_path(path: &Utf8Path) -> String {
+    let mut part = String::with_capacity(path.as_str().len());
+    for c in path.as_str().chars() {
+        if matches!(c, '\\' | '*' | '?' | '[' | ']' | '{' | '}' | ',') {
+            part.push('\\');
+        }
+        part.push(c);
+    }
+    part
+}
+
+/// The pattern `pattern` as a part of [`alternatives_of`]: a comma that separated nothing must not begin to.
+pub(super) fn part_of_pattern(pattern: &str) -> String {
+    let mut part = String::with_capacity(pattern.len());
+    let (mut depth, mut is_class, mut is_escaped) = (0_usize, false, false);
+    for c in pattern.chars() {
+        let was_escaped = std::mem::take(&mut is_escaped);
+        match c {
+            _ if was_escaped => {}
+            '\\' => is_escaped = true,
+            ']' => is_class = false,
+            _ if is_class => {}
+            '[' => is_class = true,
+            '{' => depth += 1,
+            '}' if depth > 0 => depth -= 1,
+            ',' if depth == 0 => part.push('\\'),
+            _ => {}
+        }
+        part.push(c);
+    }
+    part
 }
 
 /// The files of `tree` that the folder or pattern `text` stands for, sorted, each with whether it may be executed; `None`
@@ -75,10 +116,24 @@ pub fn find_files(tree: &dyn Tree, text: &Utf8Path) -> Option<Vec<(Utf8PathBuf, 
         true => Some(Glob::parse(text.as_str()).ok()?),
         false => None,
     };
-    let mut bases: Vec<&Utf8Path> = glob.as_ref().map_or_else(|| vec![text], |glob| glob.bases().collect());
+    let mut files = Vec::new();
+    let mut bases = vec![text];
+    if let Some(glob) = &glob {
+        bases.clear();
+        for alternative in &glob.alternatives {
+            // To list all of a folder for one file may take long.
+            match alternative.as_file() {
+                None => bases.push(&alternative.base),
+                Some(path) => match tree.kind(&path).ok()? {
+                    Some(EntryKind::File { executable }) => files.push((path, executable)),
+                    Some(EntryKind::Folder) | None => {}
+                    Some(EntryKind::BadLink | EntryKind::Other) => return None,
+                },
+            }
+        }
+    }
     bases.sort_unstable();
     bases.dedup();
-    let mut files = Vec::new();
     for base in bases {
         for (path, kind) in tree.files_below(base).ok()? {
             if glob.as_ref().is_some_and(|glob| !glob.finds(&path)) {
@@ -96,13 +151,14 @@ pub fn find_files(tree: &dyn Tree, text: &Utf8Path) -> Option<Vec<(Utf8PathBuf, 
 }
 
 impl Alternative {
-    fn parse(path: &Utf8Path) -> Result<Self, PatternFault> {
+    fn parse(path: &Utf8Path, ends_in_slash: bool) -> Result<Self, PatternFault> {
         let mut names = Vec::new();
         for name in path.as_str().split('/') {
             names.push(Name::parse(name)?);
         }
         let literal = names.iter().take_while(|name| matches!(name, Name::Literal(_))).count();
-        let base: Vec<&str> = names[..literal.min(names.len() - 1)]
+        let is_folder = ends_in_slash && literal == names.len();
+        let base: Vec<&str> = names[..literal.min(names.len() - usize::from(!is_folder))]
             .iter()
             .filter_map(|name| match name {
                 Name::Literal(name) => Some(name.as_str()),
@@ -112,7 +168,25 @@ impl Alternative {
         Ok(Self {
             base: base.join("/").into(),
             names,
+            is_folder,
         })
+    }
+
+    /// Whether it finds the path of these names.
+    fn finds(&self, names: &[&str]) -> bool {
+        match self.is_folder {
+            true => names.len() > self.names.len() && finds(&self.names, &names[..self.names.len()]),
+            false => finds(&self.names, names),
+        }
+    }
+
+    /// The one file that it can find, if there is only one.
+    fn as_file(&self) -> Option<Utf8PathBuf> {
+        let names = self.names.iter().map(|name| match name {
+            Name::Literal(name) if !self.is_folder => Some(name.as_str()),
+            _ => None,
+        });
+        Some(names.collect::<Option<Vec<_>>>()?.join("/").into())
     }
 }
 
@@ -125,8 +199,8 @@ impl Name {
             let message = format!("`**` in `{name}` does not stand alone");
             return Err((message, "put `**` between slashes, as in `data/**/*.csv`"));
         }
-        if !name.contains(['*', '?', '[', '\\']) {
-            return Ok(Self::Literal(name.to_owned()));
+        if let Some(literal) = literal(name) {
+            return Ok(Self::Literal(literal));
         }
         let glob = GlobBuilder::new(name)
             .literal_separator(true)
@@ -143,6 +217,20 @@ impl Name {
             finds_hidden: name.starts_with('.') || name.starts_with("\\."),
         })
     }
+}
+
+/// The one name that `name` finds, without the backslashes, if it is no pattern.
+fn literal(name: &str) -> Option<String> {
+    let mut literal = String::with_capacity(name.len());
+    let mut chars = name.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '*' | '?' | '[' => return None,
+            '\\' => literal.push(chars.next()?),
+            _ => literal.push(c),
+        }
+    }
+    Some(literal)
 }
 
 /// Whether `pattern` finds `names`; a table of which beginnings find which, so that `**` costs no more than its length.
@@ -241,75 +329,4 @@ fn first_brace(text: &str) -> Result<Option<Brace>, PatternFault> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn found<'p>(pattern: &str, paths: &[&'p str]) -> Vec<&'p str> {
-        let glob = Glob::parse(pattern).expect("a pattern");
-        paths
-            .iter()
-            .copied()
-            .filter(|path| glob.finds(Utf8Path::new(path)))
-            .collect()
-    }
-
-    const PATHS: &[&str] = &[
-        "data/a.csv",
-        "data/b.csv",
-        "data/.hidden.csv",
-        "data/sub/c.csv",
-        "data/sub/deep/d.csv",
-        "data/.git/e.csv",
-        "other/a.txt",
-    ];
-
-    #[test]
-    fn patterns_find_what_a_shell_would() {
-        for (pattern, wanted) in [
-            ("data/*.csv", &["data/a.csv", "data/b.csv"][..]),
-            ("data/[!a].csv", &["data/b.csv"]),
-            ("data/?.csv", &["data/a.csv", "data/b.csv"]),
-            ("data/.*.csv", &["data/.hidden.csv"]),
-            ("./data//*.csv", &["data/a.csv", "data/b.csv"]),
-            (
-                "**/*.csv",
-                &["data/a.csv", "data/b.csv", "data/sub/c.csv", "data/sub/deep/d.csv"],
-            ),
-            ("data/**/d.csv", &["data/sub/deep/d.csv"]),
-            ("data/**/**/c.csv", &["data/sub/c.csv"]),
-            ("{data,other}/a.{csv,txt}", &["data/a.csv", "other/a.txt"]),
-            ("data/{a,sub/{c,x}}.csv", &["data/a.csv", "data/sub/c.csv"]),
-            ("*", &[]),
-        ] {
-            assert_eq!(found(pattern, PATHS), wanted, "{pattern}");
-        }
-    }
-
-    #[test]
-    fn what_is_no_pattern_is_refused() {
-        for pattern in ["a[", "a{b", "../*", "/x/*", "a**/b", &"{a,b}".repeat(20)] {
-            assert!(Glob::parse(pattern).is_err(), "{pattern}");
-        }
-    }
-
-    #[test]
-    fn the_base_is_the_folder_before_the_first_pattern() {
-        let bases = |pattern: &str| -> Vec<String> {
-            Glob::parse(pattern)
-                .expect("a pattern")
-                .bases()
-                .map(ToString::to_string)
-                .collect()
-        };
-        assert_eq!(bases("data/raw/*.csv"), ["data/raw"]);
-        assert_eq!(bases("**/x"), [""]);
-        assert_eq!(bases("a/b{c,d}"), ["a", "a"]);
-    }
-
-    #[test]
-    fn many_stars_cost_no_more_than_their_number() {
-        let pattern = format!("{}x", "**/".repeat(500));
-        let path = format!("{}y", "a/".repeat(500));
-        assert!(found(&pattern, &[&path]).is_empty());
-    }
-}
+mod tests;

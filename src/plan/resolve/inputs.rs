@@ -1,4 +1,6 @@
-//! What a stage reads: an output of another stage, a file, a folder, or what a pattern finds.
+//! What a stage reads: an output of another stage, a file, a folder, what a pattern finds, or a list of such.
+
+mod list;
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -35,6 +37,8 @@ pub(super) enum Found {
     Glob {
         pattern: String,
         files: Vec<Utf8PathBuf>,
+        /// Of a list: the folders in it.
+        folders: Vec<Utf8PathBuf>,
     },
     Output(OutputAt),
     /// Nothing: it is optional, and not there.
@@ -85,7 +89,10 @@ pub(super) fn resolve(
     for stage in &spec.stages {
         let inputs = stage.inputs.iter().map(|(name, written)| {
             let is_optional = stage.optional.iter().any(|optional| optional.text == name.text);
-            finder.find(stage, written, is_optional)
+            match stage.lists.iter().find(|(list, _)| *list == name.text) {
+                Some((_, parts)) => finder.list(stage, written, parts),
+                None => finder.find(stage, written, is_optional),
+            }
         });
         found.push(inputs.collect());
     }
@@ -356,6 +363,7 @@ impl Finder<'_> {
         Some(Found::Glob {
             pattern: written.text.clone(),
             files,
+            folders: Vec::new(),
         })
     }
 

@@ -356,7 +356,9 @@ impl Assembly<'_> {
             inputs.extend(match found.clone()? {
                 Found::File { path } => [input(name.clone(), InputSource::File { path })].into(),
                 Found::Folder { path, files } => [input(name.clone(), InputSource::Folder { path, files })].into(),
-                Found::Glob { pattern, files } => [input(name.clone(), InputSource::Glob { pattern, files })].into(),
+                Found::Glob { pattern, files, .. } => {
+                    [input(name.clone(), InputSource::Glob { pattern, files })].into()
+                }
                 Found::Output(at) => [input(name.clone(), self.output(at))].into(),
                 // The stage is as if it were not written, until it is there.
                 Found::Absent => Vec::new(),

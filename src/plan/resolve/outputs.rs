@@ -109,7 +109,12 @@ pub(super) fn refuse_in_inputs(
     let mut folders: HashMap<&Utf8Path, (usize, usize)> = HashMap::new();
     for (stage, found) in inputs.iter().enumerate() {
         for (input, found) in found.iter().enumerate() {
-            if let Some(Found::Folder { path, .. }) = found {
+            let read = match found {
+                Some(Found::Folder { path, .. }) => std::slice::from_ref(path),
+                Some(Found::Glob { folders, .. }) => folders,
+                _ => &[],
+            };
+            for path in read {
                 folders.entry(path).or_insert((stage, input));
             }
         }

@@ -35,6 +35,8 @@ pub(crate) fn check(params: &Params, table: &SortedTable) -> Result<(), StageErr
         };
         details.push(named(param, key) + but);
     }
+    let unknown = params.weights.iter().filter(|key| !is_known(key));
+    details.extend(unknown.map(|key| named("weights", key)));
     if details.is_empty() {
         return Ok(());
     }

@@ -49,7 +49,7 @@ pub(super) fn medians(table: &SortedTable, numbers: &[usize], pool: &ThreadPool)
 fn search_of(place_of: &[Option<usize>], of: CellOf) -> Option<usize> {
     match of {
         CellOf::Number(number) => place_of[number],
-        CellOf::Category(_) => None,
+        CellOf::Category(_) | CellOf::Weight => None,
     }
 }
 

@@ -7,6 +7,7 @@
 //! | `event_id` | utf8 | the event's id |
 //! | `label` | utf8, nullable | `payload.label` |
 //! | `source.kind`, `source.region` | utf8, nullable | for metrics by group; only those that `groups:` names |
+//! | `weight` | float64 | what the row weighs, if `weights:` names the key that holds it |
 //! | `features.<column>` | float64 | `payload.features.<key>`: booleans are 0 and 1, what is missing is 0; or what is made of it |
 //!
 //! Rows stand in canonical order, by the BLAKE3 of the event id; feature columns by the bytes of their name. Texts and
@@ -24,6 +25,7 @@ pub(crate) mod reading;
 mod report;
 pub(crate) mod rows;
 pub(crate) mod table;
+mod weights;
 
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
@@ -79,14 +81,18 @@ fn run_in(ctx: &mut StageContext<'_>, room: &Room) -> Result<(), StageError> {
     let pool = pool(ctx.threads).map_err(|error| write_error(features, error))?;
     let table = in_order(ctx, rows, &pool)?;
     asked::check(&params, &table)?;
+    if let Some(key) = &params.weights {
+        weights::check(ctx, key, &table, &pool)?;
+    }
     let preparation = fit(&table, &params, &pool)?;
     let columns = Columns {
         table: &table,
         groups: &params.groups,
+        has_weights: params.weights.is_some(),
         prepared: &Prepared::new(&table, &preparation),
     };
     write_features(ctx, columns, &pool, features)?;
-    let report = report(&table, &preparation);
+    let report = report(&table, &preparation, params.weights.as_deref());
     if let Some(path) = ctx.output("report") {
         let bytes = serde_json_canonicalizer::to_vec(&report).map_err(|error| write_error(path, error.into()))?;
         let written = File::create(path).and_then(|mut file| file.write_all(&bytes));

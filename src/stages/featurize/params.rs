@@ -28,6 +28,8 @@ pub(crate) struct Params {
     pub(crate) one_hot_groups: BTreeSet<Group>,
     /// Pairs of columns that are multiplied.
     pub(crate) interactions: Vec<[String; 2]>,
+    /// The key that holds what the rows weigh, and makes no feature.
+    pub(crate) weights: Option<String>,
 }
 
 impl Params {
@@ -43,6 +45,7 @@ impl Params {
             one_hot,
             one_hot_groups,
             interactions: interactions(params.get("interactions"))?,
+            weights: weights(params.get("weights"))?,
         };
         params.check()?;
         Ok(params)
@@ -60,7 +63,13 @@ impl Params {
             both.map(|key| format!("parameters `{name}` and `{other}` name `{key}`"))
                 .collect::<Vec<_>>()
         };
+        let weights: BTreeSet<String> = self.weights.iter().cloned().collect();
         let details = [
+            asked("exclude", &mut self.exclude.iter(), "weights", &weights),
+            asked("range", &mut self.range.keys(), "weights", &weights),
+            asked("impute", &mut self.impute.keys(), "weights", &weights),
+            asked("scale", &mut self.scale.keys(), "weights", &weights),
+            asked("one_hot", &mut self.one_hot.iter(), "weights", &weights),
             asked("one_hot", &mut self.one_hot.iter(), "exclude", &self.exclude),
             asked("impute", &mut self.impute.keys(), "exclude", &self.exclude),
             asked("scale", &mut self.scale.keys(), "exclude", &self.exclude),
@@ -73,7 +82,7 @@ impl Params {
             return Ok(());
         }
         Err(StageError::Refused(Refusal {
-            summary: "what is excluded makes no column, and a category is no number; remove one of the two".to_owned(),
+            summary: "what is excluded makes no column, a category is no number, and what rows weigh is no feature; remove one of the two".to_owned(),
             details,
             ..Refusal::default()
         }))
@@ -127,6 +136,16 @@ fn categories(names: Vec<String>) -> Result<(BTreeSet<String>, BTreeSet<Group>),
         }
     }
     Ok((keys, groups))
+}
+
+/// A key, which may be spelled like a number.
+fn weights(value: Option<&ParamValue>) -> Result<Option<String>, StageError> {
+    match value {
+        None | Some(ParamValue::Null) => Ok(None),
+        Some(ParamValue::String(key)) => Ok(Some(key.clone())),
+        Some(ParamValue::Number(key)) => Ok(Some(key.to_string())),
+        Some(_) => Err(refused("parameter `weights` must be the key of a feature")),
+    }
 }
 
 fn interactions(value: Option<&ParamValue>) -> Result<Vec<[String; 2]>, StageError> {
@@ -230,6 +249,7 @@ pub(super) mod tests {
             ("impute", text("mean"), "a map"),
             ("scale", map([("robust", text("all"))]), "`robust`"),
             ("one_hot", list(["sex", "sex"]), "`sex` twice"),
+            ("weights", list(["a"]), "the key of a feature"),
             ("interactions", list(["a", "b"]), "list of pairs"),
             ("interactions", ParamValue::List(vec![list(["a"])]), "list of pairs"),
             ("interactions", text("a:b"), "list of pairs"),
@@ -245,6 +265,7 @@ pub(super) mod tests {
             ("exclude", list(["a", "b"])),
             ("one_hot", list(["a", "c"])),
             ("impute", map([("mean", list(["b", "d"])), ("zero", list(["c"]))])),
+            ("weights", text("d")),
         ];
         let params = params.map(|(name, value)| (name.to_owned(), value)).into();
         let Err(StageError::Refused(refusal)) = Params::read(&params) else {
@@ -253,6 +274,7 @@ pub(super) mod tests {
         assert_eq!(
             refusal.details,
             [
+                "parameters `impute` and `weights` name `d`",
                 "parameters `one_hot` and `exclude` name `a`",
                 "parameters `impute` and `exclude` name `b`",
                 "parameters `impute` and `one_hot` name `c`",

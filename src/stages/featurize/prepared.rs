@@ -89,6 +89,7 @@ impl<'a> Prepared<'a> {
                     columns[*column][cell.place] = 1.0;
                 }
             }
+            CellOf::Weight => {}
         });
         for of in &self.groups {
             for (place, row) in block.rows().enumerate() {

@@ -234,7 +234,7 @@ mod tests {
         rows.append(chunk, Place { file: 0, line: 0 }).expect("few keys");
         let table = rows.into_table(1, &pool).expect("no id stands twice");
         let preparation = fit(&table, params, &pool).expect("it can be prepared");
-        let report = serde_json::to_string(&report(&table, &preparation)).expect("it has a JSON form");
+        let report = serde_json::to_string(&report(&table, &preparation, None)).expect("it has a JSON form");
         let prepared = Prepared::new(&table, &preparation);
         let mut seen = report;
         let of_block = |block: &Block<'_>| {

@@ -20,6 +20,9 @@ pub(crate) struct Report<'a> {
     categories: Vec<CategoryReport<'a>>,
     interactions: &'a [[String; 2]],
     ignored: Vec<IgnoredReport<'a>>,
+    /// The key that holds what rows weigh, if one does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    weights: Option<&'a str>,
 }
 
 #[derive(Debug, Serialize)]
@@ -57,7 +60,7 @@ struct IgnoredReport<'a> {
 }
 
 /// What was counted in `table`, and what `preparation` does to it.
-pub(crate) fn report<'a>(table: &'a SortedTable, preparation: &'a Preparation) -> Report<'a> {
+pub(crate) fn report<'a>(table: &'a SortedTable, preparation: &'a Preparation, weights: Option<&'a str>) -> Report<'a> {
     let rows = table.len();
     let labels = table.labels();
     let labelled: u64 = labels.values().sum();
@@ -77,6 +80,7 @@ pub(crate) fn report<'a>(table: &'a SortedTable, preparation: &'a Preparation) -
             .collect(),
         interactions: preparation.interactions(),
         ignored,
+        weights,
     }
 }
 

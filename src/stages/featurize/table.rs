@@ -22,6 +22,9 @@ pub(crate) const ID_COLUMN: &str = "event_id";
 /// Column of the label.
 pub(crate) const LABEL_COLUMN: &str = "label";
 
+/// Column of what the rows weigh, if a key holds that.
+pub(crate) const WEIGHT_COLUMN: &str = "weight";
+
 /// What a feature's column is called before its key. No other column can be called so, whatever the keys are.
 pub(crate) const FEATURE_PREFIX: &str = "features.";
 
@@ -52,6 +55,8 @@ pub(crate) struct Columns<'a> {
     pub(crate) table: &'a SortedTable,
     /// The asked-for group columns.
     pub(crate) groups: &'a [Group],
+    /// Whether rows weigh something.
+    pub(crate) has_weights: bool,
     /// Features.
     pub(crate) prepared: &'a Prepared<'a>,
 }
@@ -90,6 +95,10 @@ fn batch(columns: Columns<'_>, schema: &Arc<Schema>, block: &Block<'_>) -> Resul
     for mut texts in groups {
         arrays.push(Arc::new(texts.finish()));
     }
+    if columns.has_weights {
+        let weights = block.weights().into_iter().map(Option::unwrap_or_default);
+        arrays.push(Arc::new(Float64Array::from_iter_values(weights)));
+    }
     let features = columns.prepared.columns(block);
     for values in features.map_err(|TooLarge(column)| WriteError::TooLarge(printable(&column)))? {
         arrays.push(Arc::new(Float64Array::from(values)));
@@ -108,6 +117,9 @@ fn schema(columns: Columns<'_>) -> Result<Schema, ArrowError> {
             .iter()
             .map(|group| Field::new(group.name(), DataType::Utf8, true)),
     );
+    if columns.has_weights {
+        fields.push(Field::new(WEIGHT_COLUMN, DataType::Float64, false));
+    }
     fields.extend(
         columns
             .prepared

@@ -8,7 +8,7 @@ use super::features_file::{FeatureTable, FeaturesError, LabelledRows};
 use super::loss::log_odds;
 use super::measure::measure;
 use crate::model::evaluation::{
-    Assessment, AssessmentGroup, AssessmentGroups, AssessmentRows, AssessmentSettings, FORMAT,
+    Assessment, AssessmentGroup, AssessmentGroups, AssessmentRows, AssessmentSettings, Evaluation, FORMAT,
 };
 use crate::model::{Labels, Model};
 use crate::preparation::Numeric;
@@ -87,7 +87,8 @@ impl From<FeaturesError> for AssessError {
     }
 }
 
-/// Measures `model` on the labelled rows of the features file `features`; `digests` are those of the two files. Works on up to `threads` threads, whose number changes nothing.
+/// Measures `model` on the labelled rows of the features file `features`; `digests` are those of the two files; `weights` is the column that holds
+/// what rows weigh, if one does. Works on up to `threads` threads, whose number changes nothing.
 ///
 /// # Errors
 ///
@@ -95,12 +96,13 @@ impl From<FeaturesError> for AssessError {
 pub fn assess(
     model: &Model,
     features: impl Read + Seek,
+    weights: Option<&str>,
     digests: (String, String),
     request: Request,
     threads: usize,
 ) -> Result<Assessment, AssessError> {
     let pool = pool(threads).map_err(|error| AssessError::Features(error.into()))?;
-    let (table, [part, _]) = FeatureTable::read(features, 0.0, &pool, |_| Ok::<_, AssessError>(()))?;
+    let (table, [part, _]) = FeatureTable::read(features, 0.0, weights, &pool, |_| Ok::<_, AssessError>(()))?;
     check_labels(&table, model)?;
     check_preparation(&table, model)?;
     let columns: Vec<Option<usize>> = model
@@ -126,7 +128,54 @@ pub fn assess(
     let scores = score(model, &part, &columns, threads)?;
     let groups = |row: usize, column: usize| part.rows[row].groups[column].as_deref();
     let measured_rows = scores.len() as u64;
-    let population = Population::new(&table.groups, vec![(scores, groups)]);
+    let (evaluation, groups) = measured(scores, &table.groups, groups, request);
+    let (model_digest, features_digest) = digests;
+    Ok(Assessment {
+        format: FORMAT,
+        model: model_digest,
+        features: Some(features_digest),
+        events: None,
+        labels: model.labels.clone(),
+        rows: AssessmentRows {
+            total: table.total_rows,
+            unlabelled: table.unlabelled_rows(),
+            measured: measured_rows,
+        },
+        settings: AssessmentSettings {
+            confidence: request.confidence,
+            suppress_below: request.suppress_below,
+            weights: weights.map(str::to_owned),
+        },
+        absent_features: absent,
+        ignored_features: ignored,
+        evaluation,
+        groups,
+    })
+}
+
+/// What is measured on rows of these log odds and labels, in canonical order: on all of them, and by each of the columns `names`,
+/// of which `groups` gives the value that a row has.
+pub(crate) fn measure_rows<'a>(
+    (log_odds, labels): (&[f64], &[bool]),
+    names: &[String],
+    groups: impl Fn(usize, usize) -> Option<&'a str>,
+    request: Request,
+) -> (Evaluation, Vec<AssessmentGroups>) {
+    let scores = Scores {
+        log_odds: log_odds.to_vec(),
+        labels: labels.to_vec(),
+        weights: None,
+    };
+    measured(scores, names, groups, request)
+}
+
+fn measured<'a>(
+    scores: Scores,
+    names: &[String],
+    groups: impl Fn(usize, usize) -> Option<&'a str>,
+    request: Request,
+) -> (Evaluation, Vec<AssessmentGroups>) {
+    let population = Population::new(names, vec![(scores, groups)]);
     let measured = measure(&population, request.confidence, request.suppress_below, false);
     let first = |all: Vec<_>| all.into_iter().next().unwrap_or_default();
     let column = |column: super::measure::MeasuredColumn| AssessmentGroups {
@@ -141,26 +190,8 @@ pub fn assess(
             .collect(),
         others: column.others.map(first),
     };
-    let (model_digest, features_digest) = digests;
-    Ok(Assessment {
-        format: FORMAT,
-        model: model_digest,
-        features: features_digest,
-        labels: model.labels.clone(),
-        rows: AssessmentRows {
-            total: table.total_rows,
-            unlabelled: table.unlabelled_rows(),
-            measured: measured_rows,
-        },
-        settings: AssessmentSettings {
-            confidence: request.confidence,
-            suppress_below: request.suppress_below,
-        },
-        absent_features: absent,
-        ignored_features: ignored,
-        evaluation: first(measured.overall),
-        groups: measured.columns.into_iter().map(column).collect(),
-    })
+    let columns = measured.columns.into_iter().map(column).collect();
+    (first(measured.overall), columns)
 }
 
 fn check_labels(table: &FeatureTable, model: &Model) -> Result<(), AssessError> {
@@ -229,7 +260,11 @@ fn score(model: &Model, part: &LabelledRows, columns: &[Option<usize>], threads:
         .collect();
     let log_odds = log_odds(&matrix, &labels, threads, &parameters);
     match log_odds.iter().all(|log_odds| log_odds.is_finite()) {
-        true => Ok(Scores { log_odds, labels }),
+        true => Ok(Scores {
+            log_odds,
+            labels,
+            weights: part.weights.clone(),
+        }),
         false => Err(AssessError::NotFinite),
     }
 }

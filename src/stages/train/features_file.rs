@@ -1,22 +1,29 @@
 //! The features file, read into rows with a label, in canonical order.
 
+mod layout;
+
 use std::collections::{BTreeMap, HashSet};
 use std::io::{Read, Seek};
 use std::sync::Arc;
 
 use arrow_array::{Array, Float64Array, RecordBatch, StringArray};
-use arrow_schema::{DataType, Schema};
+use arrow_schema::Schema;
 use rayon::ThreadPool;
 use rayon::prelude::*;
 
+use self::layout::Layout;
 use super::blocks::Matrix;
 use super::envelope::{ArrowFile, EnvelopeError, RawBatch};
 use crate::preparation::Preparation;
-use crate::stages::featurize::rows::MAX_FEATURES;
-use crate::stages::featurize::table::{FEATURE_PREFIX, FORMAT, ID_COLUMN, LABEL_COLUMN, PREPARATION};
+use crate::stages::featurize::table::{FEATURE_PREFIX, PREPARATION};
 
 /// The largest magnitude that is taken: squares and products of such values are still far from overflow.
 const MAX_MAGNITUDE: f64 = 1e100;
+
+/// Whether a row can weigh so much: more than nothing, for what is to count for nothing does not belong in the table.
+pub(crate) fn is_weight(weight: f64) -> bool {
+    weight > 0.0 && weight <= MAX_MAGNITUDE
+}
 
 /// More labels than this are not even counted.
 const MAX_LABELS: usize = 1000;
@@ -58,6 +65,8 @@ pub(crate) struct LabelledRows {
     pub(crate) rows: Vec<LabelledRow>,
     /// A row of features for each, with a last column of ones.
     pub(crate) matrix: Matrix,
+    /// What each row weighs, if a column says so.
+    pub(crate) weights: Option<Vec<f64>>,
 }
 
 /// What a labelled row has beside its features.
@@ -71,28 +80,22 @@ pub(crate) struct LabelledRow {
     pub(crate) groups: Box<[Option<Arc<str>>]>,
 }
 
-/// Which columns hold what, by their index.
-struct Layout {
-    id: usize,
-    label: usize,
-    groups: Vec<usize>,
-    features: Vec<usize>,
-}
-
 /// So many bytes of batches are decoded together, and at least one batch for each thread.
 const BYTES_TOGETHER: usize = 16 << 20;
 
 impl FeatureTable {
     /// Reads all of `reader`, decoding in `pool`: the table, the rows to train on, and those whose ids stand below `holdout`
-    /// (see [`split`]). `on_rows` is told how many rows have been read, and may end the reading.
+    /// (see [`split`]). `weights` is the column that holds what rows weigh. `on_rows` is told how many rows have been read, and may
+    /// end the reading.
     pub(crate) fn read<E: From<FeaturesError>>(
         reader: impl Read + Seek,
         holdout: f64,
+        weights: Option<&str>,
         pool: &ThreadPool,
         on_rows: impl Fn(u64) -> Result<(), E>,
     ) -> Result<(Self, [LabelledRows; 2]), E> {
         let mut file = ArrowFile::open(reader).map_err(FeaturesError::from)?;
-        let layout = layout(file.schema())?;
+        let layout = Layout::of(file.schema(), weights)?;
         let decoder = file.decoder();
         let mut gathered = Gathered::new(file.schema(), &layout, holdout);
         gathered.table.preparation = preparation(file.schema(), &gathered.table.keys)?;
@@ -136,66 +139,6 @@ fn preparation(schema: &Schema, keys: &[String]) -> Result<Option<Preparation>, 
     Ok(Some(preparation))
 }
 
-fn layout(schema: &Schema) -> Result<Layout, FeaturesError> {
-    if let Some(format) = schema.metadata().get(FORMAT.0)
-        && format != FORMAT.1
-    {
-        return Err(content(format!(
-            "its format is `{format}`; `{}` is read here",
-            FORMAT.1
-        )));
-    }
-    let (mut id, mut label, mut groups, mut features) = (None, None, Vec::new(), Vec::new());
-    let mut seen = BTreeMap::new();
-    for (index, field) in schema.fields().iter().enumerate() {
-        let name = field.name().as_str();
-        if seen.insert(name, index).is_some() {
-            return Err(content(format!("it has two columns `{name}`")));
-        }
-        let expected = match name {
-            ID_COLUMN => {
-                id = Some(index);
-                DataType::Utf8
-            }
-            LABEL_COLUMN => {
-                label = Some(index);
-                DataType::Utf8
-            }
-            _ if name.starts_with(FEATURE_PREFIX) => {
-                features.push(index);
-                DataType::Float64
-            }
-            _ => {
-                groups.push(index);
-                DataType::Utf8
-            }
-        };
-        if *field.data_type() != expected {
-            return Err(content(format!("column `{name}` must have the type {expected}")));
-        }
-    }
-    if features.len() > MAX_FEATURES {
-        return Err(content(format!("it has more than {MAX_FEATURES} feature columns")));
-    }
-    let by_name = |a: &usize, b: &usize| {
-        schema
-            .field(*a)
-            .name()
-            .as_bytes()
-            .cmp(schema.field(*b).name().as_bytes())
-    };
-    features.sort_by(by_name);
-    groups.sort_by(by_name);
-    let needed =
-        |column: Option<usize>, name: &str| column.ok_or_else(|| content(format!("it has no column `{name}`")));
-    Ok(Layout {
-        id: needed(id, ID_COLUMN)?,
-        label: needed(label, LABEL_COLUMN)?,
-        groups,
-        features,
-    })
-}
-
 /// A batch, with what can be known of its rows without those before it.
 struct Decoded {
     batch: RecordBatch,
@@ -205,6 +148,8 @@ struct Decoded {
     wrong: Option<(usize, usize)>,
     /// The first row without an id.
     nameless: Option<usize>,
+    /// The first row with a weight that is none.
+    weightless: Option<usize>,
 }
 
 impl Decoded {
@@ -219,7 +164,12 @@ impl Decoded {
             let row = numbers(&batch, *column)?.iter().position(is_wrong);
             wrong = wrong.or(row.map(|row| (place, row)));
         }
+        let weightless = match layout.weight {
+            None => None,
+            Some(column) => numbers(&batch, column)?.iter().position(|weight| !is_weight(*weight)),
+        };
         Ok(Self {
+            weightless,
             nameless: (0..batch.num_rows()).find(|row| names.is_null(*row)),
             ids,
             wrong,
@@ -244,6 +194,7 @@ impl Gathered {
         let nothing = || LabelledRows {
             rows: Vec::new(),
             matrix: Matrix::new(layout.features.len() + 1),
+            weights: layout.weight.map(|_| Vec::new()),
         };
         let key = |column| name(column)[FEATURE_PREFIX.len()..].to_owned();
         Self {
@@ -273,6 +224,12 @@ impl Gathered {
         }
         if let Some(row) = decoded.nameless {
             return Err(content(format!("row {} has no event id", first_row + row + 1)));
+        }
+        if let Some(row) = decoded.weightless {
+            let row = first_row + row + 1;
+            return Err(content(format!(
+                "row {row} weighs nothing that a row can: more than 0, at most 1e100"
+            )));
         }
         self.ids.extend(decoded.ids.iter().map(|(order, _)| order));
         self.table.total_rows = self.ids.len() as u64;
@@ -307,6 +264,14 @@ impl Gathered {
         let features: Vec<_> = features.collect::<Result<_, _>>()?;
         self.train.matrix.append(&features, &train);
         self.holdout_rows.matrix.append(&features, &holdout);
+        if let Some(column) = layout.weight {
+            let weights = numbers(batch, column)?;
+            for (part, rows) in [(&mut self.train, &train), (&mut self.holdout_rows, &holdout)] {
+                part.weights
+                    .get_or_insert_default()
+                    .extend(rows.iter().map(|row| weights[*row]));
+            }
+        }
         Ok(())
     }
 
@@ -321,6 +286,9 @@ impl Gathered {
             places.sort_unstable_by_key(order);
             part.rows = places.iter().map(|place| part.rows[*place].clone()).collect();
             part.matrix = part.matrix.pick(&places);
+            if let Some(weights) = &mut part.weights {
+                *weights = places.iter().map(|place| weights[*place]).collect();
+            }
         }
         self.ids.sort_unstable();
         if self.ids.windows(2).any(|pair| pair[0] == pair[1]) {
@@ -365,7 +333,9 @@ fn numbers(batch: &RecordBatch, column: usize) -> Result<&[f64], FeaturesError> 
     let array = array.ok_or_else(|| content(format!("column {column} is not what the schema says")))?;
     if array.null_count() > 0 {
         let name = batch.schema_ref().field(column).name().clone();
-        return Err(content(format!("column `{name}` has nulls; a missing feature is 0")));
+        return Err(content(format!(
+            "column `{name}` has nulls; in a feature what is missing is 0"
+        )));
     }
     Ok(array.values())
 }

@@ -1,6 +1,6 @@
 //! Which columns leave an unregularised fit without a finite, single optimum.
 
-use super::blocks::{Matrix, Sum};
+use super::blocks::{BLOCK_ROWS, Matrix, Sum};
 use super::cholesky::{Symmetric, dependent_columns};
 use super::kernels::{self, TILE_ROWS};
 
@@ -123,7 +123,7 @@ fn extents(matrix: &Matrix, labels: &[bool], threads: usize) -> Vec<[Extent; 2]>
 
 /// The columns, of `columns`, that are combinations of others and a constant.
 fn dependent(matrix: &Matrix, labels: &[bool], threads: usize, columns: &[usize]) -> Vec<(usize, Vec<usize>)> {
-    let means = means(matrix, labels, threads);
+    let means = means(matrix, labels, None, threads);
     let parts = matrix.map_blocks(labels, threads, |block| {
         let mut sum = Symmetric::zeros(columns.len());
         let mut centred = vec![0.0; columns.len() * TILE_ROWS];
@@ -152,36 +152,54 @@ fn dependent(matrix: &Matrix, labels: &[bool], threads: usize, columns: &[usize]
         .collect()
 }
 
-/// The mean of each column.
-pub(crate) fn means(matrix: &Matrix, labels: &[bool], threads: usize) -> Vec<f64> {
-    column_sums(matrix, labels, threads, |value, _| value)
-        .into_iter()
-        .map(|sum| sum / count(matrix))
-        .collect()
+/// The mean of each column, each row counted as often as it weighs.
+pub(crate) fn means(matrix: &Matrix, labels: &[bool], weights: Option<&[f64]>, threads: usize) -> Vec<f64> {
+    let count = count(matrix, weights);
+    let sums = column_sums(matrix, labels, weights, threads, |value, _| value);
+    sums.into_iter().map(|sum| sum / count).collect()
 }
 
 /// The standard deviation of each column (over n), given the means.
-pub(crate) fn deviations(matrix: &Matrix, labels: &[bool], threads: usize, means: &[f64]) -> Vec<f64> {
+pub(crate) fn deviations(
+    matrix: &Matrix,
+    labels: &[bool],
+    weights: Option<&[f64]>,
+    threads: usize,
+    means: &[f64],
+) -> Vec<f64> {
+    let count = count(matrix, weights);
     let square = |value: f64, column: usize| (value - means[column]) * (value - means[column]);
-    column_sums(matrix, labels, threads, square)
-        .into_iter()
-        .map(|sum| (sum / count(matrix)).sqrt())
-        .collect()
+    let sums = column_sums(matrix, labels, weights, threads, square);
+    sums.into_iter().map(|sum| (sum / count).sqrt()).collect()
 }
 
-fn count(matrix: &Matrix) -> f64 {
-    matrix.rows() as f64
+fn count(matrix: &Matrix, weights: Option<&[f64]>) -> f64 {
+    match weights {
+        None => matrix.rows() as f64,
+        Some(weights) => weights.iter().copied().collect::<Sum>().value(),
+    }
 }
 
-fn column_sums(matrix: &Matrix, labels: &[bool], threads: usize, term: impl Fn(f64, usize) -> f64 + Sync) -> Vec<f64> {
+fn column_sums(
+    matrix: &Matrix,
+    labels: &[bool],
+    weights: Option<&[f64]>,
+    threads: usize,
+    term: impl Fn(f64, usize) -> f64 + Sync,
+) -> Vec<f64> {
     let columns = matrix.columns();
     let parts = matrix.map_blocks(labels, threads, |block| {
         let mut sums = vec![Sum::default(); columns];
-        for tile in block.tiles() {
+        for (number, tile) in block.tiles().enumerate() {
+            let first = block.number * BLOCK_ROWS + number * TILE_ROWS;
+            let weights = weights.map(|weights| &weights[first..][..tile.labels.len()]);
             for (column, (sum, values)) in sums.iter_mut().zip(tile.columns()).enumerate() {
                 let mut terms = [0.0; TILE_ROWS];
                 for (place, value) in terms.iter_mut().zip(values) {
                     *place = term(*value, column);
+                }
+                for (place, weight) in terms.iter_mut().zip(weights.unwrap_or_default()) {
+                    *place *= weight;
                 }
                 sum.add(kernels::sum(&terms));
             }

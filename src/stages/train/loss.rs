@@ -14,6 +14,8 @@ pub(crate) struct Objective<'a> {
     pub(crate) l2: f64,
     /// The weight c of a negative and of a positive row.
     pub(crate) class_weights: [f64; 2],
+    /// What each row weighs beside that; nothing if all weigh alike.
+    pub(crate) weights: Option<&'a [f64]>,
     /// How many threads to use at most.
     pub(crate) threads: usize,
     /// Only the first of every so many blocks of rows counts; 1 for all.
@@ -161,13 +163,19 @@ impl Objective<'_> {
         total
     }
 
-    /// For each row of a tile 1 or -1, as its label is, and the row's weight; what only fills the tile up weighs nothing.
+    /// For each row of a tile 1 or -1, as its label is, and the row's weight; what only fills the tile up weighs nothing. The first
+    /// row of the tile is that of the number `first`.
     #[inline(always)]
-    fn signs_and_weights(&self, tile: Tile<'_>) -> (Column, Column) {
+    fn signs_and_weights(&self, tile: Tile<'_>, first: usize) -> (Column, Column) {
         let (mut signs, mut weights) = ([1.0; TILE_ROWS], [0.0; TILE_ROWS]);
         for (row, label) in tile.labels.iter().enumerate() {
             signs[row] = if *label { 1.0 } else { -1.0 };
             weights[row] = self.class_weights[usize::from(*label)];
+        }
+        if let Some(own) = self.weights {
+            for (weight, own) in weights.iter_mut().zip(&own[first..][..tile.labels.len()]) {
+                *weight *= own;
+            }
         }
         (signs, weights)
     }
@@ -223,7 +231,8 @@ impl kernels::Work for PartOf<'_> {
         let first = block.number / objective.stride * BLOCK_ROWS;
         let (mut log_odds, mut terms) = ([0.0; TILE_ROWS], Terms::ZERO);
         for (number, tile) in block.tiles().enumerate() {
-            let (signs, weights) = objective.signs_and_weights(tile);
+            let row = block.number * BLOCK_ROWS + number * TILE_ROWS;
+            let (signs, weights) = objective.signs_and_weights(tile, row);
             kernels::weighted_sums(tile.values, self.at, &mut log_odds);
             terms.fill(&log_odds, &signs, &weights);
             part.loss.add(kernels::sum(&terms.loss));
@@ -261,8 +270,9 @@ impl kernels::Work for ScalesOf<'_> {
     fn work(self) -> Vec<Sum> {
         let mut sums = vec![Sum::default(); self.objective.size()];
         let mut terms = [0.0; TILE_ROWS];
-        for tile in self.block.tiles() {
-            let (_, weights) = self.objective.signs_and_weights(tile);
+        for (number, tile) in self.block.tiles().enumerate() {
+            let row = self.block.number * BLOCK_ROWS + number * TILE_ROWS;
+            let (_, weights) = self.objective.signs_and_weights(tile, row);
             for (sum, values) in sums.iter_mut().zip(kernels::columns(tile.values)) {
                 for row in 0..TILE_ROWS {
                     terms[row] = weights[row] * values[row].abs();
@@ -309,6 +319,7 @@ impl<'a> Objective<'a> {
             labels,
             l2,
             class_weights: [1.0, 1.0],
+            weights: None,
             threads: 1,
             stride: 1,
         }
@@ -340,11 +351,13 @@ mod tests {
             matrix.push([libm::sin(x), x / 10.0, 1.0]);
             labels.push(row % 3 == 0);
         }
+        let weights: Vec<f64> = (0..50u32).map(|row| 0.5 + f64::from(row % 7)).collect();
         let objective = Objective {
             matrix: &matrix,
             labels: &labels,
             l2: 0.5,
             class_weights: [1.0, 2.0],
+            weights: Some(&weights),
             threads: 1,
             stride: 1,
         };

@@ -97,13 +97,9 @@ fn parts(each: Vec<Evaluation>) -> Parts {
 /// How likely the labels of the rows that were trained on are.
 pub(crate) fn likelihood(train: &Scores, features: usize, params: &Params) -> Likelihood {
     let log_likelihood = -train.loss();
-    let rows = train.len() as f64;
-    let null_log_likelihood = train
-        .totals()
-        .iter()
-        .map(|count| *count as f64)
-        .map(|count| count * libm::log(count / rows))
-        .sum::<f64>();
+    let totals = train.weight_totals();
+    let rows = totals[0] + totals[1];
+    let null_log_likelihood = totals.iter().map(|count| count * libm::log(count / rows)).sum::<f64>();
     // Only there do the estimates maximise the likelihood.
     let is_maximal = params.solver.is_unpenalised() && !params.balanced;
     let parameters = features as f64 + 1.0;
@@ -119,6 +115,7 @@ pub(crate) fn likelihood(train: &Scores, features: usize, params: &Params) -> Li
         }),
         aic: is_maximal.then_some(2.0 * parameters - 2.0 * log_likelihood),
         bic: is_maximal.then(|| parameters * libm::log(rows) - 2.0 * log_likelihood),
+        weight: train.weights.as_ref().map(|_| rows),
     }
 }
 

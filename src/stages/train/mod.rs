@@ -20,6 +20,7 @@ mod measure;
 mod params;
 mod refuse;
 pub(crate) mod solve;
+mod weights;
 
 use std::fs::File;
 use std::io::Write as _;
@@ -28,6 +29,7 @@ use self::blocks::Matrix;
 use self::envelope::EnvelopeError;
 use self::evaluate::Scores;
 use self::evaluate::population::Population;
+pub(crate) use self::features_file::is_weight;
 use self::features_file::{FeatureTable, FeaturesError, LabelledRow, LabelledRows};
 use self::loss::Objective;
 use self::params::{Params, Solver};
@@ -49,7 +51,7 @@ pub const BUILTIN: Builtin = Builtin {
 
 fn run(ctx: &mut StageContext<'_>) -> Result<(), StageError> {
     let params = Params::read(ctx.params)?;
-    let (table, parts) = read(ctx, params.holdout)?;
+    let (table, parts) = read(ctx, &params)?;
     let labels = choose_labels(&table, params.positive.as_deref())?;
     let mut data = Split::new(parts, &labels, params.holdout)?;
     let standardisation = params.standardize.then(|| standardise(&mut data, ctx.threads));
@@ -92,7 +94,7 @@ enum ReadError {
     Stage(#[from] StageError),
 }
 
-fn read(ctx: &StageContext<'_>, holdout: f64) -> Result<(FeatureTable, [LabelledRows; 2]), StageError> {
+fn read(ctx: &StageContext<'_>, params: &Params) -> Result<(FeatureTable, [LabelledRows; 2]), StageError> {
     let input = ctx
         .input("features")?
         .ok_or_else(|| refused("input `features` is not named"))?;
@@ -112,7 +114,7 @@ fn read(ctx: &StageContext<'_>, holdout: f64) -> Result<(FeatureTable, [Labelled
         Ok::<_, ReadError>(())
     };
     let pool = pool(ctx.threads).map_err(unreadable)?;
-    FeatureTable::read(file, holdout, &pool, on_rows).map_err(|error| match error {
+    FeatureTable::read(file, params.holdout, params.weights.as_deref(), &pool, on_rows).map_err(|error| match error {
         ReadError::Stage(error) => error,
         ReadError::Features(FeaturesError::Envelope(EnvelopeError::Io(source))) => unreadable(source),
         ReadError::Features(error) => refused(format!("`{}` is no features file: {error}", input.name)),
@@ -157,11 +159,14 @@ struct Part {
     rows: Vec<LabelledRow>,
     labels: Vec<bool>,
     matrix: Matrix,
+    /// What each row weighs; nothing if all weigh alike.
+    weights: Option<Vec<f64>>,
 }
 
 impl Part {
-    fn new(LabelledRows { rows, matrix }: LabelledRows, labels: &Labels) -> Self {
+    fn new(LabelledRows { rows, matrix, weights }: LabelledRows, labels: &Labels) -> Self {
         Self {
+            weights,
             labels: rows.iter().map(|row| *row.label == *labels.positive).collect(),
             rows,
             matrix,
@@ -180,6 +185,7 @@ impl Part {
             rows: Vec::new(),
             labels: places.iter().map(|place| self.labels[*place]).collect(),
             matrix: self.matrix.pick(&places),
+            weights: (self.weights.as_ref()).map(|weights| places.iter().map(|place| weights[*place]).collect()),
         }
     }
 }
@@ -210,8 +216,9 @@ impl Split {
 /// Brings features to mean 0 and deviation 1 on the rows that are trained on.
 fn standardise(data: &mut Split, threads: usize) -> Standardisation {
     let columns = data.train.matrix.columns() - 1;
-    let mut means = identify::means(&data.train.matrix, &data.train.labels, threads);
-    let mut scales = identify::deviations(&data.train.matrix, &data.train.labels, threads, &means);
+    let weights = data.train.weights.as_deref();
+    let mut means = identify::means(&data.train.matrix, &data.train.labels, weights, threads);
+    let mut scales = identify::deviations(&data.train.matrix, &data.train.labels, weights, threads, &means);
     means.truncate(columns);
     scales.truncate(columns);
     for scale in &mut scales {
@@ -244,7 +251,8 @@ fn fit(ctx: &StageContext<'_>, keys: &[String], train: &Part, params: &Params) -
         matrix: &train.matrix,
         labels: &train.labels,
         l2: params.solver.quadratic(),
-        class_weights: class_weights(&train.labels, params.balanced),
+        class_weights: class_weights(train, params.balanced),
+        weights: train.weights.as_deref(),
         threads: ctx.threads,
         stride: 1,
     };
@@ -286,18 +294,14 @@ fn fit_unpenalised(objective: &Objective<'_>, keys: &[String], on_step: solve::O
     }
 }
 
-/// The weight of a negative and of a positive row: n / (2 · nₗ) if balanced.
-fn class_weights(labels: &[bool], balanced: bool) -> [f64; 2] {
+/// The weight of a negative and of a positive row: n / (2 · nₗ) if balanced, a row counted as often as it weighs.
+fn class_weights(train: &Part, balanced: bool) -> [f64; 2] {
     if !balanced {
         return [1.0, 1.0];
     }
-    let positives = labels.iter().filter(|label| **label).count();
-    let weight = |count: usize| count_of(labels.len()) / (2.0 * count_of(count));
-    [weight(labels.len() - positives), weight(positives)]
-}
-
-fn count_of(count: usize) -> f64 {
-    count as f64
+    let totals = weights::totals(&train.labels, train.weights.as_deref());
+    let all = totals[0] + totals[1];
+    totals.map(|total| all / (2.0 * total))
 }
 
 fn model(keys: &[String], labels: &Labels, fit: &Fit, standardisation: Option<Standardisation>) -> Model {
@@ -365,6 +369,7 @@ fn score(part: &Part, fit: &Fit, threads: usize) -> Scores {
     Scores {
         log_odds: loss::log_odds(&part.matrix, &part.labels, threads, &fit.parameters),
         labels: part.labels.clone(),
+        weights: part.weights.clone(),
     }
 }
 

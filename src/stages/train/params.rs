@@ -29,6 +29,8 @@ pub(crate) struct Params {
     pub(crate) suppress_below: u64,
     /// Parts of the cross-validation, at least 2, if there is one.
     pub(crate) folds: Option<usize>,
+    /// The column that holds what rows weigh.
+    pub(crate) weights: Option<String>,
 }
 
 /// How the weights are found.
@@ -138,6 +140,10 @@ impl Params {
                 )));
             }
         };
+        let weights = text(params, "weights")?;
+        if weights.is_some() && solver == Solver::Descent {
+            return Err(refused("`solver: gd` takes no `weights`; remove one of the two"));
+        }
         let confidence = number(params, "confidence")?.unwrap_or(DEFAULT_CONFIDENCE);
         if !is_level(confidence) {
             return Err(refused("parameter `confidence` must be more than 0 and less than 1"));
@@ -155,6 +161,7 @@ impl Params {
             confidence,
             suppress_below: count(params, "suppress_below")?.unwrap_or(DEFAULT_SUPPRESS_BELOW),
             folds: folds.and_then(|folds| usize::try_from(folds).ok()),
+            weights,
         })
     }
 
@@ -170,6 +177,7 @@ impl Params {
             confidence: self.confidence,
             suppress_below: self.suppress_below,
             folds: self.folds.map(|folds| folds as u64),
+            weights: self.weights.clone(),
         }
     }
 }
@@ -267,6 +275,7 @@ mod tests {
             ("standardize", text("yes")),
             ("confidence", number(1.0)),
             ("confidence", number(0.0)),
+            ("weights", number(1.0)),
             ("suppress_below", number(-1.0)),
             ("suppress_below", number(2.5)),
             ("folds", number(1.0)),
@@ -281,6 +290,7 @@ mod tests {
         let net = Solver::ElasticNet { l2: 1.0, l1_ratio: 0.5 };
         assert_eq!(read(&[("l1_ratio", number(0.5))]).expect("good").solver, net);
         assert!(read(&[("solver", text("gd")), ("class_weight", text("balanced"))]).is_err());
+        assert!(read(&[("solver", text("gd")), ("weights", text("weight"))]).is_err());
         assert_eq!(read(&[("solver", text("gd"))]).expect("good").solver, Solver::Descent);
     }
 }

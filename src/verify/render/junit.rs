@@ -2,6 +2,7 @@
 //!
 //! The shape is that of the `testsuites` that CI servers read (Jenkins, GitLab): a failure has the finding's code as its type.
 
+use crate::markup::escape_with;
 use crate::verify::report::{Finding, Report, Severity, State};
 
 /// The whole document, without a line break at its end.
@@ -83,21 +84,19 @@ fn element(name: &str, kind: &str, message: &str, text: &str) -> String {
     )
 }
 
-/// Text and attributes; what XML 1.0 cannot hold (section 2.2) is spelled out.
+/// Text and attributes; what XML 1.0 cannot hold is spelled out.
 fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
+    let spelled = |out: &mut String, c: char| {
         match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
             '\n' => out.push_str("&#10;"),
-            c if c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}') => out.extend(c.escape_default()),
-            c => out.push(c),
+            c => out.extend(c.escape_default()),
         }
+        Ok::<(), std::convert::Infallible>(())
+    };
+    match escape_with(&mut out, text, spelled) {
+        Ok(()) => out,
     }
-    out
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use super::order::ordered;
 use super::record::Record;
 use super::sorted::{CellOf, SortedTable};
 use crate::stages::StageError;
+use crate::stages::ingest::lines::Place;
 use crate::stages::partitions::{Part, records};
 
 /// Rows of one block, but for the last. Part of what the bits of sums and the bytes of the features file depend on.
@@ -190,6 +191,22 @@ impl Block<'_> {
     /// The rows.
     pub(crate) fn rows(&self) -> impl Iterator<Item = Row<'_>> {
         self.records().map(|record| record.row())
+    }
+
+    /// Where the rows stood.
+    pub(crate) fn places(&self) -> impl Iterator<Item = Place> {
+        self.records().map(|record| record.place)
+    }
+
+    /// What each row weighs, as far as it is known.
+    pub(crate) fn weights(&self) -> Vec<Option<f64>> {
+        let mut weights = vec![None; self.len()];
+        self.each_cell(|cell| {
+            if cell.of == CellOf::Weight {
+                weights[cell.place] = Some(cell.number());
+            }
+        });
+        weights
     }
 
     /// Visits what is not missing, row after row.

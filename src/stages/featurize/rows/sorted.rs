@@ -37,6 +37,8 @@ pub(crate) enum CellOf {
     Number(usize),
     /// Among [`SortedTable::categories`].
     Category(usize),
+    /// What the row weighs.
+    Weight,
 }
 
 impl SortedTable {
@@ -49,13 +51,19 @@ impl SortedTable {
             shapes,
             levels,
             labels,
+            params,
             ..
         } = rows;
         let parts = put_in_order(parted, room.held, most, pool)?;
         let mut sorted: Vec<usize> = (0..keys.len()).collect();
         sorted.sort_by(|a, b| keys[*a].key.as_bytes().cmp(keys[*b].key.as_bytes()));
         let is_category = |index: &usize| keys[*index].is_category;
-        let is_number = |index: &usize| keys[*index].numbers > 0 && !keys[*index].excluded && !is_category(index);
+        let weight = params.weights.as_ref();
+        let weight = weight.and_then(|weight| keys.iter().position(|known| *known.key == **weight));
+        let is_number = |index: &usize| {
+            let known = &keys[*index];
+            known.numbers > 0 && !known.excluded && !is_category(index) && Some(*index) != weight
+        };
         let numbers: Vec<usize> = sorted.iter().copied().filter(is_number).collect();
         let categories: Vec<usize> = sorted.into_iter().filter(is_category).collect();
         let mut cell_of = vec![CellOf::Number(usize::MAX); keys.len()];
@@ -64,6 +72,9 @@ impl SortedTable {
         }
         for (category, index) in categories.iter().enumerate() {
             cell_of[*index] = CellOf::Category(category);
+        }
+        if let Some(index) = weight {
+            cell_of[index] = CellOf::Weight;
         }
         let cells = |shape: &[u16]| shape.iter().map(|key| cell_of[usize::from(*key)]).collect();
         Ok(Self {

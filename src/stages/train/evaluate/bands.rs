@@ -183,7 +183,11 @@ mod tests {
 
     fn scores(rows: &[(f64, bool)]) -> Scores {
         let (log_odds, labels) = rows.iter().copied().unzip();
-        Scores { log_odds, labels }
+        Scores {
+            log_odds,
+            labels,
+            weights: None,
+        }
     }
 
     #[test]

@@ -6,11 +6,14 @@ pub(crate) mod distributions;
 mod hosmer_lemeshow;
 pub(crate) mod population;
 mod ranking;
+mod weighted;
 
 use self::bands::{Bands, Cuts};
 use self::ranking::Ranking;
+use self::weighted::Weighted;
 use super::blocks::Sum;
 use super::loss::RowTerms;
+use super::weights::totals;
 use crate::model::evaluation::Evaluation;
 
 /// The log odds that a model gives to rows, beside their labels.
@@ -20,6 +23,8 @@ pub(crate) struct Scores {
     pub(crate) log_odds: Vec<f64>,
     /// Whether the label is the positive one.
     pub(crate) labels: Vec<bool>,
+    /// What each row weighs; nothing if all weigh alike.
+    pub(crate) weights: Option<Vec<f64>>,
 }
 
 impl Scores {
@@ -43,16 +48,35 @@ impl Scores {
     pub(crate) fn select(&self, keep: impl Fn(usize) -> bool) -> Self {
         let kept = self.rows().enumerate().filter(|(place, _)| keep(*place));
         let (log_odds, labels) = kept.map(|(_, row)| row).unzip();
-        Self { log_odds, labels }
+        let weights = self.weights.as_ref().map(|weights| {
+            let kept = weights.iter().enumerate().filter(|(place, _)| keep(*place));
+            kept.map(|(_, weight)| *weight).collect()
+        });
+        Self {
+            log_odds,
+            labels,
+            weights,
+        }
     }
 
-    /// Σ log loss.
+    /// Σ log loss, each row counted as often as it weighs.
     pub(crate) fn loss(&self) -> f64 {
-        let losses: Sum = self
-            .rows()
-            .map(|(log_odds, label)| RowTerms::new(log_odds, label).loss)
-            .collect();
-        losses.value()
+        self.sum(|log_odds, label| RowTerms::new(log_odds, label).loss)
+    }
+
+    /// Σ of `term` over the rows, each counted as often as it weighs.
+    fn sum(&self, term: impl Fn(f64, bool) -> f64) -> f64 {
+        let terms = self.rows().map(|(log_odds, label)| term(log_odds, label));
+        let sum: Sum = match &self.weights {
+            None => terms.collect(),
+            Some(weights) => terms.zip(weights).map(|(term, weight)| weight * term).collect(),
+        };
+        sum.value()
+    }
+
+    /// How much the rows with the negative and the positive label weigh; how many there are if all weigh alike.
+    pub(crate) fn weight_totals(&self) -> [f64; 2] {
+        totals(&self.labels, self.weights.as_deref())
     }
 }
 
@@ -78,15 +102,31 @@ pub(crate) fn evaluate(scores: &Scores, cuts: &Cuts, measure: Measure) -> Evalua
     if negatives.min(positives) < measure.least {
         return counts;
     }
-    let ranking = Ranking::new(scores);
     let bands = Bands::of(scores);
+    let counts = match &scores.weights {
+        None => {
+            let ranking = Ranking::new(scores);
+            Evaluation {
+                auc: ranking.auc(),
+                auc_interval: ranking.auc_interval(measure.confidence),
+                average_precision: ranking.average_precision(),
+                hosmer_lemeshow: hosmer_lemeshow::test(ranking.rows(), measure.fitted),
+                ..counts
+            }
+        }
+        // Both tests are about rows that were drawn one by one.
+        Some(weights) => {
+            let ranking = Weighted::new(scores, weights);
+            Evaluation {
+                auc: ranking.auc(),
+                average_precision: ranking.average_precision(),
+                ..counts
+            }
+        }
+    };
     Evaluation {
-        auc: ranking.auc(),
-        auc_interval: ranking.auc_interval(measure.confidence),
-        average_precision: ranking.average_precision(),
-        log_loss: mean(scores.loss(), scores.len()),
+        log_loss: mean(scores.loss(), scores),
         brier: brier(scores),
-        hosmer_lemeshow: hosmer_lemeshow::test(ranking.rows(), measure.fitted),
         confusion: bands.confusion(cuts),
         calibration: bands.calibration(cuts),
         thresholds: bands.thresholds(cuts),
@@ -95,15 +135,16 @@ pub(crate) fn evaluate(scores: &Scores, cuts: &Cuts, measure: Measure) -> Evalua
 }
 
 fn brier(scores: &Scores) -> Option<f64> {
-    let squares = scores.rows().map(|(log_odds, label)| {
+    let squares = scores.sum(|log_odds, label| {
         let residual = RowTerms::new(log_odds, label).residual;
         residual * residual
     });
-    mean(squares.collect::<Sum>().value(), scores.len())
+    mean(squares, scores)
 }
 
-fn mean(sum: f64, count: usize) -> Option<f64> {
-    (count > 0).then(|| sum / count as f64)
+fn mean(sum: f64, scores: &Scores) -> Option<f64> {
+    let [negatives, positives] = scores.weight_totals();
+    (scores.len() > 0).then(|| sum / (negatives + positives))
 }
 
 #[cfg(test)]
@@ -116,6 +157,7 @@ mod tests {
         let scores = Scores {
             log_odds: vec![odds, -odds, odds, -800.0],
             labels: vec![true, false, false, false],
+            weights: None,
         };
         let mut measure = Measure {
             confidence: 0.95,

@@ -141,6 +141,7 @@ mod tests {
     #[test]
     fn values_are_numbered_in_their_order_and_combinations_counted() {
         let scores = |labels: &[bool]| Scores {
+            weights: None,
             log_odds: vec![0.0; labels.len()],
             labels: labels.to_vec(),
         };
@@ -162,6 +163,7 @@ mod tests {
     #[test]
     fn of_very_many_values_the_largest_are_kept() {
         let scores = Scores {
+            weights: None,
             log_odds: vec![0.0; 2003],
             labels: vec![true; 2003],
         };

@@ -111,7 +111,11 @@ mod tests {
 
     fn ranking(rows: &[(f64, bool)]) -> Ranking {
         let (log_odds, labels) = rows.iter().copied().unzip();
-        Ranking::new(&Scores { log_odds, labels })
+        Ranking::new(&Scores {
+            log_odds,
+            labels,
+            weights: None,
+        })
     }
 
     #[test]

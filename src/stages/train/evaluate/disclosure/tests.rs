@@ -22,6 +22,7 @@ fn population(parts: &[Vec<(Vec<String>, Made)>]) -> Population {
     let names: Vec<String> = (0..columns).map(|column| format!("column {column}")).collect();
     let parts = parts.iter().map(|rows| {
         let scores = Scores {
+            weights: None,
             log_odds: rows.iter().map(|(_, (band, _))| log_odds(*band)).collect(),
             labels: rows.iter().map(|(_, (_, label))| *label).collect(),
         };

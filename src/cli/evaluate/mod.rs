@@ -1,0 +1,182 @@
+//! `madmall evaluate`: a model on another data set.
+
+mod events;
+mod show;
+
+use std::fs::File;
+use std::io::{Read as _, Seek as _};
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::events::EventArguments;
+use super::opened::{Surroundings, environment};
+use super::terminal::{Failure, Terminal, shown, with_causes};
+use crate::digest::{Digest, hash_reader};
+use crate::exit_code::ExitCode;
+use crate::model::evaluation::Assessment;
+use crate::model::{MODEL_BYTES, Model};
+use crate::stages::train::assess::{AssessError, Request, assess};
+use crate::store::atomic;
+
+/// Arguments of `evaluate`.
+#[derive(clap::Args)]
+pub(super) struct EvaluateArguments {
+    /// The model, as `train` writes it
+    #[arg(long, value_name = "FILE")]
+    model: Utf8PathBuf,
+    /// The rows to measure it on, as `featurize` writes them (with the parameters that the model's own were made with)
+    #[arg(
+        long,
+        value_name = "FILE",
+        required_unless_present = "events",
+        conflicts_with = "events"
+    )]
+    features: Option<Utf8PathBuf>,
+    /// The events to measure it on, NDJSON, prepared as the model says (may be given several times)
+    #[arg(long, value_name = "FILE")]
+    events: Vec<Utf8PathBuf>,
+    /// Measure events by this, too: source.kind or source.region (may be given several times)
+    #[arg(long, value_name = "COLUMN", value_parser = ["source.kind", "source.region"])]
+    group: Vec<String>,
+    #[command(flatten)]
+    events_are: EventArguments,
+    /// The level of the confidence intervals
+    #[arg(long, value_name = "LEVEL", default_value = "0.95", value_parser = level)]
+    confidence: f64,
+    /// Show nothing from which a count of fewer rows of a label could be computed
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    suppress_below: u64,
+    /// Take a feature that the file has no column for as 0 in every row
+    #[arg(long, conflicts_with = "events")]
+    absent_as_zero: bool,
+    /// The column of the features file that holds what rows weigh
+    #[arg(long, value_name = "COLUMN", conflicts_with = "events")]
+    weights: Option<String>,
+    /// Write the JSON object to this file too
+    #[arg(long, value_name = "FILE")]
+    out: Option<Utf8PathBuf>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+fn level(text: &str) -> Result<f64, String> {
+    let level = text.parse::<f64>().ok();
+    let level = level.filter(|level| *level > 0.0 && *level < 1.0);
+    level.ok_or_else(|| "must be more than 0 and less than 1".to_owned())
+}
+
+/// Measures, and shows a table.
+pub(super) fn evaluate(
+    arguments: &EvaluateArguments,
+    surroundings: &Surroundings,
+    terminal: &mut Terminal,
+) -> Result<ExitCode, Failure> {
+    let path = |path: &Utf8Path| surroundings.folder.join(path);
+    let group = (!arguments.group.is_empty()).then_some("--group");
+    if let (Some(given), true) = (arguments.events_are.given().or(group), arguments.events.is_empty()) {
+        let message = format_args!("`{given}` goes with `--events` alone");
+        let help = "a features file has the events that its pipeline let in";
+        return Err(Failure::new(ExitCode::Refused, message, Some(help)));
+    }
+    let out = arguments.out.as_deref().map(path);
+    if let Some(out) = &out {
+        let named = arguments
+            .features
+            .iter()
+            .chain(&arguments.events)
+            .chain([&arguments.model]);
+        refuse_inputs(out, &named.map(|named| path(named)).collect::<Vec<_>>())?;
+    }
+    let (model, model_digest) = read_model(&path(&arguments.model), &arguments.model)?;
+    let assessment = match &arguments.features {
+        Some(features) => read_features(&path(features), features, arguments, &model, model_digest)?,
+        None => match events::measure_events(arguments, &model, model_digest, surroundings, terminal)? {
+            Ok(assessment) => assessment,
+            Err(code) => return Ok(code),
+        },
+    };
+    let bytes = assessment
+        .to_bytes()
+        .map_err(|error| Failure::new(ExitCode::Refused, with_causes(&error), None))?;
+    if let Some(out) = &out {
+        atomic::write(out, &bytes).map_err(|error| environment(&error))?;
+    }
+    match arguments.json {
+        true => terminal.result(String::from_utf8_lossy(&bytes)),
+        false => show::show(&assessment, terminal),
+    }
+    Ok(ExitCode::Success)
+}
+
+impl EvaluateArguments {
+    fn request(&self) -> Request {
+        Request {
+            confidence: self.confidence,
+            suppress_below: self.suppress_below,
+            absent_as_zero: self.absent_as_zero,
+        }
+    }
+}
+
+/// The result must not be written over what it is made from.
+fn refuse_inputs(out: &Utf8Path, inputs: &[Utf8PathBuf]) -> Result<(), Failure> {
+    let place = |path: &Utf8Path| path.canonicalize_utf8().ok();
+    let is_input = place(out).is_some_and(|out| inputs.iter().any(|input| place(input).as_ref() == Some(&out)));
+    match is_input {
+        true => Err(Failure::new(
+            ExitCode::Refused,
+            format_args!("`--out` names `{}`, which is an input", shown(out.as_str())),
+            None,
+        )),
+        false => Ok(()),
+    }
+}
+
+fn cannot_read(path: &Utf8Path, error: &std::io::Error) -> Failure {
+    Failure::new(
+        ExitCode::Environment,
+        format_args!("cannot read `{}`: {error}", shown(path.as_str())),
+        None,
+    )
+}
+
+fn read_model(path: &Utf8Path, name: &Utf8Path) -> Result<(Model, String), Failure> {
+    let mut bytes = Vec::new();
+    let most = MODEL_BYTES as u64 + 1;
+    let read = File::open(path).and_then(|file| file.take(most).read_to_end(&mut bytes));
+    read.map_err(|error| cannot_read(name, &error))?;
+    let model = Model::parse(&bytes).map_err(|error| {
+        let message = format!("`{}` is no model: {}", shown(name.as_str()), with_causes(&error));
+        Failure::new(ExitCode::Refused, message, None)
+    })?;
+    Ok((model, Digest::of(&bytes).to_string()))
+}
+
+fn read_features(
+    path: &Utf8Path,
+    name: &Utf8Path,
+    arguments: &EvaluateArguments,
+    model: &Model,
+    model_digest: String,
+) -> Result<Assessment, Failure> {
+    let unreadable = |error: &std::io::Error| cannot_read(name, error);
+    let mut file = File::open(path).map_err(|error| unreadable(&error))?;
+    let (hashed, _) = hash_reader(&mut file).map_err(|error| unreadable(&error))?;
+    file.rewind().map_err(|error| unreadable(&error))?;
+    let digests = (model_digest, hashed.blake3.to_string());
+    let threads = arguments.events_are.threads();
+    let request = arguments.request();
+    assess(model, file, arguments.weights.as_deref(), digests, request, threads).map_err(|error| {
+        let help = match &error {
+            AssessError::Absent { absent, all } if absent.len() < *all => Some(
+                "`--absent-as-zero` takes them as 0, as `featurize` takes what is missing where it is not told otherwise",
+            ),
+            AssessError::Absent { .. } => Some("were these features made for another model?"),
+            AssessError::Features(_) => Some("`featurize` makes features files; events are named by `--events`"),
+            _ => None,
+        };
+        let message = format!("cannot evaluate on `{}`: {}", shown(name.as_str()), with_causes(&error));
+        Failure::new(ExitCode::Refused, message, help)
+    })
+}

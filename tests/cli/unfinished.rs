@@ -1,0 +1,93 @@
+//! Files that are written for a while: what their writers leave when they are killed.
+
+use std::io::Write as _;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::passed_on::event;
+use crate::space::{Ran, Space, files_below};
+
+const MODEL: &str = r#"{"format":"madmall-model/v1","kind":"logreg","labels":{"negative":"no","positive":"yes"},"feature_keys":["tsh"],"weights":[0.5],"bias":-1,"standardisation":null}"#;
+
+/// More lines than are read at once, so that scores have been written when the writer is killed.
+fn events() -> String {
+    (0..60_000).map(|number| event(number, "research")).collect()
+}
+
+/// `predict` that waits for the rest of its input, after it has opened its output.
+fn begun(space: &Space) -> (Child, std::process::ChildStdin) {
+    let mut child = space
+        .command(["predict", "--model", "model.json", "--out", "out/scores.ndjson"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let mut stdin = child.stdin.take().expect("a pipe");
+    stdin.write_all(events().as_bytes()).expect("it is read");
+    let descriptors = format!("/proc/{}/fd", child.id());
+    let is_open = || {
+        let open = std::fs::read_dir(&descriptors).into_iter().flatten().flatten();
+        let mut targets = open.filter_map(|entry| std::fs::read_link(entry.path()).ok());
+        targets.any(|target| target.starts_with(space.path("out")) && target.to_string_lossy().len() > 4)
+    };
+    let begin = Instant::now();
+    while !is_open() {
+        assert!(begin.elapsed() < Duration::from_secs(60), "it opens its output");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    (child, stdin)
+}
+
+fn space(space: Space) -> Space {
+    space.write("madmall.yaml", "");
+    space.write("model.json", MODEL);
+    space.write("out/scores.ndjson", "old\n");
+    space
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_writer_that_is_killed_leaves_nothing() {
+    // Where files without a name can be had.
+    let space = space(Space::in_memory());
+    for signal in ["-KILL", "-INT"] {
+        let (mut child, stdin) = begun(&space);
+        let sent = std::process::Command::new("kill")
+            .args([signal, &child.id().to_string()])
+            .status();
+        assert!(sent.expect("kill is there").success());
+        let status = child.wait().expect("it ends");
+        drop(stdin);
+        assert!(!status.success(), "{signal}");
+        assert_eq!(files_below(&space.path("out")), ["scores.ndjson"], "{signal}");
+        assert_eq!(space.read("out/scores.ndjson"), "old\n");
+    }
+    let (child, stdin) = begun(&space);
+    drop(stdin);
+    Ran::of(&child.wait_with_output().expect("it ends")).success();
+    assert_eq!(files_below(&space.path("out")), ["scores.ndjson"]);
+    assert_eq!(space.read("out/scores.ndjson").lines().count(), 60_000);
+}
+
+#[test]
+fn what_a_killed_writer_left_is_removed_by_the_next() {
+    let space = space(Space::empty());
+    space.write("events.ndjson", event(1, "research"));
+    space.write("out/.madmall-tmp-out-abc", "half a line");
+    space.write("out/.madmall-tmp-of-somebody", "");
+    let predict = [
+        "predict",
+        "--model",
+        "model.json",
+        "--in",
+        "events.ndjson",
+        "--out",
+        "out/new.ndjson",
+    ];
+    space.madmall(predict).success();
+    assert_eq!(
+        files_below(&space.path("out")),
+        [".madmall-tmp-of-somebody", "new.ndjson", "scores.ndjson"]
+    );
+}
