@@ -240,6 +240,10 @@ impl ObjectRule {
     }
 
     fn add(&mut self, name: &str, node: NodeId) -> Option<usize> {
+        // In a line it would be escaped, and is never looked for as it is.
+        if name.contains(|letter| matches!(letter, '"' | '\\' | '\0'..='\u{1f}')) {
+            return None;
+        }
         let number = self.properties.len();
         self.properties.push(Property {
             name: Name::new(name),

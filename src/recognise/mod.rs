@@ -11,6 +11,7 @@
 //! about what is taken is tested on mutated events.
 
 mod compile;
+mod dates;
 mod keys;
 mod program;
 mod scan;

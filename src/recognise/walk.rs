@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use super::keys::unescaped;
-use super::program::{Bound, Node, NodeId, NumberRule, ObjectRule, Property, SLOTS, Shape, Slot, StringRule};
+use super::keys::unescaped_key;
+use super::program::{Bound, Node, NodeId, NumberRule, ObjectRule, Property, SLOTS, Slot, StringRule};
 use super::scan::{self, EXACT, Number, Text};
 use super::{Feature, Memory, Recogniser, TextPlace};
 
@@ -76,15 +76,6 @@ impl<'a> Walk<'a> {
             };
         }
         Some(())
-    }
-
-    /// The same where nobody wants to know what stands there.
-    #[inline]
-    fn plain_value(&mut self, id: NodeId, place: Place) -> Option<()> {
-        match self.line.get(self.at)? {
-            b'-' | b'0'..=b'9' => self.number(self.program.nodes[id.0].number?).map(|_| ()),
-            _ => self.value(id, place),
-        }
     }
 
     fn word(&mut self, word: &[u8], is_allowed: bool) -> Option<()> {
@@ -167,95 +158,133 @@ impl<'a> Walk<'a> {
 
     fn object(&mut self, id: NodeId, rule: &ObjectRule, place: Place) -> Option<()> {
         let inside = place.deeper()?;
-        let are_features = place.slot == Some(Slot::Features);
-        self.memory.keys[place.depth].begin();
-        let mut seen = 0;
-        // Members that are named have their number in the rule; before the first there is the number after the last.
-        let mut previous = rule.properties.len();
+        self.memory.keys[place.depth].begin(id.0);
         self.at = scan::skip_space(self.line, self.at + 1);
+        let mut seen = 0;
         if self.line.get(self.at) != Some(&b'}') {
-            loop {
-                let start = (self.line.get(self.at)? == &b'"').then_some(self.at + 1)?;
-                let (node, slot) = match self.named(id, rule, previous, start) {
-                    Some((number, end)) => {
-                        if seen & (1 << number) != 0 {
-                            return None;
-                        }
-                        seen |= 1 << number;
-                        previous = number;
-                        self.at = end;
-                        (rule.properties[number].node, rule.properties[number].slot)
-                    }
-                    None => {
-                        let node = rule.additional?;
-                        let (number, end) = self.memory.keys[place.depth].next(self.line, start)?;
-                        self.at = end;
-                        self.colon()?;
-                        if are_features {
-                            self.feature(node, number)?;
-                        } else {
-                            self.plain_value(node, inside)?;
-                        }
-                        if self.ends_or_goes_on(b'}')? {
-                            break;
-                        }
-                        continue;
-                    }
-                };
-                self.colon()?;
-                self.value(node, Place { slot, ..inside })?;
-                if self.ends_or_goes_on(b'}')? {
-                    break;
-                }
+            match rule.additional {
+                Some(node) if rule.properties.is_empty() => self.others(node, (place, inside))?,
+                _ => seen = self.members(id, rule, (place, inside))?,
             }
         }
         self.at += 1;
         (seen & rule.required == rule.required).then_some(())
     }
 
-    /// After a key, at its closing quote: goes to the value.
-    #[inline]
-    fn colon(&mut self) -> Option<()> {
-        if let Some([b':', next]) = self.line.get(self.at + 1..self.at + 3)
-            && *next > b' '
-        {
-            self.at += 2;
-            return Some(());
+    /// The members of an object, from the first key's quote up to the closing brace. Gives which of those that are named stand there.
+    fn members(&mut self, id: NodeId, rule: &ObjectRule, (place, inside): (Place, Place)) -> Option<u64> {
+        let mut seen = 0;
+        // Members that are named have their number in the rule; before the first there is the number after the last.
+        let mut previous = rule.properties.len();
+        loop {
+            let start = (self.line.get(self.at)? == &b'"').then_some(self.at + 1)?;
+            let (node, slot, after) = match self.named(id, rule, (previous, place.depth), start) {
+                Some((number, after)) => {
+                    if seen & (1 << number) != 0 {
+                        return None;
+                    }
+                    seen |= 1 << number;
+                    previous = number;
+                    (rule.properties[number].node, rule.properties[number].slot, after)
+                }
+                None => {
+                    let (_, after) = self.memory.keys[place.depth].next(self.line, start)?;
+                    (rule.additional?, None, after)
+                }
+            };
+            self.at = scan::skip_space(self.line, after);
+            self.value(node, Place { slot, ..inside })?;
+            if self.ends_or_goes_on(b'}')? {
+                return Some(seen);
+            }
         }
-        let at = scan::skip_space(self.line, self.at + 1);
-        if self.line.get(at) != Some(&b':') {
-            return None;
-        }
-        self.at = scan::skip_space(self.line, at + 1);
-        Some(())
     }
 
-    /// The member whose key begins at `start`, if the schema names it; and where its closing quote is.
-    #[inline]
-    fn named(&mut self, id: NodeId, rule: &ObjectRule, previous: usize, start: usize) -> Option<(usize, usize)> {
-        if rule.properties.is_empty() {
-            return None;
+    /// The same where the schema names none: most of what stands in a line, and most of that is numbers.
+    fn others(&mut self, id: NodeId, (place, inside): (Place, Place)) -> Option<()> {
+        let are_features = place.slot == Some(Slot::Features);
+        let line = self.line;
+        let number_rule = self.program.nodes[id.0].number;
+        let mut at = self.at;
+        loop {
+            let start = (line.get(at)? == &b'"').then_some(at + 1)?;
+            let (key, after) = self.memory.keys[place.depth].next(line, start)?;
+            at = scan::skip_space(line, after);
+            if let b'-' | b'0'..=b'9' = line.get(at)? {
+                let (number, end) = scan::number(line, at)?;
+                if !is_allowed(number_rule?, number) {
+                    return None;
+                }
+                if are_features {
+                    self.memory.features.push((key, Feature::Number(number.value)));
+                }
+                at = end;
+            } else {
+                self.at = at;
+                match are_features {
+                    true => self.feature(id, key)?,
+                    false => self.value(id, inside)?,
+                }
+                at = self.at;
+            }
+            if let Some(b",\"") = line.get(at..at + 2) {
+                at += 1;
+                continue;
+            }
+            self.at = at;
+            if self.ends_or_goes_on(b'}')? {
+                return Some(());
+            }
+            at = self.at;
         }
+    }
+
+    /// The member whose key begins at `start`, if the schema names it; and where the colon after it ends.
+    #[inline]
+    fn named(
+        &mut self,
+        id: NodeId,
+        rule: &ObjectRule,
+        (previous, depth): (usize, usize),
+        start: usize,
+    ) -> Option<(usize, usize)> {
         let expected = usize::from(self.memory.after[id.0][previous]);
-        if let Some(property) = rule.properties.get(expected)
-            && let Some(end) = property.name.stands(self.line, start)
-        {
-            return Some((expected, end));
-        }
-        let (name, end) = unescaped(self.line, start)?;
-        let is_it = |property: &Property| property.name.as_str().as_bytes() == name;
-        let number = rule.properties.iter().position(is_it)?;
-        self.memory.after[id.0][previous] = u8::try_from(number).ok()?;
-        Some((number, end))
+        let stands = |number: usize| Some((number, rule.properties.get(number)?.name.stands(self.line, start)?));
+        // Perhaps the one that was expected is not there, and the one that follows it is.
+        let next = || stands(usize::from(*self.memory.after[id.0].get(expected)?));
+        stands(expected)
+            .or_else(next)
+            .or_else(|| self.found(id, rule, (previous, depth), start))
     }
 
-    /// A member of the features, at its value.
+    /// The same where another is expected.
+    #[inline(never)]
+    fn found(
+        &mut self,
+        id: NodeId,
+        rule: &ObjectRule,
+        (previous, depth): (usize, usize),
+        start: usize,
+    ) -> Option<(usize, usize)> {
+        let stands = |property: &Property| property.name.stands(self.line, start).is_some();
+        let found = rule.properties.iter().position(stands);
+        // What is spelled like none of them, and like one that they do not name, is that one.
+        if found.is_none() && self.memory.keys[depth].expected(self.line, start).is_some() {
+            return None;
+        }
+        let (name, after) = unescaped_key(self.line, start)?;
+        let is_it = |property: &Property| property.name.as_str().as_bytes() == name;
+        let number = found.or_else(|| rule.properties.iter().position(is_it))?;
+        self.memory.after[id.0][previous] = u8::try_from(number).ok()?;
+        Some((number, after))
+    }
+
+    /// A member of the features that is no number, at its value.
     #[inline]
     fn feature(&mut self, id: NodeId, key: u32) -> Option<()> {
         let program = self.program;
         let node = &program.nodes[id.0];
         let feature = match self.line.get(self.at)? {
-            b'-' | b'0'..=b'9' => Feature::Number(self.number(node.number?)?),
             b't' => {
                 self.word(b"true", node.booleans[1])?;
                 Feature::Number(1.0)
@@ -319,105 +348,4 @@ fn passes(rule: &StringRule, text: &[u8]) -> bool {
         let text = String::from_utf8_lossy(text).into_owned();
         check.validator.is_valid(&serde_json::Value::String(text))
     })
-}
-
-impl Shape {
-    /// Whether `text` has the shape beyond doubt. (A leap second has not, though it is allowed.)
-    fn is_of(self, text: &[u8]) -> bool {
-        match self {
-            Self::Date => is_date(text),
-            Self::DateTime => is_date_time(text),
-        }
-    }
-}
-
-fn two_digits(text: &[u8], at: usize) -> Option<u8> {
-    match text.get(at..at + 2)? {
-        [tens @ b'0'..=b'9', ones @ b'0'..=b'9'] => Some((tens - b'0') * 10 + ones - b'0'),
-        _ => None,
-    }
-}
-
-fn is_date(text: &[u8]) -> bool {
-    let read = || {
-        Some((
-            two_digits(text, 0)?,
-            two_digits(text, 2)?,
-            two_digits(text, 5)?,
-            two_digits(text, 8)?,
-        ))
-    };
-    let Some((century, year, month, day)) = read() else {
-        return false;
-    };
-    let is_leap = if year == 0 { century % 4 == 0 } else { year % 4 == 0 };
-    let days = match month {
-        2 if is_leap => 29,
-        2 => 28,
-        4 | 6 | 9 | 11 => 30,
-        1..=12 => 31,
-        _ => 0,
-    };
-    text.len() == 10 && text[4] == b'-' && text[7] == b'-' && century > 0 && (1..=days).contains(&day)
-}
-
-fn is_date_time(text: &[u8]) -> bool {
-    let Some((date, time)) = text.split_at_checked(10) else {
-        return false;
-    };
-    let clock = |at| Some((two_digits(time, at)?, two_digits(time, at + 3)?));
-    let Some(((hour, minute), (_, second))) = clock(1).zip(clock(4)) else {
-        return false;
-    };
-    let is_time = time[0] == b'T' && time[3] == b':' && time[6] == b':' && hour < 24 && minute < 60 && second < 60;
-    let mut zone = &time[9..];
-    if let Some(fraction) = zone.strip_prefix(b".") {
-        let digits = fraction.iter().take_while(|byte| byte.is_ascii_digit()).count();
-        if !(1..=9).contains(&digits) {
-            return false;
-        }
-        zone = &fraction[digits..];
-    }
-    let is_zone = match zone {
-        b"Z" => true,
-        [b'+' | b'-', rest @ ..] if rest.len() == 5 && rest[2] == b':' => {
-            matches!((two_digits(rest, 0), two_digits(rest, 3)), (Some(0..24), Some(0..60)))
-        }
-        _ => false,
-    };
-    is_date(date) && is_time && is_zone
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn dates_and_times_are_known_by_their_shape() {
-        for (text, date, date_time) in [
-            ("2026-01-05", true, false),
-            ("2024-02-29", true, false),
-            ("2026-02-29", false, false),
-            ("1900-02-29", false, false),
-            ("2000-02-29", true, false),
-            ("2026-13-01", false, false),
-            ("2026-00-01", false, false),
-            ("2026-01-00", false, false),
-            ("2026-01-5", false, false),
-            ("2026-01-05T07:12:33Z", false, true),
-            ("2026-01-05T07:12:33.125Z", false, true),
-            ("2026-01-05T07:12:33+05:30", false, true),
-            ("2026-01-05T24:00:00Z", false, false),
-            ("2026-01-05T23:59:60Z", false, false),
-            ("2026-01-05T07:12:33", false, false),
-            ("2026-01-05T07:12:33.Z", false, false),
-            ("2026-01-05T07:12Z", false, false),
-            ("2026-01-05 07:12:33Z", false, false),
-            ("2026-01-05T07:12:33+24:00", false, false),
-            ("", false, false),
-        ] {
-            assert_eq!(Shape::Date.is_of(text.as_bytes()), date, "{text}");
-            assert_eq!(Shape::DateTime.is_of(text.as_bytes()), date_time, "{text}");
-        }
-    }
 }

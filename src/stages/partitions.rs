@@ -233,18 +233,26 @@ impl Part {
 }
 
 /// The records that stand one after the other in `bytes`.
-pub(crate) fn records(mut bytes: &[u8]) -> impl Iterator<Item = Record<'_>> {
+pub(crate) fn records(bytes: &[u8]) -> impl Iterator<Item = Record<'_>> {
+    let mut at = 0;
     std::iter::from_fn(move || {
-        let (length, _) = bytes.split_first_chunk::<LENGTH>()?;
-        let length = LENGTH + usize::try_from(u32::from_le_bytes(*length)).ok()?;
-        let (whole, rest) = bytes.split_at_checked(length)?;
-        let (key, own) = whole[LENGTH..].split_first_chunk::<{ HEADER - LENGTH }>()?;
-        bytes = rest;
-        Some(Record {
-            key: u64::from_le_bytes(*key),
-            bytes: own,
-            whole,
-        })
+        let record = record_at(bytes, at)?;
+        at += record.whole.len();
+        Some(record)
+    })
+}
+
+/// The record that begins in `bytes` at `at`.
+pub(crate) fn record_at(bytes: &[u8], at: usize) -> Option<Record<'_>> {
+    let bytes = bytes.get(at..)?;
+    let (length, _) = bytes.split_first_chunk::<LENGTH>()?;
+    let length = LENGTH + usize::try_from(u32::from_le_bytes(*length)).ok()?;
+    let whole = bytes.get(..length)?;
+    let (key, own) = whole[LENGTH..].split_first_chunk::<{ HEADER - LENGTH }>()?;
+    Some(Record {
+        key: u64::from_le_bytes(*key),
+        bytes: own,
+        whole,
     })
 }
 

@@ -34,6 +34,11 @@ impl Room {
         }
     }
 
+    /// The same with one of so many parts of the memory.
+    pub(crate) fn part(&self, parts: usize) -> Self {
+        Self::with(&self.folder, self.held / parts)
+    }
+
     /// A new file for what does not fit.
     pub(crate) fn file(&self) -> Result<File, StageError> {
         tempfile::tempfile_in(&self.folder).map_err(|source| self.failed("write", source))

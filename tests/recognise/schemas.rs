@@ -60,6 +60,7 @@ pub(crate) const ALL: &[(&str, bool)] = &[
         true,
     ),
     (r#"{"patternProperties": {"^a": true}}"#, false),
+    (r#"{"properties": {"a\":\"b": {"type": "integer"}}}"#, false),
     (
         r##"{"$ref": "#/$defs/t", "$defs": {"t": {"type": ["string", "object"]}}}"##,
         true,

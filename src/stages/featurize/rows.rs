@@ -18,7 +18,7 @@ use rayon::ThreadPool;
 
 use self::chunk::{Chunk, Rewriting};
 use self::levels::AllLevels;
-use self::order::OrderError;
+use self::order::{OrderError, Parted};
 use self::record::{NewRecord, Shapes};
 use self::sorted::SortedTable;
 pub(crate) use self::texts::LevelFault;
@@ -26,7 +26,6 @@ use super::params::Params;
 use crate::preparation::{Input, Range};
 use crate::stages::StageError;
 use crate::stages::ingest::lines::Place;
-use crate::stages::partitions::Partitions;
 use crate::stages::room::Room;
 
 /// The most feature keys that are taken.
@@ -36,8 +35,7 @@ pub(crate) const MAX_FEATURES: usize = 4096;
 pub(crate) struct Rows<'p> {
     params: &'p Params,
     room: Room,
-    /// By the first bits of the BLAKE3 of their ids.
-    parted: Partitions,
+    parted: Parted,
     keys: Vec<KeyCounts>,
     by_key: HashMap<Box<str>, usize>,
     shapes: Shapes,
@@ -94,7 +92,7 @@ impl<'p> Rows<'p> {
         Self {
             params,
             room: room.clone(),
-            parted: Partitions::new(room),
+            parted: Parted::new(room),
             keys: Vec::new(),
             by_key: HashMap::new(),
             shapes: Shapes::new(room.held),
@@ -127,7 +125,7 @@ impl<'p> Rows<'p> {
                 shape: shapes[shape],
                 values: &values,
             };
-            self.parted.add(*key, |bytes| record.write(bytes))?;
+            self.parted.add(*key, &record)?;
         }
         Ok(())
     }

@@ -92,6 +92,8 @@ pub struct Blocks<'a> {
     next: u32,
     open: Option<Open>,
     whole: Vec<Whole>,
+    /// Room of blocks that nobody needs any more.
+    spare: Vec<Vec<u8>>,
 }
 
 struct Open {
@@ -117,6 +119,7 @@ impl<'a> Blocks<'a> {
             next: 0,
             open: None,
             whole: Vec::new(),
+            spare: Vec::new(),
         }
     }
 
@@ -128,6 +131,7 @@ impl<'a> Blocks<'a> {
             next: 1,
             open: Some(Open::new(0, source)),
             whole: Vec::new(),
+            spare: Vec::new(),
         }
     }
 
@@ -149,7 +153,8 @@ impl<'a> Blocks<'a> {
                 continue;
             };
             let file = &self.files[current.file as usize];
-            if let Some(block) = current.next_block().map_err(|source| unreadable(file, source))? {
+            let room = self.spare.pop().unwrap_or_default();
+            if let Some(block) = current.next_block(room).map_err(|source| unreadable(file, source))? {
                 return Ok(Some(block));
             }
             let hash = current.source.hash();
@@ -161,6 +166,11 @@ impl<'a> Blocks<'a> {
             });
             self.open = None;
         }
+    }
+
+    /// Takes a block back, in whose place another may be read: memory that was used before costs less than new.
+    fn take_back(&mut self, block: Block) {
+        self.spare.push(block.bytes);
     }
 
     /// The files that were read to their ends, in order.
@@ -183,8 +193,10 @@ impl Open {
         }
     }
 
-    fn next_block(&mut self) -> io::Result<Option<Block>> {
-        let mut bytes = std::mem::take(&mut self.rest);
+    /// The next block, in the room of `bytes`, whatever these were.
+    fn next_block(&mut self, mut bytes: Vec<u8>) -> io::Result<Option<Block>> {
+        bytes.clear();
+        bytes.append(&mut self.rest);
         self.fill(&mut bytes)?;
         if bytes.is_empty() {
             return Ok(None);
@@ -192,7 +204,7 @@ impl Open {
         if std::mem::take(&mut self.is_inside) {
             // Nothing of it is kept. A block that is empty tells how far it is with a line without end.
             match memchr::memchr(b'\n', &bytes) {
-                Some(end) => self.rest = bytes.split_off(end + 1),
+                Some(end) => self.keep(&mut bytes, end + 1),
                 None => self.is_inside = !self.is_at_end,
             }
             return Ok(Some(self.block(Vec::new(), bytes.len())));
@@ -203,14 +215,20 @@ impl Open {
         }
         let Some(end) = memchr::memrchr(b'\n', &bytes) else {
             self.is_inside = true;
-            self.rest = bytes.split_off(MAX_LINE_WITH_END);
+            self.keep(&mut bytes, MAX_LINE_WITH_END);
             return Ok(Some(Block {
                 is_too_long: true,
                 ..self.block(bytes, MAX_LINE_WITH_END)
             }));
         };
-        self.rest = bytes.split_off(end + 1);
+        self.keep(&mut bytes, end + 1);
         Ok(Some(self.block(bytes, end + 1)))
+    }
+
+    /// Leaves what stands in `bytes` from `end` on to the next block.
+    fn keep(&mut self, bytes: &mut Vec<u8>, end: usize) {
+        self.rest.extend_from_slice(&bytes[end..]);
+        bytes.truncate(end);
     }
 
     /// A block that begins where the last one ended, `length` bytes long, of which it has `bytes`.
@@ -264,6 +282,7 @@ pub fn each_of<R: Send>(
     if threads < 2 {
         while let Some(block) = blocks.next_block()? {
             consume(&block, work(&block))?;
+            blocks.take_back(block);
         }
         return Ok(blocks.into_whole());
     }
@@ -291,6 +310,7 @@ pub fn each_of<R: Send>(
             });
             for (block, made) in used {
                 consume(&block, made)?;
+                blocks.take_back(block);
             }
             waiting = read_batch(&mut blocks, batch)?;
             Ok::<(), StageError>(())
@@ -326,91 +346,4 @@ fn read_batch(blocks: &mut Blocks<'_>, wanted: usize) -> Result<Vec<Block>, Stag
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn file(folder: &tempfile::TempDir, name: &str, bytes: &[u8]) -> InputFile {
-        let path = camino::Utf8Path::from_path(folder.path())
-            .expect("a temporary folder is UTF-8")
-            .join(name);
-        crate::store::atomic::write(&path, bytes).expect("written");
-        InputFile {
-            absolute: path,
-            name: name.into(),
-            digest: None,
-        }
-    }
-
-    /// Lines of all lengths around those that matter.
-    fn text() -> Vec<u8> {
-        let mut bytes = Vec::new();
-        for length in [
-            0,
-            1,
-            100,
-            MAX_LINE,
-            MAX_LINE + 1,
-            MAX_LINE + 2,
-            BLOCK,
-            3 * BLOCK + 17,
-            5,
-            0,
-            BLOCK - 1,
-            7,
-        ] {
-            bytes.extend(std::iter::repeat_n(b'x', length));
-            bytes.push(b'\n');
-        }
-        bytes
-    }
-
-    #[test]
-    fn blocks_are_whole_lines_and_lie_where_they_say() {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        for end in ["", "no end"] {
-            let bytes = [text(), end.as_bytes().to_vec()].concat();
-            let files = [
-                file(&folder, "a", &bytes),
-                file(&folder, "empty", b""),
-                file(&folder, "b", b"one\ntwo"),
-            ];
-            for threads in [1, 2, 3] {
-                let mut lines = 0;
-                let mut long = 0;
-                let mut next = (0, 0);
-                let whole = each_block(
-                    &files,
-                    threads,
-                    |block| block.bytes.len(),
-                    |block, length| {
-                        assert_eq!(block.bytes.len(), length);
-                        assert!((block.file, block.offset) >= next, "blocks come in order");
-                        next = (block.file, block.offset + length as u64);
-                        assert!(length <= BLOCK);
-                        let from = usize::try_from(block.offset).expect("small");
-                        let source: &[u8] = if block.file == 0 { &bytes } else { b"one\ntwo" };
-                        if block.is_too_long {
-                            assert!(source[from..].starts_with(&block.bytes[..MAX_LINE_WITH_END]));
-                            long += 1;
-                        } else {
-                            assert_eq!(&source[from..from + length], &block.bytes[..]);
-                            lines += block.bytes.split_inclusive(|byte| *byte == b'\n').count();
-                        }
-                        Ok(())
-                    },
-                )
-                .expect("read");
-                let hashes: Vec<_> = whole.iter().map(|whole| whole.hash).collect();
-                assert_eq!(
-                    hashes,
-                    [blake3::hash(&bytes), blake3::hash(b""), blake3::hash(b"one\ntwo")]
-                );
-                assert_eq!(
-                    (lines + long, long > 0),
-                    (12 + usize::from(!end.is_empty()) + 2, true),
-                    "{threads}"
-                );
-            }
-        }
-    }
-}
+mod tests;

@@ -12,7 +12,7 @@ use super::record::Record;
 use super::sorted::{CellOf, SortedTable};
 use crate::stages::StageError;
 use crate::stages::ingest::lines::Place;
-use crate::stages::partitions::{Part, records};
+use crate::stages::partitions::{Part, record_at};
 
 /// Rows of one block, but for the last. Part of what the bits of sums and the bytes of the features file depend on.
 pub(crate) const BLOCK_ROWS: usize = 8192;
@@ -59,12 +59,13 @@ struct Window<'t> {
     loaded: Vec<Loaded<'t>>,
 }
 
-/// A part in canonical order, or what is left of it.
+/// A part, and what is left of it.
 struct Loaded<'t> {
     bytes: Cow<'t, [u8]>,
-    /// Where what is left begins.
-    at: usize,
-    rows: usize,
+    /// Where its rows begin, in canonical order.
+    starts: Vec<usize>,
+    /// How many of them were taken.
+    taken: usize,
 }
 
 impl<'t> Window<'t> {
@@ -93,11 +94,11 @@ impl<'t> Window<'t> {
         let mut rows = 0;
         let last = self.loaded.len();
         for (place, loaded) in self.loaded.iter_mut().enumerate() {
-            while loaded.rows > 0 && blocks.len() < self.blocks {
-                let taken = loaded.rows.min(BLOCK_ROWS - rows);
+            while loaded.rows() > 0 && blocks.len() < self.blocks {
+                let taken = loaded.rows().min(BLOCK_ROWS - rows);
                 rows += taken;
                 pieces.push((place, loaded.take(taken)));
-                let is_last = place + 1 == last && loaded.rows == 0 && self.next == self.table.parts.len();
+                let is_last = place + 1 == last && loaded.rows() == 0 && self.next == self.table.parts.len();
                 if rows == BLOCK_ROWS || is_last {
                     blocks.push((std::mem::take(&mut pieces), rows));
                     rows = 0;
@@ -105,22 +106,23 @@ impl<'t> Window<'t> {
             }
         }
         let made = blocks.par_iter().map(|(pieces, rows)| {
-            let pieces = pieces
-                .iter()
-                .map(|(place, range)| &self.loaded[*place].bytes[range.clone()]);
+            let piece = |(place, range): &(usize, Range<usize>)| Piece {
+                bytes: &self.loaded[*place].bytes,
+                starts: &self.loaded[*place].starts[range.clone()],
+            };
             work(&Block {
                 table: self.table,
-                pieces: pieces.collect(),
+                pieces: pieces.iter().map(piece).collect(),
                 rows: *rows,
             })
         });
         let made = made.collect();
-        self.loaded.retain(|loaded| loaded.rows > 0);
+        self.loaded.retain(|loaded| loaded.rows() > 0);
         Ok(made)
     }
 
     fn rows(&self) -> usize {
-        self.loaded.iter().map(|loaded| loaded.rows).sum()
+        self.loaded.iter().map(Loaded::rows).sum()
     }
 
     /// Loads the next parts.
@@ -148,32 +150,37 @@ impl<'t> Window<'t> {
 
 impl<'t> Loaded<'t> {
     fn of(part: &'t Part) -> Result<Self, StageError> {
+        let (bytes, starts) = ordered(part)?;
         Ok(Self {
-            bytes: ordered(part)?,
-            at: 0,
-            rows: usize::try_from(part.count()).unwrap_or(usize::MAX),
+            bytes,
+            starts,
+            taken: 0,
         })
     }
 
-    /// Where the next `rows` are.
-    fn take(&mut self, rows: usize) -> Range<usize> {
-        let start = self.at;
-        self.rows -= rows;
-        self.at = match self.rows {
-            0 => self.bytes.len(),
-            _ => {
-                let taken = records(&self.bytes[start..]).take(rows);
-                start + taken.map(|record| record.whole.len()).sum::<usize>()
-            }
-        };
-        start..self.at
+    /// How many rows are left.
+    fn rows(&self) -> usize {
+        self.starts.len() - self.taken
     }
+
+    /// Takes the next `rows` of [`Loaded::starts`].
+    fn take(&mut self, rows: usize) -> Range<usize> {
+        let start = self.taken;
+        self.taken += rows;
+        start..self.taken
+    }
+}
+
+/// Some rows of one part.
+struct Piece<'a> {
+    bytes: &'a [u8],
+    starts: &'a [usize],
 }
 
 /// Some rows that follow each other in canonical order.
 pub(crate) struct Block<'a> {
     table: &'a SortedTable,
-    pieces: Vec<&'a [u8]>,
+    pieces: Vec<Piece<'a>>,
     rows: usize,
 }
 
@@ -184,8 +191,10 @@ impl Block<'_> {
     }
 
     fn records(&self) -> impl Iterator<Item = Record<'_>> {
-        let records = self.pieces.iter().flat_map(|piece| records(piece));
-        records.map(|record| Record::read(record.bytes))
+        self.pieces.iter().flat_map(|piece| {
+            let record = |start: &usize| record_at(piece.bytes, *start).expect("a row begins here");
+            piece.starts.iter().map(record).map(|record| Record::read(record.bytes))
+        })
     }
 
     /// The rows.

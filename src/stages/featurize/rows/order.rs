@@ -10,13 +10,17 @@ use std::collections::BTreeMap;
 use rayon::ThreadPool;
 use rayon::prelude::*;
 
-use super::record::Record;
+use super::record::{NewRecord, Record};
 use crate::stages::StageError;
 use crate::stages::ingest::lines::Place;
-use crate::stages::partitions::{self, Part, Partitions, records};
+use crate::stages::partitions::{self, Part, Partitions, record_at, records};
+use crate::stages::room::Room;
 
 /// A part is put in order in memory if it takes no more than this part of the room; else it is parted further.
 const PARTS_IN_ROOM: usize = 4;
+
+/// Keys that stand alone have this part of the room.
+const KEYS_OF_ROOM: usize = 8;
 
 /// Why rows cannot be put in order.
 #[derive(Debug)]
@@ -33,15 +37,43 @@ impl From<StageError> for OrderError {
     }
 }
 
+/// Rows that are being parted.
+pub(super) struct Parted {
+    /// By the first bits of the BLAKE3 of their ids.
+    rows: Partitions,
+    /// The same without the rows, so that these need not be read again to find out that no id stands twice.
+    keys: Partitions,
+}
+
+impl Parted {
+    /// What does not fit into `room` goes to disk.
+    pub(super) fn new(room: &Room) -> Self {
+        Self {
+            rows: Partitions::new(room),
+            keys: Partitions::new(&room.part(KEYS_OF_ROOM)),
+        }
+    }
+
+    /// Adds a row whose id has the key `key`.
+    pub(super) fn add(&mut self, key: u64, row: &NewRecord<'_>) -> Result<(), StageError> {
+        self.keys.add(key, |_| {})?;
+        self.rows.add(key, |bytes| row.write(bytes))
+    }
+}
+
 /// The parts in order, with those in order that are in memory. Ids that stand twice are looked for, of which at most `most` are told.
 pub(super) fn put_in_order(
-    parted: Partitions,
+    parted: Parted,
     room: usize,
     most: usize,
     pool: &ThreadPool,
 ) -> Result<Vec<Part>, OrderError> {
     let fits = room / PARTS_IN_ROOM;
-    let mut parts = parted.finish(fits)?;
+    let mut parts = parted.rows.finish(fits)?;
+    let is_on_disk = parts.iter_mut().all(|part| part.held().is_none());
+    if is_on_disk && pool.install(|| are_distinct(parted.keys, fits))? {
+        return Ok(parts);
+    }
     let repeated: Vec<_> = pool.install(|| parts.par_iter_mut().map(|part| order(part, fits, most)).collect());
     let mut duplicates = Vec::new();
     for found in repeated {
@@ -54,13 +86,31 @@ pub(super) fn put_in_order(
     }
 }
 
-/// The records of a part in canonical order.
-pub(super) fn ordered(part: &Part) -> Result<Cow<'_, [u8]>, StageError> {
-    Ok(match part.bytes()? {
+/// Whether no two rows have one key, and so no two one id.
+fn are_distinct(keys: Partitions, fits: usize) -> Result<bool, StageError> {
+    let is_distinct = |part: &Part| {
+        if part.has_one_key() {
+            return Ok(part.count() < 2);
+        }
+        let bytes = part.bytes()?;
+        let mut keys: Vec<u64> = records(&bytes).map(|record| record.key).collect();
+        keys.sort_unstable();
+        Ok(keys.windows(2).all(|pair| pair[0] != pair[1]))
+    };
+    let parts = keys.finish(fits)?;
+    let all: Result<Vec<bool>, StageError> = parts.par_iter().map(is_distinct).collect();
+    Ok(all?.into_iter().all(|is_distinct| is_distinct))
+}
+
+/// The records of a part, and where they begin in canonical order.
+pub(super) fn ordered(part: &Part) -> Result<(Cow<'_, [u8]>, Vec<usize>), StageError> {
+    let bytes = part.bytes()?;
+    let starts = match bytes {
         // They were put in order for good.
-        held @ Cow::Borrowed(_) => held,
-        Cow::Owned(bytes) => Cow::Owned(in_order(&bytes, &starts(&bytes))),
-    })
+        Cow::Borrowed(held) => starts(held),
+        Cow::Owned(ref read) => sorted_starts(read),
+    };
+    Ok((bytes, starts.into_iter().map(|start| start.at).collect()))
 }
 
 /// Puts a part in order if it is in memory, and gives ids that stand twice in it.
@@ -69,7 +119,7 @@ fn order(part: &mut Part, room: usize, most: usize) -> Result<Vec<[Place; 2]>, S
         return repeated(part, most);
     }
     let bytes = part.bytes()?;
-    let starts = starts(&bytes);
+    let starts = sorted_starts(&bytes);
     let row = |start: &Start| Record::read(whole(&bytes, start).bytes);
     let is_repeated = |pair: &&[Start]| pair[0].key == pair[1].key && row(&pair[0]).id() == row(&pair[1]).id();
     let repeated = starts.windows(2).filter(is_repeated).take(most);
@@ -107,10 +157,10 @@ struct Start {
 }
 
 fn whole<'a>(bytes: &'a [u8], start: &Start) -> partitions::Record<'a> {
-    records(&bytes[start.at..]).next().expect("a row begins here")
+    record_at(bytes, start.at).expect("a row begins here")
 }
 
-/// Where the rows begin, in canonical order; those with one id in the order in which they were added.
+/// Where the rows begin, as they stand.
 fn starts(bytes: &[u8]) -> Vec<Start> {
     let mut at = 0;
     let start = |record: partitions::Record<'_>| {
@@ -118,7 +168,12 @@ fn starts(bytes: &[u8]) -> Vec<Start> {
         at += record.whole.len();
         start
     };
-    let mut starts: Vec<Start> = records(bytes).map(start).collect();
+    records(bytes).map(start).collect()
+}
+
+/// Where the rows begin, in canonical order; those with one id in the order in which they were added.
+fn sorted_starts(bytes: &[u8]) -> Vec<Start> {
+    let mut starts = starts(bytes);
     let id = |start: &Start| Record::read(whole(bytes, start).bytes).id();
     starts.sort_unstable_by(|a, b| {
         // Two ids with one key are hardly ever there, unless they are one id.

@@ -8,7 +8,7 @@ use crate::preparation::{MAX_LEVELS, MAX_TEXT};
 pub(super) const NONE: u32 = u32::MAX;
 
 /// Below so many texts, looking at each is quicker than hashing.
-const FEW: usize = 8;
+const FEW: usize = 16;
 
 /// Texts, each of which has a number.
 #[derive(Default)]
