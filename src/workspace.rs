@@ -37,13 +37,7 @@ impl Workspace {
         on_folder: &dyn Fn(&Utf8Path),
         on_link: &dyn Fn(&Utf8Path),
     ) -> Result<Vec<(Utf8PathBuf, EntryKind)>, TreeError> {
-        // What the folders of git and of madmall hold is no stage's business, and may be much.
-        let is_private = |entry: &walkdir::DirEntry| {
-            let name = entry.file_name();
-            name == ".git"
-                || (folder.as_str().is_empty() && entry.depth() == 1 && (name == ".madmall" || name == "runs"))
-        };
-        self.walk_but(folder, &is_private, on_folder, on_link)
+        self.walk_but(folder, &is_private_in(folder), on_folder, on_link)
     }
 
     /// Everything in `folder`, also what no stage sees; tells of each folder before its names are listed, and of each link.
@@ -64,23 +58,7 @@ impl Workspace {
         on_link: &dyn Fn(&Utf8Path),
     ) -> Result<Vec<(Utf8PathBuf, EntryKind)>, TreeError> {
         let mut files = Vec::new();
-        on_folder(folder);
-        let walk = walkdir::WalkDir::new(self.absolute(folder)).min_depth(1).into_iter();
-        for entry in walk.filter_entry(|entry| !is_private(entry)) {
-            let entry = entry.map_err(|error| TreeError::Read {
-                path: folder.to_owned(),
-                source: Box::new(error),
-            })?;
-            let path = Utf8Path::from_path(entry.path()).ok_or_else(|| TreeError::NotUtf8 {
-                folder: folder.to_owned(),
-                lossy: entry.file_name().to_string_lossy().into_owned(),
-            })?;
-            let path = path.strip_prefix(&self.root);
-            let path = path.expect("the walk began at a folder below the root").to_owned();
-            if entry.file_type().is_dir() {
-                on_folder(&path);
-                continue;
-            }
+        self.visit(folder, is_private, on_folder, &mut |entry, path| {
             if entry.file_type().is_symlink() {
                 on_link(&path);
             }
@@ -95,9 +73,63 @@ impl Workspace {
                 }
             };
             files.push((path, kind));
-        }
+            Ok(())
+        })?;
         files.sort_by(|(a, _), (b, _)| a.as_str().as_bytes().cmp(b.as_str().as_bytes()));
         Ok(files)
+    }
+
+    /// The paths that [`Tree::files_below`] gives, in the same order, and whether each is a link: no file is asked what it is.
+    ///
+    /// # Errors
+    ///
+    /// [`TreeError`] if a folder cannot be read or a name is not UTF-8.
+    pub(crate) fn paths_below(&self, folder: &Utf8Path) -> Result<Vec<(Utf8PathBuf, bool)>, TreeError> {
+        let mut paths = Vec::new();
+        self.visit(folder, &is_private_in(folder), &|_| {}, &mut |entry, path| {
+            paths.push((path, entry.file_type().is_symlink()));
+            Ok(())
+        })?;
+        paths.sort_by(|(a, _), (b, _)| a.as_str().as_bytes().cmp(b.as_str().as_bytes()));
+        Ok(paths)
+    }
+
+    /// Shows `on_file` everything below `folder` that is no folder.
+    fn visit(
+        &self,
+        folder: &Utf8Path,
+        is_private: &dyn Fn(&walkdir::DirEntry) -> bool,
+        on_folder: &dyn Fn(&Utf8Path),
+        on_file: &mut dyn FnMut(&walkdir::DirEntry, Utf8PathBuf) -> Result<(), TreeError>,
+    ) -> Result<(), TreeError> {
+        on_folder(folder);
+        let walk = walkdir::WalkDir::new(self.absolute(folder)).min_depth(1).into_iter();
+        for entry in walk.filter_entry(|entry| !is_private(entry)) {
+            let entry = entry.map_err(|error| TreeError::Read {
+                path: folder.to_owned(),
+                source: Box::new(error),
+            })?;
+            let path = Utf8Path::from_path(entry.path()).ok_or_else(|| TreeError::NotUtf8 {
+                folder: folder.to_owned(),
+                lossy: entry.file_name().to_string_lossy().into_owned(),
+            })?;
+            let path = path.strip_prefix(&self.root);
+            let path = path.expect("the walk began at a folder below the root").to_owned();
+            match entry.file_type().is_dir() {
+                true => on_folder(&path),
+                false => on_file(&entry, path)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a walk from `folder` leaves an entry out: what the folders of git and of madmall hold is no stage's business, and may be much.
+fn is_private_in(folder: &Utf8Path) -> impl Fn(&walkdir::DirEntry) -> bool {
+    let is_root = folder.as_str().is_empty();
+    move |entry| {
+        let name = entry.file_name();
+        name == ".git" || (is_root && entry.depth() == 1 && (name == ".madmall" || name == "runs"))
     }
 }
 
@@ -234,5 +266,35 @@ fn unreadable(path: &Utf8Path, error: std::io::Error) -> TreeError {
     TreeError::Read {
         path: path.to_owned(),
         source: Box::new(error),
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_paths_below_a_folder_are_those_of_its_files_and_links_are_told() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let root = folder.path().canonicalize().expect("it exists");
+        let workspace = Workspace::at(Utf8PathBuf::from_path_buf(root).expect("UTF-8"));
+        for folder in ["a/b", "a/.git", ".madmall", "runs"] {
+            std::fs::create_dir_all(workspace.root().join(folder)).expect("made");
+        }
+        for file in ["a/b/c", "a/b.d", "a/.git/e", "a/runs", ".madmall/f", "runs/g", "h"] {
+            std::fs::File::create_new(workspace.root().join(file)).expect("made");
+        }
+        std::os::unix::fs::symlink("../h", workspace.root().join("a/link")).expect("made");
+        for folder in ["", "a", "a/b"] {
+            let files = workspace.files_below(Utf8Path::new(folder)).expect("listed");
+            let paths = workspace.paths_below(Utf8Path::new(folder)).expect("listed");
+            let expected: Vec<_> = files
+                .into_iter()
+                .map(|(path, _)| (path.clone(), path == "a/link"))
+                .collect();
+            assert!(expected.len() > usize::from(folder != "a/b"), "{folder}: {expected:?}");
+            assert_eq!(paths, expected, "{folder}");
+        }
+        assert!(workspace.paths_below(Utf8Path::new("gone")).is_err());
     }
 }

@@ -54,7 +54,7 @@ fn compare(work: &Work, peers: &[Peer], folder: &Path) {
     }
     let place = |peer: &Peer| folder.join(peer.name());
     table("first run", &able, work.rounds(ROUNDS.min(3)), |peer| {
-        peer.forget(&place(peer));
+        peer.forget(work, &place(peer));
         peer.run(&place(peer))
     });
     // What the first run left is too new to vouch for, for a moment; the run after that learns what it can.

@@ -160,7 +160,10 @@ impl Attempt<'_> {
     fn find_tools(&self) -> Result<BTreeMap<String, FoundTool>, ExecError> {
         let mut found = BTreeMap::new();
         for (name, called) in self.stage.called_tools() {
-            let tool = self.session.find_tool(called);
+            let tool = match self.stage.pin {
+                true => self.session.find_tool(called),
+                false => self.session.find_tool_to_run(called),
+            };
             let tool = tool.map_err(|source| self.cannot_run(called, source))?;
             let tool = tool.ok_or_else(|| self.not_found(called))?;
             let called = called.to_owned();

@@ -1,6 +1,8 @@
 //! What a program stage may use: what its declaration says, and no more.
 
-use camino::Utf8Path;
+use std::collections::HashSet;
+
+use camino::{Utf8Path, Utf8PathBuf};
 
 use super::root::ExecutionRoot;
 use super::sandbox::{Confinement, Demand, Own, Sandbox, Wanted};
@@ -42,16 +44,24 @@ impl Attempt<'_> {
     }
 
     /// A folder is one link; a link within it may lead to another place of the workspace, which is then part of the input.
-    fn add_linked_from_folders(&self, sandbox: &Sandbox, to: &mut Vec<camino::Utf8PathBuf>) {
+    fn add_linked_from_folders(&self, sandbox: &Sandbox, to: &mut Vec<Utf8PathBuf>) {
         for (input, state) in self.stage.inputs.iter().zip(&self.inputs) {
             let InputSource::Folder { path, .. } = &input.source else {
                 continue;
             };
+            // The names tell which are links: to ask each file would take as long as to look for changes in all of them.
+            let found = self.session.workspace.paths_below(path).unwrap_or_default();
+            let links: HashSet<Utf8PathBuf> = found
+                .into_iter()
+                .filter_map(|(path, is_link)| is_link.then_some(path))
+                .collect();
+            if links.is_empty() {
+                continue;
+            }
             let folder = self.session.workspace.absolute(path).canonicalize_utf8();
-            for file in state.files() {
+            for file in state.files().iter().filter(|file| links.contains(&file.path)) {
                 let absolute = self.session.workspace.absolute(&file.path);
-                let is_link = absolute.symlink_metadata().is_ok_and(|found| found.is_symlink());
-                if let Some(real) = is_link.then(|| absolute.canonicalize_utf8().ok()).flatten()
+                if let Ok(real) = absolute.canonicalize_utf8()
                     && !folder.as_ref().is_ok_and(|folder| real.starts_with(folder))
                     && !sandbox.places().forbid(&real)
                 {

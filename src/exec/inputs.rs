@@ -17,7 +17,7 @@ use crate::receipt::statement::{MAX_MEMBERS, ReceiptId, Resource, Role};
 use crate::store::believed::ClaimedOutput;
 use crate::store::looks::{Looks, Seen};
 use crate::store::stat_cache::{Hashed, Stamp, StatCache, hash_as_expected, hash_as_stamped, hash_stamped};
-use crate::tree::{EntryKind, Tree as _};
+use crate::tree::EntryKind;
 use crate::workspace::Workspace;
 
 /// Why an input could not be hashed. Exit code 7, but for a file that is gone.
@@ -344,7 +344,7 @@ impl<'a> FileHashes<'a> {
         if is_pattern(input.path.as_str()) {
             return false;
         }
-        match self.workspace.files_below(&input.path) {
+        match self.workspace.paths_below(&input.path) {
             Ok(found) => {
                 let is_private = |path: &Utf8Path| path.iter().any(|name| name.eq_ignore_ascii_case(".git"));
                 let now = found.iter().map(|(path, _)| path).filter(|path| !is_private(path));

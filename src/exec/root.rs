@@ -7,13 +7,13 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read as _, Write as _};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::folders;
-use crate::digest::{Digest, copy_hashed};
+use crate::digest::Digest;
 use crate::plan::Output;
 use crate::store::{StoreError, atomic};
 
@@ -169,19 +169,21 @@ impl ExecutionRoot {
     /// [`RootError`] if something cannot be written, or an input is no longer what the action says.
     pub fn prepare(folder: Utf8PathBuf, entries: Vec<RootEntry>, outputs: &[Output]) -> Result<Self, RootError> {
         let root = Self { folder, entries };
-        for folder in [&root.folder, &root.home()] {
-            atomic::create_folder(folder)?;
-        }
+        atomic::create_folder(&root.folder)?;
+        atomic::create_folder(&root.home())?;
+        let mut made = root.folder.clone();
         for entry in &root.entries {
-            root.bring(entry)?;
+            let to = root.folder.join(&entry.path);
+            make_folder(atomic::folder_of(&to).to_owned(), &mut made)?;
+            bring(entry, &to)?;
         }
         for output in outputs {
             let path = root.folder.join(&output.path);
-            atomic::create_folder(if output.is_folder {
-                &path
-            } else {
-                atomic::folder_of(&path)
-            })?;
+            let folder = match output.is_folder {
+                true => path,
+                false => atomic::folder_of(&path).to_owned(),
+            };
+            make_folder(folder, &mut made)?;
         }
         Ok(root)
     }
@@ -320,33 +322,6 @@ impl ExecutionRoot {
         Some(copied.chain(left).sum())
     }
 
-    fn bring(&self, entry: &RootEntry) -> Result<(), RootError> {
-        let to = self.folder.join(&entry.path);
-        let failed = |source| RootError::Bring {
-            path: entry.path.clone(),
-            source,
-        };
-        atomic::create_folder(atomic::folder_of(&to))?;
-        match entry.kind {
-            RootEntryKind::File {
-                size,
-                digest,
-                executable,
-            } if size <= COPY_LIMIT => {
-                let mut from = File::open(&entry.absolute).map_err(failed)?;
-                let mut file = File::create_new(&to).map_err(failed)?;
-                let (digests, _) = copy_hashed(&mut from, &mut file).map_err(failed)?;
-                if digests.blake3 != digest {
-                    return Err(RootError::InputChanged {
-                        path: entry.path.clone(),
-                    });
-                }
-                atomic::set_published_mode(&file, executable).map_err(failed)
-            }
-            _ => link(&entry.absolute, &to).map_err(failed),
-        }
-    }
-
     fn is_modified(&self, entry: &RootEntry) -> bool {
         let path = self.folder.join(&entry.path);
         match entry.kind {
@@ -355,6 +330,47 @@ impl ExecutionRoot {
             }
             _ => !fs::read_link(&path).is_ok_and(|target| target == entry.absolute),
         }
+    }
+}
+
+/// Makes `folder`, unless it is the one that was `made` last: paths come in order, so that it mostly is.
+fn make_folder(folder: Utf8PathBuf, made: &mut Utf8PathBuf) -> Result<(), StoreError> {
+    if folder != *made {
+        atomic::create_folder(&folder)?;
+        *made = folder;
+    }
+    Ok(())
+}
+
+/// Brings an input to its place `to`, whose folder is there.
+fn bring(entry: &RootEntry, to: &Utf8Path) -> Result<(), RootError> {
+    let failed = |source| RootError::Bring {
+        path: entry.path.clone(),
+        source,
+    };
+    match entry.kind {
+        RootEntryKind::File {
+            size,
+            digest,
+            executable,
+        } if size <= COPY_LIMIT => {
+            let from = File::open(&entry.absolute).map_err(failed)?;
+            let mut bytes = Vec::new();
+            from.take(size + 1).read_to_end(&mut bytes).map_err(failed)?;
+            if bytes.len() as u64 != size || Digest::of(&bytes) != digest {
+                return Err(RootError::InputChanged {
+                    path: entry.path.clone(),
+                });
+            }
+            let mut file = File::create_new(to).map_err(failed)?;
+            file.write_all(&bytes).map_err(failed)?;
+            match executable {
+                true => atomic::set_published_mode(&file, executable).map_err(failed),
+                // As it is made.
+                false => Ok(()),
+            }
+        }
+        _ => link(&entry.absolute, to).map_err(failed),
     }
 }
 

@@ -47,6 +47,8 @@ pub struct UsedTool {
 pub(super) struct Tools {
     /// By what they are called; `None` for one that is not there.
     known: Mutex<HashMap<String, Option<Tool>>>,
+    /// By what they are called, where those are that stages have run.
+    places: Mutex<HashMap<String, Utf8PathBuf>>,
     /// By where they are, what they say of their version.
     versions: Mutex<HashMap<Utf8PathBuf, (Digest, Option<String>)>>,
     /// Those that are others than when stages ran that are up to date: the first of these, and how many there are.
@@ -76,6 +78,31 @@ impl Session<'_> {
             self.hashes.note_passed_over(&executable);
         }
         Ok(None)
+    }
+
+    /// The same for a stage that runs it by the path where it is found: it is looked for in `PATH` once in a run, and then there where it was.
+    ///
+    /// # Errors
+    ///
+    /// What reading it gives.
+    pub(super) fn find_tool_to_run(&self, name: &str) -> io::Result<Option<Tool>> {
+        let was = self
+            .tools
+            .places
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(name)
+            .cloned();
+        if let Some(executable) = was.filter(|executable| is_executable(executable)) {
+            let digests = self.hashes.file(&executable)?.digests;
+            return Ok(Some(Tool { executable, digests }));
+        }
+        let tool = self.find_tool(name)?;
+        if let Some(tool) = &tool {
+            let mut places = self.tools.places.lock().unwrap_or_else(PoisonError::into_inner);
+            places.insert(name.to_owned(), tool.executable.clone());
+        }
+        Ok(tool)
     }
 
     /// The same, looked for once in a run.

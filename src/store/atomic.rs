@@ -45,6 +45,30 @@ pub fn write_unsynced(path: &Utf8Path, bytes: &[u8], unsynced: &Unsynced) -> Res
     Ok(())
 }
 
+/// Writes `bytes` to `path`, whole or not at all as long as the power stays on, with the mode of any file that a program makes.
+///
+/// # Errors
+///
+/// [`StoreError::Write`] if any step fails; `path` is then as it was.
+pub fn write_plain(path: &Utf8Path, bytes: &[u8], executable: bool) -> Result<(), StoreError> {
+    let failed = |source| StoreError::Write {
+        path: path.to_owned(),
+        source,
+    };
+    let temporary = || {
+        tempfile::Builder::new()
+            .prefix(TEMPORARY)
+            .make_in(folder_of(path), |temporary| File::create_new(temporary))
+    };
+    let mut file = in_folder_of(path, temporary).map_err(failed)?;
+    file.write_all(bytes).map_err(failed)?;
+    if executable {
+        set_published_mode(file.as_file(), executable).map_err(failed)?;
+    }
+    file.persist(path).map_err(|error| failed(error.error))?;
+    Ok(())
+}
+
 fn put(path: &Utf8Path, bytes: &[u8], sync: impl FnOnce(&File) -> io::Result<()>) -> Result<(), StoreError> {
     let folder = folder_of(path);
     create_folder(folder)?;
@@ -127,6 +151,21 @@ pub fn create_folder(folder: &Utf8Path) -> Result<(), StoreError> {
         path: folder.to_owned(),
         source,
     })
+}
+
+/// Does what needs the folder of `path`. It is made, and the same tried again, only if it turns out not to be there.
+///
+/// # Errors
+///
+/// What `act` gives, or making the folder.
+pub fn in_folder_of<T>(path: &Utf8Path, act: impl Fn() -> io::Result<T>) -> io::Result<T> {
+    match act() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            fs::create_dir_all(folder_of(path))?;
+            act()
+        }
+        other => other,
+    }
 }
 
 /// Syncs a folder: after a crash a rename in it may otherwise be lost although the file's bytes are safe.

@@ -1,13 +1,17 @@
 //! The content-addressed store: artifacts by their BLAKE3.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read as _};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::{StoreError, atomic};
 use crate::commitment::PersonalKey;
 use crate::digest::Digest;
+
+/// An object of up to so many bytes is written from memory where it is put: to ask the file system whether it can share the blocks takes
+/// longer, and where it cannot, a file is made for it in vain.
+const SMALL: u64 = 64 << 10;
 
 /// Bytes by digest, one read-only file each.
 #[derive(Clone, Debug)]
@@ -62,9 +66,8 @@ impl Cas {
             path: path.clone(),
             source,
         };
-        atomic::create_folder(atomic::folder_of(&path))?;
         set_read_only(&File::open(from).map_err(failed)?).map_err(failed)?;
-        fs::rename(from, &path).map_err(failed)?;
+        atomic::in_folder_of(&path, || fs::rename(from, &path)).map_err(failed)?;
         Ok(path)
     }
 
@@ -84,12 +87,22 @@ impl Cas {
     /// no use); [`StoreError`] if it cannot be read or written.
     pub fn place(&self, digest: Digest, to: &Utf8Path, executable: bool) -> Result<(), StoreError> {
         let from = self.path(digest);
-        let folder = atomic::folder_of(to);
-        atomic::create_folder(folder)?;
         let failed = |source| StoreError::Write {
             path: to.to_owned(),
             source,
         };
+        if let Some(bytes) = read_if_small(&from).map_err(|source| StoreError::Read {
+            path: from.clone(),
+            source,
+        })? {
+            let found = Digest::of(&bytes);
+            if !self.is_named(found, digest) {
+                return Err(self.damaged(digest, found));
+            }
+            return atomic::write_plain(to, &bytes, executable);
+        }
+        let folder = atomic::folder_of(to);
+        atomic::create_folder(folder)?;
         let temporary = tempfile::Builder::new()
             .prefix(atomic::TEMPORARY)
             .make_in(folder, |path| {
@@ -151,11 +164,28 @@ impl Cas {
     ) -> Result<(), StoreError> {
         let found = blake3_of(copy).map_err(&failed)?;
         if !self.is_named(found, digest) {
-            let _ = fs::remove_file(self.path(digest));
-            return Err(StoreError::Damaged { name: digest, found });
+            return Err(self.damaged(digest, found));
         }
         atomic::set_published_mode(copy, executable).map_err(failed)
     }
+
+    /// Removes the object `name`, whose bytes are those of `found`: it is of no use.
+    fn damaged(&self, name: Digest, found: Digest) -> StoreError {
+        let _ = fs::remove_file(self.path(name));
+        StoreError::Damaged { name, found }
+    }
+}
+
+/// What the file holds, if that is not much.
+fn read_if_small(path: &Utf8Path) -> io::Result<Option<Vec<u8>>> {
+    let file = File::open(path)?;
+    let size = file.metadata()?.len();
+    if size > SMALL {
+        return Ok(None);
+    }
+    let mut bytes = Vec::new();
+    file.take(SMALL + 1).read_to_end(&mut bytes)?;
+    Ok(Some(bytes))
 }
 
 fn blake3_of(file: &File) -> io::Result<Digest> {
@@ -216,12 +246,37 @@ mod tests {
     #[test]
     fn a_damaged_object_is_never_placed() {
         let (_guard, root, cas) = store();
-        let digest = Digest::of(b"bytes");
-        atomic::write(&cas.path(digest), b"other").expect("written");
-        let error = cas.place(digest, &root.join("out"), false).expect_err("refused");
-        assert!(matches!(error, StoreError::Damaged { .. }));
-        assert!(!root.join("out").exists());
-        assert!(!cas.contains(digest), "an object that is not what it says is removed");
+        for size in [0, SMALL, SMALL + 1] {
+            let bytes = vec![b'x'; usize::try_from(size).expect("small")];
+            let digest = Digest::of(&bytes);
+            atomic::write(&cas.path(digest), &[bytes.as_slice(), b"y"].concat()).expect("written");
+            let error = cas.place(digest, &root.join("out"), false).expect_err("refused");
+            assert!(matches!(error, StoreError::Damaged { .. }));
+            assert!(!root.join("out").exists());
+            assert!(!cas.contains(digest), "an object that is not what it says is removed");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_small_and_what_is_not_is_placed_alike_with_the_mode_of_any_file() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let (_guard, root, cas) = store();
+        let mode = |name: &str| fs::metadata(root.join(name)).expect("found").permissions().mode() & 0o777;
+        File::create_new(root.join("any")).expect("made");
+        for size in [0, SMALL, SMALL + 1] {
+            let bytes = vec![b'x'; usize::try_from(size).expect("small")];
+            let digest = Digest::of(&bytes);
+            atomic::write(&root.join("made"), &bytes).expect("written");
+            cas.adopt(&root.join("made"), digest).expect("adopted");
+            cas.place(digest, &root.join("in/data"), false).expect("placed");
+            cas.place(digest, &root.join("in/program"), true).expect("placed");
+            assert_eq!(fs::read(root.join("in/data")).expect("read"), bytes);
+            assert_eq!(mode("in/data"), mode("any"));
+            assert_eq!(mode("in/program"), mode("any") | (mode("any") & 0o444) >> 2);
+            let names = root.join("in").read_dir_utf8().expect("listed").count();
+            assert_eq!(names, 2, "no temporary file is left");
+        }
     }
 
     #[cfg(target_os = "linux")]

@@ -13,7 +13,7 @@ use camino::Utf8Path;
 use serde::{Deserialize, Serialize};
 
 use super::{MAX_CACHE, StoreError, atomic, read_bounded};
-use crate::digest::{Digest, Digests, hash_file};
+use crate::digest::{Digest, Digests, hash_reader};
 
 const HEADER: &[u8] = b"madmall stat-cache v1\n";
 
@@ -236,14 +236,16 @@ pub fn hash_stamped(absolute: &Utf8Path) -> io::Result<Hashed> {
     hash_as_stamped(absolute, Stamp::of(absolute)?)
 }
 
-/// The same of a file that had this stamp just now.
+/// The same of a file that had this stamp just now: the file that is read must have it before and after. What has come to lie at
+/// `absolute` since then is another file, and has another stamp.
 ///
 /// # Errors
 ///
 /// Like [`hash_stamped`].
 pub fn hash_as_stamped(absolute: &Utf8Path, stamp: Stamp) -> io::Result<Hashed> {
-    let (digests, size) = hash_file(absolute)?;
-    if size != stamp.size || Stamp::of(absolute)? != stamp {
+    let file = File::open(absolute)?;
+    let (digests, size) = hash_reader(&file)?;
+    if size != stamp.size || Stamp::from_metadata(&file.metadata()?) != stamp {
         return Err(changed());
     }
     Ok(Hashed { digests, stamp })
@@ -257,11 +259,12 @@ pub fn hash_as_stamped(absolute: &Utf8Path, stamp: Stamp) -> io::Result<Hashed> 
 /// Like [`hash_stamped`].
 pub fn hash_as_expected(absolute: &Utf8Path, stamp: Stamp, expected: Digests) -> io::Result<Hashed> {
     let mut hasher = blake3::Hasher::new();
-    hasher.update_reader(File::open(absolute)?)?;
+    let file = File::open(absolute)?;
+    hasher.update_reader(&file)?;
     if Digest::from(hasher.finalize()) != expected.blake3 {
         return hash_as_stamped(absolute, stamp);
     }
-    if hasher.count() != stamp.size || Stamp::of(absolute)? != stamp {
+    if hasher.count() != stamp.size || Stamp::from_metadata(&file.metadata()?) != stamp {
         return Err(changed());
     }
     Ok(Hashed {

@@ -229,3 +229,31 @@ fn what_cannot_be_a_tool_is_said_with_its_place() {
     ran.says("a built-in stage uses no programs")
         .says("a built-in stage cannot be pinned");
 }
+
+#[test]
+fn in_one_run_a_program_is_taken_where_it_was_found_and_as_it_is_now() {
+    let space = space("");
+    let base = space.base().to_owned();
+    let change = |bin: String| format!("test ! -e {bin}/next || mv {bin}/next {bin}/wordy");
+    let change = [format!("{base}/tools/bin"), format!("{base}/none/bin")]
+        .map(change)
+        .join("; ");
+    space.pipeline(&format!(
+        "stages: {{{STAGE}}}, \
+         m: {{run: '{change}; cp ${{inputs.i}} ${{outputs.o}}', sandbox: off, inputs: {{i: a.o}}, outputs: {{o: out/m}}}}, \
+         b: {{argv: [wordy, '${{inputs.i}}', '${{outputs.o}}'], inputs: {{i: m.o}}, outputs: {{o: out/b}}}}}}",
+    ));
+    for (place, word) in [("../tools/bin/next", "b"), ("../none/bin/next", "c")] {
+        write_program(
+            &space,
+            place,
+            &format!("#!/bin/sh\n{{ cat \"$1\"; echo {word}; }} > \"$2\"\n"),
+        );
+    }
+    space.run(&[]).success();
+    assert_eq!(space.read("out/b"), "x\na\nb\n");
+    // The next run looks for it again.
+    space.run(&[]).success().says("W-TOOL");
+    space.run(&["--force"]).success();
+    assert_eq!(space.read("out/b"), "x\nc\nc\n");
+}
