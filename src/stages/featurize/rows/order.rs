@@ -20,7 +20,7 @@ use crate::stages::room::Room;
 const PARTS_IN_ROOM: usize = 4;
 
 /// Keys that stand alone have this part of the room.
-const KEYS_OF_ROOM: usize = 8;
+const KEYS_OF_ROOM: usize = 32;
 
 /// Why rows cannot be put in order.
 #[derive(Debug)]
