@@ -11,7 +11,7 @@ use super::opened::warn;
 use super::terminal::{BOLD, DIM, ERROR, GOOD, HELP, Terminal, WARNING, shown, with_causes};
 use crate::exec::event::{Event, Failure, FailureKind, Note, Observer, StageOutcome, StageReport};
 use crate::plan::action::parameters;
-use crate::plan::stale::command_lines;
+use crate::plan::command_text::command_lines;
 use crate::plan::{Plan, StageId};
 use crate::stages::ingest::fault::grouped;
 use crate::stages::{Progress, Refusal};

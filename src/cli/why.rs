@@ -14,7 +14,8 @@ use crate::exit_code::ExitCode;
 use crate::git::{self, CommitId, Origin, Repository};
 use crate::history::cause::{ChangedFile, Files, What, changed_files, files_now, files_of_receipt};
 use crate::plan::StageId;
-use crate::plan::stale::{Snapshot, Stale};
+use crate::plan::snapshot::Snapshot;
+use crate::plan::stale::Stale;
 use crate::receipt::statement::{Role, Statement};
 use crate::store::believed::Claim;
 

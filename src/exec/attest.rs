@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::inputs::{Content, FileState, InputState};
+use super::state::{Content, FileState, InputState};
 use super::tools::UsedTool;
 use crate::commitment::PersonalKey;
 use crate::consent::population::Population;

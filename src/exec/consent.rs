@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use super::Session;
-use super::inputs::{Content, InputState};
+use super::state::{Content, InputState};
 use crate::consent::purposes::NONE;
 use crate::plan::{Command, Input, InputSource, Plan, Stage, StageId, written_input};
 use crate::stages::Refusal;

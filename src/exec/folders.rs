@@ -13,9 +13,10 @@ use rayon::prelude::*;
 
 use super::ExecError;
 use super::event::Note;
-use super::inputs::{FileState, InputError, InputState};
+use super::inputs::InputError;
 use super::root::Breach;
 use super::stage::{Attempt, Said};
+use super::state::{FileState, InputState};
 use super::trial::is_executable;
 use crate::commitment::PersonalKey;
 use crate::digest::hash_file;

@@ -51,6 +51,7 @@ pub mod root;
 pub mod sandbox;
 pub mod scheduler;
 pub mod stage;
+pub mod state;
 mod temporary;
 pub mod tools;
 mod trial;

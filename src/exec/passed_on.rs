@@ -12,9 +12,9 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::ExecError;
 use super::event::FailureKind;
-use super::inputs::FileState;
 use super::root::{ExecutionRoot, RootError};
 use super::stage::{Attempt, Said};
+use super::state::FileState;
 use crate::commitment::PersonalKey;
 use crate::digest::{Digest, Digests};
 use crate::listing::ArtifactDigests;

@@ -1,7 +1,8 @@
 //! What is personal in a run: which inputs are known by keyed digests, and what may not be read as if it were not.
 
 use super::Session;
-use super::inputs::{Content, InputError, InputState};
+use super::inputs::InputError;
+use super::state::{Content, InputState};
 use crate::consent::secret::SecretId;
 use crate::plan::{Input, InputSource, Stage, StageId};
 use crate::stages::Refusal;

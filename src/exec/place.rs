@@ -8,8 +8,8 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::ExecError;
 use super::event::Note;
-use super::inputs::InputState;
 use super::stage::{Attempt, Given, Said, Wanted};
+use super::state::InputState;
 use crate::listing::ArtifactDigests;
 use crate::receipt::statement::{ReceiptId, Resource, Role};
 use crate::store::believed::{Claim, ClaimedOutput};

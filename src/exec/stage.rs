@@ -6,8 +6,8 @@ use std::time::Instant;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::event::{Note, StageOutcome, StageReport};
-use super::inputs::{FileState, InputState};
 use super::place::Placed;
+use super::state::{FileState, InputState};
 use super::{CacheMode, ExecError, Session};
 use crate::digest::Digest;
 use crate::listing::ArtifactDigests;

@@ -8,9 +8,9 @@ use camino::Utf8Path;
 
 use super::Session;
 use super::event::StageOutcome;
-use super::inputs::{Content, InputState};
 use super::scheduler::Finished;
 use super::stage::Given;
+use super::state::{Content, InputState};
 use crate::digest::Digest;
 use crate::listing::ArtifactDigests;
 use crate::plan::StageId;

@@ -8,7 +8,7 @@ use serde_json::Number;
 use super::artifact;
 use super::numbers;
 use super::past::PastRun;
-use crate::plan::stale::{command_lines, param_text};
+use crate::plan::command_text::{command_lines, param_text};
 use crate::receipt::digests::file_digests;
 use crate::receipt::run_file::Receipt;
 use crate::receipt::statement::{CommandRecord, Outcome, Resource, Role};

@@ -1,10 +1,12 @@
 //! From a pipeline as written to a plan that can be run: names become ids, edges are found, cycles refused.
 
 pub mod action;
+pub mod command_text;
 pub mod limits;
 mod masked;
 mod model;
 mod resolve;
+pub mod snapshot;
 pub mod stage_name;
 pub mod stale;
 

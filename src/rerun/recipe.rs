@@ -13,7 +13,8 @@ use crate::digest::{Digest, hash_file};
 use crate::exec::process::{candidates, is_executable};
 use crate::listing::ArtifactDigests;
 use crate::plan::action::{Resolved, ResolvedInput, action_digest, definition_digest};
-use crate::plan::stale::{Snapshot, Stale};
+use crate::plan::snapshot::Snapshot;
+use crate::plan::stale::Stale;
 use crate::plan::{
     Command, DefinitionFile, Input, InputSource, Limits, Number, Output, ParamValue, Plan, SandboxMode, Stage, Streams,
     is_pattern,

@@ -6,7 +6,8 @@ use std::io;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::digest::Digest;
-use crate::exec::inputs::{Content, FileHashes};
+use crate::exec::inputs::FileHashes;
+use crate::exec::state::Content;
 use crate::plan::Plan;
 use crate::status::Orphan;
 use crate::store::Store;

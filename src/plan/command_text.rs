@@ -1,0 +1,107 @@
+//! Commands and parameters as a person reads them.
+
+use crate::receipt::statement::{CommandRecord, ParamRecord, StageParameters};
+
+/// What a stage runs as a person would type it, a line each. Words are quoted where the shell would take them apart.
+#[must_use]
+pub fn command_lines(parameters: &StageParameters) -> Vec<String> {
+    let mut lines = lines_of(&parameters.command);
+    if let Some(last) = lines.last_mut() {
+        last.extend(parameters.stdin.iter().map(|name| format!(" < ${{inputs.{name}}}")));
+        last.extend(parameters.stdout.iter().map(|name| format!(" > ${{outputs.{name}}}")));
+    }
+    lines
+}
+
+fn lines_of(command: &CommandRecord) -> Vec<String> {
+    match command {
+        CommandRecord::Builtin { name, .. } => vec![format!("madmall/{name}")],
+        CommandRecord::Argv(argv) => {
+            let words: Vec<_> = argv.iter().map(|word| word_for_shell(word)).collect();
+            words.join(" ").lines().map(str::to_owned).collect()
+        }
+        CommandRecord::Shell(text) => text.trim().lines().map(str::to_owned).collect(),
+    }
+}
+
+/// A command as one line.
+pub(super) fn command_line(parameters: &StageParameters) -> String {
+    one_line(&command_lines(parameters))
+}
+
+fn one_line(lines: &[String]) -> String {
+    let lines: Vec<_> = lines
+        .iter()
+        .map(|line| line.trim())
+        .filter(|line| !line.is_empty())
+        .collect();
+    lines.join(" ↵ ")
+}
+
+/// At most 60 characters of `line`, among them the first that `other` has otherwise.
+pub(super) fn excerpt(line: &str, other: &str) -> String {
+    const LONGEST: usize = 60;
+    const BEFORE: usize = 20;
+    let same = line.chars().zip(other.chars()).take_while(|(a, b)| a == b).count();
+    // What is cut before must be cut from both, or they could not be compared.
+    let start = if same < LONGEST - BEFORE { 0 } else { same - BEFORE };
+    let mut text = String::from(if start > 0 { "…" } else { "" });
+    text.extend(line.chars().skip(start).take(LONGEST));
+    if line.chars().nth(start + LONGEST).is_some() {
+        text.push('…');
+    }
+    text
+}
+
+fn word_for_shell(word: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || "_-./:=@%+,".contains(c);
+    match !word.is_empty() && word.chars().all(is_plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', "'\\''")),
+    }
+}
+
+/// A parameter as a person would write it.
+#[must_use]
+pub fn param_text(value: &ParamRecord) -> String {
+    match value {
+        ParamRecord::Null => "null".to_owned(),
+        ParamRecord::Boolean(value) => value.to_string(),
+        ParamRecord::Number(text) | ParamRecord::String(text) => text.clone(),
+        ParamRecord::List(items) => {
+            let items: Vec<_> = items.iter().map(param_text).collect();
+            format!("[{}]", items.join(", "))
+        }
+        ParamRecord::Map(map) => {
+            let members: Vec<_> = map.iter().map(|(k, v)| format!("{k}: {}", param_text(v))).collect();
+            format!("{{{}}}", members.join(", "))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_is_shown_as_it_can_be_typed() {
+        let argv = ["python3", "-c", "print('a b')", "", "data/x.csv"].map(str::to_owned);
+        let shown = lines_of(&CommandRecord::Argv(argv.to_vec()));
+        assert_eq!(shown, [r"python3 -c 'print('\''a b'\'')' '' data/x.csv"]);
+        let shell = CommandRecord::Shell("set -x\n\n  sleep 1\nfalse\n".to_owned());
+        assert_eq!(lines_of(&shell), ["set -x", "", "  sleep 1", "false"]);
+        assert_eq!(one_line(&lines_of(&shell)), "set -x ↵ sleep 1 ↵ false");
+    }
+
+    #[test]
+    fn a_changed_command_shows_what_changed_however_long_it_is() {
+        assert_eq!(excerpt("cp a b", "cat a b"), "cp a b");
+        let long = "x".repeat(100);
+        let (was, is) = (format!("{long} --rate 1"), format!("{long} --rate 2 {long}"));
+        assert_eq!(excerpt(&was, &is), format!("…{} --rate 1", "x".repeat(12)));
+        assert_eq!(
+            excerpt(&is, &was),
+            format!("…{} --rate 2 {}…", "x".repeat(12), "x".repeat(38))
+        );
+    }
+}
