@@ -51,7 +51,8 @@ fn space(space: Space) -> Space {
 fn a_writer_that_is_killed_leaves_nothing() {
     // Where files without a name can be had.
     let space = space(Space::in_memory());
-    for signal in ["-KILL", "-INT"] {
+    // As Ctrl-C does; which itself is ignored by what runs in a shell's background.
+    for signal in ["-KILL", "-TERM"] {
         let (mut child, stdin) = begun(&space);
         let sent = std::process::Command::new("kill")
             .args([signal, &child.id().to_string()])
