@@ -270,7 +270,9 @@ mod tests {
             prop_assert!((exp_of_nonpositive(x) - exact).abs() <= 4.0 * f64::EPSILON * exact, "exp {x}");
             for s in [s, f64::from_bits(tiny).min(1.0)] {
                 let exact = libm::log1p(s);
-                prop_assert!((ln_1p(s) - exact).abs() <= 4.0 * f64::EPSILON * exact, "ln {s}");
+                // Half of an odd subnormal number is no number.
+                let last = f64::from_bits(1);
+                prop_assert!((ln_1p(s) - exact).abs() <= 4.0 * f64::EPSILON * exact + last, "ln {s}");
             }
         }
     }
