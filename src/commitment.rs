@@ -140,6 +140,12 @@ impl fmt::Debug for PersonalKey {
     }
 }
 
+/// Whether what has the plain BLAKE3 `found` may be called `name`: by that, or by `key` if it is personal.
+#[must_use]
+pub fn is_named(found: Digest, name: Digest, key: Option<&PersonalKey>) -> bool {
+    found == name || key.is_some_and(|key| key.name(found) == name)
+}
+
 /// Whether bytes are what was claimed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Same {
@@ -170,6 +176,12 @@ impl ArtifactDigests {
             Self::Folder(listing) => Self::Keyed(key.several(listing)),
             Self::Keyed(_) => *self,
         }
+    }
+
+    /// Keyed, if there is a key.
+    #[must_use]
+    pub fn keyed_by(&self, key: Option<&PersonalKey>) -> Self {
+        key.map_or(*self, |key| self.keyed(key))
     }
 
     /// The plain BLAKE3 that the file at `path` has to have, if these are its digests. What that is of a keyed one, only the file itself

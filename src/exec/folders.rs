@@ -161,7 +161,7 @@ impl Attempt<'_> {
             source,
         })?;
         let plain = ArtifactDigests::Folder(listing);
-        let digests = key.map_or(plain, |key| plain.keyed(key));
+        let digests = plain.keyed_by(key);
         session
             .store
             .trees()

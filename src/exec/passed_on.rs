@@ -88,7 +88,7 @@ impl Attempt<'_> {
         key: Option<&PersonalKey>,
     ) -> Result<ArtifactDigests, ExecError> {
         let plain = ArtifactDigests::File(*digests);
-        let digests = key.map_or(plain, |key| plain.keyed(key));
+        let digests = plain.keyed_by(key);
         let cas = self.session.store.cas();
         let object: Utf8PathBuf = match made.symlink_metadata() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => cas.path(digests.blake3()),

@@ -179,7 +179,7 @@ impl InputState {
                         input: input.to_owned(),
                     };
                     let plain = ArtifactDigests::File(file.hashed.digests);
-                    let digests = key.map_or(plain, |key| plain.keyed(key));
+                    let digests = plain.keyed_by(key);
                     Resource::artifact(file.path.as_str(), &digests, role)
                 });
                 members

@@ -247,7 +247,7 @@ impl Attempt<'_> {
         let (digests, _) = hash_file(made).map_err(failed)?;
         let executable = is_executable(made).map_err(failed)?;
         let plain = ArtifactDigests::File(digests);
-        let digests = key.map_or(plain, |key| plain.keyed(key));
+        let digests = plain.keyed_by(key);
         let object = self.session.store.cas().adopt(made, digests.blake3())?;
         self.session.unsynced.add(object);
         Ok((digests, executable))
@@ -279,7 +279,7 @@ impl Attempt<'_> {
         // What a program says of what is personal may be personal too.
         let plain = ArtifactDigests::File(digests);
         let key = self.session.hashes.key().filter(|_| self.stage.is_personal());
-        let digests = key.map_or(plain, |key| plain.keyed(key));
+        let digests = plain.keyed_by(key);
         let subject = vec![Resource::artifact(name.as_str(), &digests, role)];
         let outcome = match &kind {
             // It may have ended well when it was asked to: that is no success.

@@ -6,7 +6,7 @@ use std::io::{self, Read as _};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::{StoreError, atomic};
-use crate::commitment::PersonalKey;
+use crate::commitment::{PersonalKey, is_named};
 use crate::digest::Digest;
 
 /// An object of up to so many bytes is written from memory where it is put: to ask the file system whether it can share the blocks takes
@@ -35,7 +35,7 @@ impl Cas {
 
     /// Whether an object with the plain BLAKE3 `found` may be called `name`.
     fn is_named(&self, found: Digest, name: Digest) -> bool {
-        found == name || self.key.as_ref().is_some_and(|key| key.name(found) == name)
+        is_named(found, name, self.key.as_ref())
     }
 
     /// Where the object `digest` lies, or would.

@@ -24,7 +24,7 @@ use std::io::{self, Read as _};
 use camino::{Utf8Path, Utf8PathBuf};
 use rayon::prelude::*;
 
-use crate::commitment::PersonalKey;
+use crate::commitment::{PersonalKey, is_named};
 use crate::digest::Digest;
 use crate::listing::{ArtifactDigests, ListedFile, ListingDigests};
 
@@ -153,7 +153,7 @@ impl Store {
     /// Whether an object with the plain BLAKE3 `found` may be called `name`.
     #[must_use]
     pub fn is_named(&self, found: Digest, name: Digest) -> bool {
-        found == name || self.key().is_some_and(|key| key.name(found) == name)
+        is_named(found, name, self.key())
     }
 
     /// What output folders hold.

@@ -16,7 +16,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::durable::Unsynced;
 use super::{StoreError, atomic};
-use crate::commitment::PersonalKey;
+use crate::commitment::{PersonalKey, is_named};
 use crate::digest::{Digest, Digests, Sha256};
 use crate::listing::{ListedFile, ListingDigests, listing_digests};
 
@@ -70,8 +70,7 @@ impl Trees {
     #[must_use]
     pub fn read(&self, digest: Digest) -> Option<Vec<ListedFile>> {
         let (files, found) = read_file(&self.path(digest)).ok()?;
-        let keyed = self.key.as_ref().map(|key| key.name(found.blake3));
-        (found.blake3 == digest || keyed == Some(digest)).then_some(files)
+        is_named(found.blake3, digest, self.key.as_ref()).then_some(files)
     }
 
     /// Whether there is one, whole or not.

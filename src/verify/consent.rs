@@ -87,7 +87,7 @@ impl<'a> Form<'a> {
 
     fn digests(self, resource: &Resource) -> Option<ArtifactDigests> {
         let digests = artifact_digests(resource)?;
-        Some(self.key.map_or(digests, |key| digests.keyed(key)))
+        Some(digests.keyed_by(self.key))
     }
 
     /// Whether nobody can tell whether it has the bytes of another.
