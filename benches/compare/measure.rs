@@ -46,6 +46,8 @@ pub(crate) fn measure(command: &Command) -> Cost {
 
 fn copy_surroundings(from: &Command, to: &mut Command) {
     to.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    // Cargo's is for its own: each program that a peer starts would look for its libraries in a dozen folders.
+    to.env_remove("LD_LIBRARY_PATH");
     to.envs(from.get_envs().filter_map(|(name, value)| Some((name, value?))));
     to.current_dir(from.get_current_dir().expect("it has one"));
 }
