@@ -119,7 +119,14 @@ pub(super) fn verify(
 }
 
 fn read_secret(file: &Utf8Path, surroundings: &Surroundings) -> Result<ConsentSecret, Failure> {
-    read_file(&surroundings.folder.join(file)).map_err(|error| Failure::of(ExitCode::Refused, &error))
+    read_file(&surroundings.folder.join(file)).map_err(|error| {
+        let message = format!("cannot use the consent secret `{file}`: {}", with_causes(&error));
+        Failure::new(
+            ExitCode::Refused,
+            shown(&message),
+            Some("the secret lies in the configuration folder of whoever ran the pipeline, as `consent-secret`"),
+        )
+    })
 }
 
 /// Where receipts lie.

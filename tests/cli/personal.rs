@@ -429,6 +429,14 @@ fn a_personal_parameter_that_would_be_seen_is_refused() {
         .code(2)
         .says("cannot be kept out of receipts")
         .says_not("it's\n");
+    // Where the mask stood in the place of known text, the value would be told.
+    for told in ["grep", "ep", "rows.csv"] {
+        let set = format!("person={told}");
+        space
+            .run(&["--set", &set])
+            .code(2)
+            .says("stands in the pipeline's own text");
+    }
     assert!(space.receipt_files().is_empty());
 }
 

@@ -230,7 +230,7 @@ fn build(
         pipeline_file: library.files.first()?.path.clone(),
         definition_files: library.files.clone(),
         stages,
-        personal: personal::values(spec, faults)?,
+        personal: personal::values(spec, &defined, faults)?,
     })
 }
 

@@ -1,9 +1,11 @@
 //! What is personal, along the DAG: what is said to be, and everything made from it until a stage declassifies it.
 
 use std::collections::{BTreeSet, HashSet};
+use std::rc::Rc;
 
 use camino::Utf8PathBuf;
 
+use super::library::Defined;
 use super::values::untyped;
 use crate::diagnostic::Diagnostic;
 use crate::plan::{Command, InputSource, Stage};
@@ -34,8 +36,17 @@ pub(super) fn spread(stages: &mut [Stage]) {
     }
 }
 
-/// The texts of the personal parameters' values, as they may stand in a command. `None` if one cannot be masked there; it has been reported.
-pub(super) fn values(spec: &PipelineSpec, faults: &mut Vec<Diagnostic>) -> Option<BTreeSet<String>> {
+/// The texts of the personal parameters' values, as they may stand in a command. `None` if one cannot be masked there; it has been
+/// reported. Nor can one that stands in the files that everybody can read: where a mask stands in place of their text, it would be told.
+pub(super) fn values(
+    spec: &PipelineSpec,
+    defined: &[Option<Rc<Defined<'_>>>],
+    faults: &mut Vec<Diagnostic>,
+) -> Option<BTreeSet<String>> {
+    let files = || {
+        let definitions = defined.iter().flatten().map(|defined| defined.source.text());
+        definitions.chain([spec.source.text()])
+    };
     let mut values = BTreeSet::new();
     let before = faults.len();
     for name in &spec.personal {
@@ -49,7 +60,18 @@ pub(super) fn values(spec: &PipelineSpec, faults: &mut Vec<Diagnostic>) -> Optio
         let is_plain = |c: char| c.is_alphanumeric() || "._@:/+ -".contains(c);
         match (written, shortest) {
             _ if is_null => {}
-            (Some(written), Some(shortest)) if written.chars().all(is_plain) => values.extend([written, shortest]),
+            (Some(written), Some(shortest)) if written.chars().all(is_plain) => {
+                let stands_there = |value: &String| !value.is_empty() && files().any(|text| text.contains(value));
+                if [&written, &shortest].into_iter().any(stands_there) {
+                    let message = format!(
+                        "the value of the personal parameter `{}` stands in the pipeline's own text as well",
+                        name.text
+                    );
+                    let fault = Diagnostic::error(message).at(&spec.source, name.span, "");
+                    faults.push(fault.help("what is kept out of receipts must be nowhere in the pipeline, or it could be told by where it is missing; give it in a file that is an input with `personal: true`"));
+                }
+                values.extend([written, shortest]);
+            }
             _ => {
                 let message = format!(
                     "the value of the personal parameter `{}` cannot be kept out of receipts",
