@@ -62,7 +62,8 @@ pub(super) fn values(
             _ if is_null => {}
             (Some(written), Some(shortest)) if written.chars().all(is_plain) => {
                 let stands_there = |value: &String| !value.is_empty() && files().any(|text| text.contains(value));
-                if [&written, &shortest].into_iter().any(stands_there) {
+                // One that is written out in the pipeline has been told of.
+                if before == 0 && [&written, &shortest].into_iter().any(stands_there) {
                     let message = format!(
                         "the value of the personal parameter `{}` stands in the pipeline's own text as well",
                         name.text
