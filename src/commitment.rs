@@ -44,19 +44,10 @@ pub struct Commitment {
 }
 
 impl Commitment {
-    /// The name of its second digest in a receipt.
-    #[must_use]
-    pub const fn sha256_name(&self) -> &'static str {
-        match self.shape {
-            Shape::File => HMAC_SHA256,
-            Shape::Several => HMAC_DIR_HASH,
-        }
-    }
-
     /// Its second digest with its name.
     #[must_use]
     pub fn public(&self) -> String {
-        format!("{}:{}", self.sha256_name(), self.sha256.to_hex())
+        format!("{}:{}", self.shape.digest_name(), self.sha256.to_hex())
     }
 }
 
@@ -67,6 +58,17 @@ pub enum Shape {
     File,
     /// The files of a folder or a pattern.
     Several,
+}
+
+impl Shape {
+    /// The name of the second digest of it in a receipt.
+    #[must_use]
+    pub const fn digest_name(self) -> &'static str {
+        match self {
+            Self::File => HMAC_SHA256,
+            Self::Several => HMAC_DIR_HASH,
+        }
+    }
 }
 
 /// What keyed digests are made by. Wiped from memory when dropped, and never shown.

@@ -17,6 +17,8 @@ const CHUNK: usize = 256 * 1024;
 const FIRST: usize = 8 * 1024;
 /// What is longer is hashed by two threads.
 const SHORT: u64 = 4 << 20;
+/// What is hashed at once where reading and hashing go on side by side: so much that asking another thread costs nothing beside it.
+const LONG_CHUNK: usize = 1 << 20;
 /// How many chunks may be between the two: the one that reads need not wait for the other.
 const BUFFERS: usize = 8;
 
@@ -271,6 +273,68 @@ fn copy_hashed_by_two(
     })
 }
 
+/// Copies `reader` to `writer` and takes the BLAKE3 of what passes. What is long is hashed while what was hashed before is written, and what
+/// comes next is read. `told` hears how many bytes have passed. Returns the digest and the number of bytes.
+///
+/// # Errors
+///
+/// Whatever reading or writing gives.
+pub fn copy_blake3(
+    reader: &mut (impl Read + Send),
+    writer: &mut (impl Write + Send),
+    told: impl Fn(u64),
+) -> io::Result<(Digest, u64)> {
+    let mut hasher = blake3::Hasher::new();
+    let (mut now, mut next) = (vec![0; FIRST], Vec::new());
+    let mut filled = read_full(reader, &mut now)?;
+    while filled == now.len() && hasher.count() < LONG_CHUNK as u64 {
+        hasher.update(&now);
+        writer.write_all(&now)?;
+        now.resize(CHUNK, 0);
+        filled = read_full(reader, &mut now)?;
+        told(hasher.count());
+    }
+    while filled == now.len() {
+        next.resize(LONG_CHUNK, 0);
+        let (_, others) = rayon::join(
+            || hasher.update(&now),
+            || {
+                writer.write_all(&now)?;
+                read_full(reader, &mut next)
+            },
+        );
+        filled = others?;
+        std::mem::swap(&mut now, &mut next);
+        told(hasher.count());
+    }
+    hasher.update(&now[..filled]);
+    writer.write_all(&now[..filled])?;
+    told(hasher.count());
+    Ok((Digest(*hasher.finalize().as_bytes()), hasher.count()))
+}
+
+/// The BLAKE3 of all that `reader` gives; what is long is hashed while what comes next is read. Returns the digest and the number
+/// of bytes.
+///
+/// # Errors
+///
+/// Whatever reading gives.
+pub fn blake3_of(reader: &mut (impl Read + Send)) -> io::Result<(Digest, u64)> {
+    copy_blake3(reader, &mut io::sink(), |_| {})
+}
+
+/// Fills `buffer`, as far as there is something left.
+fn read_full(reader: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match read_some(reader, &mut buffer[filled..])? {
+            0 => break,
+            read => filled += read,
+        }
+    }
+    Ok(filled)
+}
+
 /// As many bytes as come at once; none at the end.
 fn read_some(reader: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
     loop {
@@ -284,32 +348,70 @@ fn read_some(reader: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
 /// Lower-case hexadecimal digits of `bytes`.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
-    const DIGITS: [char; 16] = [
-        '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f',
-    ];
     let mut text = String::with_capacity(bytes.len() * 2);
-    for byte in bytes {
-        text.push(DIGITS[usize::from(byte >> 4)]);
-        text.push(DIGITS[usize::from(byte & 0xf)]);
+    for chunk in bytes.chunks(32) {
+        let mut digits = [0; 64];
+        text.push_str(spell_hex(chunk, &mut digits));
     }
     text
 }
 
+/// The 64 hexadecimal digits of a digest, without a place of their own in memory.
+#[derive(Clone, Copy)]
+pub struct HexDigits([u8; 64]);
+
+impl HexDigits {
+    /// Those of `bytes`.
+    #[must_use]
+    pub fn of(bytes: &[u8; 32]) -> Self {
+        let mut digits = [0; 64];
+        spell_hex(bytes, &mut digits);
+        Self(digits)
+    }
+
+    /// As a text.
+    ///
+    /// # Panics
+    ///
+    /// Never: digits are ASCII.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).expect("digits are ASCII")
+    }
+}
+
+/// Spells at most 32 bytes in `digits`, and gives what was spelled.
+fn spell_hex<'a>(bytes: &[u8], digits: &'a mut [u8; 64]) -> &'a str {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    for (pair, byte) in digits.chunks_exact_mut(2).zip(bytes) {
+        pair[0] = DIGITS[usize::from(byte >> 4)];
+        pair[1] = DIGITS[usize::from(byte & 0xf)];
+    }
+    let spelled = &digits[..bytes.len().min(32) * 2];
+    std::str::from_utf8(spelled).expect("digits are ASCII")
+}
+
+/// What each byte is worth as a hexadecimal digit; more than any is worth, if it is none.
+const NIBBLES: [u8; 256] = {
+    let mut nibbles = [0xff; 256];
+    let mut digit = 0;
+    while digit < 16 {
+        nibbles[b"0123456789abcdef"[digit as usize] as usize] = digit;
+        digit += 1;
+    }
+    nibbles
+};
+
 fn unhex(text: &str) -> Option<[u8; 32]> {
-    let text = text.as_bytes();
-    if text.len() != 64 {
-        return None;
-    }
-    let nibble = |c: u8| match c {
-        b'0'..=b'9' => Some(c - b'0'),
-        b'a'..=b'f' => Some(c - b'a' + 10),
-        _ => None,
-    };
+    let text: &[u8; 64] = text.as_bytes().try_into().ok()?;
     let mut bytes = [0; 32];
+    let mut worst = 0;
     for (byte, pair) in bytes.iter_mut().zip(text.chunks_exact(2)) {
-        *byte = nibble(pair[0])? << 4 | nibble(pair[1])?;
+        let (high, low) = (NIBBLES[usize::from(pair[0])], NIBBLES[usize::from(pair[1])]);
+        worst |= high | low;
+        *byte = high << 4 | low;
     }
-    Some(bytes)
+    (worst < 16).then_some(bytes)
 }
 
 #[cfg(test)]
@@ -394,5 +496,31 @@ mod tests {
         let mut almost = vec![0; usize::try_from(SHORT).expect("small") + 5 * CHUNK];
         let longer = vec![0; almost.len() + 1];
         assert!(copy_hashed(&mut &longer[..], &mut &mut almost[..]).is_err());
+    }
+
+    #[test]
+    fn what_is_copied_has_the_digest_of_its_own_bytes() {
+        /// Gives a few bytes at a time.
+        struct Slow<'a>(&'a [u8]);
+        impl Read for Slow<'_> {
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                let length = buffer.len().min(70_001);
+                (&mut self.0).take(length as u64).read(buffer)
+            }
+        }
+        let more = [FIRST, FIRST + CHUNK, FIRST + 4 * CHUNK, FIRST + 4 * CHUNK + LONG_CHUNK];
+        let near = more.into_iter().flat_map(|length| [length - 1, length, length + 1]);
+        for length in near.chain([0, 5 * LONG_CHUNK]) {
+            let bytes: Vec<u8> = (0..=250).cycle().take(length).collect();
+            let mut copy = Vec::new();
+            let told = std::cell::Cell::new(0);
+            let digest = copy_blake3(&mut Slow(&bytes), &mut copy, |done| told.set(done)).expect("copied");
+            assert_eq!(digest, (Digest::of(&bytes), length as u64));
+            assert!(copy == bytes, "{length}");
+            assert_eq!(told.get(), length as u64);
+            assert_eq!(blake3_of(&mut Slow(&bytes)).expect("read"), digest);
+        }
+        let mut full: &mut [u8] = &mut [0; 10];
+        assert!(copy_blake3(&mut Slow(&[1; CHUNK]), &mut full, |_| {}).is_err());
     }
 }

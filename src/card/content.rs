@@ -88,8 +88,8 @@ fn made(card: &Card<'_>) -> Vec<Block> {
     for (stage, receipt) in &origin.chain {
         rows.push(("Stands on", format!("{}: {receipt}", printable(stage))));
     }
-    for (path, sha256) in &origin.sources {
-        rows.push(("Source", format!("{} (SHA-256 {sha256})", printable(path))));
+    for (path, digest) in &origin.sources {
+        rows.push(("Source", format!("{} ({digest})", printable(path))));
     }
     blocks.push(Block::Table {
         head: vec!["The ledger says".to_owned(), String::new()],

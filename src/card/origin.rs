@@ -45,7 +45,7 @@ pub struct Origin {
     pub parameters: BTreeMap<String, String>,
     /// Receipts that it stands on, from the one that read the sources: stage and id.
     pub chain: Vec<(String, String)>,
-    /// The sources: path and SHA-256.
+    /// The sources: path, and what other tools can check of it.
     pub sources: Vec<(String, String)>,
     /// The metrics that were made beside it.
     pub metrics: Option<Value>,
@@ -169,8 +169,10 @@ impl Follow<'_> {
                         }
                     }
                     Role::Input { receipt: None, .. } => {
-                        let digest = dependency.digest.get("sha256").cloned().unwrap_or_default();
-                        origin.sources.push((dependency.name.clone(), digest));
+                        let digest = dependency.digest.public();
+                        origin
+                            .sources
+                            .push((dependency.name.clone(), digest.unwrap_or_default()));
                     }
                     _ => {}
                 }

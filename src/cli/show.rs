@@ -8,6 +8,7 @@ use super::terminal::{BOLD, Failure, Terminal, shown, with_causes};
 use crate::erase::tombstone;
 use crate::exec::runs_folder;
 use crate::exit_code::ExitCode;
+use crate::receipt::digest_set::DigestSet;
 use crate::receipt::erasure::ErasedKind;
 use crate::receipt::run_file::Receipt;
 use crate::receipt::statement::{CommandRecord, Resource, Role, Statement};
@@ -162,15 +163,9 @@ fn with_digest(resource: &Resource) -> String {
 }
 
 fn digest_of(resource: &Resource) -> String {
-    let digest = resource
-        .digest
-        .get_key_value("sha256")
-        .or_else(|| resource.digest.iter().next());
-    match digest {
-        // A receipt's name is its digest.
-        Some((algorithm, hex)) if !resource.name.ends_with(hex.as_str()) => {
-            format!("{}  {algorithm}:{hex}", resource.name)
-        }
-        _ => resource.name.clone(),
+    match &resource.digest {
+        // Its name is its digest.
+        DigestSet::Receipt(_) => resource.name.clone(),
+        digest => format!("{}  {}", resource.name, digest.public().unwrap_or_default()),
     }
 }

@@ -11,7 +11,7 @@ use super::past::PastRun;
 use crate::plan::command_text::{command_lines, param_text};
 use crate::receipt::digests::file_digests;
 use crate::receipt::run_file::Receipt;
-use crate::receipt::statement::{CommandRecord, Outcome, Resource, Role};
+use crate::receipt::statement::{CommandRecord, Outcome, Role};
 use crate::store::Store;
 use crate::workspace::Workspace;
 
@@ -161,7 +161,7 @@ fn facts(run: &PastRun, notes: &mut Vec<String>) -> Facts {
         }
     }
     for subject in &statement.subject {
-        if let (Role::Output { stage, .. }, Some(digest)) = (subject.role(), digest_text(subject)) {
+        if let (Role::Output { stage, .. }, Some(digest)) = (subject.role(), subject.digest.identity()) {
             facts.insert((Section::Outputs, stage.clone(), subject.name.clone()), digest);
         }
     }
@@ -187,7 +187,7 @@ fn stage_facts(stage: &str, receipt: &Receipt, facts: &mut Facts) {
         }
     }
     for dependency in receipt.statement.dependencies() {
-        let Some(digest) = digest_text(dependency) else {
+        let Some(digest) = dependency.digest.identity() else {
             continue;
         };
         match dependency.role() {
@@ -203,12 +203,6 @@ fn stage_facts(stage: &str, receipt: &Receipt, facts: &mut Facts) {
             _ => {}
         }
     }
-}
-
-fn digest_text(resource: &Resource) -> Option<String> {
-    // That of an artifact, plain or keyed; a receipt has one alone.
-    let (name, hex) = resource.digest.iter().next()?;
-    Some(format!("{name}:{hex}"))
 }
 
 fn outcome(outcome: &Outcome) -> String {

@@ -6,6 +6,7 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use super::consent;
+use super::digest_set::DigestSet;
 use super::digests::{self, artifact_digests};
 use super::erasure;
 use super::names::{check_outputs as check_output_names, check_path, clip, is_plain_name, is_version};
@@ -309,11 +310,11 @@ fn check_dependencies(definition: &BuildDefinition) -> Checked {
 }
 
 fn check_commit(dependency: &Resource) -> Checked {
-    let [(algorithm, hex)] = &dependency.digest.iter().collect::<Vec<_>>()[..] else {
+    let DigestSet::Commit(id) = &dependency.digest else {
         return Err("the digest set of the commit is not `gitCommit` alone".to_owned());
     };
     require(
-        *algorithm == "gitCommit" && is_commit_id(hex) && dependency.name == "commit",
+        is_commit_id(id) && dependency.name == "commit",
         "the commit is not named `commit` with a digest `gitCommit`",
     )
 }
@@ -321,7 +322,7 @@ fn check_commit(dependency: &Resource) -> Checked {
 fn check_receipt(dependency: &Resource) -> Checked {
     let id: Sha256 = dependency.name.parse().map_err(|error| format!("{error}"))?;
     require(
-        dependency.digest == BTreeMap::from([("sha256".to_owned(), id.to_hex())]),
+        dependency.digest == DigestSet::Receipt(id),
         "a receipt is not named by its digest `sha256`",
     )
 }
@@ -339,8 +340,12 @@ fn check_made(definition: &BuildDefinition) -> Checked {
     )?;
     let dependencies = &definition.resolved_dependencies;
     let commit = dependencies.iter().find(|d| matches!(d.role(), Role::Commit {}));
+    let id = commit.and_then(|commit| match &commit.digest {
+        DigestSet::Commit(id) => Some(id),
+        _ => None,
+    });
     require(
-        commit.and_then(|d| d.digest.get("gitCommit")) == made.commit.as_ref(),
+        id == made.commit.as_ref(),
         "the commit of `made` is not the one among the dependencies",
     )?;
     require(

@@ -1,19 +1,12 @@
-//! The digest sets of what a statement names: which there are, and what must hold between those of an input and of its files.
-//!
-//! | | plain | keyed (what is personal) |
-//! | --- | --- | --- |
-//! | a file | `blake3`, `sha256` | `blake3Keyed`, `hmacSha256` |
-//! | several files | `blake3`, `dirHash` | `blake3Keyed`, `hmacDirHash` |
-//!
-//! Two are always there, never of both columns. What the secret is called stands in the annotations of a keyed one, and of no other.
+//! The [digest sets](DigestSet) of what a statement names: which it must have, and what must hold between those of an input and of
+//! its files. What the secret is called stands in the annotations of a keyed one, and of no other.
 
-use std::collections::BTreeMap;
-
+use super::digest_set::DigestSet;
 use super::names::clip;
 use super::statement::{MAX_MEMBERS, Resource, Role, StageParameters, Statement};
-use crate::commitment::{BLAKE3_KEYED, Commitment, HMAC_DIR_HASH, HMAC_SHA256, Shape};
-use crate::digest::{Digest, Digests, Sha256};
-use crate::listing::{ArtifactDigests, ListedFile, ListingDigests, listing_digests};
+use crate::commitment::{Commitment, Shape};
+use crate::digest::{Digests, Sha256};
+use crate::listing::{ArtifactDigests, ListedFile, listing_digests};
 use crate::spec::is_name;
 
 /// What is wrong, in words.
@@ -46,7 +39,7 @@ pub(super) fn check_file(resource: &Resource) -> Checked<Digests> {
 pub(super) fn check_artifact(resource: &Resource) -> Checked<ArtifactDigests> {
     let name = || clip(&resource.name);
     let Some(digests) = artifact_digests(resource) else {
-        return Err(match (resource.is_keyed(), resource.digest.contains_key("dirHash")) {
+        return Err(match (resource.is_keyed(), resource.digest.names("dirHash")) {
             (true, _) => format!(
                 "the digest set of `{}` is not `blake3Keyed` and `hmacSha256` or `hmacDirHash`, each 64 lower-case hexadecimal \
                  digits, by a secret that is named so too",
@@ -138,49 +131,34 @@ pub(super) fn check_personal(statement: &Statement, stage: &StageParameters) -> 
 /// Both digests of a resource that is a file; `None` if its digest set is another.
 #[must_use]
 pub fn file_digests(resource: &Resource) -> Option<Digests> {
-    let (blake3, sha256) = pair(&resource.digest, ("blake3", "sha256"))?;
-    Some(Digests { blake3, sha256 })
-}
-
-/// Both digests of a resource that is several files; `None` if its digest set is another.
-#[must_use]
-pub fn tree_digests(resource: &Resource) -> Option<ListingDigests> {
-    let (blake3, dir_hash) = pair(&resource.digest, ("blake3", "dirHash"))?;
-    Some(ListingDigests { blake3, dir_hash })
+    match resource.digest {
+        DigestSet::File(digests) => Some(digests),
+        _ => None,
+    }
 }
 
 /// The keyed digests of a resource that is personal; `None` if its digest set is another.
 #[must_use]
 pub fn keyed_digests(resource: &Resource) -> Option<Commitment> {
-    let key = Sha256::from_hex(resource.annotations.madmall_secret.as_ref()?).ok()?;
-    let of = |name, shape| {
-        let (blake3, sha256) = pair(&resource.digest, (BLAKE3_KEYED, name))?;
-        Some(Commitment {
-            shape,
-            blake3,
-            sha256,
-            key,
-        })
+    let DigestSet::Keyed { shape, blake3, sha256 } = resource.digest else {
+        return None;
     };
-    of(HMAC_SHA256, Shape::File).or_else(|| of(HMAC_DIR_HASH, Shape::Several))
+    let key = Sha256::from_hex(resource.annotations.madmall_secret.as_ref()?).ok()?;
+    Some(Commitment {
+        shape,
+        blake3,
+        sha256,
+        key,
+    })
 }
 
 /// The digests of a resource that is a file or several; `None` if its digest set is another.
 #[must_use]
 pub fn artifact_digests(resource: &Resource) -> Option<ArtifactDigests> {
-    if resource.is_keyed() {
-        return keyed_digests(resource).map(ArtifactDigests::Keyed);
+    match resource.digest {
+        _ if resource.is_keyed() => keyed_digests(resource).map(ArtifactDigests::Keyed),
+        DigestSet::File(digests) => Some(ArtifactDigests::File(digests)),
+        DigestSet::Several(listing) => Some(ArtifactDigests::Folder(listing)),
+        _ => None,
     }
-    let file = file_digests(resource).map(ArtifactDigests::File);
-    file.or_else(|| tree_digests(resource).map(ArtifactDigests::Folder))
-}
-
-/// A BLAKE3 and a SHA-256 by these names, if there is nothing else.
-fn pair(digest: &BTreeMap<String, String>, (blake3, sha256): (&str, &str)) -> Option<(Digest, Sha256)> {
-    if digest.len() != 2 {
-        return None;
-    }
-    let blake3 = Digest::from_hex(digest.get(blake3)?).ok()?;
-    let sha256 = Sha256::from_hex(digest.get(sha256)?).ok()?;
-    Some((blake3, sha256))
 }

@@ -84,7 +84,6 @@ pub(super) fn check(statement: &Statement) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
 
     use super::*;
     use crate::receipt::envelope::Envelope;
@@ -100,7 +99,7 @@ mod tests {
             .expect("a line");
         let envelope = Envelope::parse(last).expect("an envelope");
         let mut run = envelope.statement().expect("a statement");
-        let digest: BTreeMap<String, String> = run.subject[0].digest.clone();
+        let digest = run.subject[0].digest.clone();
         let mut subject = Resource::commit("0");
         (subject.name, subject.digest) = ("data/revocations.ndjson".to_owned(), digest);
         subject.annotations.madmall = Role::Revocations {};

@@ -3,6 +3,7 @@
 pub mod amend;
 pub mod check;
 mod consent;
+pub mod digest_set;
 pub mod digests;
 pub mod envelope;
 pub mod erasure;

@@ -1,11 +1,10 @@
 //! What a statement is about and what it rests on: in-toto ResourceDescriptors, each with its role and its digests.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
-use crate::commitment::{BLAKE3_KEYED, Commitment};
-use crate::digest::{Digest, Digests, Sha256};
+use super::digest_set::DigestSet;
+use crate::commitment::Commitment;
+use crate::digest::{Digests, Sha256};
 use crate::listing::ArtifactDigests;
 
 /// An input of more files than this (a folder, a pattern) stands in a receipt by the digests of its listing alone; of one
@@ -21,9 +20,8 @@ pub type ReceiptId = Sha256;
 pub struct Resource {
     /// What we know of it beside its digest.
     pub annotations: Annotations,
-    /// `blake3` and `sha256` of a file; `blake3` and `dirHash` of several; of what is personal `blake3Keyed` and `hmacSha256` or
-    /// `hmacDirHash` instead; `sha256` of a receipt; `gitCommit`.
-    pub digest: BTreeMap<String, String>,
+    /// What it holds.
+    pub digest: DigestSet,
     /// A path or a pattern in the workspace, the name of a tool, a receipt's id, or `commit`.
     pub name: String,
 }
@@ -34,7 +32,7 @@ impl Resource {
     pub fn file(path: impl Into<String>, digests: &Digests, role: Role) -> Self {
         Self {
             annotations: Annotations::of(role),
-            digest: file_digest_set(digests),
+            digest: DigestSet::File(*digests),
             name: path.into(),
         }
     }
@@ -45,11 +43,20 @@ impl Resource {
     pub fn artifact(path: impl Into<String>, digests: &ArtifactDigests, role: Role) -> Self {
         let mut annotations = Annotations::of(role);
         let digest = match digests {
-            ArtifactDigests::File(digests) => file_digest_set(digests),
-            ArtifactDigests::Folder(listing) => tree_digest_set(listing.blake3, listing.dir_hash),
-            ArtifactDigests::Keyed(commitment) => {
-                annotations.madmall_secret = Some(commitment.key.to_hex());
-                keyed_digest_set(commitment)
+            ArtifactDigests::File(digests) => DigestSet::File(*digests),
+            ArtifactDigests::Folder(listing) => DigestSet::Several(*listing),
+            ArtifactDigests::Keyed(Commitment {
+                shape,
+                blake3,
+                sha256,
+                key,
+            }) => {
+                annotations.madmall_secret = Some(key.to_hex());
+                DigestSet::Keyed {
+                    shape: *shape,
+                    blake3: *blake3,
+                    sha256: *sha256,
+                }
             }
         };
         Self {
@@ -64,7 +71,7 @@ impl Resource {
     pub fn receipt(id: ReceiptId, stage: impl Into<String>) -> Self {
         Self {
             annotations: Annotations::of(Role::Receipt { stage: stage.into() }),
-            digest: BTreeMap::from([("sha256".to_owned(), id.to_hex())]),
+            digest: DigestSet::Receipt(id),
             name: id.to_string(),
         }
     }
@@ -74,7 +81,7 @@ impl Resource {
     pub fn commit(hex: impl Into<String>) -> Self {
         Self {
             annotations: Annotations::of(Role::Commit {}),
-            digest: BTreeMap::from([("gitCommit".to_owned(), hex.into())]),
+            digest: DigestSet::Commit(hex.into()),
             name: "commit".to_owned(),
         }
     }
@@ -206,33 +213,6 @@ impl Role {
             Self::Revocations {} => 8,
         }
     }
-}
-
-/// A digest set as receipts carry it for a file.
-#[must_use]
-pub fn file_digest_set(digests: &Digests) -> BTreeMap<String, String> {
-    BTreeMap::from([
-        ("blake3".to_owned(), digests.blake3.to_hex()),
-        ("sha256".to_owned(), digests.sha256.to_hex()),
-    ])
-}
-
-/// A digest set as receipts carry it for several files: BLAKE3 of the listing, and in-toto's `dirHash`.
-#[must_use]
-pub fn tree_digest_set(listing: Digest, dir_hash: Sha256) -> BTreeMap<String, String> {
-    BTreeMap::from([
-        ("blake3".to_owned(), listing.to_hex()),
-        ("dirHash".to_owned(), dir_hash.to_hex()),
-    ])
-}
-
-/// A digest set as receipts carry it for what is personal.
-#[must_use]
-fn keyed_digest_set(commitment: &Commitment) -> BTreeMap<String, String> {
-    BTreeMap::from([
-        (BLAKE3_KEYED.to_owned(), commitment.blake3.to_hex()),
-        (commitment.sha256_name().to_owned(), commitment.sha256.to_hex()),
-    ])
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]

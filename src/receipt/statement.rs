@@ -13,9 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::check;
 use super::erasure::{Erased, Erasure};
 use super::resource::is_false;
-pub use super::resource::{
-    Annotations, MAX_MEMBERS, ReceiptId, Resource, Role, dependency_order, file_digest_set, tree_digest_set,
-};
+pub use super::resource::{Annotations, MAX_MEMBERS, ReceiptId, Resource, Role, dependency_order};
 use super::spelling;
 use crate::consent::purposes::Purposes;
 use crate::json::{self, JsonError, Limits};
@@ -39,6 +37,9 @@ pub const RUN_BUILD_TYPE: &str = "urn:madmall:run:v1";
 pub const ERASURE_BUILD_TYPE: &str = "urn:madmall:erasure:v1";
 /// `builder.id` of what ran on the machine where madmall was typed.
 pub const LOCAL_BUILDER: &str = "urn:madmall:builder:local";
+
+/// So many subjects are checked while they are spelled, and not before.
+const MANY: usize = 256;
 
 /// The built-in that reads raw events.
 const INGEST: &str = "ingest";
@@ -382,8 +383,13 @@ impl Statement {
     ///
     /// [`StatementError::Rule`] if the fields do not go together, so that nothing is signed that cannot be read back.
     pub fn to_payload(&self) -> Result<Vec<u8>, StatementError> {
-        check::check(self).map_err(StatementError::Rule)?;
-        let payload = self.spell()?;
+        // The receipt of a run with many stages is long.
+        let (checked, spelled) = match self.subject.len() < MANY {
+            true => (check::check(self), self.spell()),
+            false => rayon::join(|| check::check(self), || self.spell()),
+        };
+        checked.map_err(StatementError::Rule)?;
+        let payload = spelled?;
         if payload.len() > PAYLOAD_LIMITS.bytes {
             return Err(StatementError::Rule(format!(
                 "it is longer than {} bytes",

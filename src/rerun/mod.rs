@@ -20,6 +20,7 @@ use crate::exec::sandbox::Bounds;
 use crate::git::{self, CommitId, GitError, Repository};
 use crate::listing::{ArtifactDigests, ListedFile};
 use crate::receipt::check::is_repository_file;
+use crate::receipt::digests::file_digests;
 use crate::receipt::statement::Role;
 use crate::store::{Store, StoreError, atomic};
 use crate::verify::Rested;
@@ -237,8 +238,7 @@ fn find_commit(job: &mut Job<'_>, commits: Result<&Commits<'_>, &str>, origin: O
 /// The sources that any receipt names, each with whether it may be executed.
 fn recorded_sources(receipts: &[Rested]) -> BTreeMap<Utf8PathBuf, bool> {
     let dependencies = receipts.iter().flat_map(|rested| rested.statement.dependencies());
-    let files =
-        dependencies.filter(|dependency| is_repository_file(dependency) && dependency.digest.contains_key("sha256"));
+    let files = dependencies.filter(|dependency| is_repository_file(dependency) && file_digests(dependency).is_some());
     let files = files.filter(|file| !matches!(file.role(), Role::Definition {}));
     let executable = |role: &Role| matches!(role, Role::Member { executable: true, .. });
     files

@@ -1,7 +1,7 @@
 //! Is there, for each stage of a plan, a trusted receipt with that definition and those inputs? Asked of a commit
 //! (`--at`) or of the working tree.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use camino::Utf8Path;
 
@@ -11,6 +11,7 @@ use crate::digest::{Digest, Digests};
 use crate::listing::{ArtifactDigests, ListedFile, listing_digests};
 use crate::plan::action::definition_digest;
 use crate::plan::{InputSource, Plan, Stage, StageId};
+use crate::receipt::digest_set::DigestSet;
 use crate::receipt::digests::artifact_digests;
 use crate::receipt::statement::{Resource, Role};
 use crate::tree::{EntryKind, Tree};
@@ -76,7 +77,7 @@ enum Expected {
     /// A source with these plain digests.
     Source(ArtifactDigests),
     /// What a stage made: one digest set for each receipt accepted for it.
-    Made(Vec<BTreeMap<String, String>>),
+    Made(Vec<DigestSet>),
 }
 
 /// Compares the stages of `plan` (those that `selected` takes) with the receipts, in the order of the plan.

@@ -365,13 +365,10 @@ fn original(receipt: &Known, path: &Utf8Path, digests: ArtifactDigests) -> Optio
 /// Everything that nothing recorded made, of a receipt and all it rests on.
 fn raw_inputs(evidence: &Evidence, receipt: usize) -> Vec<Source> {
     let source = |dependency: &Resource| match dependency.role() {
-        Role::Input { receipt: None, .. } => {
-            let (algorithm, hex) = dependency.digest.iter().next_back()?;
-            Some(Source {
-                path: dependency.name.clone(),
-                digest: format!("{algorithm}:{hex}"),
-            })
-        }
+        Role::Input { receipt: None, .. } => Some(Source {
+            path: dependency.name.clone(),
+            digest: dependency.digest.public()?,
+        }),
         _ => None,
     };
     let chain = evidence.with_ancestors([receipt]);

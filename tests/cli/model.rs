@@ -75,19 +75,32 @@ fn what_cannot_be_exported_is_refused_and_leaves_nothing() {
 
 /// A workspace in which a model of the small events was trained.
 fn trained() -> Space {
+    trained_from("events.ndjson", "events.ndjson")
+}
+
+/// The same of the events in `file`, which the pipeline calls `events`.
+fn trained_from(events: &str, file: &str) -> Space {
     let space = Space::empty();
-    space.write("events.ndjson", include_bytes!("../golden/small-events.ndjson"));
+    space.write(file, include_bytes!("../golden/small-events.ndjson"));
     space.write("schema.json", include_bytes!("../../schemas/byte_event.schema.json"));
     space.write("madmall.yaml", "");
-    space.pipeline(
+    space.pipeline(&format!(
         "purpose: care
 stages:
-  ingest: {uses: madmall/ingest, inputs: {events: events.ndjson, schema: schema.json}, outputs: {events: out/events.ndjson, report: out/ingest.json}}
-  featurize: {uses: madmall/featurize, inputs: {events: ingest.events}, params: {groups: [source.kind]}, outputs: {features: out/features.arrow}}
-  train: {uses: madmall/train, inputs: {features: featurize.features}, params: {holdout: 0.3, l2: 1}, outputs: {model: out/model.json, metrics: out/metrics.json}}",
-    );
+  ingest: {{uses: madmall/ingest, inputs: {{events: {events}, schema: schema.json}}, outputs: {{events: out/events.ndjson, report: out/ingest.json}}}}
+  featurize: {{uses: madmall/featurize, inputs: {{events: ingest.events}}, params: {{groups: [source.kind]}}, outputs: {{features: out/features.arrow}}}}
+  train: {{uses: madmall/train, inputs: {{features: featurize.features}}, params: {{holdout: 0.3, l2: 1}}, outputs: {{model: out/model.json, metrics: out/metrics.json}}}}",
+    ));
     space.run(&[]).success();
     space
+}
+
+#[test]
+fn a_card_names_a_source_by_what_others_can_check_whatever_it_is() {
+    let space = trained_from("data/", "data/events.ndjson");
+    let card = space.madmall(["model", "card", "out/model.json"]).success().out;
+    assert!(card.contains("| Source | data (dirHash:"), "{card}");
+    assert!(card.contains("| Source | schema.json (sha256:"), "{card}");
 }
 
 #[test]
@@ -112,7 +125,7 @@ fn a_card_says_what_the_ledger_says_of_these_bytes_and_of_no_others() {
         "| Parameters |",
         "| Stands on | ingest: sha256:",
         "| Stands on | featurize: sha256:",
-        "| Source | events.ndjson (SHA-256 ",
+        "| Source | events.ndjson (sha256:",
         "## Intended use and limits",
         &format!("| let in | {} |", report["counts"]["accepted"]),
         "| rows held out |",
