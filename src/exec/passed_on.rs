@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, Read as _, Write as _};
+use std::io;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -16,14 +16,11 @@ use super::root::{ExecutionRoot, RootError};
 use super::stage::{Attempt, Said};
 use super::state::FileState;
 use crate::commitment::PersonalKey;
-use crate::digest::{Digest, Digests};
+use crate::digest::{Digest, Digests, blake3_of, copy_blake3};
 use crate::listing::ArtifactDigests;
 use crate::stages::ingest::lines::open_regular;
 use crate::stages::{PassedOn, Progress, Unit};
 use crate::store::atomic;
-
-/// How many bytes are copied at once.
-const CHUNK: usize = 256 * 1024;
 
 /// What is known of the outputs that are inputs, by the name of the output.
 pub(super) type Known = BTreeMap<String, Digests>;
@@ -94,7 +91,8 @@ impl Attempt<'_> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => cas.path(digests.blake3()),
             _ => cas.adopt(made, digests.blake3())?,
         };
-        self.session.unsynced.add(object);
+        let bytes = object.metadata().map_or(0, |found| found.len());
+        self.session.unsynced.add_sized(object, bytes);
         Ok(digests)
     }
 }
@@ -104,26 +102,12 @@ impl Attempt<'_> {
 fn copy(from: &Utf8Path, to: &Utf8Path, tell: impl Fn(u64)) -> io::Result<Digest> {
     let mut source = open_regular(from)?;
     let mut copy = File::options().read(true).write(true).create_new(true).open(to)?;
-    let mut hasher = blake3::Hasher::new();
-    if shares_blocks(&source, &copy) {
-        hasher.update_reader(&copy)?;
-    } else {
-        let mut buffer = vec![0; CHUNK];
-        loop {
-            let read = match source.read(&mut buffer) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                read => read?,
-            };
-            if read == 0 {
-                break;
-            }
-            hasher.update(&buffer[..read]);
-            copy.write_all(&buffer[..read])?;
-            tell(hasher.count());
-        }
-    }
+    let (digest, _) = match shares_blocks(&source, &copy) {
+        true => blake3_of(&mut copy),
+        false => copy_blake3(&mut source, &mut copy, tell),
+    }?;
     atomic::set_published_mode(&copy, false)?;
-    Ok(hasher.finalize().into())
+    Ok(digest)
 }
 
 /// Makes `copy`, which is empty, share the blocks of `source`, if the file system can.
@@ -145,7 +129,7 @@ mod tests {
     fn a_copy_has_the_digest_of_its_own_bytes_and_is_never_another_file() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let root = Utf8Path::from_path(folder.path()).expect("UTF-8");
-        for length in [0, 1, CHUNK, 2 * CHUNK + 1] {
+        for length in [0, 1, 1 << 18, (5 << 18) + 1] {
             let (from, to) = (root.join("from"), root.join(length.to_string()));
             let bytes: Vec<u8> = (0..=250).cycle().take(length).collect();
             atomic::write(&from, &bytes).expect("written");

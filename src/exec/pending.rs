@@ -44,8 +44,8 @@ impl Pending {
         }
     }
 
-    /// Adds a receipt; when this returns, it survives the end of the process. After [`Pending::sync`] it survives a loss of
-    /// power. Gives the place of its line, from 0.
+    /// Adds a receipt; when this returns, it survives the end of the process; once the file is synced, a loss of power.
+    /// Gives the place of its line, from 0.
     ///
     /// # Errors
     ///
@@ -78,19 +78,10 @@ impl Pending {
         Ok(self.lines.len() - 1)
     }
 
-    /// Makes the receipts so far durable; what they name must be so before.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError::Write`] if it cannot be done.
-    pub fn sync(&self) -> Result<(), StoreError> {
-        let failed = |source| StoreError::Write {
-            path: self.path.clone(),
-            source,
-        };
-        self.file
-            .as_ref()
-            .map_or(Ok(()), |file| file.sync_data().map_err(failed))
+    /// Where they are, until they are published.
+    #[must_use]
+    pub fn path(&self) -> &Utf8Path {
+        &self.path
     }
 
     /// Publishes the receipts, with that of the run as the last, under `runs`. Gives the file, and the receipts in it.

@@ -77,12 +77,13 @@ impl Attempt<'_> {
         let absolute = session.workspace.absolute(path);
         let cas = session.store.cas();
         cas.place(output.digests.blake3(), &absolute, output.executable)?;
-        session.unsynced.add(absolute);
         let found = match &output.digests {
             ArtifactDigests::File(digests) => session.hashes.placed(path, *digests).map(InputState::from),
             // What the plain digests are, no receipt says.
             claimed => session.hashes.output(path, claimed),
         };
+        let sizes = |state: &InputState| state.files().iter().map(|file| file.hashed.stamp.size()).sum();
+        session.unsynced.add_sized(absolute, found.as_ref().map_or(0, sizes));
         let found = found.map_err(|source| StoreError::Read {
             path: path.to_owned(),
             source,

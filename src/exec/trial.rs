@@ -244,12 +244,12 @@ impl Attempt<'_> {
             path: made.to_owned(),
             source,
         };
-        let (digests, _) = hash_file(made).map_err(failed)?;
+        let (digests, bytes) = hash_file(made).map_err(failed)?;
         let executable = is_executable(made).map_err(failed)?;
         let plain = ArtifactDigests::File(digests);
         let digests = plain.keyed_by(key);
         let object = self.session.store.cas().adopt(made, digests.blake3())?;
-        self.session.unsynced.add(object);
+        self.session.unsynced.add_sized(object, bytes);
         Ok((digests, executable))
     }
 
@@ -342,8 +342,7 @@ impl Attempt<'_> {
         let line = pending.append(&envelope)?;
         session.note_claim(&envelope, &statement, line);
         if session.unsynced.is_due() {
-            session.unsynced.commit()?;
-            pending.sync()?;
+            session.unsynced.begin_commit(pending.path());
         }
         Ok(envelope.receipt_id())
     }

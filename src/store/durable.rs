@@ -1,11 +1,15 @@
 //! Group commit: what was written is made durable together, not file by file.
 //!
 //! A sync for each of a thousand small files costs many times what making them costs. So files are written and renamed
-//! first and noted here; one commit then makes all of them durable before the receipts that name them are published.
+//! first and noted here; one commit then makes all of them durable before the receipts that name them are published. While a run goes on
+//! that is begun now and then beside it, so that little is left to wait for at its end.
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::sync::{Mutex, PoisonError};
+use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -16,18 +20,29 @@ use super::{StoreError, atomic};
 const FEW: usize = 16;
 /// How long finished work may wait to be durable while a run goes on.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How many bytes of it may wait: so many take the disk a while.
+const MUCH: u64 = 64 << 20;
 
 /// Files that were written and are not known to be on disk.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Unsynced {
+    noted: Arc<Noted>,
+    /// What makes some of them durable beside the run.
+    beside: Mutex<Option<JoinHandle<()>>>,
+}
+
+#[derive(Debug)]
+struct Noted {
     files: Mutex<Vec<Utf8PathBuf>>,
+    bytes: AtomicU64,
     committed: Mutex<Instant>,
 }
 
-impl Default for Unsynced {
+impl Default for Noted {
     fn default() -> Self {
         Self {
             files: Mutex::default(),
+            bytes: AtomicU64::new(0),
             committed: Mutex::new(Instant::now()),
         }
     }
@@ -36,13 +51,40 @@ impl Default for Unsynced {
 impl Unsynced {
     /// Notes that `file` was written, or renamed to that name.
     pub fn add(&self, file: Utf8PathBuf) {
-        self.files.lock().unwrap_or_else(PoisonError::into_inner).push(file);
+        locked(&self.noted.files).push(file);
+    }
+
+    /// The same of a file of so many bytes.
+    pub fn add_sized(&self, file: Utf8PathBuf, bytes: u64) {
+        self.noted.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.add(file);
     }
 
     /// Whether finished work has waited long enough.
     #[must_use]
     pub fn is_due(&self) -> bool {
-        self.committed.lock().unwrap_or_else(PoisonError::into_inner).elapsed() >= PATIENCE
+        self.noted.bytes.load(Ordering::Relaxed) >= MUCH || locked(&self.noted.committed).elapsed() >= PATIENCE
+    }
+
+    /// Begins to make every file noted so far durable, and after them `last`, which says something of them, if none of that is going on
+    /// already. If it fails they are noted still, and the next [`Self::commit`] says why.
+    pub fn begin_commit(&self, last: &Utf8Path) {
+        let mut beside = locked(&self.beside);
+        if let Some(thread) = beside.take_if(|thread| thread.is_finished()) {
+            join(thread);
+        }
+        if beside.is_some() {
+            return;
+        }
+        let (noted, last) = (Arc::clone(&self.noted), last.to_owned());
+        let commit = move || {
+            // What is noted is not lost, and the one who waits for it is told then.
+            if noted.commit().is_err() || sync_each(std::slice::from_ref(&last)).is_err() {
+                locked(&noted.files).push(last);
+            }
+        };
+        // Without a thread it is done at the end.
+        *beside = std::thread::Builder::new().spawn(commit).ok();
     }
 
     /// Makes every file noted so far durable, with its name.
@@ -51,17 +93,39 @@ impl Unsynced {
     ///
     /// [`StoreError::Write`] if one cannot be synced; all of them are then still noted.
     pub fn commit(&self) -> Result<(), StoreError> {
-        let files = std::mem::take(&mut *self.files.lock().unwrap_or_else(PoisonError::into_inner));
+        if let Some(thread) = locked(&self.beside).take() {
+            join(thread);
+        }
+        self.noted.commit()
+    }
+}
+
+impl Noted {
+    fn commit(&self) -> Result<(), StoreError> {
+        let files = std::mem::take(&mut *locked(&self.files));
+        self.bytes.store(0, Ordering::Relaxed);
         let synced = match files.len() {
             0 => Ok(()),
             1..=FEW => sync_each(&files),
             _ => sync_file_systems(&files),
         };
-        match &synced {
-            Ok(()) => *self.committed.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now(),
-            Err(_) => self.files.lock().unwrap_or_else(PoisonError::into_inner).extend(files),
+        // After a failure too: it is not tried again for each stage.
+        *locked(&self.committed) = Instant::now();
+        if synced.is_err() {
+            locked(&self.files).extend(files);
         }
         synced
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Waits for a thread that syncs; if it has panicked, nobody knows what is on disk.
+fn join(thread: JoinHandle<()>) {
+    if let Err(panic) = thread.join() {
+        resume_unwind(panic);
     }
 }
 
@@ -129,7 +193,34 @@ mod tests {
             }
             unsynced.add(root.join("gone/file"));
             unsynced.commit().expect("committed");
-            assert!(unsynced.files.lock().expect("not poisoned").is_empty());
+            assert!(locked(&unsynced.noted.files).is_empty());
         }
+    }
+
+    #[test]
+    fn what_was_begun_beside_is_done_or_told_when_it_is_waited_for() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let root = Utf8Path::from_path(folder.path()).expect("UTF-8");
+        let unsynced = Unsynced::default();
+        let (file, last) = (root.join("file"), root.join("last"));
+        for path in [&file, &last] {
+            atomic::write(path, b"x").expect("written");
+        }
+        assert!(!unsynced.is_due());
+        unsynced.add_sized(file.clone(), MUCH);
+        assert!(unsynced.is_due());
+        unsynced.begin_commit(&last);
+        unsynced.commit().expect("committed");
+        assert!(!unsynced.is_due() && locked(&unsynced.noted.files).is_empty());
+        // A name below a file cannot be opened, and that is not that it is gone.
+        unsynced.add(file.join("below"));
+        unsynced.begin_commit(&last);
+        let error = unsynced.commit().expect_err("it cannot be synced");
+        assert!(matches!(error, StoreError::Write { path, .. } if path == file.join("below")));
+        assert!(!locked(&unsynced.noted.files).is_empty());
+        // The same of what comes last.
+        let unsynced = Unsynced::default();
+        unsynced.begin_commit(&file.join("below"));
+        assert!(unsynced.commit().is_err());
     }
 }
