@@ -54,9 +54,7 @@ fn main() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let file = Utf8Path::from_path(folder.path()).expect("UTF-8").join("population");
     let mut writer = PopulationWriter::create(&file, Form::Tokens).expect("made");
-    for token in &tokens {
-        writer.push(*token, None).expect("written");
-    }
+    writer.extend(&tokens, |token| (*token, None)).expect("written");
     let (root, size) = writer.finish().expect("written");
     let began = Instant::now();
     let mut bytes = 0;

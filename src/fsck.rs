@@ -11,7 +11,7 @@ use rayon::prelude::{IntoParallelIterator as _, ParallelIterator as _};
 
 use crate::consent::map::Root;
 use crate::consent::population::{KeptPopulation, PopulationError};
-use crate::digest::Digest;
+use crate::digest::{Digest, blake3_of};
 use crate::store::trees::read_file;
 use crate::store::usage::digest_of_name;
 use crate::store::{Store, StoreError};
@@ -170,10 +170,7 @@ fn list(folder: &Utf8Path) -> Result<Vec<Utf8PathBuf>, StoreError> {
 }
 
 fn hash(path: &Utf8Path) -> io::Result<(Digest, u64)> {
-    let file = fs::File::open(path)?;
-    let mut hasher = blake3::Hasher::new();
-    hasher.update_reader(&file)?;
-    Ok((Digest::from_bytes(*hasher.finalize().as_bytes()), hasher.count()))
+    blake3_of(&mut fs::File::open(path)?)
 }
 
 fn damaged(workspace: &Utf8Path, path: &Utf8Path, expected: Digest, found: Digest) -> Finding {

@@ -116,19 +116,45 @@ impl PopulationWriter {
         self.file.write_all(bytes)
     }
 
-    /// Adds a token that comes after the one before, with that of its person if the form has such.
+    /// Adds tokens that come in order and after those before: what `of` finds in each of `records`, a token, and that of its person if
+    /// the form has such. All cores take part.
     ///
     /// # Errors
     ///
-    /// Whatever writing gives; [`io::ErrorKind::InvalidInput`] if the token is out of order, or the form another.
-    pub fn push(&mut self, token: Token, subject: Option<SubjectToken>) -> io::Result<()> {
+    /// Whatever writing gives; [`io::ErrorKind::InvalidInput`] if a token is out of order, or the form another.
+    pub fn extend<R: Sync>(
+        &mut self,
+        records: &[R],
+        of: impl Fn(&R) -> (Token, Option<SubjectToken>) + Sync,
+    ) -> io::Result<()> {
         let wrong = |what: &'static str| io::Error::new(io::ErrorKind::InvalidInput, what);
-        if (self.form == Form::WithSubjects) != subject.is_some() {
-            return Err(wrong("a token stands without its person's, or with it"));
-        }
-        self.map.push(token).map_err(|_| wrong("a token is out of order"))?;
-        self.put(token.as_bytes())?;
-        subject.map_or(Ok(()), |subject| self.put(subject.as_bytes()))
+        let Self {
+            file,
+            hasher,
+            form,
+            map,
+        } = self;
+        let put_all = || {
+            for record in records {
+                let (token, subject) = of(record);
+                let mut bytes = [0; 64];
+                let bytes = match (*form, subject) {
+                    (Form::Tokens, None) => &mut bytes[..32],
+                    (Form::WithSubjects, Some(subject)) => {
+                        bytes[32..].copy_from_slice(subject.as_bytes());
+                        &mut bytes[..]
+                    }
+                    _ => return Err(wrong("a token stands without its person's, or with it")),
+                };
+                bytes[..32].copy_from_slice(token.as_bytes());
+                hasher.update(bytes);
+                file.write_all(bytes)?;
+            }
+            Ok(())
+        };
+        let (added, put) = rayon::join(|| map.extend(records, |record| of(record).0), put_all);
+        added.map_err(|_| wrong("a token is out of order"))?;
+        put
     }
 
     /// Ends the file. It is durable when it was synced.

@@ -7,7 +7,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::{StoreError, atomic};
 use crate::commitment::{PersonalKey, is_named};
-use crate::digest::Digest;
+use crate::digest::{Digest, blake3_of};
 
 /// An object of up to so many bytes is written from memory where it is put: to ask the file system whether it can share the blocks takes
 /// longer, and where it cannot, a file is made for it in vain.
@@ -75,8 +75,8 @@ impl Cas {
     #[must_use]
     pub fn is_whole(&self, digest: Digest) -> bool {
         File::open(self.path(digest))
-            .and_then(|file| blake3_of(&file))
-            .is_ok_and(|found| self.is_named(found, digest))
+            .and_then(|mut file| blake3_of(&mut file))
+            .is_ok_and(|(found, _)| self.is_named(found, digest))
     }
 
     /// Puts the object's bytes at `to`, whole or not at all: a copy that shares its blocks where the file system can. Never a hard link: an edit must not reach the store.
@@ -162,7 +162,7 @@ impl Cas {
         executable: bool,
         failed: impl Fn(io::Error) -> StoreError,
     ) -> Result<(), StoreError> {
-        let found = blake3_of(copy).map_err(&failed)?;
+        let (found, _) = blake3_of(&mut &*copy).map_err(&failed)?;
         if !self.is_named(found, digest) {
             return Err(self.damaged(digest, found));
         }
@@ -186,12 +186,6 @@ fn read_if_small(path: &Utf8Path) -> io::Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();
     file.take(SMALL + 1).read_to_end(&mut bytes)?;
     Ok(Some(bytes))
-}
-
-fn blake3_of(file: &File) -> io::Result<Digest> {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update_reader(file)?;
-    Ok(Digest::from_bytes(*hasher.finalize().as_bytes()))
 }
 
 fn set_read_only(file: &File) -> io::Result<()> {

@@ -13,7 +13,7 @@ use camino::Utf8Path;
 use serde::{Deserialize, Serialize};
 
 use super::{MAX_CACHE, StoreError, atomic, read_bounded};
-use crate::digest::{Digest, Digests, hash_reader};
+use crate::digest::{Digest, Digests, blake3_of, hash_reader};
 
 const HEADER: &[u8] = b"madmall stat-cache v1\n";
 
@@ -258,13 +258,12 @@ pub fn hash_as_stamped(absolute: &Utf8Path, stamp: Stamp) -> io::Result<Hashed> 
 ///
 /// Like [`hash_stamped`].
 pub fn hash_as_expected(absolute: &Utf8Path, stamp: Stamp, expected: Digests) -> io::Result<Hashed> {
-    let mut hasher = blake3::Hasher::new();
-    let file = File::open(absolute)?;
-    hasher.update_reader(&file)?;
-    if Digest::from(hasher.finalize()) != expected.blake3 {
+    let mut file = File::open(absolute)?;
+    let (found, read) = blake3_of(&mut file)?;
+    if found != expected.blake3 {
         return hash_as_stamped(absolute, stamp);
     }
-    if hasher.count() != stamp.size || Stamp::from_metadata(&file.metadata()?) != stamp {
+    if read != stamp.size || Stamp::from_metadata(&file.metadata()?) != stamp {
         return Err(changed());
     }
     Ok(Hashed {

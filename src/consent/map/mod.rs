@@ -65,24 +65,9 @@ impl Map {
     ///
     /// [`OutOfOrder`] if they are not.
     pub fn of(tokens: &[Token]) -> Result<Self, OutOfOrder> {
-        if !tokens.is_sorted_by(|a, b| a < b) {
-            return Err(OutOfOrder);
-        }
-        let groups: Vec<&[Token]> = tokens.chunk_by(|a, b| first_byte(a) == first_byte(b)).collect();
-        let made: Vec<(usize, Option<Subtree>)> = groups
-            .into_par_iter()
-            .map(|group| {
-                let mut subtree = Growing::default();
-                group.iter().for_each(|token| subtree.push(*token));
-                (first_byte(&group[0]), subtree.finish(SPLIT))
-            })
-            .collect();
-        let mut map = Self::default();
-        for (place, subtree) in made {
-            map.upper[SUBTREES + place] = subtree;
-        }
-        map.size = tokens.len() as u64;
-        Ok(map.joined())
+        let mut builder = MapBuilder::default();
+        builder.extend(tokens, |token| *token)?;
+        Ok(builder.finish())
     }
 
     /// The same with what is above the subtrees.
@@ -139,6 +124,39 @@ impl MapBuilder {
         self.last = Some(token);
         self.map.size += 1;
         Ok(())
+    }
+
+    /// Adds tokens that come after those before: those of `records`. All cores take part.
+    ///
+    /// # Errors
+    ///
+    /// [`OutOfOrder`] if they do not.
+    pub fn extend<R: Sync>(&mut self, records: &[R], token: impl Fn(&R) -> Token + Sync) -> Result<(), OutOfOrder> {
+        let byte = |record: &R| first_byte(&token(record));
+        let groups: Vec<&[R]> = records.chunk_by(|a, b| byte(a) == byte(b)).collect();
+        // The first may go on with a subtree that is not done, and that of the last may not be done.
+        let [first, whole @ .., last] = &groups[..] else {
+            return records.iter().try_for_each(|record| self.push(token(record)));
+        };
+        if !records.is_sorted_by(|a, b| token(a) < token(b)) {
+            return Err(OutOfOrder);
+        }
+        first.iter().try_for_each(|record| self.push(token(record)))?;
+        let made: Vec<(usize, Option<Subtree>)> = whole
+            .par_iter()
+            .map(|group| {
+                let mut subtree = Growing::default();
+                group.iter().for_each(|record| subtree.push(token(record)));
+                (byte(&group[0]), subtree.finish(SPLIT))
+            })
+            .collect();
+        self.close();
+        for (group, (place, subtree)) in whole.iter().zip(made) {
+            self.map.upper[SUBTREES + place] = subtree;
+            self.map.size += group.len() as u64;
+        }
+        self.last = None;
+        last.iter().try_for_each(|record| self.push(token(record)))
     }
 
     fn close(&mut self) {

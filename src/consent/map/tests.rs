@@ -77,13 +77,31 @@ fn streamed(tokens: &[Token]) -> Map {
     builder.finish()
 }
 
+fn in_batches(tokens: &[Token], cuts: &[prop::sample::Index]) -> Map {
+    let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(tokens.len() + 1)).collect();
+    cuts.extend([0, tokens.len()]);
+    cuts.sort_unstable();
+    let mut builder = MapBuilder::default();
+    for pair in cuts.windows(2) {
+        let batch = &tokens[pair[0]..pair[1]];
+        builder.extend(batch, |token| *token).expect("in order");
+    }
+    builder.finish()
+}
+
 proptest! {
     #[test]
-    fn maps_are_those_of_the_naive_model(tokens in crowded(), others in crowded(), size in 0..40_u64) {
+    fn maps_are_those_of_the_naive_model(
+        tokens in crowded(),
+        others in crowded(),
+        size in 0..40_u64,
+        cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..3),
+    ) {
         for tokens in [tokens, set((0..size).map(token))] {
             let map = Map::of(&tokens).expect("in order");
             prop_assert_eq!(map.root(), naive_root(&tokens));
             prop_assert_eq!(&streamed(&tokens), &map);
+            prop_assert_eq!(&in_batches(&tokens, &cuts), &map);
             for asked in tokens.iter().chain(&others) {
                 let path = path(&map, &tokens, asked);
                 let shown = path.check(asked, map.size(), &map.root());
@@ -188,7 +206,15 @@ fn what_is_not_in_order_has_no_root() {
         let mut builder = MapBuilder::default();
         builder.push(tokens[0]).expect("the first");
         assert_eq!(builder.push(tokens[1]), Err(OutOfOrder));
+        assert_eq!(builder.extend(&tokens[1..], |token| *token), Err(OutOfOrder));
     }
+    let mut tokens: Vec<Token> = (0..20).map(token).collect();
+    tokens.sort_unstable();
+    let mut builder = MapBuilder::default();
+    builder.extend(&tokens[10..], |token| *token).expect("in order");
+    assert_eq!(builder.extend(&tokens[..10], |token| *token), Err(OutOfOrder));
+    tokens.swap(9, 10);
+    assert_eq!(Map::of(&tokens), Err(OutOfOrder));
 }
 
 #[test]

@@ -16,9 +16,9 @@ fn written(folder: &Utf8Path, count: u32, form: Form) -> (Utf8PathBuf, Root) {
     tokens.sort_unstable();
     let path = folder.join("population");
     let mut writer = PopulationWriter::create(&path, form).expect("made");
-    for (token, number) in tokens {
-        let subject = (form == Form::WithSubjects).then(|| subject(number));
-        writer.push(token, subject).expect("in order");
+    for batch in tokens.chunks(300) {
+        let record = |(token, number): &(Token, u32)| (*token, (form == Form::WithSubjects).then(|| subject(*number)));
+        writer.extend(batch, record).expect("in order");
     }
     let (root, size) = writer.finish().expect("written");
     assert_eq!(size, u64::from(count));

@@ -14,9 +14,6 @@ use crate::stages::StageError;
 use crate::stages::partitions::{Part, Partitions, Record};
 use crate::stages::room::Room;
 
-/// Told of each token, in order.
-pub type Take<'a> = dyn FnMut(Token, Option<SubjectToken>) -> Result<(), StageError> + 'a;
-
 /// Tokens of events that are let in, and of events that turned out not to be.
 #[derive(Debug)]
 pub struct Gathered {
@@ -128,7 +125,10 @@ impl Gathered {
             source,
         };
         let mut writer = PopulationWriter::create(&file, form).map_err(failed)?;
-        self.each(&mut |token, subject| writer.push(token, subject).map_err(failed))?;
+        self.each(&mut |entries| {
+            let tokens = |entry: &Entry| (entry.event, entry.subject);
+            writer.extend(entries, tokens).map_err(failed)
+        })?;
         let (root, size) = writer.finish().map_err(failed)?;
         Ok(Population {
             root,
@@ -138,17 +138,13 @@ impl Gathered {
         })
     }
 
-    /// Gives the tokens of those that are let in to `take`.
-    ///
-    /// # Errors
-    ///
-    /// [`StageError::Io`] if what is on disk cannot be read; whatever `take` gives.
-    pub fn each(self, take: &mut Take<'_>) -> Result<(), StageError> {
+    /// Gives those that are let in to `take`, in order, many at once.
+    fn each(self, take: &mut dyn FnMut(&[Entry]) -> Result<(), StageError>) -> Result<(), StageError> {
         let Some(parted) = self.parted else {
-            return give(self.held, take);
+            return take(&settled(self.held));
         };
         for part in parted.finish(self.room.held)? {
-            give(read(&part, &self.room)?, take)?;
+            take(&settled(read(&part, &self.room)?))?;
         }
         Ok(())
     }
@@ -170,19 +166,13 @@ fn read(part: &Part, room: &Room) -> Result<Vec<Entry>, StageError> {
     Ok(held)
 }
 
-fn give(mut entries: Vec<Entry>, take: &mut Take<'_>) -> Result<(), StageError> {
+/// Those that are let in, each once and in order.
+fn settled(mut entries: Vec<Entry>) -> Vec<Entry> {
     entries.par_sort_unstable();
-    for alike in entries.chunk_by(|a, b| a.event == b.event) {
-        if let Some(Entry {
-            event,
-            is_let_in: true,
-            subject,
-        }) = alike.first()
-        {
-            take(*event, *subject)?;
-        }
-    }
-    Ok(())
+    // The first of those that are alike stays.
+    entries.dedup_by_key(|entry| entry.event);
+    entries.retain(|entry| entry.is_let_in);
+    entries
 }
 
 #[cfg(test)]
@@ -219,9 +209,11 @@ mod tests {
                 *expected.entry(event).or_insert(true) &= is_let_in;
             }
             let mut found = Vec::new();
-            gathered.each(&mut |event, subject| {
-                assert_eq!(subject.map(|subject| *subject.as_bytes()), Some(*event.as_bytes()));
-                found.push(event);
+            gathered.each(&mut |entries| {
+                for Entry { event, subject, .. } in entries {
+                    assert_eq!(subject.map(|subject| *subject.as_bytes()), Some(*event.as_bytes()));
+                    found.push(*event);
+                }
                 Ok(())
             }).expect("read");
             let expected: Vec<Token> = expected.into_iter().filter_map(|(token, is_let_in)| is_let_in.then_some(token)).collect();

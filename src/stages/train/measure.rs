@@ -1,5 +1,7 @@
 //! What the metrics file says: of the fit, of its coefficients, and of how the model does on the rows.
 
+use rayon::prelude::*;
+
 use super::cholesky::Factor;
 use super::evaluate::bands::Cuts;
 use super::evaluate::disclosure::Disclosure;
@@ -29,7 +31,8 @@ pub(crate) struct MeasuredColumn {
     pub(crate) others: Option<Vec<Evaluation>>,
 }
 
-/// Measures every part of `population`, of which the first was fitted to if `is_fitted`, and shows what may be shown.
+/// Measures every part of `population`, of which the first was fitted to if `is_fitted`, and shows what may be shown. All cores take part,
+/// each with a group of its own: no number depends on how many they are.
 pub(crate) fn measure(population: &Population, confidence: f64, least: u64, is_fitted: bool) -> Measured {
     let disclosure = Disclosure::decide(population, least);
     let how = |part: usize| Measure {
@@ -37,33 +40,40 @@ pub(crate) fn measure(population: &Population, confidence: f64, least: u64, is_f
         least,
         fitted: is_fitted && part == 0,
     };
-    let each = |cuts: &Cuts, scores: &dyn Fn(usize) -> Scores| -> Vec<Evaluation> {
+    let each = |cuts: &Cuts, scores: &(dyn Fn(usize) -> Scores + Sync)| -> Vec<Evaluation> {
         let parts = 0..population.parts.len();
         parts.map(|part| evaluate(&scores(part), cuts, how(part))).collect()
     };
-    let parts = population.parts.iter().enumerate();
-    let overall = parts.map(|(part, rows)| evaluate(&rows.scores, &disclosure.overall, how(part)));
+    let overall = || {
+        let parts = population.parts.par_iter().enumerate();
+        parts
+            .map(|(part, rows)| evaluate(&rows.scores, &disclosure.overall, how(part)))
+            .collect()
+    };
     let column = |(index, column): (usize, &super::evaluate::population::Column)| {
         let shown = &disclosure.shown[index];
-        let rows_where = |keep: &dyn Fn(usize) -> bool| {
+        let rows_where = |keep: &(dyn Fn(usize) -> bool + Sync)| {
             each(&disclosure.grouped, &|part| {
                 let part = &population.parts[part];
                 part.scores.select(|row| keep(part.groups[index][row]))
             })
         };
-        let groups = column.values.iter().enumerate().filter(|(place, _)| shown[*place]);
+        let groups = column.values.par_iter().enumerate();
+        let groups = groups.filter(|(place, _)| shown[*place]);
+        let groups = groups.map(|(place, value)| (value.clone(), rows_where(&|of| of == place)));
+        let (groups, others) = rayon::join(
+            || groups.collect(),
+            || shown.contains(&false).then(|| rows_where(&|of| !shown[of])),
+        );
         MeasuredColumn {
             name: column.name.clone(),
-            groups: groups
-                .map(|(place, value)| (value.clone(), rows_where(&|of| of == place)))
-                .collect(),
-            others: shown.contains(&false).then(|| rows_where(&|of| !shown[of])),
+            groups,
+            others,
         }
     };
-    Measured {
-        overall: overall.collect(),
-        columns: population.columns.iter().enumerate().map(column).collect(),
-    }
+    let columns = || population.columns.par_iter().enumerate().map(column).collect();
+    let (overall, columns) = rayon::join(overall, columns);
+    Measured { overall, columns }
 }
 
 impl Measured {
