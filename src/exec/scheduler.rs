@@ -5,6 +5,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use rayon::prelude::*;
+
 use super::event::{Event, Note, Observer, StageOutcome, StageReport};
 use super::gate::Gate;
 use super::machine::memory;
@@ -17,7 +19,7 @@ use crate::plan::{InputSource, Stage, StageId};
 const TICK: Duration = Duration::from_millis(50);
 
 /// How many stages are looked at before workers are given what must run.
-const FEW: usize = 32;
+const FEW: usize = 64;
 
 /// Where a stage is.
 enum State {
@@ -231,11 +233,16 @@ impl<'a, 'o> Owner<'a, 'o> {
     /// What is up to date needs no slot, and is done with at once; what may have to run goes to the gate. A few of those that are
     /// ready, so that workers need not wait for all.
     fn welcome(&mut self) {
-        for id in self.ready.drain(..self.ready.len().min(FEW)).collect::<Vec<_>>() {
-            let done = match self.stopping || self.lost {
-                true => None,
-                false => known_up_to_date(self.session, id, &self.upstream(id)),
-            };
+        let few: Vec<StageId> = self.ready.drain(..self.ready.len().min(FEW)).collect();
+        let looked_at: Vec<_> = match self.stopping || self.lost {
+            true => few.into_iter().map(|id| (id, None)).collect(),
+            false => {
+                let few: Vec<_> = few.into_iter().map(|id| (id, self.upstream(id))).collect();
+                let look = |(id, upstream)| (id, known_up_to_date(self.session, id, &upstream));
+                few.into_par_iter().with_min_len(8).map(look).collect()
+            }
+        };
+        for (id, done) in looked_at {
             match done {
                 Some(done) => self.finish(id, done.report, done.given),
                 None => self.gate.come(id),
