@@ -70,6 +70,9 @@ fn what_is_no_parameter_is_refused_with_the_nearest() {
         .says("no parameter `l3`")
         .says("did you mean `l2`?")
         .says("--set:1:1");
+    // What was misspelt may be personal.
+    let misspelt = space.run(&["--set", "l3=P-1", "--set", "l4='P-2'"]).code(2);
+    misspelt.says("no parameter `l4`").says_not("P-1").says_not("P-2");
     space.run(&["--set", "l2"]).code(2).says("lacks a value");
     space.run(&["--set", "l2=[1"]).code(2).says("not YAML");
     space

@@ -106,7 +106,8 @@ impl Overrides {
                 text: key.to_owned(),
                 span: Span::new(0, key.len()),
             },
-            source,
+            // The value of one that is misspelt may be what nobody should see.
+            source: Source::new("--set", format!("{key}=…")),
             value,
         });
         Ok(())
