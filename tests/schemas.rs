@@ -2,7 +2,7 @@
 
 use madmall::diagnostic::Source;
 use madmall::receipt::policy::Policy;
-use madmall::spec::{Node, NodeKind, Scalar, check, parse, scalar};
+use madmall::spec::{self, Node, NodeKind, Scalar, check, parse, scalar};
 use serde_json::{Map, Value, json};
 
 const PIPELINE: &str = include_str!("../schemas/pipeline.schema.json");
@@ -341,10 +341,10 @@ fn the_schemas_have_the_fields_that_the_parser_knows() {
     let (pipeline, stage) = (schema(PIPELINE), schema(STAGE));
     assert_eq!(fields(&pipeline, "/properties"), known(check::PIPELINE_FIELDS));
     assert_eq!(fields(&pipeline, "/$defs/stage/properties"), known(check::STAGE_FIELDS));
-    assert_eq!(fields(&pipeline, "/$defs/input/properties"), known(check::INPUT_FIELDS));
+    assert_eq!(fields(&pipeline, "/$defs/input/properties"), known(spec::INPUT_FIELDS));
     assert_eq!(
         fields(&pipeline, "/$defs/output/properties"),
-        known(check::OUTPUT_FIELDS)
+        known(spec::OUTPUT_FIELDS)
     );
     assert_eq!(fields(&stage, "/properties"), known(check::DEFINITION_FIELDS));
     assert_eq!(fields(&stage, "/$defs/port/properties"), known(check::PORT_FIELDS));
@@ -449,7 +449,7 @@ fn reader_and_schema_agree_about_policies() {
 
 #[test]
 fn parser_and_schema_agree_about_how_long_a_list_may_be() {
-    for (parts, good) in [(check::MOST_PARTS, true), (check::MOST_PARTS + 1, false)] {
+    for (parts, good) in [(spec::MOST_PARTS, true), (spec::MOST_PARTS + 1, false)] {
         let parts: Vec<String> = (0..parts).map(|part| format!("f{part}")).collect();
         let inputs = format!("inputs: {{ i: [{}] }}", parts.join(", "));
         let text = format!("version: 1\nname: p\nstages: {{ a: {{ run: x, {inputs}, outputs: {{ o: a }} }} }}");

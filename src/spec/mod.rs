@@ -4,6 +4,7 @@
 //! [`Definition`] of it and reports everything that is wrong with its shape. What the names in it mean is found out by
 //! [`crate::plan::resolve`].
 
+mod artifacts;
 mod axes;
 pub mod check;
 mod consent;
@@ -14,6 +15,7 @@ mod scalar;
 mod shape;
 mod surroundings;
 
+pub use artifacts::{INPUT_FIELDS, MOST_PARTS, OUTPUT_FIELDS};
 pub use consent::{ConsentRules, Declassify};
 pub use limits::RESOURCE_FIELDS;
 pub use model::{
