@@ -280,11 +280,15 @@ impl<'a> Lines<'a> {
                     format_args!("`{path}` held bytes that no receipt of yours claims; they are kept in `{to}`"),
                 );
             }),
-            Note::Confirmed { stage, keyid } => {
+            Note::Confirmed { stage, count, keyid } => {
                 let (name, key) = (name(stage), &keyid[..keyid.len().min(8)]);
+                let of = match count - 1 {
+                    0 => format!("`{name}`"),
+                    others => format!("`{name}` and {others} more stages"),
+                };
                 self.print(|terminal| {
                     terminal.say(format_args!(
-                        "`{name}` gave the same outputs as for the key {key}: confirmed"
+                        "{of} gave the same outputs as for the key {key}: confirmed"
                     ));
                 });
             }

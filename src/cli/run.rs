@@ -428,7 +428,9 @@ fn note_object(note: &Note, plan: &Plan) -> Value {
         Note::Waiting { holder } => json!({ "event": "waiting", "holder": holder }),
         Note::Recovered { run } => json!({ "event": "recovered", "run": run }),
         Note::Displaced { path, to } => json!({ "event": "displaced", "path": path, "to": to }),
-        Note::Confirmed { stage, keyid } => json!({ "event": "confirmed", "stage": name(stage), "keyid": keyid }),
+        Note::Confirmed { stage, count, keyid } => {
+            json!({ "event": "confirmed", "stage": name(stage), "stages": count, "keyid": keyid })
+        }
         Note::Diverged { stage, keyid, path } => {
             json!({ "event": "diverged", "code": "W-DIVERGED", "stage": name(stage), "keyid": keyid, "path": path })
         }

@@ -67,11 +67,13 @@ pub enum Note {
         /// Where they are now, relative to the workspace.
         to: Utf8PathBuf,
     },
-    /// Somebody else's receipt for the same action has the same outputs.
+    /// Somebody else's receipts for the same actions have the same outputs.
     Confirmed {
-        /// The stage.
+        /// The first of the stages.
         stage: StageId,
-        /// Who signed it.
+        /// How many there are.
+        count: usize,
+        /// Who signed them.
         keyid: String,
     },
     /// Somebody else's receipt for the same action has other outputs (`W-DIVERGED`).

@@ -1,6 +1,6 @@
 //! Running a plan: bring each stage up to date, from the store or by running it, and attest what was done.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -249,6 +249,8 @@ pub struct Session<'a> {
     repository: OnceLock<Mutex<Result<Option<git::Repository>, git::GitError>>>,
     /// What is known of the programs of the machine.
     tools: Tools,
+    /// By the keys of others, the stages that gave what their receipts have.
+    confirmed: Mutex<BTreeMap<String, BTreeSet<StageId>>>,
 }
 
 /// What a session is opened with.
@@ -358,6 +360,7 @@ impl<'a> Session<'a> {
             room: Room::default(),
             repository: OnceLock::new(),
             tools: Tools::default(),
+            confirmed: Mutex::default(),
         })
     }
 
@@ -373,6 +376,13 @@ impl<'a> Session<'a> {
         let stages = schedule(&self, selected, observer);
         for (tool, (stage, count)) in self.tools.take_changed() {
             observer.event(Event::Note(Note::ToolChanged { tool, stage, count }));
+        }
+        let confirmed = std::mem::take(self.confirmed.get_mut().unwrap_or_else(PoisonError::into_inner));
+        for (keyid, stages) in confirmed {
+            if let Some(stage) = stages.first().copied() {
+                let count = stages.len();
+                observer.event(Event::Note(Note::Confirmed { stage, count, keyid }));
+            }
         }
         // What stages left there may be all that fills the disk, and the receipts need a place on it.
         let removed = atomic::remove_folders_of(&self.store.scratch_folder().join(&self.run_id))

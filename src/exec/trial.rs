@@ -357,14 +357,16 @@ impl Attempt<'_> {
                     .iter()
                     .any(|theirs| theirs.name == ours.name && theirs.digests != ours.digests)
             });
-            (self.say)(Said::Note(match other {
-                None => Note::Confirmed { stage, keyid },
-                Some(output) => Note::Diverged {
-                    stage,
-                    keyid,
-                    path: output.path.clone().into(),
-                },
-            }));
+            match other {
+                None => {
+                    let mut confirmed = self.session.confirmed.lock().unwrap_or_else(PoisonError::into_inner);
+                    confirmed.entry(keyid).or_default().insert(stage);
+                }
+                Some(output) => {
+                    let path = output.path.clone().into();
+                    (self.say)(Said::Note(Note::Diverged { stage, keyid, path }));
+                }
+            }
         }
     }
 }
