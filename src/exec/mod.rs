@@ -1,7 +1,6 @@
 //! Running a plan: bring each stage up to date, from the store or by running it, and attest what was done.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -15,16 +14,15 @@ use crate::consent::secret::ConsentSecret;
 use crate::diagnostic::with_causes;
 use crate::digest::{Digest, Digests};
 use crate::git::{self, Used};
-use crate::log::{self, Begun, LogError, News, Publication};
+use crate::log::{self, Begun, News, Publication};
 use crate::plan::{Plan, StageId};
 use crate::receipt::envelope::Envelope;
 use crate::receipt::key::SigningKey;
-use crate::receipt::statement::{LogHead, Made, Outcome, Repository, Statement, StatementError};
+use crate::receipt::statement::{LogHead, Made, Outcome, Repository, Statement};
 use crate::receipt::trust::{Trust, TrustedKey};
 use crate::store::believed::{Believed, Claim};
 use crate::store::durable::Unsynced;
-use crate::store::looks::Looks;
-use crate::store::looks::Rigour;
+use crate::store::looks::{Looks, Rigour};
 use crate::store::stat_cache::{StatCache, settling_time};
 use crate::store::{Store, StoreError, atomic};
 use crate::workspace::Workspace;
@@ -34,6 +32,7 @@ pub mod attest;
 mod command;
 mod confine;
 mod consent;
+mod error;
 pub mod event;
 mod folders;
 pub mod forecast;
@@ -57,10 +56,11 @@ pub mod tools;
 mod trial;
 
 pub use consent::has_ingest;
+pub use error::ExecError;
 
 use attest::{RunRecord, definition, rfc3339, run_statement, used};
 use event::{Event, Note, Observer, StageOutcome};
-use inputs::{FileHashes, InputError};
+use inputs::FileHashes;
 use interrupt::Interrupts;
 use pending::Pending;
 use process::Groups;
@@ -113,88 +113,6 @@ pub enum Record {
     WhenSomethingRan,
     /// Every run.
     Always,
-}
-
-/// Why a stage, or the run, could not go on: the machine, not the stage. Exit code 7.
-#[derive(Debug, thiserror::Error)]
-pub enum ExecError {
-    /// The store.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// An input.
-    #[error(transparent)]
-    Input(#[from] InputError),
-    /// The execution root.
-    #[error(transparent)]
-    Root(root::RootError),
-    /// The history.
-    #[error("the receipts are published, but cannot be appended to the log")]
-    Log(#[source] LogError),
-    /// The logs that receipts name.
-    #[error("cannot find out where the logs of receipts are")]
-    Heads(#[source] LogError),
-    /// A statement that cannot be signed.
-    #[error("cannot attest the stage")]
-    Statement(#[from] StatementError),
-    /// The stage's program is nowhere in `PATH`.
-    #[error(
-        "stage `{stage}`: there is no program `{program}` in PATH: install it, or correct its name in the pipeline"
-    )]
-    ProgramNotFound {
-        /// As the pipeline names it.
-        program: String,
-        /// The stage.
-        stage: String,
-    },
-    /// The stage's program could not be started.
-    #[error("stage `{stage}`: cannot run `{program}`")]
-    Spawn {
-        /// As the pipeline names it.
-        program: String,
-        /// The stage.
-        stage: String,
-        /// Why.
-        source: io::Error,
-    },
-    /// The stage's program could not be confined.
-    #[error("stage `{stage}`: cannot run `{program}`: {reason}")]
-    Sandbox {
-        /// As the pipeline names it.
-        program: String,
-        /// The stage.
-        stage: String,
-        /// Why.
-        reason: String,
-    },
-    /// A built-in stage could not read or write a file.
-    #[error("stage `{stage}`: cannot {verb} `{path}`")]
-    BuiltinIo {
-        /// The stage.
-        stage: String,
-        /// `read` or `write`.
-        verb: &'static str,
-        /// The file.
-        path: Utf8PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// Somebody changed an output while the run went on.
-    #[error("output `{path}` was changed by somebody else while the run went on")]
-    OutputMeddled {
-        /// The output.
-        path: Utf8PathBuf,
-    },
-    /// A program that is part of a stage's action changed while the stage ran.
-    #[error("stage `{stage}`: its tool `{tool}`, which is pinned, changed while the run went on")]
-    ToolChanged {
-        /// Its name.
-        tool: String,
-        /// The stage.
-        stage: String,
-    },
-    /// The user interrupted.
-    #[error("interrupted")]
-    Interrupted,
 }
 
 /// Everything that a run works with. Shared by its workers.
