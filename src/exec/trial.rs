@@ -342,7 +342,7 @@ impl Attempt<'_> {
         let line = pending.append(&envelope)?;
         session.note_claim(&envelope, &statement, line);
         if session.unsynced.is_due() {
-            session.unsynced.begin_commit(pending.path());
+            session.unsynced.begin_commit(pending.path())?;
         }
         Ok(envelope.receipt_id())
     }

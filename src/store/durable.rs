@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
+use std::io;
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -28,7 +29,10 @@ const MUCH: u64 = 64 << 20;
 pub struct Unsynced {
     noted: Arc<Noted>,
     /// What makes some of them durable beside the run.
-    beside: Mutex<Option<JoinHandle<()>>>,
+    beside: Mutex<Option<JoinHandle<Result<(), StoreError>>>>,
+    /// Why some could not be made so. The system tells of bytes that it could not write once: to sync the file again would succeed, and
+    /// they would be lost all the same.
+    failed: Mutex<Option<StoreError>>,
 }
 
 #[derive(Debug)]
@@ -67,36 +71,53 @@ impl Unsynced {
     }
 
     /// Begins to make every file noted so far durable, and after them `last`, which says something of them, if none of that is going on
-    /// already. If it fails they are noted still, and the next [`Self::commit`] says why.
-    pub fn begin_commit(&self, last: &Utf8Path) {
+    /// already.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Write`] if what was begun before has failed.
+    pub fn begin_commit(&self, last: &Utf8Path) -> Result<(), StoreError> {
         let mut beside = locked(&self.beside);
-        if let Some(thread) = beside.take_if(|thread| thread.is_finished()) {
-            join(thread);
+        if beside.as_ref().is_some_and(|thread| !thread.is_finished()) {
+            return Ok(());
         }
-        if beside.is_some() {
-            return;
-        }
+        self.end(beside.take())?;
         let (noted, last) = (Arc::clone(&self.noted), last.to_owned());
         let commit = move || {
-            // What is noted is not lost, and the one who waits for it is told then.
-            if noted.commit().is_err() || sync_each(std::slice::from_ref(&last)).is_err() {
-                locked(&noted.files).push(last);
-            }
+            noted.commit()?;
+            sync_each(std::slice::from_ref(&last))
         };
         // Without a thread it is done at the end.
         *beside = std::thread::Builder::new().spawn(commit).ok();
+        Ok(())
     }
 
     /// Makes every file noted so far durable, with its name.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Write`] if one cannot be synced; all of them are then still noted.
+    /// [`StoreError::Write`] if one cannot be synced, or could not be before: then nothing that names it may be published.
     pub fn commit(&self) -> Result<(), StoreError> {
-        if let Some(thread) = locked(&self.beside).take() {
-            join(thread);
+        let beside = locked(&self.beside).take();
+        self.end(beside)?;
+        self.noted.commit().map_err(|error| self.fail(error))
+    }
+
+    /// Waits for the thread that syncs, if there is one. Once something could not be synced, nothing can be made good again.
+    fn end(&self, thread: Option<JoinHandle<Result<(), StoreError>>>) -> Result<(), StoreError> {
+        let ended = thread.map_or(Ok(()), |thread| {
+            // If it has panicked, nobody knows what is on disk.
+            thread.join().unwrap_or_else(|panic| resume_unwind(panic))
+        });
+        if let Err(error) = ended {
+            return Err(self.fail(error));
         }
-        self.noted.commit()
+        locked(&self.failed).as_ref().map_or(Ok(()), |error| Err(again(error)))
+    }
+
+    /// Remembers that `error` has happened.
+    fn fail(&self, error: StoreError) -> StoreError {
+        again(locked(&self.failed).get_or_insert(error))
     }
 }
 
@@ -104,29 +125,27 @@ impl Noted {
     fn commit(&self) -> Result<(), StoreError> {
         let files = std::mem::take(&mut *locked(&self.files));
         self.bytes.store(0, Ordering::Relaxed);
-        let synced = match files.len() {
+        match files.len() {
             0 => Ok(()),
             1..=FEW => sync_each(&files),
             _ => sync_file_systems(&files),
-        };
-        // After a failure too: it is not tried again for each stage.
+        }?;
         *locked(&self.committed) = Instant::now();
-        if synced.is_err() {
-            locked(&self.files).extend(files);
-        }
-        synced
+        Ok(())
     }
+}
+
+/// The same error once more.
+fn again(error: &StoreError) -> StoreError {
+    let (path, source) = match error {
+        StoreError::Write { path, source } => (path.clone(), io::Error::new(source.kind(), source.to_string())),
+        other => (Utf8PathBuf::new(), io::Error::other(other.to_string())),
+    };
+    StoreError::Write { path, source }
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Waits for a thread that syncs; if it has panicked, nobody knows what is on disk.
-fn join(thread: JoinHandle<()>) {
-    if let Err(panic) = thread.join() {
-        resume_unwind(panic);
-    }
 }
 
 fn sync_each(files: &[Utf8PathBuf]) -> Result<(), StoreError> {
@@ -138,7 +157,7 @@ fn sync_each(files: &[Utf8PathBuf]) -> Result<(), StoreError> {
         match File::open(file) {
             Ok(opened) => opened.sync_all().map_err(failed)?,
             // It was moved or replaced meanwhile; then its new name is noted.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(failed(error)),
         }
     }
@@ -161,7 +180,7 @@ fn sync_file_systems(files: &[Utf8PathBuf]) -> Result<(), StoreError> {
             source,
         };
         let opened = match File::open(folder) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             other => other.map_err(failed)?,
         };
         if devices.insert(opened.metadata().map_err(failed)?.dev()) {
@@ -209,18 +228,23 @@ mod tests {
         assert!(!unsynced.is_due());
         unsynced.add_sized(file.clone(), MUCH);
         assert!(unsynced.is_due());
-        unsynced.begin_commit(&last);
+        unsynced.begin_commit(&last).expect("begun");
         unsynced.commit().expect("committed");
         assert!(!unsynced.is_due() && locked(&unsynced.noted.files).is_empty());
         // A name below a file cannot be opened, and that is not that it is gone.
-        unsynced.add(file.join("below"));
-        unsynced.begin_commit(&last);
-        let error = unsynced.commit().expect_err("it cannot be synced");
-        assert!(matches!(error, StoreError::Write { path, .. } if path == file.join("below")));
-        assert!(!locked(&unsynced.noted.files).is_empty());
+        let below = file.join("below");
+        unsynced.add(below.clone());
+        unsynced.begin_commit(&last).expect("begun");
+        for _ in 0..2 {
+            let error = unsynced
+                .commit()
+                .expect_err("some of it is not on disk, and never will be");
+            assert!(matches!(error, StoreError::Write { path, .. } if path == below));
+            assert!(unsynced.begin_commit(&last).is_err());
+        }
         // The same of what comes last.
         let unsynced = Unsynced::default();
-        unsynced.begin_commit(&file.join("below"));
+        unsynced.begin_commit(&below).expect("begun");
         assert!(unsynced.commit().is_err());
     }
 }

@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::space::{Ran, Space};
+use crate::space::{Ran, Space, files_below};
 
 /// Runs a script of the shell that may mount what it likes, where the machine lets it; `$MADMALL` is the binary, `$ROOT` the workspace.
 fn mounting(space: &Space, script: &str) -> Option<Ran> {
@@ -331,4 +331,47 @@ fn an_output_of_100_000_files_is_one_output() {
     space.run(&[]).success().says("2 up to date");
     std::fs::remove_file(space.path("many/x77777")).expect("removed");
     space.madmall(["plan", "pipeline.yaml", "--check"]).code(3).says("make");
+}
+
+#[test]
+fn a_disk_that_could_not_write_what_it_held_is_told_of_and_nothing_is_published() {
+    let space = Space::with(
+        "stages:
+  big: {run: 'head -c 70000000 /dev/zero > ${outputs.o}', outputs: {o: out/big}}
+  small: {run: 'tail -c 9 ${inputs.i} > ${outputs.o}', inputs: {i: big}, outputs: {o: out/small}}",
+    );
+    space.run(&[]).success();
+    let store = space.path(".madmall/cas");
+    let object = files_below(&store).into_iter().find(|path| {
+        let found = store.join(path).metadata();
+        found.is_ok_and(|found| found.len() == 70_000_000)
+    });
+    let object = store.join(object.expect("the store has the large output"));
+    let afresh = || {
+        for folder in [".madmall", "runs", "out"] {
+            std::fs::remove_dir_all(space.path(folder)).expect("removed");
+        }
+    };
+    // Once alone: whoever syncs the same file again is told that all is well.
+    let strace = |fault: &str| {
+        let own = space.command(["run", "pipeline.yaml"]);
+        let mut strace = Command::new("strace");
+        strace.args(["-f", "-qq", "-o", "/dev/null", "-P", object.as_str(), "-e", fault]);
+        strace.arg(own.get_program()).args(own.get_args());
+        strace.current_dir(space.root()).env_clear();
+        strace.envs(own.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        strace.output().ok().map(|output| Ran::of(&output))
+    };
+    afresh();
+    let Some(Ran { code: Some(0), .. }) = strace("inject=fsync:delay_enter=1") else {
+        // Nothing can be traced here.
+        return;
+    };
+    afresh();
+    let ran = strace("inject=fsync:error=EIO:when=1").expect("it ran a moment ago");
+    ran.code(7).says("Input/output error").says(object.as_str());
+    assert!(!space.path("runs").join("log").exists() && files_below(&space.path("runs")).is_empty());
+    // Elsewhere the bytes would be gone; here they are not, and the next run finds so.
+    space.run(&[]).success().says("an earlier run ended halfway");
+    space.madmall(["verify"]).success();
 }
