@@ -1,0 +1,311 @@
+//! How files and streams are hashed: in constant memory, and what is long by more than one core.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::sync::{Arc, mpsc};
+use std::thread;
+
+use camino::Utf8Path;
+use sha2::Digest as _;
+
+use super::{Digest, Digests, Sha256};
+
+/// Read and write in steps of this many bytes: large enough for BLAKE3's widest kernels, small enough for the L2 cache.
+const CHUNK: usize = 256 * 1024;
+/// How much is read first: most files are small, and a large buffer costs more than they do.
+const FIRST: usize = 8 * 1024;
+/// What is longer is hashed by two threads.
+const SHORT: u64 = 4 << 20;
+/// What is hashed at once where reading and hashing go on side by side: so much that asking another thread costs nothing beside it.
+const LONG_CHUNK: usize = 1 << 20;
+/// How many chunks may be between the two: the one that reads need not wait for the other.
+const BUFFERS: usize = 8;
+
+/// Computes both digests of what is fed to it.
+#[derive(Clone, Default)]
+pub struct DigestsHasher {
+    blake3: blake3::Hasher,
+    sha256: sha2::Sha256,
+    bytes: u64,
+}
+
+impl DigestsHasher {
+    /// Starts with no bytes.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds `bytes` to what is hashed.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.blake3.update(bytes);
+        self.sha256.update(bytes);
+        self.bytes += bytes.len() as u64;
+    }
+
+    /// The digests of everything fed so far, and how many bytes that was.
+    #[must_use]
+    pub fn finish(self) -> (Digests, u64) {
+        let digests = Digests {
+            blake3: Digest(*self.blake3.finalize().as_bytes()),
+            sha256: Sha256(self.sha256.finalize().into()),
+        };
+        (digests, self.bytes)
+    }
+}
+
+/// Hashes all that `reader` gives, in constant memory. Returns the digests and the number of bytes.
+///
+/// # Errors
+///
+/// Whatever reading gives.
+pub fn hash_reader(mut reader: impl Read) -> io::Result<(Digests, u64)> {
+    copy_hashed(&mut reader, &mut io::sink())
+}
+
+/// Hashes the file at `path` as it lies on disk; nothing is normalised. Returns the digests and the number of bytes.
+///
+/// # Errors
+///
+/// Whatever opening and reading gives.
+pub fn hash_file(path: &Utf8Path) -> io::Result<(Digests, u64)> {
+    hash_reader(File::open(path)?)
+}
+
+/// Copies `reader` to `writer` and hashes what passes, so that the digest is that of the bytes that were written.
+///
+/// # Errors
+///
+/// Whatever reading or writing gives, or starting a thread for what is long.
+pub fn copy_hashed(reader: &mut dyn Read, writer: &mut dyn Write) -> io::Result<(Digests, u64)> {
+    let mut hasher = DigestsHasher::new();
+    let mut buffer = vec![0; FIRST];
+    while hasher.bytes < SHORT {
+        let read = read_some(reader, &mut buffer)?;
+        if read == 0 {
+            return Ok(hasher.finish());
+        }
+        hasher.update(&buffer[..read]);
+        writer.write_all(&buffer[..read])?;
+        if read == buffer.len() {
+            buffer.resize(CHUNK, 0);
+        }
+    }
+    copy_hashed_by_two(hasher, reader, writer)
+}
+
+/// The rest of what is long: SHA-256, which takes longest and has no parallel form, has a thread of its own, so that all else
+/// costs no time.
+fn copy_hashed_by_two(
+    hasher: DigestsHasher,
+    reader: &mut dyn Read,
+    writer: &mut dyn Write,
+) -> io::Result<(Digests, u64)> {
+    let DigestsHasher {
+        mut blake3,
+        mut sha256,
+        mut bytes,
+    } = hasher;
+    let (filled, to_hash) = mpsc::channel::<(Arc<Vec<u8>>, usize)>();
+    let (emptied, to_fill) = mpsc::channel();
+    for _ in 0..BUFFERS {
+        // It cannot fail: the other end is here.
+        let _ = emptied.send(Arc::new(vec![0; CHUNK]));
+    }
+    thread::scope(|scope| {
+        let other = thread::Builder::new().spawn_scoped(scope, move || {
+            for (buffer, length) in to_hash {
+                sha256.update(&buffer[..length]);
+                // Nobody wants it any more if reading failed.
+                let _ = emptied.send(buffer);
+            }
+            sha256.finalize()
+        })?;
+        for mut buffer in to_fill {
+            // The other thread gives a buffer back when it is done, and this one drops its own share below.
+            let room = Arc::get_mut(&mut buffer).expect("no other share is left");
+            let read = read_some(reader, room)?;
+            if read == 0 {
+                break;
+            }
+            if filled.send((Arc::clone(&buffer), read)).is_err() {
+                break;
+            }
+            blake3.update(&buffer[..read]);
+            writer.write_all(&buffer[..read])?;
+            bytes += read as u64;
+        }
+        drop(filled);
+        let sha256 = other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        let digests = Digests {
+            blake3: Digest(*blake3.finalize().as_bytes()),
+            sha256: Sha256(sha256.into()),
+        };
+        Ok((digests, bytes))
+    })
+}
+
+/// Copies `reader` to `writer` and takes the BLAKE3 of what passes. What is long is hashed while what was hashed before is written, and what
+/// comes next is read. `told` hears how many bytes have passed. Returns the digest and the number of bytes.
+///
+/// # Errors
+///
+/// Whatever reading or writing gives.
+pub fn copy_blake3(
+    reader: &mut (impl Read + Send),
+    writer: &mut (impl Write + Send),
+    told: impl Fn(u64),
+) -> io::Result<(Digest, u64)> {
+    let mut hasher = blake3::Hasher::new();
+    let (mut now, mut next) = (vec![0; FIRST], Vec::new());
+    let mut filled = read_full(reader, &mut now)?;
+    while filled == now.len() && hasher.count() < LONG_CHUNK as u64 {
+        hasher.update(&now);
+        writer.write_all(&now)?;
+        now.resize(CHUNK, 0);
+        filled = read_full(reader, &mut now)?;
+        told(hasher.count());
+    }
+    while filled == now.len() {
+        next.resize(LONG_CHUNK, 0);
+        let (_, others) = rayon::join(
+            || hasher.update(&now),
+            || {
+                writer.write_all(&now)?;
+                read_full(reader, &mut next)
+            },
+        );
+        filled = others?;
+        std::mem::swap(&mut now, &mut next);
+        told(hasher.count());
+    }
+    hasher.update(&now[..filled]);
+    writer.write_all(&now[..filled])?;
+    told(hasher.count());
+    Ok((Digest(*hasher.finalize().as_bytes()), hasher.count()))
+}
+
+/// The BLAKE3 of all that `reader` gives; what is long is hashed while what comes next is read. Returns the digest and the number
+/// of bytes.
+///
+/// # Errors
+///
+/// Whatever reading gives.
+pub fn blake3_of(reader: &mut (impl Read + Send)) -> io::Result<(Digest, u64)> {
+    copy_blake3(reader, &mut io::sink(), |_| {})
+}
+
+/// Fills `buffer`, as far as there is something left.
+fn read_full(reader: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match read_some(reader, &mut buffer[filled..])? {
+            0 => break,
+            read => filled += read,
+        }
+    }
+    Ok(filled)
+}
+
+/// As many bytes as come at once; none at the end.
+fn read_some(reader: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match reader.read(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            other => return other,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hashing_a_stream_equals_hashing_its_bytes() {
+        let short = usize::try_from(SHORT).expect("small");
+        for length in [
+            0,
+            1,
+            CHUNK,
+            3 * CHUNK + 17,
+            short,
+            short + 1,
+            short + CHUNK * (BUFFERS + 3) + 17,
+        ] {
+            let bytes: Vec<u8> = (0..=250).cycle().take(length).collect();
+            let mut copy = Vec::new();
+            let (digests, size) = copy_hashed(&mut &bytes[..], &mut copy).expect("memory can be read");
+            assert_eq!(digests, Digests::of(&bytes), "{length}");
+            assert_eq!(size, length as u64);
+            assert!(copy == bytes, "{length}");
+            assert_eq!(hash_reader(&bytes[..]).expect("memory can be read"), (digests, size));
+        }
+    }
+
+    /// Gives so many bytes, then fails.
+    struct Failing(usize);
+
+    impl Read for Failing {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            match self.0 {
+                0 => Err(io::Error::other("the disk is gone")),
+                _ => {
+                    let read = buffer.len().min(self.0);
+                    self.0 -= read;
+                    Ok(read)
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_to_its_end_has_no_digest() {
+        let short = usize::try_from(SHORT).expect("small");
+        for length in [0, CHUNK, short + 1, 3 * short] {
+            let error = hash_reader(Failing(length)).expect_err("it fails");
+            assert_eq!(error.to_string(), "the disk is gone");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_written_has_no_digest() {
+        for length in [1, 3 * usize::try_from(SHORT).expect("small")] {
+            let mut full = &mut [0_u8; 0][..];
+            assert!(copy_hashed(&mut &vec![0; length][..], &mut full).is_err());
+        }
+        let mut almost = vec![0; usize::try_from(SHORT).expect("small") + 5 * CHUNK];
+        let longer = vec![0; almost.len() + 1];
+        assert!(copy_hashed(&mut &longer[..], &mut &mut almost[..]).is_err());
+    }
+
+    #[test]
+    fn what_is_copied_has_the_digest_of_its_own_bytes() {
+        /// Gives a few bytes at a time.
+        struct Slow<'a>(&'a [u8]);
+        impl Read for Slow<'_> {
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                let length = buffer.len().min(70_001);
+                (&mut self.0).take(length as u64).read(buffer)
+            }
+        }
+        let more = [FIRST, FIRST + CHUNK, FIRST + 4 * CHUNK, FIRST + 4 * CHUNK + LONG_CHUNK];
+        let near = more.into_iter().flat_map(|length| [length - 1, length, length + 1]);
+        for length in near.chain([0, 5 * LONG_CHUNK]) {
+            let bytes: Vec<u8> = (0..=250).cycle().take(length).collect();
+            let mut copy = Vec::new();
+            let told = std::cell::Cell::new(0);
+            let digest = copy_blake3(&mut Slow(&bytes), &mut copy, |done| told.set(done)).expect("copied");
+            assert_eq!(digest, (Digest::of(&bytes), length as u64));
+            assert!(copy == bytes, "{length}");
+            assert_eq!(told.get(), length as u64);
+            assert_eq!(blake3_of(&mut Slow(&bytes)).expect("read"), digest);
+        }
+        let mut full: &mut [u8] = &mut [0; 10];
+        assert!(copy_blake3(&mut Slow(&[1; CHUNK]), &mut full, |_| {}).is_err());
+        for length in [0, CHUNK, 3 * LONG_CHUNK] {
+            let error = blake3_of(&mut Failing(length)).expect_err("it fails");
+            assert_eq!(error.to_string(), "the disk is gone");
+        }
+    }
+}
