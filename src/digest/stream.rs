@@ -145,7 +145,7 @@ fn copy_hashed_by_two(
     })
 }
 
-/// Copies `reader` to `writer` and takes the BLAKE3 of what passes. What is long is hashed while what was hashed before is written, and what
+/// Copies `reader` to `writer` and takes the BLAKE3 of what passes. What is long is hashed and written while what
 /// comes next is read. `told` hears how many bytes have passed. Returns the digest and the number of bytes.
 ///
 /// # Errors
@@ -168,14 +168,12 @@ pub fn copy_blake3(
     }
     while filled == now.len() {
         next.resize(LONG_CHUNK, 0);
-        let (_, others) = rayon::join(
-            || hasher.update(&now),
-            || {
-                writer.write_all(&now)?;
-                read_full(reader, &mut next)
-            },
+        let (written, (_, read)) = rayon::join(
+            || writer.write_all(&now),
+            || rayon::join(|| hasher.update(&now), || read_full(reader, &mut next)),
         );
-        filled = others?;
+        written?;
+        filled = read?;
         std::mem::swap(&mut now, &mut next);
         told(hasher.count());
     }

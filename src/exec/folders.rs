@@ -22,7 +22,7 @@ use crate::commitment::PersonalKey;
 use crate::digest::hash_file;
 use crate::listing::{ArtifactDigests, ListedFile, listing_digests};
 use crate::plan::folded;
-use crate::store::stat_cache::{Hashed, Stamp};
+use crate::store::stat_cache::Hashed;
 use crate::store::trees::MAX_FILES;
 use crate::store::{StoreError, atomic};
 
@@ -222,8 +222,7 @@ impl Attempt<'_> {
         }
         let states = files.par_iter().map(|file| {
             let to = place(&file.path)?;
-            cas.copy(file.digests.blake3, &to, file.executable)?;
-            let stamp = Stamp::of(&to).map_err(|source| StoreError::Read { path: to, source })?;
+            let stamp = cas.copy(file.digests.blake3, &to, file.executable)?;
             Ok(FileState {
                 path: file.path.clone(),
                 hashed: Hashed {

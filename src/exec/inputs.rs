@@ -104,6 +104,20 @@ impl<'a> FileHashes<'a> {
         Ok(FileState { path, hashed })
     }
 
+    /// Takes note of a file that was put in place after the time `since`, and whose bytes were hashed on the way.
+    pub fn copied(&self, path: &Utf8Path, hashed: Hashed, since: SystemTime) -> FileState {
+        self.with_cache(|cache| cache.put(path, &hashed, since));
+        self.note(path, &hashed, since);
+        let path = path.to_owned();
+        FileState { path, hashed }
+    }
+
+    fn note(&self, path: &Utf8Path, hashed: &Hashed, looked_at: SystemTime) {
+        if let Some(looks) = self.looks {
+            looks.note(path, Seen::File(hashed.stamp, hashed.digests.blake3), looked_at);
+        }
+    }
+
     fn find_noting(&self, path: &Utf8Path, expected: Option<Digests>) -> io::Result<Hashed> {
         let hashed = self.find(path, expected);
         // What is not there, or cannot be read, may be found otherwise next time.
@@ -139,9 +153,7 @@ impl<'a> FileHashes<'a> {
                 hashed
             }
         };
-        if let Some(looks) = self.looks {
-            looks.note(path, Seen::File(hashed.stamp, hashed.digests.blake3), looked_at);
-        }
+        self.note(path, &hashed, looked_at);
         Ok(hashed)
     }
 

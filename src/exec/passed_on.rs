@@ -16,11 +16,11 @@ use super::root::{ExecutionRoot, RootError};
 use super::stage::{Attempt, Said};
 use super::state::FileState;
 use crate::commitment::PersonalKey;
-use crate::digest::{Digest, Digests, blake3_of, copy_blake3};
+use crate::digest::{Digest, Digests};
 use crate::listing::ArtifactDigests;
 use crate::stages::ingest::lines::open_regular;
 use crate::stages::{PassedOn, Progress, Unit};
-use crate::store::atomic;
+use crate::store::copy::copy_file;
 
 /// What is known of the outputs that are inputs, by the name of the output.
 pub(super) type Known = BTreeMap<String, Digests>;
@@ -97,33 +97,17 @@ impl Attempt<'_> {
     }
 }
 
-/// Copies the file at `from` to the new file `to`, which shares its blocks where the file system can. Gives the BLAKE3 of the copy. `tell` is told
-/// how many bytes are copied.
+/// Copies the file at `from` to the new file `to`. Gives the BLAKE3 of the copy. `tell` is told how many bytes are copied.
 fn copy(from: &Utf8Path, to: &Utf8Path, tell: impl Fn(u64)) -> io::Result<Digest> {
     let mut source = open_regular(from)?;
     let mut copy = File::options().read(true).write(true).create_new(true).open(to)?;
-    let (digest, _) = match shares_blocks(&source, &copy) {
-        true => blake3_of(&mut copy),
-        false => copy_blake3(&mut source, &mut copy, tell),
-    }?;
-    atomic::set_published_mode(&copy, false)?;
-    Ok(digest)
-}
-
-/// Makes `copy`, which is empty, share the blocks of `source`, if the file system can.
-#[cfg(target_os = "linux")]
-fn shares_blocks(source: &File, copy: &File) -> bool {
-    rustix::fs::ioctl_ficlone(copy, source).is_ok()
-}
-
-#[cfg(not(target_os = "linux"))]
-fn shares_blocks(_source: &File, _copy: &File) -> bool {
-    false
+    copy_file(&mut source, &mut copy, tell)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::atomic;
 
     #[test]
     fn a_copy_has_the_digest_of_its_own_bytes_and_is_never_another_file() {

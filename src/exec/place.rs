@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
+use std::time::SystemTime;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -13,6 +14,7 @@ use super::state::InputState;
 use crate::listing::ArtifactDigests;
 use crate::receipt::statement::{ReceiptId, Resource, Role};
 use crate::store::believed::{Claim, ClaimedOutput};
+use crate::store::stat_cache::Hashed;
 use crate::store::{StoreError, atomic};
 
 /// Whether the outputs that a receipt claims are in place.
@@ -76,11 +78,15 @@ impl Attempt<'_> {
         let session = self.session;
         let absolute = session.workspace.absolute(path);
         let cas = session.store.cas();
-        cas.place(output.digests.blake3(), &absolute, output.executable)?;
-        let found = match &output.digests {
-            ArtifactDigests::File(digests) => session.hashes.placed(path, *digests).map(InputState::from),
+        let placed_at = SystemTime::now();
+        let stamp = cas.place(output.digests.blake3(), &absolute, output.executable)?;
+        let found = match output.digests {
+            ArtifactDigests::File(digests) => {
+                let hashed = Hashed { digests, stamp };
+                Ok(session.hashes.copied(path, hashed, placed_at).into())
+            }
             // What the plain digests are, no receipt says.
-            claimed => session.hashes.output(path, claimed),
+            ref claimed => session.hashes.output(path, claimed),
         };
         let sizes = |state: &InputState| state.files().iter().map(|file| file.hashed.stamp.size()).sum();
         session.unsynced.add_sized(absolute, found.as_ref().map_or(0, sizes));

@@ -246,9 +246,10 @@ fn secrets(recorded: &Statement) -> Vec<String> {
 /// Puts a copy of a file where it is wanted.
 pub(super) fn copy_file(made: &Utf8Path, to: &Utf8Path) -> Result<(), RerunError> {
     atomic::create_folder(atomic::folder_of(to))?;
-    let copied = reflink_copy::reflink_or_copy(made, to);
     let path: Utf8PathBuf = to.to_owned();
-    copied.map(drop).map_err(|source| RerunError::Write { path, source })
+    std::fs::copy(made, to)
+        .map(drop)
+        .map_err(|source| RerunError::Write { path, source })
 }
 
 fn sha256_of(resource: &Resource) -> String {

@@ -45,12 +45,13 @@ pub fn write_unsynced(path: &Utf8Path, bytes: &[u8], unsynced: &Unsynced) -> Res
     Ok(())
 }
 
-/// Writes `bytes` to `path`, whole or not at all as long as the power stays on, with the mode of any file that a program makes.
+/// Writes `bytes` to `path`, whole or not at all as long as the power stays on, with the mode of any file that a program makes. Gives the file
+/// that is there then.
 ///
 /// # Errors
 ///
 /// [`StoreError::Write`] if any step fails; `path` is then as it was.
-pub fn write_plain(path: &Utf8Path, bytes: &[u8], executable: bool) -> Result<(), StoreError> {
+pub fn write_plain(path: &Utf8Path, bytes: &[u8], executable: bool) -> Result<File, StoreError> {
     let failed = |source| StoreError::Write {
         path: path.to_owned(),
         source,
@@ -65,8 +66,27 @@ pub fn write_plain(path: &Utf8Path, bytes: &[u8], executable: bool) -> Result<()
     if executable {
         set_published_mode(file.as_file(), executable).map_err(failed)?;
     }
-    file.persist(path).map_err(|error| failed(error.error))?;
-    Ok(())
+    file.persist(path).map_err(|error| failed(error.error))
+}
+
+/// The same of what is too large to be held in memory: `fill` writes it. Nothing is left beside it when this process is killed.
+///
+/// # Errors
+///
+/// What `fill` gives; [`StoreError::Write`] if any other step fails. `path` is then as it was.
+pub fn write_long(
+    path: &Utf8Path,
+    executable: bool,
+    fill: impl FnOnce(&mut File) -> Result<(), StoreError>,
+) -> Result<File, StoreError> {
+    let failed = |source| StoreError::Write {
+        path: path.to_owned(),
+        source,
+    };
+    let mut file = in_folder_of(path, || Unfinished::begin(folder_of(path))).map_err(failed)?;
+    fill(file.as_file_mut())?;
+    set_published_mode(file.as_file(), executable).map_err(failed)?;
+    file.publish(path, Existing::Replace).map_err(failed)
 }
 
 fn put(path: &Utf8Path, bytes: &[u8], sync: impl FnOnce(&File) -> io::Result<()>) -> Result<(), StoreError> {
@@ -114,6 +134,7 @@ pub fn write_with<T, E: From<StoreError>>(
         path: path.to_owned(),
         source,
     };
+    Unfinished::remove_left(folder);
     let mut file = Unfinished::begin(folder).map_err(failed)?;
     let filled = fill(file.as_file_mut())?;
     set_published_mode(file.as_file(), false).map_err(failed)?;

@@ -1,10 +1,12 @@
 //! The content-addressed store: artifacts by their BLAKE3.
 
 use std::fs::{self, File};
-use std::io::{self, Read as _};
+use std::io::{self, Read as _, Write as _};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use super::copy::copy_file;
+use super::stat_cache::Stamp;
 use super::{StoreError, atomic};
 use crate::commitment::{PersonalKey, is_named};
 use crate::digest::{Digest, blake3_of};
@@ -80,112 +82,115 @@ impl Cas {
     }
 
     /// Puts the object's bytes at `to`, whole or not at all: a copy that shares its blocks where the file system can. Never a hard link: an edit must not reach the store.
+    /// Gives the stamp of what lies there then.
     ///
     /// # Errors
     ///
     /// [`StoreError::Damaged`] if the stored bytes are not those of `digest` (the object is then removed, for it is of
     /// no use); [`StoreError`] if it cannot be read or written.
-    pub fn place(&self, digest: Digest, to: &Utf8Path, executable: bool) -> Result<(), StoreError> {
-        let from = self.path(digest);
-        let failed = |source| StoreError::Write {
-            path: to.to_owned(),
-            source,
-        };
-        if let Some(bytes) = read_if_small(&from).map_err(|source| StoreError::Read {
-            path: from.clone(),
-            source,
-        })? {
-            let found = Digest::of(&bytes);
-            if !self.is_named(found, digest) {
-                return Err(self.damaged(digest, found));
+    pub fn place(&self, digest: Digest, to: &Utf8Path, executable: bool) -> Result<Stamp, StoreError> {
+        let placed = match self.open(digest)? {
+            Object::Small(bytes) => atomic::write_plain(to, &bytes, executable)?,
+            Object::Large(mut object) => {
+                let fill = |copy: &mut File| self.copy_checked(digest, &mut object, copy, to);
+                atomic::write_long(to, executable, fill)?
             }
-            return atomic::write_plain(to, &bytes, executable);
-        }
-        let folder = atomic::folder_of(to);
-        atomic::create_folder(folder)?;
-        let temporary = tempfile::Builder::new()
-            .prefix(atomic::TEMPORARY)
-            .make_in(folder, |path| {
-                let copied = reflink_copy::reflink_or_copy(&from, path).map(drop);
-                // A copy that did not fit on the disk is there all the same; one that somebody else has made is not ours.
-                if copied
-                    .as_ref()
-                    .is_err_and(|error| error.kind() != io::ErrorKind::AlreadyExists)
-                {
-                    let _ = fs::remove_file(path);
-                }
-                copied
-            })
-            .map_err(|source| match File::open(&from) {
-                // The object is there: what fails is the place that it goes to (no right to write, a full disk).
-                Ok(_) => failed(source),
-                Err(source) => StoreError::Read {
-                    path: from.clone(),
-                    source,
-                },
-            })?;
-        let file = File::open(temporary.path()).map_err(failed)?;
-        self.check_copy(digest, &file, executable, failed)?;
-        temporary.persist(to).map_err(|error| failed(error.error))?;
-        Ok(())
+        };
+        stamp_of(&placed, to)
     }
-}
 
-impl Cas {
-    /// Copies the object's bytes to the new file `to`, in a folder that is not in its place yet.
+    /// Copies the object's bytes to the new file `to`, in a folder that is not in its place yet. Gives the stamp of what lies there then.
     ///
     /// # Errors
     ///
     /// Like [`Cas::place`].
-    pub fn copy(&self, digest: Digest, to: &Utf8Path, executable: bool) -> Result<(), StoreError> {
-        let from = self.path(digest);
+    pub fn copy(&self, digest: Digest, to: &Utf8Path, executable: bool) -> Result<Stamp, StoreError> {
         let failed = |source| StoreError::Write {
             path: to.to_owned(),
             source,
         };
-        reflink_copy::reflink_or_copy(&from, to).map_err(|source| match File::open(&from) {
-            Ok(_) => failed(source),
-            Err(source) => StoreError::Read {
-                path: from.clone(),
-                source,
-            },
-        })?;
-        let file = File::open(to).map_err(failed)?;
-        self.check_copy(digest, &file, executable, failed)
+        let object = self.open(digest)?;
+        let mut copy = File::options()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(to)
+            .map_err(failed)?;
+        match object {
+            Object::Small(bytes) => copy.write_all(&bytes).map_err(failed)?,
+            Object::Large(mut object) => self.copy_checked(digest, &mut object, &mut copy, to)?,
+        }
+        if executable {
+            atomic::set_published_mode(&copy, executable).map_err(failed)?;
+        }
+        stamp_of(&copy, to)
     }
 
-    /// The copy is hashed, not the object: what is placed is what was checked.
-    fn check_copy(
+    /// The object. What is small has been checked.
+    fn open(&self, digest: Digest) -> Result<Object, StoreError> {
+        let path = self.path(digest);
+        let object = Object::open(&path).map_err(|source| StoreError::Read { path, source })?;
+        match &object {
+            Object::Small(bytes) => self.check(digest, Digest::of(bytes))?,
+            Object::Large(_) => {}
+        }
+        Ok(object)
+    }
+
+    /// Copies an object to `copy`, which is to become `to`. What was copied is hashed: what is placed is what was checked.
+    fn copy_checked(
         &self,
         digest: Digest,
-        copy: &File,
-        executable: bool,
-        failed: impl Fn(io::Error) -> StoreError,
+        object: &mut File,
+        copy: &mut File,
+        to: &Utf8Path,
     ) -> Result<(), StoreError> {
-        let (found, _) = blake3_of(&mut &*copy).map_err(&failed)?;
-        if !self.is_named(found, digest) {
-            return Err(self.damaged(digest, found));
-        }
-        atomic::set_published_mode(copy, executable).map_err(failed)
+        // The object could be opened: what fails is most likely the place that it goes to (a full disk).
+        let found = copy_file(object, copy, |_| {}).map_err(|source| StoreError::Write {
+            path: to.to_owned(),
+            source,
+        })?;
+        self.check(digest, found)
     }
 
-    /// Removes the object `name`, whose bytes are those of `found`: it is of no use.
-    fn damaged(&self, name: Digest, found: Digest) -> StoreError {
+    /// An object whose bytes are those of `found` has to be the one called `name`. Else it is removed: it is of no use.
+    fn check(&self, name: Digest, found: Digest) -> Result<(), StoreError> {
+        if self.is_named(found, name) {
+            return Ok(());
+        }
         let _ = fs::remove_file(self.path(name));
-        StoreError::Damaged { name, found }
+        Err(StoreError::Damaged { name, found })
     }
 }
 
-/// What the file holds, if that is not much.
-fn read_if_small(path: &Utf8Path) -> io::Result<Option<Vec<u8>>> {
-    let file = File::open(path)?;
-    let size = file.metadata()?.len();
-    if size > SMALL {
-        return Ok(None);
+/// What is in the store.
+enum Object {
+    /// All of it, up to [`SMALL`] bytes.
+    Small(Vec<u8>),
+    /// A file to be copied.
+    Large(File),
+}
+
+impl Object {
+    fn open(path: &Utf8Path) -> io::Result<Self> {
+        let file = File::open(path)?;
+        let size = file.metadata()?.len();
+        if size > SMALL {
+            return Ok(Self::Large(file));
+        }
+        let mut bytes = Vec::new();
+        file.take(SMALL + 1).read_to_end(&mut bytes)?;
+        Ok(Self::Small(bytes))
     }
-    let mut bytes = Vec::new();
-    file.take(SMALL + 1).read_to_end(&mut bytes)?;
-    Ok(Some(bytes))
+}
+
+/// The stamp of `file`, which lies at `path`.
+fn stamp_of(file: &File, path: &Utf8Path) -> Result<Stamp, StoreError> {
+    let found = file.metadata().map_err(|source| StoreError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    Ok(Stamp::from_metadata(&found))
 }
 
 fn set_read_only(file: &File) -> io::Result<()> {

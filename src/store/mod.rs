@@ -31,6 +31,7 @@ use crate::listing::{ArtifactDigests, ListedFile, ListingDigests};
 pub mod atomic;
 pub mod believed;
 pub mod cas;
+pub(crate) mod copy;
 pub mod durable;
 mod ended;
 pub mod lock;

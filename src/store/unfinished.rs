@@ -26,14 +26,14 @@ pub(super) enum Unfinished {
 }
 
 impl Unfinished {
-    /// Makes one in `folder`, and removes what killed writers have left there.
+    /// Makes one in `folder`. Where it has a name, and may be left, what killed writers have left there is removed.
     pub(super) fn begin(folder: &Utf8Path) -> io::Result<Self> {
-        remove_left(folder);
         #[cfg(target_os = "linux")]
         if let Some(file) = nameless(folder) {
             hold(&file);
             return Ok(Self::Nameless(file));
         }
+        Self::remove_left(folder);
         Self::named(folder)
     }
 
@@ -59,8 +59,8 @@ impl Unfinished {
         }
     }
 
-    /// Gives it the name `path`, in the folder that it was made in.
-    pub(super) fn publish(self, path: &Utf8Path, existing: Existing) -> io::Result<()> {
+    /// Gives it the name `path`, in the folder that it was made in. It stays open.
+    pub(super) fn publish(self, path: &Utf8Path, existing: Existing) -> io::Result<File> {
         let named = match self {
             #[cfg(target_os = "linux")]
             Self::Nameless(file) => match (link(&file, path.as_std_path()), existing) {
@@ -70,9 +70,12 @@ impl Unfinished {
                     let named = tempfile::Builder::new()
                         .prefix(PREFIX)
                         .make_in(folder, |name| link(&file, name))?;
-                    return named.persist(path).map(drop).map_err(|error| error.error);
+                    return match named.persist(path) {
+                        Ok(()) => Ok(file),
+                        Err(error) => Err(error.error),
+                    };
                 }
-                (linked, _) => return linked,
+                (linked, _) => return linked.map(|()| file),
             },
             Self::Named(named) => named,
         };
@@ -80,7 +83,19 @@ impl Unfinished {
             Existing::Replace => named.persist(path),
             Existing::Keep => named.persist_noclobber(path),
         };
-        published.map(drop).map_err(|error| error.error)
+        published.map_err(|error| error.error)
+    }
+
+    /// Removes what writers have left in `folder` who live no more.
+    pub(super) fn remove_left(folder: &Utf8Path) {
+        let Ok(entries) = folder.read_dir_utf8() else { return };
+        for entry in entries.flatten().filter(|entry| entry.file_name().starts_with(PREFIX)) {
+            let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
+            // Best effort: what stays is in nobody's way.
+            if is_file && File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok()) {
+                let _ = std::fs::remove_file(entry.path());
+            }
+        }
     }
 }
 
@@ -117,18 +132,6 @@ fn link(file: &File, path: &std::path::Path) -> io::Result<()> {
         path,
         AtFlags::SYMLINK_FOLLOW,
     )?)
-}
-
-/// Removes what writers have left in `folder` who live no more.
-fn remove_left(folder: &Utf8Path) {
-    let Ok(entries) = folder.read_dir_utf8() else { return };
-    for entry in entries.flatten().filter(|entry| entry.file_name().starts_with(PREFIX)) {
-        let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
-        // Best effort: what stays is in nobody's way.
-        if is_file && File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok()) {
-            let _ = std::fs::remove_file(entry.path());
-        }
-    }
 }
 
 #[cfg(test)]
@@ -177,7 +180,7 @@ mod tests {
             panic!("it has a name");
         };
         let alive = named.path().file_name().expect("a name").to_string_lossy().into_owned();
-        Unfinished::begin(folder).expect("made");
+        Unfinished::remove_left(folder);
         let mut expected = [others[0], others[1], alive.as_str()];
         expected.sort_unstable();
         assert_eq!(names(folder), expected);

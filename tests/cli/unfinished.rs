@@ -25,6 +25,12 @@ fn begun(space: &Space) -> (Child, std::process::ChildStdin) {
         .expect("it starts");
     let mut stdin = child.stdin.take().expect("a pipe");
     stdin.write_all(events().as_bytes()).expect("it is read");
+    wait_for_output(space, &child);
+    (child, stdin)
+}
+
+/// Waits until a program has opened a file in `out`.
+fn wait_for_output(space: &Space, child: &Child) {
     let descriptors = format!("/proc/{}/fd", child.id());
     let is_open = || {
         let open = std::fs::read_dir(&descriptors).into_iter().flatten().flatten();
@@ -34,9 +40,8 @@ fn begun(space: &Space) -> (Child, std::process::ChildStdin) {
     let begin = Instant::now();
     while !is_open() {
         assert!(begin.elapsed() < Duration::from_secs(60), "it opens its output");
-        std::thread::sleep(Duration::from_millis(5));
+        std::thread::sleep(Duration::from_millis(1));
     }
-    (child, stdin)
 }
 
 fn space(space: Space) -> Space {
@@ -69,6 +74,39 @@ fn a_writer_that_is_killed_leaves_nothing() {
     Ran::of(&child.wait_with_output().expect("it ends")).success();
     assert_eq!(files_below(&space.path("out")), ["scores.ndjson"]);
     assert_eq!(space.read("out/scores.ndjson").lines().count(), 60_000);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_run_that_is_killed_while_it_puts_a_long_output_in_place_leaves_nothing_beside_it() {
+    let space = Space::in_memory();
+    space.write("madmall.yaml", "");
+    let pipeline = |byte: char| {
+        let run = format!("head -c 300000000 /dev/zero | tr '\\0' {byte} > ${{outputs.o}}");
+        let stage = format!("  a: {{run: \"{}\", outputs: {{o: out/a}}}}", run.replace('\\', "\\\\"));
+        space.write("pipeline.yaml", format!("version: 1\nname: long\nstages:\n{stage}\n"));
+    };
+    // Nothing lies there, and an output of before.
+    for byte in ['x', 'y'] {
+        pipeline(byte);
+        let mut command = space.command(["run", "pipeline.yaml"]);
+        let quiet = command.stdout(Stdio::null()).stderr(Stdio::null());
+        let mut child = quiet.spawn().expect("it starts");
+        wait_for_output(&space, &child);
+        child.kill().expect("it can be killed");
+        assert!(!child.wait().expect("it ends").success());
+        let left = files_below(&space.path("out"));
+        assert!(left.iter().all(|name| name == "a"), "{left:?}");
+        space.run(&[]).success();
+        assert_eq!(files_below(&space.path("out")), ["a"]);
+        assert!(
+            space
+                .path("out/a")
+                .metadata()
+                .is_ok_and(|found| found.len() == 300_000_000)
+        );
+    }
+    space.madmall(["verify"]).success();
 }
 
 #[test]
