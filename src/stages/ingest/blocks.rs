@@ -1,15 +1,17 @@
 //! Files as blocks of whole lines, read one after the other and worked on side by side.
 //!
 //! ```text
-//! calling thread   read batch 2 │ use batch 0, read batch 3 │ …
-//! other threads    batch 1      │ batch 2                   │ …
+//! calling thread   reads 5 │ uses 1, reads 6 │ uses 2, 3, reads 7, 8 │ …
+//! other threads    1 2     │ 3 2             │ 3 4                   │ …
 //! ```
 //!
-//! What is made of the blocks is used in their order, so that nothing depends on the number of threads.
+//! What is made of the blocks is used in their order, so that nothing depends on the number of threads. Only so many are under way
+//! at once; nobody waits for others as long as there are some left.
 
+use std::collections::VecDeque;
 use std::io;
-
-use rayon::prelude::*;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::mpsc;
 
 use super::lines::{MAX_LINE, content_of};
 use super::source::{Source, unreadable};
@@ -21,8 +23,8 @@ const BLOCK: usize = MAX_LINE + (1 << 18);
 /// The longest line with its end (CR LF) that is taken for an event.
 pub const MAX_LINE_WITH_END: usize = MAX_LINE + 2;
 
-/// How many blocks a batch has for each thread.
-const BLOCKS_A_THREAD: usize = 2;
+/// How many blocks are under way for each thread, those included that wait to be worked on or to be used.
+const BLOCKS_A_THREAD: usize = 4;
 
 /// Some lines of one file.
 #[derive(Debug)]
@@ -291,32 +293,75 @@ pub fn each_of<R: Send>(
         path: blocks.files.first().map(|file| file.name.clone()).unwrap_or_default(),
         source,
     })?;
-    let batch = pool.current_num_threads() * BLOCKS_A_THREAD;
-    let mut waiting: Vec<Block> = read_batch(&mut blocks, batch)?;
-    let mut done: Vec<(Block, R)> = Vec::new();
-    while !(waiting.is_empty() && done.is_empty()) {
-        let current = std::mem::take(&mut waiting);
-        let used = std::mem::take(&mut done);
-        pool.in_place_scope(|scope| {
-            let (work, done) = (&work, &mut done);
-            scope.spawn(move |_| {
-                *done = current
-                    .into_par_iter()
-                    .map(|block| {
-                        let made = work(&block);
-                        (block, made)
-                    })
-                    .collect();
-            });
-            for (block, made) in used {
-                consume(&block, made)?;
+    let most = pool.current_num_threads() * BLOCKS_A_THREAD;
+    let (made, results) = mpsc::channel();
+    pool.in_place_scope_fifo(|scope| {
+        let mut under_way = InOrder::default();
+        loop {
+            while under_way.len() < most
+                && let Some(block) = blocks.next_block()?
+            {
+                let (place, made, work) = (under_way.begin(), made.clone(), &work);
+                scope.spawn_fifo(move |_| {
+                    // A panic is told here, or its result would be waited for without end.
+                    let result = catch_unwind(AssertUnwindSafe(|| work(&block)));
+                    // Nobody waits for it any more if something failed.
+                    let _ = made.send((place, (block, result)));
+                });
+            }
+            if under_way.len() == 0 {
+                return Ok(());
+            }
+            let (place, result) = results.recv().expect("a sender is kept here");
+            under_way.end(place, result);
+            while let Some((block, result)) = under_way.next() {
+                consume(&block, result.unwrap_or_else(|panic| resume_unwind(panic)))?;
                 blocks.take_back(block);
             }
-            waiting = read_batch(&mut blocks, batch)?;
-            Ok::<(), StageError>(())
-        })?;
-    }
+        }
+    })?;
     Ok(blocks.into_whole())
+}
+
+/// What is begun in one order, ends in any, and is used in the first.
+struct InOrder<T> {
+    /// The place of the first of those below.
+    first: usize,
+    /// What was begun and is not used yet; nothing where it has not ended.
+    ended: VecDeque<Option<T>>,
+}
+
+impl<T> Default for InOrder<T> {
+    fn default() -> Self {
+        Self {
+            first: 0,
+            ended: VecDeque::new(),
+        }
+    }
+}
+
+impl<T> InOrder<T> {
+    fn len(&self) -> usize {
+        self.ended.len()
+    }
+
+    /// One more is begun: its place.
+    fn begin(&mut self) -> usize {
+        self.ended.push_back(None);
+        self.first + self.ended.len() - 1
+    }
+
+    fn end(&mut self, place: usize, made: T) {
+        self.ended[place - self.first] = Some(made);
+    }
+
+    /// The next in order, if it has ended.
+    fn next(&mut self) -> Option<T> {
+        let next = self.ended.front_mut()?.take()?;
+        self.ended.pop_front();
+        self.first += 1;
+        Some(next)
+    }
 }
 
 /// More threads than this read no faster than one can feed them, and each holds blocks in memory.
@@ -332,17 +377,6 @@ pub fn pool(threads: usize) -> io::Result<rayon::ThreadPool> {
         .num_threads(threads.min(MAX_THREADS))
         .build();
     pool.map_err(io::Error::other)
-}
-
-fn read_batch(blocks: &mut Blocks<'_>, wanted: usize) -> Result<Vec<Block>, StageError> {
-    let mut batch = Vec::with_capacity(wanted);
-    while batch.len() < wanted {
-        match blocks.next_block()? {
-            Some(block) => batch.push(block),
-            None => break,
-        }
-    }
-    Ok(batch)
 }
 
 #[cfg(test)]
