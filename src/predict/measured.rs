@@ -17,6 +17,7 @@ use crate::stages::ingest::blocks::Blocks;
 use crate::stages::ingest::fault::printable;
 use crate::stages::ingest::lines::Place;
 use crate::stages::train::assess::{Request, measure_rows};
+use crate::stages::train::evaluate::population::Coded;
 
 /// So many ids that stand twice are told.
 const MOST_TOLD: usize = 20;
@@ -223,12 +224,12 @@ pub fn assess(
         .iter()
         .map(|group| Group::ALL[*group].name().to_owned())
         .collect();
-    let value = |row: usize, column: usize| {
-        let group = chosen[column];
-        measured.values[group][measured.groups[group][row] as usize].as_deref()
-    };
+    let values = chosen.iter().map(|group| Coded {
+        codes: &measured.groups[*group],
+        values: measured.values[*group].iter().map(Option::as_deref).collect(),
+    });
     let rows = (measured.log_odds.as_slice(), measured.labels.as_slice());
-    let (evaluation, groups) = measure_rows(rows, &names, value, request);
+    let (evaluation, groups) = measure_rows(rows, &names, values.collect(), request);
     let mut files: Vec<String> = measured.files.iter().map(ToString::to_string).collect();
     files.sort_unstable();
     let counted = measured.labels.len() as u64;

@@ -3,7 +3,7 @@
 use std::io::{Read, Seek};
 
 use super::evaluate::Scores;
-use super::evaluate::population::Population;
+use super::evaluate::population::{Coded, Population};
 use super::features_file::{FeatureTable, FeaturesError, LabelledRows};
 use super::loss::log_odds;
 use super::measure::measure;
@@ -125,10 +125,10 @@ pub fn assess(
     }
     let ignored = table.keys.iter().filter(|key| !model.feature_keys.contains(key));
     let ignored: Vec<String> = ignored.cloned().collect();
-    let scores = score(model, &part, &columns, threads)?;
-    let groups = |row: usize, column: usize| part.rows[row].groups[column].as_deref();
+    let labels = table.have_label(&part, &model.labels.positive);
+    let scores = score(model, &part, labels, &columns, threads)?;
     let measured_rows = scores.len() as u64;
-    let (evaluation, groups) = measured(scores, &table.groups, groups, request);
+    let (evaluation, groups) = measured(scores, &table.groups, table.values(&part.groups), request);
     let (model_digest, features_digest) = digests;
     Ok(Assessment {
         format: FORMAT,
@@ -154,11 +154,11 @@ pub fn assess(
 }
 
 /// What is measured on rows of these log odds and labels, in canonical order: on all of them, and by each of the columns `names`,
-/// of which `groups` gives the value that a row has.
-pub(crate) fn measure_rows<'a>(
+/// in which they have the values `groups`.
+pub(crate) fn measure_rows(
     (log_odds, labels): (&[f64], &[bool]),
     names: &[String],
-    groups: impl Fn(usize, usize) -> Option<&'a str>,
+    groups: Vec<Coded<'_>>,
     request: Request,
 ) -> (Evaluation, Vec<AssessmentGroups>) {
     let scores = Scores {
@@ -169,10 +169,10 @@ pub(crate) fn measure_rows<'a>(
     measured(scores, names, groups, request)
 }
 
-fn measured<'a>(
+fn measured(
     scores: Scores,
     names: &[String],
-    groups: impl Fn(usize, usize) -> Option<&'a str>,
+    groups: Vec<Coded<'_>>,
     request: Request,
 ) -> (Evaluation, Vec<AssessmentGroups>) {
     let population = Population::new(names, vec![(scores, groups)]);
@@ -199,10 +199,10 @@ fn check_labels(table: &FeatureTable, model: &Model) -> Result<(), AssessError> 
     if let Some(label) = table
         .labels
         .keys()
-        .find(|label| ***label != *known.negative && ***label != *known.positive)
+        .find(|label| **label != known.negative && **label != known.positive)
     {
         return Err(AssessError::Label {
-            label: label.to_string(),
+            label: label.clone(),
             known: known.clone(),
         });
     }
@@ -232,7 +232,13 @@ fn check_preparation(table: &FeatureTable, model: &Model) -> Result<(), AssessEr
 }
 
 /// `columns` is, for each of the model's features, its column in the table.
-fn score(model: &Model, part: &LabelledRows, columns: &[Option<usize>], threads: usize) -> Result<Scores, AssessError> {
+fn score(
+    model: &Model,
+    part: &LabelledRows,
+    labels: Vec<bool>,
+    columns: &[Option<usize>],
+    threads: usize,
+) -> Result<Scores, AssessError> {
     let value = |feature: usize, value: f64| match &model.standardisation {
         Some(standardisation) => standardisation.apply(feature, value),
         None => value,
@@ -253,11 +259,6 @@ fn score(model: &Model, part: &LabelledRows, columns: &[Option<usize>], threads:
     parameters.push(bias);
     let mut matrix = part.matrix.select(&selected);
     matrix.change(|column, found| present.get(column).map_or(found, |feature| value(*feature, found)));
-    let labels: Vec<bool> = part
-        .rows
-        .iter()
-        .map(|row| *row.label == *model.labels.positive)
-        .collect();
     let log_odds = log_odds(&matrix, &labels, threads, &parameters);
     match log_odds.iter().all(|log_odds| log_odds.is_finite()) {
         true => Ok(Scores {

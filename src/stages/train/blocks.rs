@@ -42,17 +42,23 @@ impl Matrix {
 
     /// Adds the rows `rows` of `columns`, and a last column of ones: `columns` are all of the table's but that one.
     pub(crate) fn append(&mut self, columns: &[&[f64]], rows: &[usize]) {
-        let first = self.rows;
+        let mut first = self.rows;
         for _ in rows {
             self.add_zeros();
         }
-        for (column, values) in columns.iter().enumerate() {
-            for (place, row) in rows.iter().enumerate() {
-                self.set(first + place, column, values[*row]);
+        let mut rest = rows;
+        while !rest.is_empty() {
+            let (tile, after) = rest.split_at(rest.len().min(TILE_ROWS - first % TILE_ROWS));
+            for (column, values) in columns.iter().enumerate() {
+                let place = self.place(first, column);
+                let to = &mut self.blocks[first / BLOCK_ROWS][place..][..tile.len()];
+                for (to, row) in to.iter_mut().zip(tile) {
+                    *to = values[*row];
+                }
             }
-        }
-        for place in 0..rows.len() {
-            self.set(first + place, columns.len(), 1.0);
+            let ones = self.place(first, columns.len());
+            self.blocks[first / BLOCK_ROWS][ones..][..tile.len()].fill(1.0);
+            (first, rest) = (first + tile.len(), after);
         }
     }
 

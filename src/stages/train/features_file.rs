@@ -1,10 +1,10 @@
 //! The features file, read into rows with a label, in canonical order.
 
 mod layout;
+mod texts;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::io::{Read, Seek};
-use std::sync::Arc;
 
 use arrow_array::{Array, Float64Array, RecordBatch, StringArray};
 use arrow_schema::Schema;
@@ -12,8 +12,10 @@ use rayon::ThreadPool;
 use rayon::prelude::*;
 
 use self::layout::Layout;
+use self::texts::{BatchTexts, Texts};
 use super::blocks::Matrix;
 use super::envelope::{ArrowFile, EnvelopeError, RawBatch};
+use super::evaluate::population::Coded;
 use crate::preparation::Preparation;
 use crate::stages::featurize::table::{FEATURE_PREFIX, PREPARATION};
 
@@ -51,9 +53,12 @@ pub(crate) struct FeatureTable {
     /// Rows in the file.
     pub(crate) total_rows: u64,
     /// Labels, each with how many rows have it.
-    pub(crate) labels: BTreeMap<Arc<str>, u64>,
+    pub(crate) labels: BTreeMap<String, u64>,
     /// Group columns, by name.
     pub(crate) groups: Vec<String>,
+    /// The texts of the label column, and of each of the group columns.
+    label_texts: Texts,
+    group_texts: Vec<Texts>,
     /// How events became these features, if the file says so.
     pub(crate) preparation: Option<Preparation>,
 }
@@ -61,23 +66,46 @@ pub(crate) struct FeatureTable {
 /// Some of the rows that have a label, in canonical order: by the BLAKE3 of the event id.
 #[derive(Debug)]
 pub(crate) struct LabelledRows {
-    /// What the rows have beside their features.
-    pub(crate) rows: Vec<LabelledRow>,
+    /// Their numbers in the file.
+    numbers: Vec<usize>,
+    /// Where each one's label is among those of the table.
+    labels: Vec<u32>,
+    /// For each of [`FeatureTable::groups`], where each row's value is; see [`FeatureTable::values`].
+    pub(crate) groups: Vec<Vec<u32>>,
     /// A row of features for each, with a last column of ones.
     pub(crate) matrix: Matrix,
     /// What each row weighs, if a column says so.
     pub(crate) weights: Option<Vec<f64>>,
 }
 
-/// What a labelled row has beside its features.
-#[derive(Clone, Debug)]
-pub(crate) struct LabelledRow {
-    /// Its number in the file.
-    number: usize,
-    /// The label.
-    pub(crate) label: Arc<str>,
-    /// A value for each of [`FeatureTable::groups`].
-    pub(crate) groups: Box<[Option<Arc<str>>]>,
+impl LabelledRows {
+    fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    fn new(layout: &Layout) -> Self {
+        Self {
+            numbers: Vec::new(),
+            labels: Vec::new(),
+            groups: vec![Vec::new(); layout.groups.len()],
+            matrix: Matrix::new(layout.features.len() + 1),
+            weights: layout.weight.map(|_| Vec::new()),
+        }
+    }
+
+    /// The rows at `places`, in that order.
+    fn pick(&self, places: &[usize]) -> Self {
+        fn pick<T: Copy>(all: &[T], places: &[usize]) -> Vec<T> {
+            places.iter().map(|place| all[*place]).collect()
+        }
+        Self {
+            numbers: pick(&self.numbers, places),
+            labels: pick(&self.labels, places),
+            groups: self.groups.iter().map(|column| pick(column, places)).collect(),
+            matrix: self.matrix.pick(places),
+            weights: self.weights.as_ref().map(|weights| pick(weights, places)),
+        }
+    }
 }
 
 /// So many bytes of batches are decoded together, and at least one batch for each thread.
@@ -97,7 +125,7 @@ impl FeatureTable {
         let mut file = ArrowFile::open(reader).map_err(FeaturesError::from)?;
         let layout = Layout::of(file.schema(), weights)?;
         let decoder = file.decoder();
-        let mut gathered = Gathered::new(file.schema(), &layout, holdout);
+        let mut gathered = Gathered::new(file.schema(), &layout);
         gathered.table.preparation = preparation(file.schema(), &gathered.table.keys)?;
         loop {
             let (mut raws, mut bytes) = (Vec::new(), 0);
@@ -111,7 +139,7 @@ impl FeatureTable {
             if raws.is_empty() {
                 break;
             }
-            let decode = |raw: RawBatch| Decoded::of(decoder.decode(raw)?, &layout);
+            let decode = |raw: RawBatch| Decoded::of(decoder.decode(raw)?, &layout, holdout);
             let decoded: Vec<_> = pool.install(|| raws.into_par_iter().map(decode).collect());
             for decoded in decoded {
                 gathered.add(&decoded?, &layout)?;
@@ -119,6 +147,21 @@ impl FeatureTable {
             on_rows(gathered.table.total_rows)?;
         }
         Ok(gathered.finish()?)
+    }
+
+    /// Of each of `rows`, whether its label is `label`.
+    pub(crate) fn have_label(&self, rows: &LabelledRows, label: &str) -> Vec<bool> {
+        let place = self.label_texts.find(label);
+        rows.labels.iter().map(|own| Some(*own) == place).collect()
+    }
+
+    /// The values that rows have in each group column, by where they are.
+    pub(crate) fn values<'a>(&'a self, groups: &'a [Vec<u32>]) -> Vec<Coded<'a>> {
+        let coded = |(codes, texts): (&'a Vec<u32>, &'a Texts)| Coded {
+            codes,
+            values: texts.all().collect(),
+        };
+        groups.iter().zip(&self.group_texts).map(coded).collect()
     }
 
     /// How many rows have no label.
@@ -142,8 +185,10 @@ fn preparation(schema: &Schema, keys: &[String]) -> Result<Option<Preparation>, 
 /// A batch, with what can be known of its rows without those before it.
 struct Decoded {
     batch: RecordBatch,
-    /// For each row the BLAKE3 of its id, and where the id stands in `[0, 1)`.
-    ids: Vec<([u8; 32], f64)>,
+    /// For each row the BLAKE3 of its id, and whether it is held out.
+    ids: Vec<([u8; 32], bool)>,
+    label: BatchTexts,
+    groups: Vec<BatchTexts>,
     /// The first feature (by its place) that holds what is no number to calculate with, and in which row.
     wrong: Option<(usize, usize)>,
     /// The first row without an id.
@@ -153,10 +198,12 @@ struct Decoded {
 }
 
 impl Decoded {
-    fn of(batch: RecordBatch, layout: &Layout) -> Result<Self, FeaturesError> {
+    fn of(batch: RecordBatch, layout: &Layout, holdout: f64) -> Result<Self, FeaturesError> {
         let splitter = blake3::Hasher::new_derive_key("madmall holdout v1");
         let names = texts(&batch, layout.id)?;
-        let hashes = |id: &str| (*blake3::hash(id.as_bytes()).as_bytes(), split(&splitter, id.as_bytes()));
+        // No id stands below 0.
+        let is_held_out = |id: &[u8]| holdout > 0.0 && split(&splitter, id) < holdout;
+        let hashes = |id: &str| (*blake3::hash(id.as_bytes()).as_bytes(), is_held_out(id.as_bytes()));
         let ids = names.iter().map(|id| hashes(id.unwrap_or_default())).collect();
         let mut wrong = None;
         for (place, column) in layout.features.iter().enumerate() {
@@ -168,7 +215,12 @@ impl Decoded {
             None => None,
             Some(column) => numbers(&batch, column)?.iter().position(|weight| !is_weight(*weight)),
         };
+        let groups = layout.groups.iter().map(|column| texts(&batch, *column));
         Ok(Self {
+            label: BatchTexts::of(texts(&batch, layout.label)?),
+            groups: groups
+                .map(|column| Ok(BatchTexts::of(column?)))
+                .collect::<Result<_, FeaturesError>>()?,
             weightless,
             nameless: (0..batch.num_rows()).find(|row| names.is_null(*row)),
             ids,
@@ -184,18 +236,13 @@ struct Gathered {
     holdout_rows: LabelledRows,
     /// The order of every row, labelled or not.
     ids: Vec<[u8; 32]>,
-    holdout: f64,
-    known: Known,
+    /// How many rows have each of the label column's texts.
+    label_counts: Vec<u64>,
 }
 
 impl Gathered {
-    fn new(schema: &Schema, layout: &Layout, holdout: f64) -> Self {
+    fn new(schema: &Schema, layout: &Layout) -> Self {
         let name = |column: &usize| schema.field(*column).name().clone();
-        let nothing = || LabelledRows {
-            rows: Vec::new(),
-            matrix: Matrix::new(layout.features.len() + 1),
-            weights: layout.weight.map(|_| Vec::new()),
-        };
         let key = |column| name(column)[FEATURE_PREFIX.len()..].to_owned();
         Self {
             table: FeatureTable {
@@ -203,13 +250,14 @@ impl Gathered {
                 total_rows: 0,
                 labels: BTreeMap::new(),
                 groups: layout.groups.iter().map(name).collect(),
+                label_texts: Texts::default(),
+                group_texts: layout.groups.iter().map(|_| Texts::default()).collect(),
                 preparation: None,
             },
-            train: nothing(),
-            holdout_rows: nothing(),
+            train: LabelledRows::new(layout),
+            holdout_rows: LabelledRows::new(layout),
             ids: Vec::new(),
-            holdout,
-            known: Known::default(),
+            label_counts: Vec::new(),
         }
     }
 
@@ -233,31 +281,32 @@ impl Gathered {
         }
         self.ids.extend(decoded.ids.iter().map(|(order, _)| order));
         self.table.total_rows = self.ids.len() as u64;
-        let labels = texts(batch, layout.label)?;
-        let groups = layout.groups.iter().map(|index| texts(batch, *index));
-        let groups: Vec<_> = groups.collect::<Result<_, _>>()?;
+        let label_column = texts(batch, layout.label)?;
+        let labels = self.table.label_texts.take(label_column, &decoded.label)?;
+        self.label_counts.resize(self.table.label_texts.all().len(), 0);
         let (mut train, mut holdout) = (Vec::new(), Vec::new());
-        for (row, label) in labels.iter().enumerate() {
-            let Some(label) = label else {
+        for (row, place) in decoded.label.places.iter().enumerate() {
+            if label_column.is_null(row) {
                 continue;
-            };
-            let label = self.known.text(label);
-            *self.table.labels.entry(Arc::clone(&label)).or_insert(0) += 1;
-            if self.table.labels.len() > MAX_LABELS {
-                return Err(content(format!("it has more than {MAX_LABELS} different labels")));
             }
-            let mut group = |column: &&StringArray| (!column.is_null(row)).then(|| self.known.text(column.value(row)));
-            let labelled = LabelledRow {
-                number: first_row + row,
-                label,
-                groups: groups.iter().map(&mut group).collect(),
+            let label = labels[*place];
+            self.label_counts[label as usize] += 1;
+            let (part, rows) = match decoded.ids[row].1 {
+                true => (&mut self.holdout_rows, &mut holdout),
+                false => (&mut self.train, &mut train),
             };
-            if decoded.ids[row].1 < self.holdout {
-                holdout.push(row);
-                self.holdout_rows.rows.push(labelled);
-            } else {
-                train.push(row);
-                self.train.rows.push(labelled);
+            rows.push(row);
+            part.numbers.push(first_row + row);
+            part.labels.push(label);
+        }
+        if self.label_counts.iter().filter(|count| **count > 0).count() > MAX_LABELS {
+            return Err(content(format!("it has more than {MAX_LABELS} different labels")));
+        }
+        for (place, column) in layout.groups.iter().enumerate() {
+            let own = &decoded.groups[place];
+            let kept = self.table.group_texts[place].take(texts(batch, *column)?, own)?;
+            for (part, rows) in [(&mut self.train, &train), (&mut self.holdout_rows, &holdout)] {
+                part.groups[place].extend(rows.iter().map(|row| kept[own.places[*row]]));
             }
         }
         let features = layout.features.iter().map(|index| numbers(batch, *index));
@@ -277,39 +326,24 @@ impl Gathered {
 
     /// Puts the rows into canonical order, in which `featurize` writes them anyway.
     fn finish(mut self) -> Result<(FeatureTable, [LabelledRows; 2]), FeaturesError> {
+        let labels = self.table.label_texts.all().zip(self.label_counts);
+        self.table.labels = labels
+            .filter_map(|(label, count)| Some((label?.to_owned(), count)))
+            .collect();
         if self.ids.is_sorted_by(|a, b| a < b) {
             return Ok((self.table, [self.train, self.holdout_rows]));
         }
         for part in [&mut self.train, &mut self.holdout_rows] {
-            let order = |place: &usize| self.ids[part.rows[*place].number];
-            let mut places: Vec<usize> = (0..part.rows.len()).collect();
+            let order = |place: &usize| self.ids[part.numbers[*place]];
+            let mut places: Vec<usize> = (0..part.len()).collect();
             places.sort_unstable_by_key(order);
-            part.rows = places.iter().map(|place| part.rows[*place].clone()).collect();
-            part.matrix = part.matrix.pick(&places);
-            if let Some(weights) = &mut part.weights {
-                *weights = places.iter().map(|place| weights[*place]).collect();
-            }
+            *part = part.pick(&places);
         }
         self.ids.sort_unstable();
         if self.ids.windows(2).any(|pair| pair[0] == pair[1]) {
             return Err(content("an event id stands in two rows"));
         }
         Ok((self.table, [self.train, self.holdout_rows]))
-    }
-}
-
-/// Texts that have been met, each kept once.
-#[derive(Default)]
-struct Known(HashSet<Arc<str>>);
-
-impl Known {
-    fn text(&mut self, text: &str) -> Arc<str> {
-        if let Some(known) = self.0.get(text) {
-            return Arc::clone(known);
-        }
-        let new: Arc<str> = Arc::from(text);
-        self.0.insert(Arc::clone(&new));
-        new
     }
 }
 

@@ -1,6 +1,6 @@
 //! Which columns leave an unregularised fit without a finite, single optimum.
 
-use super::blocks::{BLOCK_ROWS, Matrix, Sum};
+use super::blocks::{BLOCK_ROWS, Block, Matrix, Sum};
 use super::cholesky::{Symmetric, dependent_columns};
 use super::kernels::{self, TILE_ROWS};
 
@@ -97,20 +97,8 @@ impl Extent {
 /// For each column, the extent of its values in negative and in positive rows.
 fn extents(matrix: &Matrix, labels: &[bool], threads: usize) -> Vec<[Extent; 2]> {
     let columns = matrix.columns();
-    let parts = matrix.map_blocks(labels, threads, |block| {
-        let mut extents = vec![[Extent::EMPTY; 2]; columns];
-        for tile in block.tiles() {
-            for (extent, values) in extents.iter_mut().zip(tile.columns()) {
-                for (value, label) in values.iter().zip(tile.labels) {
-                    extent[usize::from(*label)].add(Extent {
-                        least: *value,
-                        most: *value,
-                    });
-                }
-            }
-        }
-        extents
-    });
+    let work = |block: Block<'_>| kernels::with_vectors(ExtentsOf { block, columns });
+    let parts = matrix.map_blocks(labels, threads, work);
     let mut total = vec![[Extent::EMPTY; 2]; columns];
     for part in parts {
         for (extent, more) in total.iter_mut().zip(part) {
@@ -121,24 +109,80 @@ fn extents(matrix: &Matrix, labels: &[bool], threads: usize) -> Vec<[Extent; 2]>
     total
 }
 
-/// The columns, of `columns`, that are combinations of others and a constant.
-fn dependent(matrix: &Matrix, labels: &[bool], threads: usize, columns: &[usize]) -> Vec<(usize, Vec<usize>)> {
-    let means = means(matrix, labels, None, threads);
-    let parts = matrix.map_blocks(labels, threads, |block| {
-        let mut sum = Symmetric::zeros(columns.len());
-        let mut centred = vec![0.0; columns.len() * TILE_ROWS];
-        for tile in block.tiles() {
+/// The work of finding the extents in one block.
+struct ExtentsOf<'a> {
+    block: Block<'a>,
+    columns: usize,
+}
+
+impl kernels::Work for ExtentsOf<'_> {
+    type Output = Vec<[Extent; 2]>;
+
+    #[inline(always)]
+    fn work(self) -> Vec<[Extent; 2]> {
+        let mut extents = vec![[Extent::EMPTY; 2]; self.columns];
+        for tile in self.block.tiles() {
+            // What is to be left out is moved to an end that no extent has.
+            let mut away = [[0.0; TILE_ROWS]; 2];
+            for (row, label) in tile.labels.iter().enumerate() {
+                away[usize::from(!*label)][row] = f64::INFINITY;
+            }
+            for (extent, values) in extents.iter_mut().zip(kernels::columns(tile.values)) {
+                for (extent, away) in extent.iter_mut().zip(&away) {
+                    let (mut low, mut high) = ([0.0; TILE_ROWS], [0.0; TILE_ROWS]);
+                    for row in 0..TILE_ROWS {
+                        low[row] = values[row] + away[row];
+                        high[row] = values[row] - away[row];
+                    }
+                    extent.add(Extent {
+                        least: kernels::extent(&low[..tile.labels.len()]).0,
+                        most: kernels::extent(&high[..tile.labels.len()]).1,
+                    });
+                }
+            }
+        }
+        extents
+    }
+}
+
+/// The work of adding up the products of the columns `columns`, less their means, over one block.
+struct ProductsOf<'a> {
+    block: Block<'a>,
+    columns: &'a [usize],
+    means: &'a [f64],
+}
+
+impl kernels::Work for ProductsOf<'_> {
+    type Output = Symmetric;
+
+    #[inline(always)]
+    fn work(self) -> Symmetric {
+        let mut sum = Symmetric::zeros(self.columns.len());
+        let mut centred = vec![0.0; self.columns.len() * TILE_ROWS];
+        for tile in self.block.tiles() {
             let rows = tile.labels.len();
-            for (values, column) in centred.chunks_exact_mut(TILE_ROWS).zip(columns) {
+            for (values, column) in centred.chunks_exact_mut(TILE_ROWS).zip(self.columns) {
                 let raw = &tile.values[column * TILE_ROWS..][..rows];
                 for (value, raw) in values.iter_mut().zip(raw) {
-                    *value = raw - means[*column];
+                    *value = raw - self.means[*column];
                 }
                 values[rows..].fill(0.0);
             }
             kernels::outer_products(&centred, &[1.0; TILE_ROWS], &mut sum);
         }
         sum
+    }
+}
+
+/// The columns, of `columns`, that are combinations of others and a constant.
+fn dependent(matrix: &Matrix, labels: &[bool], threads: usize, columns: &[usize]) -> Vec<(usize, Vec<usize>)> {
+    let means = means(matrix, labels, None, threads);
+    let parts = matrix.map_blocks(labels, threads, |block| {
+        kernels::with_vectors(ProductsOf {
+            block,
+            columns,
+            means: &means,
+        })
     });
     let mut products = Symmetric::zeros(columns.len());
     for part in &parts {

@@ -225,8 +225,8 @@ fn products<const AT_ONCE: usize>(factors: &Column, columns: &[Column], mut take
     let (groups, rest) = columns.as_chunks::<AT_ONCE>();
     for (group, columns) in groups.iter().enumerate() {
         let sums = some_products(factors, columns);
-        for (place, sum) in sums.into_iter().enumerate() {
-            take(group * AT_ONCE + place, sum);
+        for (place, sum) in sums.iter().enumerate() {
+            take(group * AT_ONCE + place, *sum);
         }
     }
     for (place, column) in rest.iter().enumerate() {
@@ -246,7 +246,12 @@ fn some_products<const COUNT: usize>(factors: &Column, columns: &[Column; COUNT]
             }
         }
     }
-    lanes.each_ref().map(tree)
+    // No method of arrays: what is not inlined without link-time optimisation takes longer than the products.
+    let mut sums = [0.0; COUNT];
+    for (sum, lanes) in sums.iter_mut().zip(&lanes) {
+        *sum = tree(lanes);
+    }
+    sums
 }
 
 /// Adds up the sums of a column in a fixed tree. By itself, or the compiler lays out the lanes for this and not for the

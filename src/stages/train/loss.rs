@@ -31,8 +31,8 @@ pub(crate) struct Local {
     pub(crate) gradient: Vec<f64>,
     /// Its second derivative.
     pub(crate) hessian: Symmetric,
-    /// Each row's log odds.
-    pub(crate) log_odds: Vec<f64>,
+    /// Each row's log odds, by the blocks that count.
+    pub(crate) log_odds: Vec<Vec<f64>>,
     /// How far the rows have moved; nothing if that was not asked for.
     pub(crate) moves: Moves,
 }
@@ -46,6 +46,8 @@ pub(crate) struct RowTerms {
     pub(crate) residual: f64,
     /// p · (1 - p).
     pub(crate) curvature: f64,
+    /// Probability of the positive label.
+    pub(crate) probability: f64,
 }
 
 impl RowTerms {
@@ -54,12 +56,14 @@ impl RowTerms {
     pub(crate) fn new(log_odds: f64, label: bool) -> Self {
         let margin = if label { log_odds } else { -log_odds };
         let small = libm::exp(-margin.abs());
+        let (unlikely, likely) = (small / (1.0 + small), 1.0 / (1.0 + small));
         let (wrong, loss) = if margin >= 0.0 {
-            (small / (1.0 + small), libm::log1p(small))
+            (unlikely, libm::log1p(small))
         } else {
-            (1.0 / (1.0 + small), libm::log1p(small) - margin)
+            (likely, libm::log1p(small) - margin)
         };
         Self {
+            probability: if log_odds >= 0.0 { likely } else { unlikely },
             loss,
             residual: if label { -wrong } else { wrong },
             curvature: small / (1.0 + small) / (1.0 + small),
@@ -74,6 +78,29 @@ struct Part {
     hessian: Symmetric,
     log_odds: Vec<f64>,
     moves: Moves,
+    /// As [`Objective::column_scales`]; nothing if that was not asked for.
+    scales: Vec<Sum>,
+}
+
+/// What is asked for beside the objective and its gradient.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    /// The second derivative, and each row's log odds.
+    hessian: bool,
+    /// How far rows have moved from these log odds.
+    moves: Option<&'a [Vec<f64>]>,
+    /// The columns' scales.
+    scales: bool,
+}
+
+/// The sum over all rows.
+struct Total {
+    loss: Sum,
+    gradient: Vec<Sum>,
+    hessian: Symmetric,
+    log_odds: Vec<Vec<f64>>,
+    moves: Moves,
+    scales: Vec<Sum>,
 }
 
 /// How far a step moved the margin of any row (its log odds, counted towards its own label).
@@ -110,24 +137,37 @@ impl Objective<'_> {
 
     /// The objective, its gradient and its second derivative at `at`, and how far the rows moved from where their log
     /// odds were `before`, if that is given.
-    pub(crate) fn local(&self, at: &[f64], before: Option<&[f64]>) -> Local {
-        let total = self.total(at, self.size(), before);
-        Local {
-            value: total.loss.value(),
-            gradient: total.gradient.into_iter().map(Sum::value).collect(),
-            hessian: total.hessian,
-            log_odds: total.log_odds,
-            moves: total.moves,
-        }
+    pub(crate) fn local(&self, at: &[f64], before: Option<&[Vec<f64>]>) -> Local {
+        let asked = Asked {
+            hessian: true,
+            moves: before,
+            scales: false,
+        };
+        self.total(at, asked).into_local().0
+    }
+
+    /// The same, and the [`Self::column_scales`]: the rows are looked at once for both.
+    pub(crate) fn local_and_scales(&self, at: &[f64]) -> (Local, Vec<f64>) {
+        let asked = Asked {
+            hessian: true,
+            moves: None,
+            scales: true,
+        };
+        self.total(at, asked).into_local()
     }
 
     /// The gradient alone.
     pub(crate) fn gradient(&self, at: &[f64]) -> Vec<f64> {
-        self.total(at, 0, None).gradient.into_iter().map(Sum::value).collect()
+        let asked = Asked {
+            hessian: false,
+            moves: None,
+            scales: false,
+        };
+        self.total(at, asked).into_local().0.gradient
     }
 
-    /// Adds up the rows in block order. `hessian_size` is 0 where the second derivative is not asked for.
-    fn total(&self, at: &[f64], hessian_size: usize, before: Option<&[f64]>) -> Part {
+    /// Adds up the rows in block order.
+    fn total(&self, at: &[f64], asked: Asked<'_>) -> Total {
         let size = self.size();
         let parts = self
             .matrix
@@ -136,27 +176,34 @@ impl Objective<'_> {
                     objective: self,
                     block,
                     at,
-                    hessian_size,
-                    before,
+                    asked,
                 })
             });
-        let mut total = Part::zeros(size, hessian_size);
-        if hessian_size > 0 {
-            total.log_odds.reserve_exact(self.labels.len());
-        }
+        let zeros = Part::zeros(size, asked);
+        let mut total = Total {
+            loss: zeros.loss,
+            gradient: zeros.gradient,
+            hessian: zeros.hessian,
+            log_odds: Vec::with_capacity(parts.len()),
+            moves: zeros.moves,
+            scales: zeros.scales,
+        };
         for part in parts {
             total.loss.merge(part.loss);
             for (sum, more) in total.gradient.iter_mut().zip(&part.gradient) {
                 sum.merge(*more);
             }
+            for (sum, more) in total.scales.iter_mut().zip(&part.scales) {
+                sum.merge(*more);
+            }
             total.hessian.merge(&part.hessian);
-            total.log_odds.extend(part.log_odds);
+            total.log_odds.push(part.log_odds);
             total.moves.merge(part.moves);
         }
         for (index, weight) in at[..size - 1].iter().enumerate() {
             total.loss.add(0.5 * self.l2 * weight * weight);
             total.gradient[index].add(self.l2 * weight);
-            if hessian_size > 0 {
+            if asked.hessian {
                 total.hessian.add_at(index, index, self.l2);
             }
         }
@@ -217,8 +264,7 @@ struct PartOf<'a> {
     objective: &'a Objective<'a>,
     block: Block<'a>,
     at: &'a [f64],
-    hessian_size: usize,
-    before: Option<&'a [f64]>,
+    asked: Asked<'a>,
 }
 
 impl kernels::Work for PartOf<'_> {
@@ -226,9 +272,14 @@ impl kernels::Work for PartOf<'_> {
 
     #[inline(always)]
     fn work(self) -> Part {
-        let Self { objective, block, .. } = self;
-        let mut part = Part::zeros(objective.size(), self.hessian_size);
-        let first = block.number / objective.stride * BLOCK_ROWS;
+        let Self {
+            objective,
+            block,
+            asked,
+            ..
+        } = self;
+        let mut part = Part::zeros(objective.size(), asked);
+        let before = asked.moves.map(|blocks| &blocks[block.number / objective.stride]);
         let (mut log_odds, mut terms) = ([0.0; TILE_ROWS], Terms::ZERO);
         for (number, tile) in block.tiles().enumerate() {
             let row = block.number * BLOCK_ROWS + number * TILE_ROWS;
@@ -239,12 +290,15 @@ impl kernels::Work for PartOf<'_> {
             kernels::column_sums(tile.values, &terms.residual, |column, sum| {
                 part.gradient[column].add(sum)
             });
-            if self.hessian_size > 0 {
+            if asked.scales {
+                add_scales(tile, &weights, &mut part.scales);
+            }
+            if asked.hessian {
                 kernels::outer_products(tile.values, &terms.curvature, &mut part.hessian);
                 part.log_odds.extend_from_slice(&log_odds[..tile.labels.len()]);
             }
-            if let Some(before) = self.before {
-                let before = &before[first + number * TILE_ROWS..][..tile.labels.len()];
+            if let Some(before) = before {
+                let before = &before[number * TILE_ROWS..][..tile.labels.len()];
                 let mut moved = [0.0; TILE_ROWS];
                 for (row, before) in before.iter().enumerate() {
                     moved[row] = signs[row] * (log_odds[row] - before);
@@ -269,44 +323,79 @@ impl kernels::Work for ScalesOf<'_> {
     #[inline(always)]
     fn work(self) -> Vec<Sum> {
         let mut sums = vec![Sum::default(); self.objective.size()];
-        let mut terms = [0.0; TILE_ROWS];
         for (number, tile) in self.block.tiles().enumerate() {
             let row = self.block.number * BLOCK_ROWS + number * TILE_ROWS;
             let (_, weights) = self.objective.signs_and_weights(tile, row);
-            for (sum, values) in sums.iter_mut().zip(kernels::columns(tile.values)) {
-                for row in 0..TILE_ROWS {
-                    terms[row] = weights[row] * values[row].abs();
-                }
-                sum.add(kernels::sum(&terms));
-            }
+            add_scales(tile, &weights, &mut sums);
         }
         sums
     }
 }
 
+/// Adds what the rows of a tile, which weigh `weights`, are of each column's scale.
+#[inline(always)]
+fn add_scales(tile: Tile<'_>, weights: &Column, sums: &mut [Sum]) {
+    let mut terms = [0.0; TILE_ROWS];
+    for (sum, values) in sums.iter_mut().zip(kernels::columns(tile.values)) {
+        for row in 0..TILE_ROWS {
+            terms[row] = weights[row] * values[row].abs();
+        }
+        sum.add(kernels::sum(&terms));
+    }
+}
+
 /// The log odds of each row at the parameters `at`.
 pub(crate) fn log_odds(matrix: &Matrix, labels: &[bool], threads: usize, at: &[f64]) -> Vec<f64> {
-    let work = |block: Block<'_>| {
-        let mut sums = [0.0; TILE_ROWS];
-        let mut found = Vec::with_capacity(BLOCK_ROWS);
-        for tile in block.tiles() {
-            kernels::weighted_sums(tile.values, at, &mut sums);
-            found.extend_from_slice(&sums[..tile.labels.len()]);
-        }
-        found
-    };
+    let work = |block: Block<'_>| kernels::with_vectors(LogOddsOf { block, at });
     matrix.map_blocks(labels, threads, work).concat()
 }
 
+/// The work of finding the log odds of one block's rows.
+struct LogOddsOf<'a> {
+    block: Block<'a>,
+    at: &'a [f64],
+}
+
+impl kernels::Work for LogOddsOf<'_> {
+    type Output = Vec<f64>;
+
+    #[inline(always)]
+    fn work(self) -> Vec<f64> {
+        let mut sums = [0.0; TILE_ROWS];
+        let mut found = Vec::with_capacity(BLOCK_ROWS);
+        for tile in self.block.tiles() {
+            kernels::weighted_sums(tile.values, self.at, &mut sums);
+            found.extend_from_slice(&sums[..tile.labels.len()]);
+        }
+        found
+    }
+}
+
 impl Part {
-    fn zeros(size: usize, hessian_size: usize) -> Self {
+    fn zeros(size: usize, asked: Asked<'_>) -> Self {
         Self {
             loss: Sum::default(),
             gradient: vec![Sum::default(); size],
-            hessian: Symmetric::zeros(hessian_size),
+            hessian: Symmetric::zeros(if asked.hessian { size } else { 0 }),
             log_odds: Vec::new(),
             moves: Moves::NONE,
+            scales: vec![Sum::default(); if asked.scales { size } else { 0 }],
         }
+    }
+}
+
+impl Total {
+    /// The objective around the parameters, and the columns' scales if they were asked for.
+    fn into_local(self) -> (Local, Vec<f64>) {
+        let values = |sums: Vec<Sum>| sums.into_iter().map(Sum::value).collect();
+        let local = Local {
+            value: self.loss.value(),
+            gradient: values(self.gradient),
+            hessian: self.hessian,
+            log_odds: self.log_odds,
+            moves: self.moves,
+        };
+        (local, values(self.scales))
     }
 }
 

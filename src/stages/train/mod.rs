@@ -10,7 +10,7 @@ pub(crate) mod blocks;
 mod cholesky;
 mod elastic;
 pub(crate) mod envelope;
-mod evaluate;
+pub(crate) mod evaluate;
 mod features_file;
 mod folds;
 mod identify;
@@ -30,7 +30,7 @@ use self::envelope::EnvelopeError;
 use self::evaluate::Scores;
 use self::evaluate::population::Population;
 pub(crate) use self::features_file::is_weight;
-use self::features_file::{FeatureTable, FeaturesError, LabelledRow, LabelledRows};
+use self::features_file::{FeatureTable, FeaturesError, LabelledRows};
 use self::loss::Objective;
 use self::params::{Params, Solver};
 use self::refuse::{no_fit, no_optimum, refused, wrong_labels};
@@ -53,7 +53,7 @@ fn run(ctx: &mut StageContext<'_>) -> Result<(), StageError> {
     let params = Params::read(ctx.params)?;
     let (table, parts) = read(ctx, &params)?;
     let labels = choose_labels(&table, params.positive.as_deref())?;
-    let mut data = Split::new(parts, &labels, params.holdout)?;
+    let mut data = Split::new(&table, parts, &labels, params.holdout)?;
     let standardisation = params.standardize.then(|| standardise(&mut data, ctx.threads));
     let fit = fit(ctx, &table.keys, &data.train, &params)?;
     let model = Model {
@@ -75,7 +75,7 @@ fn run(ctx: &mut StageContext<'_>) -> Result<(), StageError> {
     write(ctx, "metrics", &metrics_bytes)?;
     let line = format!(
         "{} rows, {} features, {} steps, gradient norm {:e}\n",
-        data.train.rows.len(),
+        data.train.labels.len(),
         table.keys.len(),
         fit.steps,
         fit.gradient_norm
@@ -140,8 +140,8 @@ fn choose_labels(table: &FeatureTable, positive: Option<&str>) -> Result<Labels,
     }
     let (negative, positive) = match positive {
         None => (earlier, later),
-        Some(positive) if *positive == **later => (earlier, later),
-        Some(positive) if *positive == **earlier => (later, earlier),
+        Some(positive) if positive == later => (earlier, later),
+        Some(positive) if positive == earlier => (later, earlier),
         Some(other) => {
             return Err(refused(format!(
                 "parameter `positive` is `{other}`, but the labels are `{earlier}` and `{later}`"
@@ -149,14 +149,15 @@ fn choose_labels(table: &FeatureTable, positive: Option<&str>) -> Result<Labels,
         }
     };
     Ok(Labels {
-        negative: negative.to_string(),
-        positive: positive.to_string(),
+        negative: negative.clone(),
+        positive: positive.clone(),
     })
 }
 
 /// Rows and, for each, whether its label is the positive one.
 struct Part {
-    rows: Vec<LabelledRow>,
+    /// Where each row's values are, as [`FeatureTable::values`] knows them.
+    groups: Vec<Vec<u32>>,
     labels: Vec<bool>,
     matrix: Matrix,
     /// What each row weighs; nothing if all weigh alike.
@@ -164,25 +165,20 @@ struct Part {
 }
 
 impl Part {
-    fn new(LabelledRows { rows, matrix, weights }: LabelledRows, labels: &Labels) -> Self {
+    fn new(table: &FeatureTable, rows: LabelledRows, labels: &Labels) -> Self {
         Self {
-            weights,
-            labels: rows.iter().map(|row| *row.label == *labels.positive).collect(),
-            rows,
-            matrix,
+            labels: table.have_label(&rows, &labels.positive),
+            groups: rows.groups,
+            matrix: rows.matrix,
+            weights: rows.weights,
         }
-    }
-
-    /// The value of a row in a group column, both by their place.
-    fn groups<'a>(&'a self) -> impl Fn(usize, usize) -> Option<&'a str> {
-        |row, column| self.rows[row].groups[column].as_deref()
     }
 
     /// The same rows without what they have beside features and labels, as far as `keep`, told their place, says yes.
     fn some(&self, keep: impl Fn(usize) -> bool) -> Self {
         let places: Vec<usize> = (0..self.labels.len()).filter(|place| keep(*place)).collect();
         Self {
-            rows: Vec::new(),
+            groups: Vec::new(),
             labels: places.iter().map(|place| self.labels[*place]).collect(),
             matrix: self.matrix.pick(&places),
             weights: (self.weights.as_ref()).map(|weights| places.iter().map(|place| weights[*place]).collect()),
@@ -197,8 +193,8 @@ struct Split {
 }
 
 impl Split {
-    fn new(parts: [LabelledRows; 2], labels: &Labels, holdout: f64) -> Result<Self, StageError> {
-        let [train, holdout_rows] = parts.map(|part| Part::new(part, labels));
+    fn new(table: &FeatureTable, parts: [LabelledRows; 2], labels: &Labels, holdout: f64) -> Result<Self, StageError> {
+        let [train, holdout_rows] = parts.map(|part| Part::new(table, part, labels));
         let positives = train.labels.iter().filter(|label| **label).count();
         if positives == 0 || positives == train.labels.len() {
             return Err(refused(format!(
@@ -272,10 +268,11 @@ fn fit_unpenalised(objective: &Objective<'_>, keys: &[String], on_step: solve::O
     let findings = identify::examine(matrix, labels, threads);
     let mut kept = findings.others(keys.len());
     kept.push(keys.len());
-    let rest = matrix.select(&kept);
+    let selected = (kept.len() < matrix.columns()).then(|| matrix.select(&kept));
+    let rest = selected.as_ref().unwrap_or(matrix);
     let result = solve::newton(
         &Objective {
-            matrix: &rest,
+            matrix: rest,
             ..*objective
         },
         on_step,
@@ -283,7 +280,7 @@ fn fit_unpenalised(objective: &Objective<'_>, keys: &[String], on_step: solve::O
     match result {
         Ok(fit) if findings.is_empty() => Ok(fit),
         Err(SolveError::Separated { direction }) => {
-            let jointly = identify::material(&rest, labels, threads, &direction);
+            let jointly = identify::material(rest, labels, threads, &direction);
             let jointly: Vec<usize> = jointly.into_iter().map(|column| kept[column]).collect();
             Err(no_optimum(keys, &findings, &jointly))
         }
@@ -320,19 +317,21 @@ fn model(keys: &[String], labels: &Labels, fit: &Fit, standardisation: Option<St
 
 fn metrics(table: &FeatureTable, labels: &Labels, data: &Split, params: &Params, fit: &Fit, threads: usize) -> Metrics {
     let (train, holdout) = (score(&data.train, fit, threads), score(&data.holdout, fit, threads));
-    let likelihood = measure::likelihood(&train, table.keys.len(), params);
     let rows = RowCounts {
         total: table.total_rows,
         unlabelled: table.unlabelled_rows(),
         train: train.len() as u64,
         holdout: holdout.len() as u64,
     };
-    let mut parts = vec![(train, data.train.groups())];
+    let mut parts = vec![(train, table.values(&data.train.groups))];
     if params.holdout > 0.0 {
-        parts.push((holdout, data.holdout.groups()));
+        parts.push((holdout, table.values(&data.holdout.groups)));
     }
     let population = Population::new(&table.groups, parts);
-    let measured = measure::measure(&population, params.confidence, params.suppress_below, true);
+    let (measured, likelihood) = rayon::join(
+        || measure::measure(&population, params.confidence, params.suppress_below, true),
+        || measure::likelihood(&population.parts[0].scores, table.keys.len(), params),
+    );
     let (overall, groups) = measured.into_parts();
     let mut coefficients = measure::coefficients(fit, params);
     let intercept = coefficients.pop().unwrap_or_else(Coefficient::none);

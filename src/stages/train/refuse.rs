@@ -1,7 +1,6 @@
 //! What train says when it refuses.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use super::identify::Findings;
 use super::solve::SolveError;
@@ -17,7 +16,7 @@ pub(crate) fn refused(summary: impl Into<String>) -> StageError {
 }
 
 /// Not exactly two labels.
-pub(crate) fn wrong_labels(labels: &BTreeMap<Arc<str>, u64>) -> StageError {
+pub(crate) fn wrong_labels(labels: &BTreeMap<String, u64>) -> StageError {
     let details = labels
         .iter()
         .take(MOST_LABELS)

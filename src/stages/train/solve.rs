@@ -91,9 +91,8 @@ pub(crate) fn gradient_norm(gradient: &[f64], scales: &[f64]) -> f64 {
 /// the optimum of a part of them is, else it is from zero.
 pub(crate) fn newton(objective: &Objective<'_>, on_step: OnStep<'_>) -> Result<Fit, SolveError> {
     on_step(0)?;
-    let scales = objective.column_scales();
     let mut at = warm_start(objective).unwrap_or_else(|| vec![0.0; objective.size()]);
-    let mut local = objective.local(&at, None);
+    let (mut local, scales) = objective.local_and_scales(&at);
     let mut moved = f64::INFINITY;
     let mut best: Option<Fit> = None;
     for steps in 0..=MAX_STEPS {

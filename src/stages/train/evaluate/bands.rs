@@ -1,6 +1,5 @@
 //! Rows by their probability, in twenty bands of equal width: what thresholds and calibration are counted from.
 
-use super::Scores;
 use crate::model::evaluation::{CalibrationBin, Confusion, Threshold};
 use crate::model::probability;
 use crate::stages::train::blocks::Sum;
@@ -21,7 +20,10 @@ fn at(cut: usize) -> f64 {
 
 /// The band of a row: that of the last cut which its probability reaches.
 pub(crate) fn band(log_odds: f64) -> usize {
-    let probability = probability(log_odds);
+    band_of(probability(log_odds))
+}
+
+fn band_of(probability: f64) -> usize {
     let (mut low, mut high) = (0, BANDS);
     while high - low > 1 {
         let middle = usize::midpoint(low, high);
@@ -85,6 +87,7 @@ impl Cuts {
 }
 
 /// Rows in bands.
+#[derive(Default)]
 pub(crate) struct Bands {
     counts: Counts,
     /// Σ probability.
@@ -92,18 +95,11 @@ pub(crate) struct Bands {
 }
 
 impl Bands {
-    /// Counts the rows.
-    pub(crate) fn of(scores: &Scores) -> Self {
-        let mut bands = Self {
-            counts: [[0; BANDS]; 2],
-            probability: [Sum::default(); BANDS],
-        };
-        for (log_odds, label) in scores.rows() {
-            let band = band(log_odds);
-            bands.counts[usize::from(label)][band] += 1;
-            bands.probability[band].add(probability(log_odds));
-        }
-        bands
+    /// Counts a row.
+    pub(crate) fn add(&mut self, probability: f64, label: bool) {
+        let band = band_of(probability);
+        self.counts[usize::from(label)][band] += 1;
+        self.probability[band].add(probability);
     }
 
     fn at_cut(&self, cut: usize) -> Confusion {
@@ -181,15 +177,6 @@ fn fraction(part: u64, whole: u64) -> Option<f64> {
 mod tests {
     use super::*;
 
-    fn scores(rows: &[(f64, bool)]) -> Scores {
-        let (log_odds, labels) = rows.iter().copied().unzip();
-        Scores {
-            log_odds,
-            labels,
-            weights: None,
-        }
-    }
-
     #[test]
     fn a_row_is_in_the_band_whose_beginning_it_reaches() {
         assert_eq!(band(0.0), 10);
@@ -211,7 +198,10 @@ mod tests {
             (-1.0, false),
             (-3.0, false),
         ];
-        let bands = Bands::of(&scores(&rows));
+        let mut bands = Bands::default();
+        for (log_odds, label) in rows {
+            bands.add(probability(log_odds), label);
+        }
         let expected = Confusion {
             true_positive: 2,
             false_positive: 1,

@@ -61,12 +61,7 @@ impl Scores {
 
     /// Σ log loss, each row counted as often as it weighs.
     pub(crate) fn loss(&self) -> f64 {
-        self.sum(|log_odds, label| RowTerms::new(log_odds, label).loss)
-    }
-
-    /// Σ of `term` over the rows, each counted as often as it weighs.
-    fn sum(&self, term: impl Fn(f64, bool) -> f64) -> f64 {
-        let terms = self.rows().map(|(log_odds, label)| term(log_odds, label));
+        let terms = self.rows().map(|(log_odds, label)| RowTerms::new(log_odds, label).loss);
         let sum: Sum = match &self.weights {
             None => terms.collect(),
             Some(weights) => terms.zip(weights).map(|(term, weight)| weight * term).collect(),
@@ -102,7 +97,7 @@ pub(crate) fn evaluate(scores: &Scores, cuts: &Cuts, measure: Measure) -> Evalua
     if negatives.min(positives) < measure.least {
         return counts;
     }
-    let bands = Bands::of(scores);
+    let Figures { bands, log_loss, brier } = Figures::of(scores);
     let counts = match &scores.weights {
         None => {
             let ranking = Ranking::new(scores);
@@ -125,8 +120,8 @@ pub(crate) fn evaluate(scores: &Scores, cuts: &Cuts, measure: Measure) -> Evalua
         }
     };
     Evaluation {
-        log_loss: mean(scores.loss(), scores),
-        brier: brier(scores),
+        log_loss,
+        brier,
         confusion: bands.confusion(cuts),
         calibration: bands.calibration(cuts),
         thresholds: bands.thresholds(cuts),
@@ -134,17 +129,38 @@ pub(crate) fn evaluate(scores: &Scores, cuts: &Cuts, measure: Measure) -> Evalua
     }
 }
 
-fn brier(scores: &Scores) -> Option<f64> {
-    let squares = scores.sum(|log_odds, label| {
-        let residual = RowTerms::new(log_odds, label).residual;
-        residual * residual
-    });
-    mean(squares, scores)
+/// What is added up of rows in their order: all of it at once, for what a row adds is an `exp` and a `log1p`.
+struct Figures {
+    bands: Bands,
+    log_loss: Option<f64>,
+    brier: Option<f64>,
 }
 
-fn mean(sum: f64, scores: &Scores) -> Option<f64> {
-    let [negatives, positives] = scores.weight_totals();
-    (scores.len() > 0).then(|| sum / (negatives + positives))
+impl Figures {
+    fn of(scores: &Scores) -> Self {
+        let mut bands = Bands::default();
+        let (mut loss, mut squares) = (Sum::default(), Sum::default());
+        let mut add = |(log_odds, label), weigh: &dyn Fn(f64) -> f64| {
+            let terms = RowTerms::new(log_odds, label);
+            bands.add(terms.probability, label);
+            loss.add(weigh(terms.loss));
+            squares.add(weigh(terms.residual * terms.residual));
+        };
+        match &scores.weights {
+            None => scores.rows().for_each(|row| add(row, &|term| term)),
+            Some(weights) => {
+                let rows = scores.rows().zip(weights);
+                rows.for_each(|(row, weight)| add(row, &|term| weight * term));
+            }
+        }
+        let [negatives, positives] = scores.weight_totals();
+        let mean = |sum: Sum| (scores.len() > 0).then(|| sum.value() / (negatives + positives));
+        Self {
+            log_loss: mean(loss),
+            brier: mean(squares),
+            bands,
+        }
+    }
 }
 
 #[cfg(test)]

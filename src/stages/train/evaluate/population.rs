@@ -1,6 +1,9 @@
 //! Who was measured: rows trained on and rows held out, each row with its group in every column.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
+
+use rayon::prelude::*;
 
 use super::Scores;
 use super::bands::{BANDS, Counts, band};
@@ -44,28 +47,39 @@ pub(crate) struct Population {
     pub(crate) columns: Vec<Column>,
 }
 
+/// The values that rows have in a group column.
+#[derive(Clone, Debug)]
+pub(crate) struct Coded<'a> {
+    /// For each row the place of its value in `values`.
+    pub(crate) codes: &'a [u32],
+    /// Values, each once, in any order; `None` is that of a row without one.
+    pub(crate) values: Vec<Option<&'a str>>,
+}
+
 impl Population {
-    /// From each part's scores, and for each of its rows the values of `names`.
-    pub(crate) fn new<'a, Groups>(names: &[String], parts: Vec<(Scores, Groups)>) -> Self
-    where
-        Groups: Fn(usize, usize) -> Option<&'a str>,
-    {
+    /// From each part's scores, and for each of `names` the values of its rows.
+    pub(crate) fn new(names: &[String], parts: Vec<(Scores, Vec<Coded<'_>>)>) -> Self {
         let mut columns = Vec::new();
         let mut codes: Vec<Vec<Vec<usize>>> = vec![Vec::new(); parts.len()];
         for (column, name) in names.iter().enumerate() {
             let mut seen: BTreeMap<Option<&str>, usize> = BTreeMap::new();
             let mut counts: Vec<u64> = Vec::new();
-            for ((scores, groups), codes) in parts.iter().zip(&mut codes) {
-                let code = |row| {
-                    let next = seen.len();
-                    let code = *seen.entry(groups(row, column)).or_insert(next);
+            for ((_, groups), codes) in parts.iter().zip(&mut codes) {
+                let Coded { codes: rows, values } = &groups[column];
+                let mut known: Vec<Option<usize>> = vec![None; values.len()];
+                let code = |place: &u32| {
+                    let place = *place as usize;
+                    let code = *known[place].get_or_insert_with(|| {
+                        let next = seen.len();
+                        *seen.entry(values[place]).or_insert(next)
+                    });
                     if code == counts.len() {
                         counts.push(0);
                     }
                     counts[code] += 1;
                     code
                 };
-                codes.push((0..scores.len()).map(code).collect());
+                codes.push(rows.iter().map(code).collect());
             }
             let (kept, places) = places(&seen, &counts);
             for code in codes.iter_mut().flat_map(|columns| &mut columns[column]) {
@@ -86,23 +100,54 @@ impl Population {
 
     /// The rows counted by the values of all columns: for each combination that occurs, the counts of each part.
     pub(crate) fn combinations(&self) -> Vec<Combination> {
-        let mut found: BTreeMap<Vec<usize>, Vec<Counts>> = BTreeMap::new();
-        let mut values = Vec::new();
-        for (part, rows) in self.parts.iter().enumerate() {
-            for (row, (log_odds, label)) in rows.scores.rows().enumerate() {
-                values.clear();
-                values.extend(rows.groups.iter().map(|column| column[row]));
-                if !found.contains_key(&values) {
-                    found.insert(values.clone(), vec![[[0; BANDS]; 2]; self.parts.len()]);
-                }
-                if let Some(counts) = found.get_mut(&values) {
-                    counts[part][usize::from(label)][band(log_odds)] += 1;
-                }
-            }
-        }
+        let spans = self.parts.iter().enumerate().flat_map(|(part, rows)| {
+            let rows = 0..rows.scores.len();
+            rows.step_by(SPAN).map(move |first| (part, first))
+        });
+        let spans: Vec<(usize, usize)> = spans.collect();
+        let count = |found, (part, first): (usize, usize)| self.count_span(found, part, first);
+        let found = spans.into_par_iter().fold(Found::new, count).reduce(Found::new, merge);
         let combination = |(values, counts)| Combination { values, counts };
         found.into_iter().map(combination).collect()
     }
+
+    /// Counts [`SPAN`] rows of a part, from the row `first` on.
+    fn count_span(&self, mut found: Found, part: usize, first: usize) -> Found {
+        let Part { scores, groups } = &self.parts[part];
+        let mut values = Vec::new();
+        for row in first..scores.len().min(first + SPAN) {
+            values.clear();
+            values.extend(groups.iter().map(|column| column[row]));
+            if !found.contains_key(&values) {
+                found.insert(values.clone(), vec![[[0; BANDS]; 2]; self.parts.len()]);
+            }
+            if let Some(counts) = found.get_mut(&values) {
+                counts[part][usize::from(scores.labels[row])][band(scores.log_odds[row])] += 1;
+            }
+        }
+        found
+    }
+}
+
+/// So many rows are counted at once.
+const SPAN: usize = 1 << 15;
+
+/// By the values of all columns, the counts of each part.
+type Found = BTreeMap<Vec<usize>, Vec<Counts>>;
+
+fn merge(mut all: Found, more: Found) -> Found {
+    for (values, more) in more {
+        match all.entry(values) {
+            Entry::Vacant(place) => drop(place.insert(more)),
+            Entry::Occupied(mut counts) => {
+                let counts = counts.get_mut().iter_mut().flatten().flatten();
+                counts
+                    .zip(more.iter().flatten().flatten())
+                    .for_each(|(count, more)| *count += more);
+            }
+        }
+    }
+    all
 }
 
 /// The values that are kept, sorted, and for each code that was given the place of its value.
@@ -135,6 +180,27 @@ pub(crate) struct Combination {
 }
 
 #[cfg(test)]
+impl Population {
+    /// The same, of values that are told one by one: for a row and a column.
+    pub(crate) fn of_texts<'a, Groups>(names: &[String], parts: Vec<(Scores, Groups)>) -> Self
+    where
+        Groups: Fn(usize, usize) -> Option<&'a str>,
+    {
+        let codes: Vec<u32> = (0..5000).collect();
+        let part = |(scores, groups): (Scores, Groups)| {
+            let rows = 0..scores.len();
+            let coded = |column| Coded {
+                codes: &codes[rows.clone()],
+                values: rows.clone().map(|row| groups(row, column)).collect(),
+            };
+            let coded = (0..names.len()).map(coded).collect();
+            (scores, coded)
+        };
+        Self::new(names, parts.into_iter().map(part).collect())
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -147,7 +213,7 @@ mod tests {
         };
         let rows = [Some("b"), None, Some("a"), Some("b")];
         let groups = |row: usize, column: usize| if column == 0 { rows[row] } else { Some("x") };
-        let population = Population::new(
+        let population = Population::of_texts(
             &["kind".to_owned(), "region".to_owned()],
             vec![(scores(&[true, false, true, false]), groups), (scores(&[true]), groups)],
         );
@@ -170,7 +236,7 @@ mod tests {
         let texts: Vec<String> = (0..1001).map(|n| format!("{n:04}")).collect();
         // 0000 to 1000 twice, but the first only once.
         let group = |row: usize, _: usize| Some(texts[(row + 1) % 1001].as_str()).filter(|_| row < 2001);
-        let population = Population::new(&["kind".to_owned()], vec![(scores, group)]);
+        let population = Population::of_texts(&["kind".to_owned()], vec![(scores, group)]);
         let column = &population.columns[0];
         assert_eq!(
             (column.values.len(), column.has_more, column.places()),

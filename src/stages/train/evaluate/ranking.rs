@@ -1,5 +1,7 @@
 //! What depends on the order of the scores alone: the areas under the ROC and the precision-recall curve.
 
+use rayon::prelude::*;
+
 use super::Scores;
 use super::distributions::normal_quantile;
 use crate::model::evaluation::AucInterval;
@@ -9,7 +11,7 @@ use crate::stages::train::blocks::Sum;
 pub(crate) struct Ranking {
     rows: Vec<(f64, bool)>,
     /// For each group of equal scores: negative and positive rows.
-    ties: Vec<[u128; 2]>,
+    ties: Vec<[u64; 2]>,
     totals: [u128; 2],
 }
 
@@ -18,10 +20,10 @@ impl Ranking {
     pub(crate) fn new(scores: &Scores) -> Self {
         let mut rows: Vec<(f64, bool)> = scores.rows().collect();
         // Equal rows are equal in all that is asked of them, so their order does not matter.
-        rows.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
+        rows.par_sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
         let ties = rows.chunk_by(|a, b| a.0 == b.0).map(|tied| {
             let positives = tied.iter().filter(|(_, label)| *label).count();
-            [(tied.len() - positives) as u128, positives as u128]
+            [(tied.len() - positives) as u64, positives as u64]
         });
         let ties = ties.collect();
         let [negatives, positives] = scores.totals();
@@ -42,10 +44,11 @@ impl Ranking {
     fn twice_beaten(&self) -> impl Iterator<Item = ([u128; 2], [u128; 2])> {
         let mut below = [0, 0];
         self.ties.iter().map(move |tied| {
+            let tied = tied.map(u128::from);
             let beaten_by_positive = 2 * below[0] + tied[0];
             below = [below[0] + tied[0], below[1] + tied[1]];
             let beaten_by_negative = 2 * (self.totals[1] - below[1]) + tied[1];
-            (*tied, [beaten_by_negative, beaten_by_positive])
+            (tied, [beaten_by_negative, beaten_by_positive])
         })
     }
 
@@ -62,16 +65,19 @@ impl Ranking {
     /// do; the variances of the placements are counted in whole numbers and divided once.
     pub(crate) fn auc_interval(&self, confidence: f64) -> Option<AucInterval> {
         let area = self.auc()?;
+        let mut sums = [(0u128, 0u128); 2];
+        for (tied, beaten) in self.twice_beaten() {
+            for (label, (sum, squares)) in sums.iter_mut().enumerate() {
+                *sum += tied[label] * beaten[label];
+                *squares += tied[label] * beaten[label] * beaten[label];
+            }
+        }
         let variance = |label: usize| {
             let (rows, others) = (self.totals[label], self.totals[1 - label]);
             if rows < 2 {
                 return None;
             }
-            let (mut sum, mut squares) = (0u128, 0u128);
-            for (tied, beaten) in self.twice_beaten() {
-                sum += tied[label] * beaten[label];
-                squares += tied[label] * beaten[label] * beaten[label];
-            }
+            let (sum, squares) = sums[label];
             let spread = rows * squares - sum * sum;
             // (spread / rows) / (rows - 1) is the variance of twice the counts; a placement is a count over `others`.
             Some(spread as f64 / rows as f64 / (rows - 1) as f64 / (4 * others * others) as f64 / rows as f64)
@@ -88,13 +94,13 @@ impl Ranking {
     /// Average precision: Σ (Rᵢ − Rᵢ₋₁) · Pᵢ over the distinct scores, highest first, with Pᵢ and Rᵢ the precision and the
     /// recall of predicting positive from that score on. Nothing is interpolated.
     pub(crate) fn average_precision(&self) -> Option<f64> {
-        let (mut negatives, mut positives) = (0u128, 0u128);
+        let (mut negatives, mut positives) = (0u64, 0u64);
         let mut sum = Sum::default();
         for tied in self.ties.iter().rev() {
             negatives += tied[0];
             positives += tied[1];
             if tied[1] > 0 {
-                sum.add(tied[1] as f64 * ratio(positives, positives + negatives));
+                sum.add(tied[1] as f64 * ratio(positives.into(), (positives + negatives).into()));
             }
         }
         (positives > 0).then(|| sum.value() / positives as f64)

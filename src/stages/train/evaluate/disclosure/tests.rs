@@ -29,7 +29,7 @@ fn population(parts: &[Vec<(Vec<String>, Made)>]) -> Population {
         let groups = |row: usize, column: usize| rows.get(row).map(|(values, _)| values[column].as_str());
         (scores, groups)
     });
-    Population::new(&names, parts.collect())
+    Population::of_texts(&names, parts.collect())
 }
 
 /// What is published of one label in one part: which atoms (a combination of values, and a band) each number counts.
