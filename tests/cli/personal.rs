@@ -367,8 +367,8 @@ stages:
 #[test]
 fn a_personal_parameter_is_in_no_receipt_and_on_no_screen() {
     let space = Space::with(ONE_PERSON);
-    space.write("rows.csv", "P-5081,1\nP-7,2\n");
-    let set = ["--set", "person=P-5081"];
+    space.write("rows.csv", "P-mrs-q5081,1\nP-7,2\n");
+    let set = ["--set", "person=P-mrs-q5081"];
     let mut printed = String::new();
     for arguments in [
         &["plan", "pipeline.yaml"][..],
@@ -380,7 +380,7 @@ fn a_personal_parameter_is_in_no_receipt_and_on_no_screen() {
         let ran = space.madmall(arguments.iter().chain(&set)).success();
         printed += &(ran.out + &ran.err);
     }
-    assert_eq!(space.read("out/found.csv"), "P-5081,1\n");
+    assert_eq!(space.read("out/found.csv"), "P-mrs-q5081,1\n");
     space.run(&set).success().says("1 up to date");
     // Another person is another action; the same again is not.
     let ran = space.run(&["--set", "person=P-7"]).success();
@@ -399,7 +399,7 @@ fn a_personal_parameter_is_in_no_receipt_and_on_no_screen() {
     }
     for statement in statements(&space) {
         let payload = String::from_utf8(statement.to_payload().expect("a statement")).expect("UTF-8");
-        assert!(!payload.contains("5081"), "{payload}");
+        assert!(!payload.contains("mrs-q5081"), "{payload}");
         let (stage, _) = match statement.stage() {
             Some(stage) => stage,
             None => continue,
@@ -408,7 +408,7 @@ fn a_personal_parameter_is_in_no_receipt_and_on_no_screen() {
         assert!(payload.contains("grep 'hmacSha256:"), "{payload}");
         assert!(statement.subject.iter().all(Resource::is_keyed));
     }
-    assert!(!printed.contains("5081"), "{printed}");
+    assert!(!printed.contains("mrs-q5081"), "{printed}");
     // Nobody can run it again from its receipt.
     space
         .madmall(["rerun", &run])
@@ -444,7 +444,7 @@ fn a_personal_parameter_that_would_be_seen_is_refused() {
 fn what_a_failed_command_was_is_shown_without_the_value() {
     let space = Space::with(ONE_PERSON);
     space.write("rows.csv", "P-7,2\n");
-    let ran = space.run(&["--set", "person=P-5081"]).code(1);
-    assert!(!ran.out.contains("5081") && !ran.err.contains("5081"), "{}", ran.err);
+    let ran = space.run(&["--set", "person=P-mrs-q5081"]).code(1);
+    assert!(!ran.out.contains("mrs-q5081") && !ran.err.contains("mrs-q5081"), "{}", ran.err);
     ran.says("grep 'hmacSha256:");
 }
