@@ -6,6 +6,7 @@ use std::io::{self, Read as _};
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::ValueEnum;
 
+use super::meant::meant;
 use super::opened::{Surroundings, environment, find_workspace};
 use super::terminal::{BOLD, ERROR, Failure, HELP, Terminal, WARNING, shown, with_causes};
 use crate::consent::Purpose;
@@ -181,11 +182,12 @@ fn schema(arguments: &EventArguments, surroundings: &Surroundings) -> Result<Eve
     let bytes = match path {
         None => embedded,
         Some(path) => {
-            let read = File::open(surroundings.folder.join(path))
-                .and_then(|file| file.take(MAX_SCHEMA + 1).read_to_end(&mut bytes));
+            let place = surroundings.folder.join(path);
+            let read = File::open(&place).and_then(|file| file.take(MAX_SCHEMA + 1).read_to_end(&mut bytes));
             read.map_err(|error| {
                 let message = format!("cannot read the schema `{path}`: {error}");
-                Failure::new(ExitCode::Refused, shown(&message), None)
+                let help = meant(&place, path, &error);
+                Failure::new(ExitCode::Refused, shown(&message), help.as_deref())
             })?;
             bytes.as_slice()
         }

@@ -27,6 +27,7 @@ mod gc;
 mod graph;
 mod key;
 mod log;
+mod meant;
 mod metrics;
 mod model;
 mod opened;

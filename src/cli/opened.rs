@@ -9,6 +9,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use jiff::Timestamp;
 
 use super::SetArguments;
+use super::meant::meant;
 use super::terminal::{Failure, Terminal, WARNING, with_causes};
 use crate::commitment::PersonalKey;
 use crate::consent::secret::ConsentSecret;
@@ -304,11 +305,14 @@ pub(super) fn overrides(surroundings: &Surroundings, set: &SetArguments) -> Resu
     };
     let mut overrides = Overrides::default();
     for path in &set.params {
-        let cannot = |error: &dyn std::fmt::Display| {
+        let cannot_for = |error: &dyn std::fmt::Display, help: Option<String>| {
             let message = format!("cannot read the parameters `{path}`: {error}");
-            Failure::new(ExitCode::Refused, message, Some("name a file with `name: value` lines"))
+            let help = help.as_deref().unwrap_or("name a file with `name: value` lines");
+            Failure::new(ExitCode::Refused, message, Some(help))
         };
-        let file = std::fs::File::open(surroundings.folder.join(path)).map_err(|error| cannot(&error))?;
+        let cannot = |error: &dyn std::fmt::Display| cannot_for(error, None);
+        let place = surroundings.folder.join(path);
+        let file = std::fs::File::open(&place).map_err(|error| cannot_for(&error, meant(&place, path, &error)))?;
         let mut text = String::new();
         let read = file.take(spec::MAX_BYTES + 1).read_to_string(&mut text);
         read.map_err(|error| cannot(&error))?;

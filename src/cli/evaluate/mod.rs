@@ -9,6 +9,7 @@ use std::io::{Read as _, Seek as _};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::events::EventArguments;
+use super::meant::meant;
 use super::opened::{Surroundings, environment};
 use super::terminal::{Failure, Terminal, shown, with_causes};
 use crate::digest::{Digest, hash_reader};
@@ -133,11 +134,13 @@ fn refuse_inputs(out: &Utf8Path, inputs: &[Utf8PathBuf]) -> Result<(), Failure> 
     }
 }
 
-fn cannot_read(path: &Utf8Path, error: &std::io::Error) -> Failure {
+/// The file at `path`, which the user called `name`, cannot be read.
+fn cannot_read(path: &Utf8Path, name: &Utf8Path, error: &std::io::Error) -> Failure {
+    let help = meant(path, name, error);
     Failure::new(
         ExitCode::Environment,
-        format_args!("cannot read `{}`: {error}", shown(path.as_str())),
-        None,
+        format_args!("cannot read `{}`: {error}", shown(name.as_str())),
+        help.as_deref(),
     )
 }
 
@@ -145,7 +148,7 @@ fn read_model(path: &Utf8Path, name: &Utf8Path) -> Result<(Model, String), Failu
     let mut bytes = Vec::new();
     let most = MODEL_BYTES as u64 + 1;
     let read = File::open(path).and_then(|file| file.take(most).read_to_end(&mut bytes));
-    read.map_err(|error| cannot_read(name, &error))?;
+    read.map_err(|error| cannot_read(path, name, &error))?;
     let model = Model::parse(&bytes).map_err(|error| {
         let message = format!("`{}` is no model: {}", shown(name.as_str()), with_causes(&error));
         Failure::new(ExitCode::Refused, message, None)
@@ -160,7 +163,7 @@ fn read_features(
     model: &Model,
     model_digest: String,
 ) -> Result<Assessment, Failure> {
-    let unreadable = |error: &std::io::Error| cannot_read(name, error);
+    let unreadable = |error: &std::io::Error| cannot_read(path, name, error);
     let mut file = File::open(path).map_err(|error| unreadable(&error))?;
     let (hashed, _) = hash_reader(&mut file).map_err(|error| unreadable(&error))?;
     file.rewind().map_err(|error| unreadable(&error))?;

@@ -10,6 +10,7 @@ use std::io::Read as _;
 
 use camino::Utf8Path;
 
+use super::meant::meant;
 use super::opened::Surroundings;
 use super::terminal::{Failure, Terminal, shown};
 use crate::exit_code::ExitCode;
@@ -60,9 +61,13 @@ pub(super) fn read_model(path: &Utf8Path, surroundings: &Surroundings) -> Result
 
 fn read_bytes(path: &Utf8Path, surroundings: &Surroundings) -> Result<Vec<u8>, Failure> {
     let mut bytes = Vec::new();
-    File::open(surroundings.folder.join(path))
+    let place = surroundings.folder.join(path);
+    File::open(&place)
         .and_then(|file| file.take(MAX_MODEL).read_to_end(&mut bytes))
-        .map_err(|error| refused(&format!("cannot read the model `{path}`: {error}"), None))?;
+        .map_err(|error| {
+            let help = meant(&place, path, &error);
+            refused(&format!("cannot read the model `{path}`: {error}"), help.as_deref())
+        })?;
     Ok(bytes)
 }
 
