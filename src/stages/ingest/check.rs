@@ -130,6 +130,9 @@ struct Reading {
     listed: usize,
 }
 
+/// A valid event is longer. Room is made for no more lines than there could be of this length.
+const LEAST_LENGTH: usize = 128;
+
 struct Line {
     /// Which of the block's lines, from 0.
     number: u32,
@@ -156,6 +159,11 @@ impl Reading {
                 }
                 Some(content) => reader.read(content).map_err(|faults| reading.faults(faults)),
             };
+            if reading.events.is_empty() {
+                // Lines are about as long as the first: few are moved when there are more.
+                let length = line.content.map_or(block.bytes.len(), <[u8]>::len);
+                reading.events.reserve(block.bytes.len() / length.max(LEAST_LENGTH));
+            }
             // A block has fewer bytes than that.
             reading.events.push(Line {
                 number: u32::try_from(line.number).unwrap_or(u32::MAX),

@@ -84,3 +84,55 @@ fn blocks_are_whole_lines_and_lie_where_they_say() {
         }
     }
 }
+
+/// A file of many blocks.
+fn long_file(folder: &tempfile::TempDir) -> [InputFile; 1] {
+    let line = [vec![b'x'; BLOCK / 2], b"\n".to_vec()].concat();
+    [file(folder, "long", &line.repeat(40))]
+}
+
+#[test]
+fn what_ends_first_is_used_in_its_turn() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let files = long_file(&folder);
+    let work = |block: &Block| {
+        // The first of those under way ends last.
+        if block.offset == 0 {
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        block.offset
+    };
+    let mut used = Vec::new();
+    let consume = |block: &Block, offset| {
+        used.push((block.offset, offset));
+        Ok(())
+    };
+    each_block(&files, 3, work, consume).expect("read");
+    assert!(used.len() > 3 * BLOCKS_A_THREAD, "{}", used.len());
+    assert!(used.is_sorted() && used.iter().all(|(of, made)| of == made), "{used:?}");
+}
+
+#[test]
+fn an_error_and_a_panic_end_the_reading() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let files = long_file(&folder);
+    let mut used = 0;
+    let refused = each_block(
+        &files,
+        2,
+        |block| block.offset,
+        |_, offset| {
+            used += 1;
+            match offset {
+                0 => Ok(()),
+                _ => Err(StageError::Cancelled),
+            }
+        },
+    );
+    assert!(matches!(refused, Err(StageError::Cancelled)) && used == 2, "{used}");
+    let panics = catch_unwind(AssertUnwindSafe(|| {
+        let work = |block: &Block| assert!(block.offset < 5 * BLOCK as u64, "no further");
+        each_block(&files, 2, work, |_, ()| Ok(())).is_ok()
+    }));
+    assert!(panics.is_err());
+}
