@@ -445,6 +445,10 @@ fn what_a_failed_command_was_is_shown_without_the_value() {
     let space = Space::with(ONE_PERSON);
     space.write("rows.csv", "P-7,2\n");
     let ran = space.run(&["--set", "person=P-mrs-q5081"]).code(1);
-    assert!(!ran.out.contains("mrs-q5081") && !ran.err.contains("mrs-q5081"), "{}", ran.err);
+    assert!(
+        !ran.out.contains("mrs-q5081") && !ran.err.contains("mrs-q5081"),
+        "{}",
+        ran.err
+    );
     ran.says("grep 'hmacSha256:");
 }
