@@ -34,7 +34,7 @@ mod tests {
     fn a_file_beside_it_is_meant_and_nothing_else() {
         let temp = tempfile::tempdir().expect("a temporary folder");
         let folder = Utf8Path::from_path(temp.path()).expect("UTF-8");
-        std::fs::create_dir_all(folder.join("out/modek.json")).expect("made");
+        std::fs::create_dir_all(folder.join("out/modae.json")).expect("made");
         std::fs::File::create(folder.join("out/model.json")).expect("made");
         let absent = io::Error::from(io::ErrorKind::NotFound);
         let says = |path: &str, error: &io::Error| meant(&folder.join(path), Utf8Path::new(path), error);

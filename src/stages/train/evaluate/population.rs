@@ -186,7 +186,8 @@ impl Population {
     where
         Groups: Fn(usize, usize) -> Option<&'a str>,
     {
-        let codes: Vec<u32> = (0..5000).collect();
+        let most = parts.iter().map(|(scores, _)| scores.len()).max();
+        let codes: Vec<u32> = (0..u32::MAX).take(most.unwrap_or(0)).collect();
         let part = |(scores, groups): (Scores, Groups)| {
             let rows = 0..scores.len();
             let coded = |column| Coded {
@@ -226,6 +227,36 @@ mod tests {
         let at_half = |part: usize| combinations[2].counts[part].map(|bands| bands[10]);
         assert_eq!((at_half(0), at_half(1)), ([1, 1], [0, 1]));
     }
+
+    #[test]
+    fn of_very_many_rows_each_is_counted_once() {
+        let rows = 2 * SPAN + 3;
+        let part = |rows: usize| Scores {
+            weights: None,
+            log_odds: vec![0.0; rows],
+            labels: (0..rows).map(|row| row % 3 == 0).collect(),
+        };
+        let group = |row: usize, _: usize| Some(["even", "odd"][row % 2]);
+        let population = Population::of_texts(&["kind".to_owned()], vec![(part(rows), group), (part(SPAN + 1), group)]);
+        let combinations = population.combinations();
+        let count = |part: usize, label: usize| {
+            let counts = combinations.iter().map(|of| of.counts[part][label].iter().sum::<u64>());
+            counts.collect::<Vec<_>>()
+        };
+        let expected = |rows: usize, is_positive: bool| {
+            let of = |odd: usize| {
+                (0..rows)
+                    .filter(|row| row % 2 == odd && (row % 3 == 0) == is_positive)
+                    .count()
+            };
+            [of(0) as u64, of(1) as u64]
+        };
+        for (part, rows) in [(0, rows), (1, SPAN + 1)] {
+            assert_eq!(count(part, 0), expected(rows, false));
+            assert_eq!(count(part, 1), expected(rows, true));
+        }
+    }
+
     #[test]
     fn of_very_many_values_the_largest_are_kept() {
         let scores = Scores {
