@@ -7,7 +7,7 @@ use camino::Utf8Path;
 use super::terminal::shown;
 use crate::diagnostic::nearest;
 
-/// A folder of more entries than this is not looked through.
+/// So many entries of a folder are looked at.
 const MOST_ENTRIES: usize = 10_000;
 
 /// What to say beside the `error` that opening `path` gave, which the user wrote as `written`: the file beside it that is called nearly

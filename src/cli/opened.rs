@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use super::SetArguments;
 use super::meant::meant;
-use super::terminal::{Failure, Terminal, WARNING, with_causes};
+use super::terminal::{Failure, Terminal, WARNING, shown, with_causes};
 use crate::commitment::PersonalKey;
 use crate::consent::secret::ConsentSecret;
 use crate::diagnostic::{self, Diagnostic, Faults, Source, quoted};
@@ -305,19 +305,18 @@ pub(super) fn overrides(surroundings: &Surroundings, set: &SetArguments) -> Resu
     };
     let mut overrides = Overrides::default();
     for path in &set.params {
-        let cannot_for = |error: &dyn std::fmt::Display, help: Option<String>| {
+        let cannot = |error: &dyn std::fmt::Display, meant: Option<String>| {
             let message = format!("cannot read the parameters `{path}`: {error}");
-            let help = help.as_deref().unwrap_or("name a file with `name: value` lines");
-            Failure::new(ExitCode::Refused, message, Some(help))
+            let help = meant.as_deref().unwrap_or("name a file with `name: value` lines");
+            Failure::new(ExitCode::Refused, shown(&message), Some(help))
         };
-        let cannot = |error: &dyn std::fmt::Display| cannot_for(error, None);
         let place = surroundings.folder.join(path);
-        let file = std::fs::File::open(&place).map_err(|error| cannot_for(&error, meant(&place, path, &error)))?;
+        let file = std::fs::File::open(&place).map_err(|error| cannot(&error, meant(&place, path, &error)))?;
         let mut text = String::new();
         let read = file.take(spec::MAX_BYTES + 1).read_to_string(&mut text);
-        read.map_err(|error| cannot(&error))?;
+        read.map_err(|error| cannot(&error, None))?;
         if text.len() as u64 > spec::MAX_BYTES {
-            return Err(cannot(&format!("it is larger than {} bytes", spec::MAX_BYTES)));
+            return Err(cannot(&format!("it is larger than {} bytes", spec::MAX_BYTES), None));
         }
         overrides.add_file(path.as_str(), &text).map_err(malformed)?;
     }
