@@ -74,16 +74,6 @@ impl RowTerms {
     }
 }
 
-/// The sum over all rows.
-struct Total {
-    loss: Sum,
-    gradient: Vec<Sum>,
-    hessian: Symmetric,
-    log_odds: Vec<Vec<f64>>,
-    moves: Moves,
-    scales: Vec<Sum>,
-}
-
 /// How far a step moved the margin of any row (its log odds, counted towards its own label).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Moves {
@@ -122,7 +112,7 @@ impl Objective<'_> {
         let asked = Asked {
             hessian: true,
             moves: before,
-            scales: false,
+            ..Asked::default()
         };
         self.total(at, asked).into_local().0
     }
@@ -131,24 +121,19 @@ impl Objective<'_> {
     pub(crate) fn local_and_scales(&self, at: &[f64]) -> (Local, Vec<f64>) {
         let asked = Asked {
             hessian: true,
-            moves: None,
             scales: true,
+            ..Asked::default()
         };
         self.total(at, asked).into_local()
     }
 
     /// The gradient alone.
     pub(crate) fn gradient(&self, at: &[f64]) -> Vec<f64> {
-        let asked = Asked {
-            hessian: false,
-            moves: None,
-            scales: false,
-        };
-        self.total(at, asked).into_local().0.gradient
+        self.total(at, Asked::default()).into_local().0.gradient
     }
 
     /// Adds up the rows in block order.
-    fn total(&self, at: &[f64], asked: Asked<'_>) -> Total {
+    fn total(&self, at: &[f64], asked: Asked<'_>) -> Part {
         let size = self.size();
         let parts = self
             .matrix
@@ -160,27 +145,8 @@ impl Objective<'_> {
                     asked,
                 })
             });
-        let zeros = Part::zeros(size, asked);
-        let mut total = Total {
-            loss: zeros.loss,
-            gradient: zeros.gradient,
-            hessian: zeros.hessian,
-            log_odds: Vec::with_capacity(parts.len()),
-            moves: zeros.moves,
-            scales: zeros.scales,
-        };
-        for part in parts {
-            total.loss.merge(part.loss);
-            for (sum, more) in total.gradient.iter_mut().zip(&part.gradient) {
-                sum.merge(*more);
-            }
-            for (sum, more) in total.scales.iter_mut().zip(&part.scales) {
-                sum.merge(*more);
-            }
-            total.hessian.merge(&part.hessian);
-            total.log_odds.push(part.log_odds);
-            total.moves.merge(part.moves);
-        }
+        let mut total = Part::zeros(size, asked);
+        parts.into_iter().for_each(|part| total.merge(part));
         for (index, weight) in at[..size - 1].iter().enumerate() {
             total.loss.add(0.5 * self.l2 * weight * weight);
             total.gradient[index].add(self.l2 * weight);
@@ -246,7 +212,7 @@ pub(crate) fn log_odds(matrix: &Matrix, labels: &[bool], threads: usize, at: &[f
     matrix.map_blocks(labels, threads, work).concat()
 }
 
-impl Total {
+impl Part {
     /// The objective around the parameters, and the columns' scales if they were asked for.
     fn into_local(self) -> (Local, Vec<f64>) {
         let values = |sums: Vec<Sum>| sums.into_iter().map(Sum::value).collect();

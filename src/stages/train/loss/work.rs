@@ -10,14 +10,15 @@ pub(super) struct Part {
     pub(super) loss: Sum,
     pub(super) gradient: Vec<Sum>,
     pub(super) hessian: Symmetric,
-    pub(super) log_odds: Vec<f64>,
+    /// Of each block's rows; nothing if that was not asked for.
+    pub(super) log_odds: Vec<Vec<f64>>,
     pub(super) moves: Moves,
     /// As [`Objective::column_scales`]; nothing if that was not asked for.
     pub(super) scales: Vec<Sum>,
 }
 
 /// What is asked for beside the objective and its gradient.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub(super) struct Asked<'a> {
     /// The second derivative, and each row's log odds.
     pub(super) hessian: bool,
@@ -37,6 +38,20 @@ impl Part {
             moves: Moves::NONE,
             scales: vec![Sum::default(); if asked.scales { size } else { 0 }],
         }
+    }
+
+    /// Adds what the rows after these add.
+    pub(super) fn merge(&mut self, other: Self) {
+        self.loss.merge(other.loss);
+        for (sum, more) in self.gradient.iter_mut().zip(other.gradient) {
+            sum.merge(more);
+        }
+        for (sum, more) in self.scales.iter_mut().zip(other.scales) {
+            sum.merge(more);
+        }
+        self.hessian.merge(&other.hessian);
+        self.log_odds.extend(other.log_odds);
+        self.moves.merge(other.moves);
     }
 }
 
@@ -62,6 +77,7 @@ impl kernels::Work for PartOf<'_> {
         let mut part = Part::zeros(objective.size(), asked);
         let before = asked.moves.map(|blocks| &blocks[block.number / objective.stride]);
         let (mut log_odds, mut terms) = ([0.0; TILE_ROWS], Terms::ZERO);
+        let mut all_log_odds = Vec::new();
         for (number, tile) in block.tiles().enumerate() {
             let row = block.number * BLOCK_ROWS + number * TILE_ROWS;
             let (signs, weights) = objective.signs_and_weights(tile, row);
@@ -76,7 +92,7 @@ impl kernels::Work for PartOf<'_> {
             }
             if asked.hessian {
                 kernels::outer_products(tile.values, &terms.curvature, &mut part.hessian);
-                part.log_odds.extend_from_slice(&log_odds[..tile.labels.len()]);
+                all_log_odds.extend_from_slice(&log_odds[..tile.labels.len()]);
             }
             if let Some(before) = before {
                 let before = &before[number * TILE_ROWS..][..tile.labels.len()];
@@ -87,6 +103,9 @@ impl kernels::Work for PartOf<'_> {
                 let (least, most) = kernels::extent(&moved[..before.len()]);
                 part.moves.merge(Moves { least, most });
             }
+        }
+        if asked.hessian {
+            part.log_odds.push(all_log_odds);
         }
         part
     }
