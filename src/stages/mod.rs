@@ -5,6 +5,7 @@ pub mod featurize;
 pub mod ingest;
 pub(crate) mod partitions;
 pub mod room;
+pub(crate) mod side_by_side;
 pub mod train;
 
 use std::collections::BTreeMap;

@@ -1,20 +1,12 @@
 //! Files as blocks of whole lines, read one after the other and worked on side by side.
 //!
-//! ```text
-//! calling thread   reads 5 │ uses 1, reads 6 │ uses 2, 3, reads 7, 8 │ …
-//! other threads    1 2     │ 3 2             │ 3 4                   │ …
-//! ```
-//!
-//! What is made of the blocks is used in their order, so that nothing depends on the number of threads. Only so many are under way
-//! at once; nobody waits for others as long as there are some left.
+//! What is made of the blocks is used in their order, so that nothing depends on the number of threads.
 
-use std::collections::VecDeque;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::mpsc;
 
 use super::lines::{MAX_LINE, content_of};
 use super::source::{Source, unreadable};
+use crate::stages::side_by_side::in_order;
 use crate::stages::{InputFile, StageError};
 
 /// How many bytes a block has at most, but for a line that goes on: more than the longest line.
@@ -294,74 +286,20 @@ pub fn each_of<R: Send>(
         source,
     })?;
     let most = pool.current_num_threads() * BLOCKS_A_THREAD;
-    let (made, results) = mpsc::channel();
-    pool.in_place_scope_fifo(|scope| {
-        let mut under_way = InOrder::default();
-        loop {
-            while under_way.len() < most
-                && let Some(block) = blocks.next_block()?
-            {
-                let (place, made, work) = (under_way.begin(), made.clone(), &work);
-                scope.spawn_fifo(move |_| {
-                    // A panic is told here, or its result would be waited for without end.
-                    let result = catch_unwind(AssertUnwindSafe(|| work(&block)));
-                    // Nobody waits for it any more if something failed.
-                    let _ = made.send((place, (block, result)));
-                });
-            }
-            if under_way.len() == 0 {
-                return Ok(());
-            }
-            let (place, result) = results.recv().expect("a sender is kept here");
-            under_way.end(place, result);
-            while let Some((block, result)) = under_way.next() {
-                consume(&block, result.unwrap_or_else(|panic| resume_unwind(panic)))?;
-                blocks.take_back(block);
-            }
-        }
-    })?;
+    in_order(
+        (&mut blocks, &pool, most),
+        Blocks::next_block,
+        |block| {
+            let result = work(&block);
+            (block, result)
+        },
+        |blocks, (block, result)| {
+            consume(&block, result)?;
+            blocks.take_back(block);
+            Ok(())
+        },
+    )?;
     Ok(blocks.into_whole())
-}
-
-/// What is begun in one order, ends in any, and is used in the first.
-struct InOrder<T> {
-    /// The place of the first of those below.
-    first: usize,
-    /// What was begun and is not used yet; nothing where it has not ended.
-    ended: VecDeque<Option<T>>,
-}
-
-impl<T> Default for InOrder<T> {
-    fn default() -> Self {
-        Self {
-            first: 0,
-            ended: VecDeque::new(),
-        }
-    }
-}
-
-impl<T> InOrder<T> {
-    fn len(&self) -> usize {
-        self.ended.len()
-    }
-
-    /// One more is begun: its place.
-    fn begin(&mut self) -> usize {
-        self.ended.push_back(None);
-        self.first + self.ended.len() - 1
-    }
-
-    fn end(&mut self, place: usize, made: T) {
-        self.ended[place - self.first] = Some(made);
-    }
-
-    /// The next in order, if it has ended.
-    fn next(&mut self) -> Option<T> {
-        let next = self.ended.front_mut()?.take()?;
-        self.ended.pop_front();
-        self.first += 1;
-        Some(next)
-    }
 }
 
 /// More threads than this read no faster than one can feed them, and each holds blocks in memory.

@@ -9,15 +9,15 @@ use std::io::{Read, Seek};
 use arrow_array::{Array, Float64Array, RecordBatch, StringArray};
 use arrow_schema::Schema;
 use rayon::ThreadPool;
-use rayon::prelude::*;
 
 use self::layout::Layout;
 use self::texts::{BatchTexts, Texts};
 use super::blocks::Matrix;
-use super::envelope::{ArrowFile, EnvelopeError, RawBatch};
+use super::envelope::{ArrowFile, EnvelopeError};
 use super::evaluate::population::Coded;
 use crate::preparation::Preparation;
 use crate::stages::featurize::table::{FEATURE_PREFIX, PREPARATION};
+use crate::stages::side_by_side::in_order;
 
 /// The largest magnitude that is taken: squares and products of such values are still far from overflow.
 const MAX_MAGNITUDE: f64 = 1e100;
@@ -108,9 +108,6 @@ impl LabelledRows {
     }
 }
 
-/// So many bytes of batches are decoded together, and at least one batch for each thread.
-const BYTES_TOGETHER: usize = 16 << 20;
-
 impl FeatureTable {
     /// Reads all of `reader`, decoding in `pool`: the table, the rows to train on, and those whose ids stand below `holdout`
     /// (see [`split`]). `weights` is the column that holds what rows weigh. `on_rows` is told how many rows have been read, and may
@@ -127,25 +124,17 @@ impl FeatureTable {
         let decoder = file.decoder();
         let mut gathered = Gathered::new(file.schema(), &layout);
         gathered.table.preparation = preparation(file.schema(), &gathered.table.keys)?;
-        loop {
-            let (mut raws, mut bytes) = (Vec::new(), 0);
-            while bytes < BYTES_TOGETHER || raws.len() < pool.current_num_threads() {
-                let Some(raw) = file.next_raw().map_err(FeaturesError::from)? else {
-                    break;
-                };
-                bytes += raw.bytes.len();
-                raws.push(raw);
-            }
-            if raws.is_empty() {
-                break;
-            }
-            let decode = |raw: RawBatch| Decoded::of(decoder.decode(raw)?, &layout, holdout);
-            let decoded: Vec<_> = pool.install(|| raws.into_par_iter().map(decode).collect());
-            for decoded in decoded {
+        // One more than are decoded, so that there is something to do while one is added.
+        let most = pool.current_num_threads() + 1;
+        in_order(
+            (&mut file, pool, most),
+            |file| Ok(file.next_raw().map_err(FeaturesError::from)?),
+            |raw| Decoded::of(decoder.decode(raw)?, &layout, holdout),
+            |_, decoded| {
                 gathered.add(&decoded?, &layout)?;
-            }
-            on_rows(gathered.table.total_rows)?;
-        }
+                on_rows(gathered.table.total_rows)
+            },
+        )?;
         Ok(gathered.finish()?)
     }
 

@@ -1,3 +1,5 @@
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use super::*;
 
 fn file(folder: &tempfile::TempDir, name: &str, bytes: &[u8]) -> InputFile {
