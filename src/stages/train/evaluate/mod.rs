@@ -97,8 +97,7 @@ pub(crate) fn evaluate(scores: &Scores, cuts: &Cuts, measure: Measure) -> Evalua
     if negatives.min(positives) < measure.least {
         return counts;
     }
-    let Figures { bands, log_loss, brier } = Figures::of(scores);
-    let counts = match &scores.weights {
+    let rank = || match &scores.weights {
         None => {
             let ranking = Ranking::new(scores);
             Evaluation {
@@ -119,13 +118,14 @@ pub(crate) fn evaluate(scores: &Scores, cuts: &Cuts, measure: Measure) -> Evalua
             }
         }
     };
+    let (Figures { bands, log_loss, brier }, ranked) = rayon::join(|| Figures::of(scores), rank);
     Evaluation {
         log_loss,
         brier,
         confusion: bands.confusion(cuts),
         calibration: bands.calibration(cuts),
         thresholds: bands.thresholds(cuts),
-        ..counts
+        ..ranked
     }
 }
 
