@@ -64,6 +64,7 @@ impl Space {
             consents: BTreeMap::new(),
             secret: None,
             population: None,
+            read_ahead: None,
             purposes: &madmall::consent::purposes::Purposes::default(),
             scratch: self.path("."),
             params: &BTreeMap::new(),

@@ -9,10 +9,12 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use camino::Utf8PathBuf;
+use madmall::digest::Digest;
 use madmall::plan::ParamValue;
 use madmall::stages::ingest::check::{NonRevocable, Rules, check};
 use madmall::stages::ingest::revocations::Revocations;
 use madmall::stages::ingest::schema::EventSchema;
+use madmall::stages::read_ahead::ReadAhead;
 use madmall::stages::room::Room;
 use madmall::stages::{InputFile, StageContext, Unit, builtin};
 
@@ -32,12 +34,31 @@ pub(crate) fn child(words: &[String]) {
         ["check", threads, schema, path] => validate(number(threads), schema, path),
         ["jsonschema", threads, schema, path] => validate_trees(number(threads), schema, path),
         ["features", threads, schema, path, out] => {
-            validate(number(threads), schema, path);
-            let _ = stage("featurize", number(threads), ("events", path), &[("features", out)]);
+            let ahead = ReadAhead::new(&BTreeMap::new(), &scratch()).expect("good parameters");
+            let inputs = [("events", file(path)), ("schema", file(schema))];
+            let let_in = stage(
+                "ingest",
+                number(threads),
+                &inputs,
+                Some(("events", "absent")),
+                Some(&ahead),
+            );
+            let events = InputFile {
+                digest: let_in.passed_on,
+                ..file(path)
+            };
+            stage(
+                "featurize",
+                number(threads),
+                &[("events", events)],
+                Some(("features", out)),
+                Some(&ahead),
+            );
         }
         ["fit", threads, features] => {
-            let seconds = (0..5).map(|_| stage("train", number(threads), ("features", features), &[]));
-            println!("{}", seconds.fold(f64::INFINITY, f64::min));
+            let inputs = [("features", file(features))];
+            let fit = |_| stage("train", number(threads), &inputs, None, None).seconds;
+            println!("{}", (0..5).map(fit).fold(f64::INFINITY, f64::min));
         }
         _ => panic!("no such part: {words:?}"),
     }
@@ -68,6 +89,7 @@ fn validate(threads: usize, schema: &str, path: &str) {
         revocations: &mut Revocations::default(),
         non_revocable: NonRevocable::Honour,
         tokens: None,
+        ahead: None,
     };
     let checked = check(&[file(path)], rules, threads, &Room::in_folder(&scratch()), &mut |_| {
         Ok(())
@@ -101,8 +123,22 @@ fn validate_trees(threads: usize, schema: &str, path: &str) {
     });
 }
 
-/// Runs a built-in stage. Gives the seconds from its first step to its last, if it takes steps.
-fn stage(name: &str, threads: usize, (input, path): (&str, &str), outputs: &[(&str, &str)]) -> f64 {
+/// What there is to know of a stage that has ended.
+struct Ended {
+    /// From its first step to its last, if it takes steps.
+    seconds: f64,
+    /// The digest of the events that are let in as they came.
+    passed_on: Option<Digest>,
+}
+
+/// Runs a built-in stage.
+fn stage(
+    name: &str,
+    threads: usize,
+    inputs: &[(&str, InputFile)],
+    output: Option<(&str, &str)>,
+    ahead: Option<&ReadAhead>,
+) -> Ended {
     let builtin = builtin(name).expect("it is there");
     let steps: std::cell::Cell<Option<(Instant, Instant)>> = std::cell::Cell::new(None);
     let mut params: BTreeMap<String, ParamValue> = BTreeMap::new();
@@ -115,15 +151,13 @@ fn stage(name: &str, threads: usize, (input, path): (&str, &str), outputs: &[(&s
     }
     let mut context = StageContext {
         purpose: Some("care"),
-        inputs: BTreeMap::from([(input, vec![file(path)])]),
-        outputs: outputs
-            .iter()
-            .map(|(name, path)| (*name, Utf8PathBuf::from(*path)))
-            .collect(),
+        inputs: inputs.iter().map(|(name, file)| (*name, vec![file.clone()])).collect(),
+        outputs: output.into_iter().map(|(name, path)| (name, path.into())).collect(),
         passed_on: BTreeMap::new(),
         consents: BTreeMap::new(),
         secret: None,
         population: None,
+        read_ahead: ahead,
         purposes: &madmall::consent::purposes::Purposes::default(),
         scratch: scratch(),
         params: &params,
@@ -138,7 +172,10 @@ fn stage(name: &str, threads: usize, (input, path): (&str, &str), outputs: &[(&s
         cancelled: &AtomicBool::new(false),
     };
     (builtin.run)(&mut context).expect("the stage ends well");
-    steps.get().map_or(0.0, |(first, last)| (last - first).as_secs_f64())
+    Ended {
+        seconds: steps.get().map_or(0.0, |(first, last)| (last - first).as_secs_f64()),
+        passed_on: context.passed_on.remove("events").map(|passed_on| passed_on.read),
+    }
 }
 
 const PIPELINE: &str = "version: 1

@@ -78,6 +78,7 @@ pub fn ingest(args: &IngestArgs, threads: usize) -> CompatOutcome {
         revocations: &mut Revocations::default(),
         non_revocable: NonRevocable::Honour,
         tokens: None,
+        ahead: None,
     };
     let checked = match check(&files, rules, threads, &room(), &mut |_| Ok(())) {
         Ok(checked) => checked,

@@ -11,6 +11,7 @@
 //! - model and receipt are whole or absent; a model that is not finite is refused.
 
 use std::io::{self, Read as _, Write as _};
+use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use jiff::Timestamp;
@@ -21,14 +22,12 @@ use super::ingest::{failure, invalid, make_folder, temporary_in};
 use super::{CompatOutcome, room};
 use crate::digest::{Sha256, hex};
 use crate::model::Labels;
-use crate::recognise::Recogniser;
 use crate::stages::featurize::params::Params;
-use crate::stages::featurize::reading::{Adder, read_event};
+use crate::stages::featurize::reading::{RowAdder, read_event};
 use crate::stages::featurize::rows::Rows;
 use crate::stages::featurize::rows::blocks::Block;
 use crate::stages::featurize::rows::chunk::Chunk;
-use crate::stages::featurize::rows::order::OrderError;
-use crate::stages::featurize::rows::sorted::{CellOf, SortedTable};
+use crate::stages::featurize::rows::sorted::{CellOf, OrderError, SortedTable};
 use crate::stages::ingest::blocks::pool;
 use crate::stages::ingest::check::{Checked, NonRevocable, Rules, check};
 use crate::stages::ingest::fault::{Fault, Faults, grouped};
@@ -158,6 +157,7 @@ fn read(events: &Utf8Path, threads: usize) -> Result<(Vec<u8>, Sha256, Checked),
         revocations: &mut Revocations::default(),
         non_revocable: NonRevocable::Honour,
         tokens: None,
+        ahead: None,
     };
     let checked = check(&files, rules, threads, &room(), &mut |_| Ok(())).map_err(|error| match error {
         StageError::Io { source, .. } => unreadable(&source),
@@ -193,7 +193,7 @@ const LINES_A_CHUNK: u64 = 16_384;
 
 /// The labelled events as rows in canonical order.
 fn gather(bytes: &[u8], checked: &Checked, pool: &ThreadPool) -> Result<SortedTable, CompatOutcome> {
-    let (recogniser, params) = (Recogniser::of_features(), Params::default());
+    let params = Arc::new(Params::default());
     let mut rows = Rows::new(&params, &room());
     let mut faults = Faults::default();
     let mut pieces = Pieces::new(bytes, 0);
@@ -202,7 +202,7 @@ fn gather(bytes: &[u8], checked: &Checked, pool: &ThreadPool) -> Result<SortedTa
     let mut next = 0;
     let mut before = Place { file: 0, line: 0 };
     let mut chunk = Chunk::new();
-    let mut adder = Adder::new(&recogniser, &params);
+    let mut adder = RowAdder::new(&params);
     let cannot = |error: &dyn std::fmt::Display| failure(&format!("Cannot train: {error}"), None);
     while let Some(piece) = pieces
         .next_piece()
@@ -221,8 +221,8 @@ fn gather(bytes: &[u8], checked: &Checked, pool: &ThreadPool) -> Result<SortedTa
         }
         if piece.place.line - before.line > LINES_A_CHUNK {
             let whole = std::mem::replace(&mut chunk, Chunk::new());
-            rows.append(&whole, before).map_err(|error| cannot(&error))?;
-            adder = Adder::new(&recogniser, &params);
+            rows.append(whole, before).map_err(|error| cannot(&error))?;
+            adder = RowAdder::new(&params);
             before.line = piece.place.line - 1;
         }
         let line = u32::try_from(piece.place.line - before.line - 1).map_err(|error| cannot(&error))?;
@@ -236,7 +236,7 @@ fn gather(bytes: &[u8], checked: &Checked, pool: &ThreadPool) -> Result<SortedTa
     if !faults.is_empty() {
         return Err(invalid(&faults));
     }
-    rows.append(&chunk, before).map_err(|error| cannot(&error))?;
+    rows.append(chunk, before).map_err(|error| cannot(&error))?;
     rows.into_table(1, pool).map_err(|error| match error {
         // Repeated ids are no longer among them.
         OrderError::Duplicates(_) => failure("Cannot train: an event id stands more than once", None),

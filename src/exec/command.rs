@@ -284,6 +284,7 @@ impl Attempt<'_> {
             .outputs
             .iter()
             .map(|output| (output.name.as_str(), folder.join(&output.path)));
+        let ahead = self.read_ahead();
         let mut context = StageContext {
             purpose,
             purposes: &session.plan.purposes,
@@ -293,6 +294,7 @@ impl Attempt<'_> {
             consents: BTreeMap::new(),
             secret: session.secret.as_ref(),
             population: None,
+            read_ahead: ahead.as_deref(),
             scratch: root.home(),
             params: self
                 .stage

@@ -178,7 +178,7 @@ impl Attempt<'_> {
             path: kept,
             source: io::ErrorKind::NotFound.into(),
         })?;
-        let scratch = session.store.scratch_folder().join(&session.run_id);
+        let scratch = session.scratch();
         let built = scratch.join(format!("placed-{}", name.to_hex()));
         let states = self.build(path, &files, &built)?;
         self.displace_from_folder(path)?;

@@ -46,6 +46,7 @@ pub mod pending;
 mod personal;
 mod place;
 pub mod process;
+mod read_ahead;
 pub mod root;
 pub mod sandbox;
 pub mod scheduler;
@@ -64,6 +65,7 @@ use inputs::FileHashes;
 use interrupt::Interrupts;
 use pending::Pending;
 use process::Groups;
+use read_ahead::Ahead;
 use root::Room;
 use sandbox::{Bounds, Sandbox};
 use scheduler::{Finished, schedule};
@@ -163,6 +165,8 @@ pub struct Session<'a> {
     claims: Mutex<Vec<Option<Claim>>>,
     /// What execution roots may take that are done with.
     room: Room,
+    /// What stages read for others beside their own work.
+    ahead: Ahead,
     /// Where the commit is that is checked out; opened for the first receipt.
     repository: OnceLock<Mutex<Result<Option<git::Repository>, git::GitError>>>,
     /// What is known of the programs of the machine.
@@ -276,6 +280,7 @@ impl<'a> Session<'a> {
             own: trust.keys.iter().find(|known| known.keyid == keyid).cloned(),
             claims: Mutex::default(),
             room: Room::default(),
+            ahead: Ahead::default(),
             repository: OnceLock::new(),
             tools: Tools::default(),
             confirmed: Mutex::default(),
@@ -291,6 +296,7 @@ impl<'a> Session<'a> {
     pub fn run(mut self, selected: &[StageId], observer: &mut dyn Observer) -> Result<Run, ExecError> {
         let started = (self.clock)();
         atomic::remove_folder(&self.store.scratch_folder())?;
+        self.ahead = Ahead::of(selected);
         let stages = schedule(&self, selected, observer);
         for (tool, (stage, count)) in self.tools.take_changed() {
             observer.event(Event::Note(Note::ToolChanged { tool, stage, count }));
@@ -303,7 +309,7 @@ impl<'a> Session<'a> {
             }
         }
         // What stages left there may be all that fills the disk, and the receipts need a place on it.
-        let removed = atomic::remove_folders_of(&self.store.scratch_folder().join(&self.run_id))
+        let removed = atomic::remove_folders_of(&self.scratch())
             .and_then(|()| atomic::remove_folder(&self.store.scratch_folder()));
         self.unsynced.commit()?;
         let has_run = |stage: &Finished| match stage.report.outcome {
@@ -428,6 +434,11 @@ impl<'a> Session<'a> {
     pub(crate) fn names_of(&self, plain: Digest) -> impl Iterator<Item = Digest> {
         let keyed = self.hashes.key().map(|key| key.name(plain));
         std::iter::once(plain).chain(keyed)
+    }
+
+    /// The folder of this run for what nobody needs once it has ended.
+    pub(crate) fn scratch(&self) -> Utf8PathBuf {
+        self.store.scratch_folder().join(&self.run_id)
     }
 
     /// Remembers that an output was put in place just now.

@@ -247,7 +247,7 @@ impl<'a> Attempt<'a> {
         Ok(Self::with(session, id, inputs, say))
     }
 
-    fn with(session: &'a Session<'a>, id: StageId, inputs: Vec<InputState>, say: &'a dyn Fn(Said)) -> Self {
+    pub(super) fn with(session: &'a Session<'a>, id: StageId, inputs: Vec<InputState>, say: &'a dyn Fn(Said)) -> Self {
         let stage = &session.plan.stages[id.index()];
         let resolved = Resolved {
             inputs: inputs.iter().map(InputState::resolved).collect(),

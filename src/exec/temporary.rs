@@ -36,7 +36,7 @@ impl Session<'_> {
             Content::File(file) if Stamp::of(&absolute)? == file.hashed.stamp => fs::remove_file(&absolute),
             Content::Several { .. } if self.hashes.output(path, &state.digests())?.digests() == state.digests() => {
                 // By one rename: half a folder would look like an edited one.
-                let away = self.store.scratch_folder().join(&self.run_id);
+                let away = self.scratch();
                 let away = away.join(format!("dropped-{}", state.digests().blake3().to_hex()));
                 atomic::create_folder(atomic::folder_of(&away)).map_err(io::Error::other)?;
                 fs::rename(&absolute, &away)?;

@@ -160,7 +160,7 @@ impl Session<'_> {
         {
             return Ok(version.clone());
         }
-        let folder = self.store.scratch_folder().join(&self.run_id).join("versions");
+        let folder = self.scratch().join("versions");
         let folder = folder.join(versions.len().to_string());
         atomic::create_folder(&folder)?;
         let version = self.ask_version(name, tool, &folder);

@@ -71,11 +71,7 @@ impl Attempt<'_> {
         }
         let started = (session.clock)();
         let log = self.log()?;
-        let base = session
-            .store
-            .scratch_folder()
-            .join(&session.run_id)
-            .join(self.id.index().to_string());
+        let base = session.scratch().join(self.id.index().to_string());
         let entries = match self.stage.command {
             Command::Builtin { .. } => Vec::new(),
             _ => self.root_entries(),

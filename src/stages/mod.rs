@@ -4,6 +4,7 @@
 pub mod featurize;
 pub mod ingest;
 pub(crate) mod partitions;
+pub mod read_ahead;
 pub mod room;
 pub(crate) mod side_by_side;
 pub mod train;
@@ -14,6 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use self::read_ahead::ReadAhead;
 use crate::consent::population::Population;
 use crate::consent::purposes::Purposes;
 use crate::consent::secret::ConsentSecret;
@@ -55,6 +57,8 @@ pub struct StageContext<'a> {
     pub secret: Option<&'a ConsentSecret>,
     /// Which events the stage has let in, if it is an ingest and there is a secret. The file lies in the scratch folder.
     pub population: Option<Population>,
+    /// Of an ingest: what the stage that reads its events wants of their lines. Of a featurize: what was read for it.
+    pub read_ahead: Option<&'a ReadAhead>,
     /// A folder for files that are of no use once the stage has ended, on the disk that its outputs are on.
     pub scratch: Utf8PathBuf,
     /// Every parameter of the definition.

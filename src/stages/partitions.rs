@@ -200,11 +200,6 @@ impl Part {
         self.least >= self.greatest
     }
 
-    /// Its records, if they are in memory; whoever wants another order changes it.
-    pub(crate) fn held(&mut self) -> Option<&mut Vec<u8>> {
-        self.disk.is_none().then_some(&mut self.held)
-    }
-
     /// All of its records, as [`records`] takes them.
     pub(crate) fn bytes(&self) -> Result<Cow<'_, [u8]>, StageError> {
         let Some(disk) = &self.disk else {

@@ -81,6 +81,7 @@ pub fn survey(
         consents: BTreeMap::new(),
         secret,
         population: None,
+        read_ahead: None,
         scratch,
         params: &stage.params,
         threads,

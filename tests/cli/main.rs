@@ -44,6 +44,7 @@ mod pins;
 mod plans;
 mod predict;
 mod programs;
+mod read_ahead;
 mod report;
 mod rerun;
 mod sandbox;

@@ -68,6 +68,7 @@ impl Bench {
             consents: BTreeMap::new(),
             secret: None,
             population: None,
+            read_ahead: None,
             purposes: &madmall::consent::purposes::Purposes::default(),
             scratch: self.path("."),
             params,

@@ -29,6 +29,7 @@ mod weights;
 
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
+use std::sync::Arc;
 
 use arrow_schema::ArrowError;
 use camino::Utf8Path;
@@ -39,8 +40,7 @@ use self::params::Params;
 use self::prepared::Prepared;
 use self::reading::{BlockFaults, Reading};
 use self::report::report;
-use self::rows::order::OrderError;
-use self::rows::sorted::SortedTable;
+use self::rows::sorted::{OrderError, SortedTable};
 use self::rows::{AppendError, Rows};
 use self::table::{Columns, WriteError};
 use super::ingest::blocks::{each_block, pool};
@@ -73,8 +73,11 @@ fn run(ctx: &mut StageContext<'_>) -> Result<(), StageError> {
 
 /// Runs the stage with so much room for rows in memory.
 fn run_in(ctx: &mut StageContext<'_>, room: &Room) -> Result<(), StageError> {
-    let params = Params::read(ctx.params)?;
-    let rows = gather(ctx, &params, room)?;
+    let params = Arc::new(Params::read(ctx.params)?);
+    let (rows, whence) = match read_ahead(ctx, &params)? {
+        Some(rows) => (rows, ", of lines that were read with `ingest`"),
+        None => (gather(ctx, &params, room)?, ""),
+    };
     let features = ctx
         .output("features")
         .ok_or_else(|| refused("output `features` is not named"))?;
@@ -99,7 +102,7 @@ fn run_in(ctx: &mut StageContext<'_>, room: &Room) -> Result<(), StageError> {
         written.map_err(|error| write_error(path, error))?;
     }
     let line = format!(
-        "{} rows, {} feature columns\n",
+        "{} rows, {} feature columns{whence}\n",
         table.len(),
         preparation.columns().len()
     );
@@ -108,8 +111,16 @@ fn run_in(ctx: &mut StageContext<'_>, room: &Room) -> Result<(), StageError> {
     Ok(())
 }
 
+/// The rows of the input, if the stage that let its events in has read them for this one.
+fn read_ahead(ctx: &StageContext<'_>, params: &Params) -> Result<Option<Rows>, StageError> {
+    let Some(ahead) = ctx.read_ahead else {
+        return Ok(None);
+    };
+    Ok(ahead.take(params, events(ctx)?))
+}
+
 /// Reads every event of the input.
-fn gather<'p>(ctx: &StageContext<'_>, params: &'p Params, room: &Room) -> Result<Rows<'p>, StageError> {
+fn gather(ctx: &StageContext<'_>, params: &Arc<Params>, room: &Room) -> Result<Rows, StageError> {
     let files = events(ctx)?;
     let at = |place: Place| super::ingest::fault::at(files, place);
     let size = |file: &InputFile| file.absolute.metadata().map_or(0, |found| found.len());
@@ -143,7 +154,7 @@ fn gather<'p>(ctx: &StageContext<'_>, params: &'p Params, room: &Room) -> Result
                     ..before
                 })
             });
-            rows.append(&reading.chunk, before).map_err(|error| match error {
+            rows.append(reading.chunk, before).map_err(|error| match error {
                 AppendError::TooManyKeys { place } => refused(format!("{}: {error}", at(place))),
                 AppendError::Disk(error) => error,
             })?;
@@ -162,7 +173,7 @@ fn events<'c>(ctx: &'c StageContext<'_>) -> Result<&'c [InputFile], StageError> 
 }
 
 /// Puts the rows in order, in which no id may stand twice.
-fn in_order(ctx: &StageContext<'_>, rows: Rows<'_>, pool: &ThreadPool) -> Result<SortedTable, StageError> {
+fn in_order(ctx: &StageContext<'_>, rows: Rows, pool: &ThreadPool) -> Result<SortedTable, StageError> {
     let files = events(ctx)?;
     let at = |place: Place| super::ingest::fault::at(files, place);
     rows.into_table(MAX_DETAILS, pool).map_err(|error| match error {

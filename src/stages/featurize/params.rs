@@ -10,7 +10,7 @@ use crate::preparation::Range;
 use crate::stages::{Refusal, StageError};
 
 /// What is asked of featurize.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Params {
     /// Group columns, in the order of [`Group::ALL`].
     pub(crate) groups: Vec<Group>,
@@ -193,16 +193,16 @@ fn ranges(value: Option<&ParamValue>) -> Result<BTreeMap<String, Range>, StageEr
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(in crate::stages) mod tests {
     use super::*;
     use crate::plan::Number;
 
     /// A list of texts.
-    pub(in crate::stages::featurize) fn list<const N: usize>(texts: [&str; N]) -> ParamValue {
+    pub(in crate::stages) fn list<const N: usize>(texts: [&str; N]) -> ParamValue {
         ParamValue::List(texts.into_iter().map(text).collect())
     }
 
-    pub(in crate::stages::featurize) fn map<const N: usize>(entries: [(&str, ParamValue); N]) -> ParamValue {
+    pub(in crate::stages) fn map<const N: usize>(entries: [(&str, ParamValue); N]) -> ParamValue {
         ParamValue::Map(entries.map(|(key, value)| (key.to_owned(), value)).into())
     }
 
@@ -210,7 +210,7 @@ pub(super) mod tests {
         ParamValue::Number(Number::from_f64(value).expect("finite"))
     }
 
-    pub(in crate::stages::featurize) fn text(text: &str) -> ParamValue {
+    pub(in crate::stages) fn text(text: &str) -> ParamValue {
         ParamValue::String(text.to_owned())
     }
 

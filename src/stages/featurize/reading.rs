@@ -7,7 +7,7 @@ use super::rows::chunk::{Chunk, ChunkKey, NewRow};
 use crate::preparation::Value;
 use crate::recognise::{Feature, Member, Memory, Recognised, Recogniser};
 use crate::stages::ingest::blocks::Block;
-use crate::stages::ingest::event::{read_json, too_long};
+use crate::stages::ingest::event::{IdKey, read_json, too_long};
 use crate::stages::ingest::fault::Fault;
 use crate::stages::ingest::lines::is_blank;
 
@@ -71,35 +71,72 @@ pub(crate) enum Added {
 }
 
 /// Adds lines to one chunk.
-pub(crate) struct Adder<'a> {
+struct Adder<'a> {
     recogniser: &'a Recogniser,
     memory: Memory,
-    params: &'a Params,
-    /// For each key that the memory knows, its number in the chunk.
-    keys: Vec<ChunkKey>,
-    /// For each feature of an event, the same.
-    features: Vec<ChunkKey>,
+    rows: RowAdder<'a>,
 }
 
 impl<'a> Adder<'a> {
-    pub(crate) fn new(recogniser: &'a Recogniser, params: &'a Params) -> Self {
+    fn new(recogniser: &'a Recogniser, params: &'a Params) -> Self {
         Self {
             recogniser,
             memory: recogniser.memory(),
-            params,
-            keys: Vec::new(),
-            features: Vec::new(),
+            rows: RowAdder::new(params),
         }
     }
 
     /// Adds a line, counted from the first of the chunk; `None` is one too long to be read whole.
-    pub(crate) fn add(&mut self, chunk: &mut Chunk, line: u32, content: Option<&[u8]>) -> Result<Added, EventFault> {
+    fn add(&mut self, chunk: &mut Chunk, line: u32, content: Option<&[u8]>) -> Result<Added, EventFault> {
         if let Some(content) = content
             && let Some(added) = self.add_recognised(chunk, line, content)
         {
             return Ok(added);
         }
-        Ok(self.add_event(chunk, line, &read_event(content)?))
+        Ok(self.rows.add_event(chunk, line, &read_event(content)?))
+    }
+
+    fn add_recognised(&mut self, chunk: &mut Chunk, line: u32, content: &[u8]) -> Option<Added> {
+        let found = self.recogniser.recognise(content, &mut self.memory)?;
+        match self.rows.add_recognised(chunk, (line, content), (&found, None))? {
+            Taken::Whole => Some(Added::Whole),
+            // The complete reader is as good, once the keys are known.
+            Taken::NewKeys { newest } => match self.rows.learn(chunk, line, newest, &self.memory)? {
+                Added::Whole => None,
+                Added::TooManyKeys => Some(Added::TooManyKeys),
+            },
+        }
+    }
+}
+
+/// Adds events to one chunk, whoever has read them.
+pub(crate) struct RowAdder<'a> {
+    params: &'a Params,
+    /// For each key that the memory of who recognises lines knows, its number in the chunk.
+    keys: Vec<ChunkKey>,
+    /// For each feature of an event, the same.
+    features: Vec<ChunkKey>,
+}
+
+/// What became of a line that was recognised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// It was added.
+    Whole,
+    /// It was not: it has keys that are not known yet, up to this number.
+    NewKeys {
+        /// The greatest number of a key that it has.
+        newest: u32,
+    },
+}
+
+impl<'a> RowAdder<'a> {
+    pub(crate) fn new(params: &'a Params) -> Self {
+        Self {
+            params,
+            keys: Vec::new(),
+            features: Vec::new(),
+        }
     }
 
     /// Adds an event that stands in `line`, counted from the first of the chunk.
@@ -114,12 +151,14 @@ impl<'a> Adder<'a> {
         chunk.push(
             NewRow {
                 line,
+                key: IdKey::of(&event.id),
                 row: Row {
                     id: &event.id,
                     label: event.label.as_deref(),
                     groups: [event.groups[0].as_deref(), event.groups[1].as_deref()],
                 },
             },
+            self.params,
             self.features
                 .drain(..)
                 .zip(event.features.iter().map(|(_, feature)| feature.value())),
@@ -127,35 +166,45 @@ impl<'a> Adder<'a> {
         Added::Whole
     }
 
-    fn add_recognised(&mut self, chunk: &mut Chunk, line: u32, content: &[u8]) -> Option<Added> {
-        let found = self.recogniser.recognise(content, &mut self.memory)?;
-        let row = row_of(&found)?;
+    /// Adds an event that stands in `line` and was recognised there: always by one memory. `key` stands for its id, if whoever asks
+    /// knows it. Nothing if only the complete reader can tell what it is.
+    pub(crate) fn add_recognised(
+        &self,
+        chunk: &mut Chunk,
+        (line, content): (u32, &[u8]),
+        (found, key): (&Recognised<'_>, Option<IdKey>),
+    ) -> Option<Taken> {
+        let row = row_of(found)?;
         let is_new = |number: &u32| *number as usize >= self.keys.len();
-        let newest = found.features.iter().map(|(number, _)| *number).filter(is_new).max();
-        if newest.is_none() {
-            let known = found
-                .features
-                .iter()
-                .map(|(number, feature)| (self.keys[*number as usize], feature));
-            if known
-                .clone()
-                .any(|(key, feature)| key.takes_texts() && is_escaped(feature, content))
-            {
-                return None;
-            }
-            let values = known.map(|(key, feature)| (key, value_of(feature, key, content)));
-            chunk.push(NewRow { line, row }, values);
-            return Some(Added::Whole);
+        if let Some(newest) = found.features.iter().map(|(number, _)| *number).filter(is_new).max() {
+            return Some(Taken::NewKeys { newest });
         }
-        // A key for the first time: the complete reader is as good, once the keys are known.
-        for number in self.keys.len()..=newest? as usize {
-            let name = self.memory.key(u32::try_from(number).ok()?).to_owned();
-            match chunk.key(&name, line, self.params) {
+        let known = found
+            .features
+            .iter()
+            .map(|(number, feature)| (self.keys[*number as usize], feature));
+        if known
+            .clone()
+            .any(|(key, feature)| key.takes_texts() && is_escaped(feature, content))
+        {
+            return None;
+        }
+        let values = known.map(|(key, feature)| (key, value_of(feature, key, content)));
+        let key = key.unwrap_or_else(|| IdKey::of(row.id));
+        chunk.push(NewRow { line, key, row }, self.params, values);
+        Some(Taken::Whole)
+    }
+
+    /// Makes keys known, up to the one that has the number `newest` in `memory`. Nothing if there cannot be so many.
+    pub(crate) fn learn(&mut self, chunk: &mut Chunk, line: u32, newest: u32, memory: &Memory) -> Option<Added> {
+        for number in self.keys.len()..=newest as usize {
+            let name = memory.key(u32::try_from(number).ok()?);
+            match chunk.key(name, line, self.params) {
                 Some(key) => self.keys.push(key),
                 None => return Some(Added::TooManyKeys),
             }
         }
-        None
+        Some(Added::Whole)
     }
 }
 
@@ -214,6 +263,8 @@ pub(crate) mod lines;
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::super::event::Group;
     use super::super::fit::fit;
     use super::super::prepared::Prepared;
@@ -228,9 +279,9 @@ mod tests {
     use crate::stages::room::Room;
 
     /// What `featurize` would make of these rows: all that can be seen of them.
-    fn table(chunk: &Chunk, params: &Params) -> String {
+    fn table(chunk: Chunk, params: &Params) -> String {
         let pool = pool(1).expect("a thread");
-        let mut rows = Rows::new(params, &room());
+        let mut rows = Rows::new(&Arc::new(params.clone()), &room());
         rows.append(chunk, Place { file: 0, line: 0 }).expect("few keys");
         let table = rows.into_table(1, &pool).expect("no id stands twice");
         let preparation = fit(&table, params, &pool).expect("it can be prepared");
@@ -289,11 +340,11 @@ mod tests {
             assert_eq!(added.as_ref().err(), expected.as_ref().err(), "{shown}");
             match expected {
                 Err(_) => refused += 1,
-                Ok(event) => drop(Adder::new(&recogniser, &params).add_event(&mut complete, number, &event)),
+                Ok(event) => drop(RowAdder::new(&params).add_event(&mut complete, number, &event)),
             }
             if number % 500 == 499 {
                 let chunks = [&mut quick, &mut complete].map(|chunk| std::mem::replace(chunk, Chunk::new()));
-                let [quick, complete] = chunks.map(|chunk| table(&chunk, &params));
+                let [quick, complete] = chunks.map(|chunk| table(chunk, &params));
                 assert_eq!(quick, complete);
                 adder = Adder::new(&recogniser, &params);
             }
@@ -319,8 +370,8 @@ mod tests {
             }
         }
         assert_eq!(ended, Added::TooManyKeys);
-        let error = Rows::new(&params, &room())
-            .append(&chunk, Place { file: 0, line: 10 })
+        let error = Rows::new(&Arc::new(params), &room())
+            .append(chunk, Place { file: 0, line: 10 })
             .expect_err("too many");
         let first = Place {
             file: 0,

@@ -1,26 +1,29 @@
 //! Events gathered into rows, in canonical order, and what was counted on the way.
 //!
 //! ```text
-//! a chunk for each block of lines ─ append ─▶ rows, parted by the hashes of their ids ─ order ─▶ the table, block by block
+//! a chunk for each block of lines ─ append ─▶ all rows ─ order ─▶ the table, block by block
 //! ```
 
 pub(crate) mod blocks;
 pub(crate) mod chunk;
+mod gathered;
+mod kept;
 mod levels;
-pub(crate) mod order;
+mod order;
 mod record;
 pub(crate) mod sorted;
 mod texts;
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use rayon::ThreadPool;
 
 use self::chunk::{Chunk, Rewriting};
+use self::gathered::{ChunkShape, Gathering};
 use self::levels::AllLevels;
-use self::order::{OrderError, Parted};
-use self::record::{NewRecord, Shapes};
-use self::sorted::SortedTable;
+use self::record::Shapes;
+use self::sorted::{OrderError, SortedTable};
 pub(crate) use self::texts::LevelFault;
 use super::params::Params;
 use crate::preparation::{Input, Range};
@@ -32,10 +35,12 @@ use crate::stages::room::Room;
 pub(crate) const MAX_FEATURES: usize = 4096;
 
 /// All rows, and what was counted in them.
-pub(crate) struct Rows<'p> {
-    params: &'p Params,
+pub(crate) struct Rows {
+    params: Arc<Params>,
     room: Room,
-    parted: Parted,
+    gathering: Gathering,
+    /// For each chunk the line before its first.
+    before: Vec<Place>,
     keys: Vec<KeyCounts>,
     by_key: HashMap<Box<str>, usize>,
     shapes: Shapes,
@@ -85,14 +90,15 @@ pub(crate) enum AppendError {
     Disk(#[from] StageError),
 }
 
-impl<'p> Rows<'p> {
+impl Rows {
     /// None yet. What does not fit into `room` goes to disk.
-    pub(crate) fn new(params: &'p Params, room: &Room) -> Self {
+    pub(crate) fn new(params: &Arc<Params>, room: &Room) -> Self {
         let groups = params.one_hot_groups.iter().map(|group| group.input());
         Self {
-            params,
+            params: Arc::clone(params),
             room: room.clone(),
-            parted: Parted::new(room),
+            gathering: Gathering::new(room),
+            before: Vec::new(),
             keys: Vec::new(),
             by_key: HashMap::new(),
             shapes: Shapes::new(room.held),
@@ -104,30 +110,22 @@ impl<'p> Rows<'p> {
     }
 
     /// Adds the rows of lines that come after all others; the line before the first of them is `before`.
-    pub(crate) fn append(&mut self, chunk: &Chunk, before: Place) -> Result<(), AppendError> {
-        let rewriting = self.count(chunk, before)?;
-        let shapes: Vec<Vec<u16>> = chunk.shapes().map(|shape| rewriting.shape(shape)).collect();
-        let shapes: Vec<_> = shapes.iter().map(|keys| self.shapes.of(keys)).collect();
-        let is_wanted = self.params.keeps_groups();
-        let mut values = Vec::new();
-        for (number, key) in chunk.prefixes.iter().enumerate() {
-            let (shape, cells) = chunk.cells(number);
-            values.clear();
-            values.extend_from_slice(cells);
-            rewriting.rewrite(chunk.shape(shape), &mut values);
-            let mut row = chunk.row(number);
-            for (group, is_wanted) in row.groups.iter_mut().zip(is_wanted) {
-                *group = group.filter(|_| is_wanted);
-            }
-            let record = NewRecord {
-                place: chunk.place_of(number, before),
-                row,
-                shape: shapes[shape],
-                values: &values,
-            };
-            self.parted.add(*key, &record)?;
+    pub(crate) fn append(&mut self, mut chunk: Chunk, before: Place) -> Result<(), AppendError> {
+        let rewriting = self.count(&chunk, before)?;
+        let shapes = chunk.shapes().map(|shape| {
+            let keys = rewriting.shape(shape);
+            let number = self.shapes.of(&keys);
+            ChunkShape { number, keys }
+        });
+        let shapes: Vec<ChunkShape> = shapes.collect();
+        let mut rows = std::mem::take(&mut chunk.rows);
+        if rewriting.has_levels() {
+            rows.rewrite(|shape, place, value| rewriting.value(chunk.key_at(shape, place), value));
         }
-        Ok(())
+        let number =
+            u32::try_from(self.before.len()).expect("there are fewer chunks than blocks of lines in all files");
+        self.before.push(before);
+        Ok(self.gathering.add(number, rows, &shapes)?)
     }
 
     /// Counts what is in a chunk, and gives the numbers that its keys and levels have among all.
@@ -138,7 +136,7 @@ impl<'p> Rows<'p> {
             let index = match self.by_key.get(&own.counts.key) {
                 Some(index) => *index,
                 None if self.keys.len() == MAX_FEATURES => {
-                    let place = chunk::place(own.first_line, before);
+                    let place = place(own.first_line, before);
                     return Err(AppendError::TooManyKeys { place });
                 }
                 None => {
@@ -181,10 +179,23 @@ impl<'p> Rows<'p> {
         Ok(rewriting)
     }
 
+    /// What is asked of what they are made into.
+    pub(crate) fn params(&self) -> &Params {
+        &self.params
+    }
+
     /// Puts rows into canonical order (by the BLAKE3 of their ids) and columns into the order of their keys' bytes, on the threads of
     /// `pool`. If ids stand twice, the places of at most `most` of them are given instead.
     pub(crate) fn into_table(self, most: usize, pool: &ThreadPool) -> Result<SortedTable, OrderError> {
         SortedTable::new(self, most, pool)
+    }
+}
+
+/// Where the line stands that is this many after the first, which comes after `before`.
+fn place(line: u32, before: Place) -> Place {
+    Place {
+        line: before.line + 1 + u64::from(line),
+        ..before
     }
 }
 

@@ -122,6 +122,7 @@ impl Space {
             consents: BTreeMap::new(),
             secret: None,
             population: None,
+            read_ahead: None,
             purposes: &crate::consent::purposes::Purposes::default(),
             scratch: self.path("nobody looks here"),
             params,

@@ -14,6 +14,7 @@ use super::schema::EventSchema;
 use super::verdicts::{Verdict, Verdicts};
 use crate::consent::Purpose;
 use crate::consent::token::Tokens;
+use crate::stages::read_ahead::{LinesAhead, ReadAhead, RowsAhead};
 use crate::stages::room::Room;
 use crate::stages::{InputFile, PassedOn, StageError};
 
@@ -29,6 +30,8 @@ pub struct Rules<'a> {
     pub non_revocable: NonRevocable,
     /// By what the tokens of events are made that are let in; `None` makes none.
     pub tokens: Option<&'a Tokens>,
+    /// What the stage that reads the events wants of their lines.
+    pub ahead: Option<&'a ReadAhead>,
 }
 
 /// What becomes of an event that is revoked, and whose consent says that it cannot be.
@@ -57,6 +60,8 @@ pub struct Checked {
     pub is_compressed: bool,
     /// The tokens of those that are let in, if they were asked for.
     pub gathered: Option<Gathered>,
+    /// What the next stage wants of the lines.
+    pub(super) rows: Option<RowsAhead>,
 }
 
 impl Checked {
@@ -89,12 +94,15 @@ pub fn check(
     tick: &mut dyn FnMut(&Reached) -> Result<(), StageError>,
 ) -> Result<Checked, StageError> {
     let (schema, tokens) = (rules.schema, rules.tokens);
+    // Several files are not passed on.
+    let ahead = rules.ahead.filter(|_| files.len() == 1);
+    let rules = Rules { ahead, ..rules };
     let mut checker = Checker::new(rules, room);
     let mut reached = Reached::default();
     let whole = each_block(
         files,
         threads,
-        |block| Reading::of(block, Reader::new(schema, tokens)),
+        |block| Reading::of(block, Reader::new(schema, tokens), ahead.map(ReadAhead::lines)),
         |block, reading| {
             tick(&reached)?;
             reached.bytes += block.used;
@@ -120,7 +128,7 @@ pub struct Reached {
 }
 
 /// What was read in one block.
-struct Reading {
+struct Reading<'a> {
     /// How many lines begin in it, and how many of them are blank.
     lines: u64,
     blank: u64,
@@ -128,6 +136,8 @@ struct Reading {
     events: Vec<Line>,
     /// How many lines have faults that are kept: no more than are listed of all lines.
     listed: usize,
+    /// What the next stage wants of them.
+    ahead: Option<LinesAhead<'a>>,
 }
 
 /// A valid event is longer. Room is made for no more lines than there could be of this length.
@@ -141,32 +151,37 @@ struct Line {
     read: Result<Event, Box<LineFaults>>,
 }
 
-impl Reading {
-    fn of(block: &Block, mut reader: Reader<'_>) -> Self {
+impl<'a> Reading<'a> {
+    fn of(block: &Block, mut reader: Reader<'_>, ahead: Option<LinesAhead<'a>>) -> Self {
         let mut reading = Self {
             lines: 0,
             blank: 0,
             events: Vec::new(),
             listed: 0,
+            ahead,
         };
         for line in block.lines() {
             reading.lines += 1;
+            // A block has fewer bytes than that.
+            let number = u32::try_from(line.number).unwrap_or(u32::MAX);
             let read = match line.content {
                 None => Err(reading.faults(vec![too_long()])),
                 Some(content) if is_blank(content) => {
                     reading.blank += 1;
                     continue;
                 }
-                Some(content) => reader.read(content).map_err(|faults| reading.faults(faults)),
+                Some(content) => {
+                    let read = reader.read_ahead(number, content, reading.ahead.as_mut());
+                    read.map_err(|faults| reading.faults(faults))
+                }
             };
             if reading.events.is_empty() {
                 // Lines are about as long as the first: few are moved when there are more.
                 let length = line.content.map_or(block.bytes.len(), <[u8]>::len);
                 reading.events.reserve(block.bytes.len() / length.max(LEAST_LENGTH));
             }
-            // A block has fewer bytes than that.
             reading.events.push(Line {
-                number: u32::try_from(line.number).unwrap_or(u32::MAX),
+                number,
                 offset: u32::try_from(line.offset).unwrap_or(u32::MAX),
                 read,
             });
@@ -196,7 +211,6 @@ impl<'a> Checker<'a> {
     fn new(rules: Rules<'a>, room: &Room) -> Self {
         let gathered = rules.tokens.map(|_| Gathered::new(room.clone()));
         Self {
-            rules,
             repeats: Repeats::new(room.clone()),
             places: Places::default(),
             checked: Checked {
@@ -207,12 +221,23 @@ impl<'a> Checker<'a> {
                 hashes: Vec::new(),
                 is_compressed: false,
                 gathered,
+                rows: rules.ahead.map(ReadAhead::begin),
             },
+            rules,
         }
     }
 
-    fn take(&mut self, block: &Block, reading: Reading) -> Result<(), StageError> {
+    fn take(&mut self, block: &Block, reading: Reading<'_>) -> Result<(), StageError> {
         let before = self.checked.lines;
+        if let (Some(rows), Some(lines)) = (&mut self.checked.rows, reading.ahead) {
+            rows.add(
+                lines,
+                Place {
+                    file: block.file,
+                    line: before,
+                },
+            );
+        }
         self.places.begin(block.file, before);
         for line in reading.events {
             let index = self.checked.verdicts.len();
@@ -238,6 +263,11 @@ impl<'a> Checker<'a> {
                     Verdict::Fault
                 }
             };
+            if !verdict.is_accepted()
+                && let Some(rows) = &mut self.checked.rows
+            {
+                rows.end();
+            }
             self.checked.verdicts.push(verdict)?;
         }
         self.checked.lines += reading.lines;

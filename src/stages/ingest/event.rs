@@ -11,6 +11,8 @@ use crate::consent::purposes::Purposes;
 use crate::consent::token::{SubjectToken, Token, Tokens};
 use crate::json::{Limits, parse_strict};
 use crate::recognise::{Member, Memory, Recognised, Recogniser};
+use crate::stages::featurize::reading::Taken;
+use crate::stages::read_ahead::LinesAhead;
 
 /// How large and how deep an event may be.
 const LIMITS: Limits = Limits {
@@ -167,15 +169,44 @@ impl<'a> Reader<'a> {
     ///
     /// Everything that is wrong with it, at least one fault.
     pub fn read(&mut self, content: &[u8]) -> Result<Event, Vec<Fault>> {
+        self.read_ahead(0, content, None)
+    }
+
+    /// The same of the line `line` of a block; what `ahead` wants of it is noted there.
+    ///
+    /// # Errors
+    ///
+    /// As [`Reader::read`].
+    pub(in crate::stages) fn read_ahead(
+        &mut self,
+        line: u32,
+        content: &[u8],
+        ahead: Option<&mut LinesAhead<'_>>,
+    ) -> Result<Event, Vec<Fault>> {
         if content.len() <= MAX_LINE
             && let Some((recogniser, memory)) = &mut self.quick
             && let Some(found) = recogniser.recognise(content, memory)
             && let Some(event) = Event::of(&found, self.schema)
         {
             let subject = event.subject.and_then(|_| text_of(found.subject));
-            return Ok(event.standing_for(self.tokens, text_of(found.id), subject));
+            let event = event.standing_for(self.tokens, text_of(found.id), subject);
+            if let Some(ahead) = ahead {
+                match ahead.add_recognised(line, content, (&found, event.id)) {
+                    Some(Taken::Whole) => {}
+                    Some(Taken::NewKeys { newest }) => {
+                        ahead.learn(line, newest, memory);
+                        ahead.add(line, content);
+                    }
+                    None => ahead.add(line, content),
+                }
+            }
+            return Ok(event);
         }
-        read(content, self.schema, self.tokens)
+        let event = read(content, self.schema, self.tokens)?;
+        if let Some(ahead) = ahead {
+            ahead.add(line, content);
+        }
+        Ok(event)
     }
 }
 

@@ -41,6 +41,7 @@ use crate::consent::population::Form;
 use crate::consent::purposes::NONE;
 use crate::consent::token::Tokens;
 use crate::digest::Digest;
+use crate::stages::read_ahead::ReadAhead;
 use crate::stages::room::Room;
 use crate::stages::{Builtin, InputFile, Progress, Refusal, StageContext, StageError, Unit};
 
@@ -70,7 +71,7 @@ const MAX_UNKNOWN: usize = 20;
 fn run(context: &mut StageContext<'_>) -> Result<(), StageError> {
     let options = Options::read(context)?;
     let mut judged = judge(context, &options, Gather::Population)?;
-    let gathered = judged.checked.gathered.take();
+    let (gathered, rows) = (judged.checked.gathered.take(), judged.checked.rows.take());
     let Judged {
         checked,
         revocations,
@@ -82,6 +83,9 @@ fn run(context: &mut StageContext<'_>) -> Result<(), StageError> {
     refuse_emptiness(&options, checked)?;
     tell(context, &files, checked, revocations)?;
     write_lines(context, &options, &files, (checked, *total))?;
+    if let (Some(ahead), Some(rows), Some(passed_on)) = (context.read_ahead, rows, context.passed_on.get(EVENTS)) {
+        ahead.offer(passed_on.read, rows);
+    }
     say_consents(context, checked);
     if let (Some(gathered), Some(secret)) = (gathered, context.secret) {
         let form = options.subject.as_ref().map_or(Form::Tokens, |_| Form::WithSubjects);
@@ -118,7 +122,8 @@ enum Gather {
 }
 
 fn judge(context: &StageContext<'_>, options: &Options, gather: Gather) -> Result<Judged, StageError> {
-    let schema = read_schema(context, options.subject.clone())?;
+    let mut ahead = context.read_ahead.filter(|_| gather == Gather::Population);
+    let schema = read_schema(context, options.subject.as_ref(), &mut ahead)?;
     let files = context.inputs.get("events").map_or(&[][..], Vec::as_slice);
     let tokens = context.secret.map(Tokens::by);
     let withdrawn = context.inputs.get(REVOCATIONS).map_or(&[][..], Vec::as_slice);
@@ -130,6 +135,7 @@ fn judge(context: &StageContext<'_>, options: &Options, gather: Gather) -> Resul
         revocations: &mut revocations,
         non_revocable: options.non_revocable,
         tokens: tokens.as_ref().filter(|_| are_needed),
+        ahead,
     };
     let total = files
         .iter()
@@ -160,7 +166,12 @@ fn judge(context: &StageContext<'_>, options: &Options, gather: Gather) -> Resul
     })
 }
 
-fn read_schema(context: &StageContext<'_>, subject: Option<SubjectPointer>) -> Result<EventSchema, StageError> {
+/// Reads the schema of the events. If one that recognises them cannot tell `ahead` of their features, nobody is told.
+fn read_schema(
+    context: &StageContext<'_>,
+    subject: Option<&SubjectPointer>,
+    ahead: &mut Option<&ReadAhead>,
+) -> Result<EventSchema, StageError> {
     let file = context
         .input("schema")?
         .ok_or_else(|| refused("the input `schema` is missing: name the JSON Schema of the events"))?;
@@ -175,7 +186,15 @@ fn read_schema(context: &StageContext<'_>, subject: Option<SubjectPointer>) -> R
     if bytes.len() as u64 <= MAX_SCHEMA {
         file.check_read(Digest::of(&bytes))?;
     }
-    EventSchema::compile_with_subject(&bytes, subject)
+    let with_features = ahead.and_then(|_| EventSchema::compile_with_features(&bytes, subject.cloned()).ok());
+    let compiled = match with_features.filter(|schema| schema.recogniser().is_some()) {
+        Some(schema) => Ok(schema),
+        None => {
+            *ahead = None;
+            EventSchema::compile_with_subject(&bytes, subject.cloned())
+        }
+    };
+    compiled
         .map(|schema| schema.of_purposes(context.purposes.clone()))
         .map_err(|error| refused(format!("the schema `{}` cannot be used: {error}", file.name)))
 }
@@ -273,7 +292,7 @@ fn write_lines(
         Some(path) => Some((create(path)?, path)),
     };
     if let Some(passed_on) = checked.passed_on(files) {
-        context.passed_on.insert("events".to_owned(), passed_on);
+        context.passed_on.insert(EVENTS.to_owned(), passed_on);
         return Ok(());
     }
     let mut accepted = create(accepted_path)?;

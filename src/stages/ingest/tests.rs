@@ -117,6 +117,7 @@ impl Space {
             consents: BTreeMap::new(),
             secret: self.secret.as_ref(),
             population: None,
+            read_ahead: None,
             purposes: &crate::consent::purposes::Purposes::default(),
             scratch: self.path("."),
             params: &self.params,

@@ -1,4 +1,4 @@
-//! Rows in canonical order, block by block: of a fixed number of rows, whatever parts they are kept in and wherever these are.
+//! Rows in canonical order, block by block: of a fixed number of rows, wherever these are kept.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -7,12 +7,13 @@ use rayon::ThreadPool;
 use rayon::prelude::*;
 
 use super::Row;
-use super::order::ordered;
-use super::record::Record;
+use super::order::{HeldStart, Ordered, Stored, ordered, stored_at};
+use super::record::{Record, SPELLED};
 use super::sorted::{CellOf, SortedTable};
 use crate::stages::StageError;
 use crate::stages::ingest::lines::Place;
-use crate::stages::partitions::{Part, record_at};
+use crate::stages::partitions::Part;
+use crate::stages::side_by_side::in_order;
 
 /// Rows of one block, but for the last. Part of what the bits of sums and the bytes of the features file depend on.
 pub(crate) const BLOCK_ROWS: usize = 8192;
@@ -31,7 +32,44 @@ impl SortedTable {
         work: impl Fn(&Block<'_>) -> R + Sync,
         mut consume: impl FnMut(R) -> Result<(), E>,
     ) -> Result<(), E> {
-        let mut window = Window::new(self, pool.current_num_threads(), width);
+        let most = self.blocks_at_once(pool, width);
+        match &self.rows {
+            Ordered::Held { chunks, starts } => in_order(
+                (&mut starts.chunks(BLOCK_ROWS), pool, most),
+                |blocks| Ok(blocks.next()),
+                |starts: &[HeldStart]| {
+                    work(&Block {
+                        table: self,
+                        rows: starts.iter().map(|start| start.row(chunks)).collect(),
+                    })
+                },
+                |_, made| consume(made),
+            ),
+            Ordered::Parts(parts) => self.each_block_of(parts, (pool, most), work, consume),
+        }
+    }
+
+    /// How many blocks may be made at once that `width` numbers are made of for each row.
+    fn blocks_at_once(&self, pool: &ThreadPool, width: usize) -> usize {
+        let row = self.size / self.len.max(1) + 8 * width as u64;
+        let block = usize::try_from(row).unwrap_or(usize::MAX).saturating_mul(BLOCK_ROWS);
+        (self.room / block.max(1)).clamp(1, 2 * pool.current_num_threads())
+    }
+
+    fn each_block_of<R: Send, E: From<StageError>>(
+        &self,
+        parts: &[Part],
+        (pool, most): (&ThreadPool, usize),
+        work: impl Fn(&Block<'_>) -> R + Sync,
+        mut consume: impl FnMut(R) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut window = Window {
+            table: self,
+            parts,
+            threads: pool.current_num_threads(),
+            blocks: most,
+            loaded: Vec::new(),
+        };
         let mut made: Result<Vec<R>, StageError> = Ok(Vec::new());
         loop {
             let ready = std::mem::replace(&mut made, Ok(Vec::new()))?;
@@ -48,14 +86,14 @@ impl SortedTable {
     }
 }
 
-/// The rows from the first that was not yet in a block on, as far as they are held.
+/// The rows from the first that was not yet in a block on, as far as they were read from disk.
 struct Window<'t> {
     table: &'t SortedTable,
+    /// The next parts.
+    parts: &'t [Part],
     threads: usize,
     /// So many blocks are made at once.
     blocks: usize,
-    /// The next part.
-    next: usize,
     loaded: Vec<Loaded<'t>>,
 }
 
@@ -68,25 +106,13 @@ struct Loaded<'t> {
     taken: usize,
 }
 
-impl<'t> Window<'t> {
-    fn new(table: &'t SortedTable, threads: usize, width: usize) -> Self {
-        let row = table.size / table.len.max(1) + 8 * width as u64;
-        let block = usize::try_from(row).unwrap_or(usize::MAX).saturating_mul(BLOCK_ROWS);
-        Self {
-            table,
-            threads,
-            blocks: (table.room / block.max(1)).clamp(1, 2 * threads),
-            next: 0,
-            loaded: Vec::new(),
-        }
-    }
-
+impl Window<'_> {
     fn is_at_end(&self) -> bool {
-        self.next == self.table.parts.len() && self.loaded.is_empty()
+        self.parts.is_empty() && self.loaded.is_empty()
     }
 
     fn next<R: Send>(&mut self, work: impl Fn(&Block<'_>) -> R + Sync) -> Result<Vec<R>, StageError> {
-        while self.rows() < self.blocks * BLOCK_ROWS && self.next < self.table.parts.len() {
+        while self.rows() < self.blocks * BLOCK_ROWS && !self.parts.is_empty() {
             self.load()?;
         }
         let mut blocks = Vec::new();
@@ -98,22 +124,23 @@ impl<'t> Window<'t> {
                 let taken = loaded.rows().min(BLOCK_ROWS - rows);
                 rows += taken;
                 pieces.push((place, loaded.take(taken)));
-                let is_last = place + 1 == last && loaded.rows() == 0 && self.next == self.table.parts.len();
+                let is_last = place + 1 == last && loaded.rows() == 0 && self.parts.is_empty();
                 if rows == BLOCK_ROWS || is_last {
                     blocks.push((std::mem::take(&mut pieces), rows));
                     rows = 0;
                 }
             }
         }
-        let made = blocks.par_iter().map(|(pieces, rows)| {
-            let piece = |(place, range): &(usize, Range<usize>)| Piece {
-                bytes: &self.loaded[*place].bytes,
-                starts: &self.loaded[*place].starts[range.clone()],
-            };
+        let made = blocks.par_iter().map(|(pieces, count)| {
+            let rows = pieces.iter().flat_map(|(place, range): &(usize, Range<usize>)| {
+                let Loaded { bytes, starts, .. } = &self.loaded[*place];
+                starts[range.clone()].iter().map(|start| stored_at(bytes, *start))
+            });
+            let mut all = Vec::with_capacity(*count);
+            all.extend(rows);
             work(&Block {
                 table: self.table,
-                pieces: pieces.iter().map(piece).collect(),
-                rows: *rows,
+                rows: all,
             })
         });
         let made = made.collect();
@@ -127,7 +154,7 @@ impl<'t> Window<'t> {
 
     /// Loads the next parts.
     fn load(&mut self) -> Result<(), StageError> {
-        let parts = &self.table.parts[self.next..];
+        let parts = self.parts;
         let (mut rows, mut bytes) = (self.rows() as u64, 0);
         let mut count = 0;
         for part in parts {
@@ -139,8 +166,9 @@ impl<'t> Window<'t> {
             bytes += part.size();
             count += 1;
         }
-        self.next += count;
-        let loaded: Vec<_> = parts[..count].par_iter().map(Loaded::of).collect();
+        let (next, rest) = parts.split_at(count);
+        self.parts = rest;
+        let loaded: Vec<_> = next.par_iter().map(Loaded::of).collect();
         for part in loaded {
             self.loaded.push(part?);
         }
@@ -171,30 +199,20 @@ impl<'t> Loaded<'t> {
     }
 }
 
-/// Some rows of one part.
-struct Piece<'a> {
-    bytes: &'a [u8],
-    starts: &'a [usize],
-}
-
 /// Some rows that follow each other in canonical order.
 pub(crate) struct Block<'a> {
     table: &'a SortedTable,
-    pieces: Vec<Piece<'a>>,
-    rows: usize,
+    rows: Vec<Stored<'a>>,
 }
 
 impl Block<'_> {
     /// How many rows there are.
     pub(crate) fn len(&self) -> usize {
-        self.rows
+        self.rows.len()
     }
 
     fn records(&self) -> impl Iterator<Item = Record<'_>> {
-        self.pieces.iter().flat_map(|piece| {
-            let record = |start: &usize| record_at(piece.bytes, *start).expect("a row begins here");
-            piece.starts.iter().map(record).map(|record| Record::read(record.bytes))
-        })
+        self.rows.iter().map(|row| row.record())
     }
 
     /// The rows.
@@ -204,7 +222,7 @@ impl Block<'_> {
 
     /// Where the rows stood.
     pub(crate) fn places(&self) -> impl Iterator<Item = Place> {
-        self.records().map(|record| record.place)
+        self.rows.iter().map(|row| self.table.place_of(row.line()))
     }
 
     /// What each row weighs, as far as it is known.
@@ -221,14 +239,15 @@ impl Block<'_> {
     /// Visits what is not missing, row after row.
     pub(crate) fn each_cell(&self, mut visit: impl FnMut(Cell)) {
         let mut spelled = Vec::new();
-        for (place, record) in self.records().enumerate() {
-            let cells = match record.known_shape() {
-                Some(shape) => &self.table.cells[shape],
-                None => {
+        for (place, row) in self.rows.iter().enumerate() {
+            let record = row.record();
+            let cells = match row.shape {
+                SPELLED => {
                     spelled.clear();
                     spelled.extend(record.keys().map(|key| self.table.cell_of[usize::from(key)]));
                     &spelled
                 }
+                shape => &self.table.cells[shape as usize],
             };
             for (of, value) in cells.iter().zip(record.values()) {
                 visit(Cell { place, of: *of, value });

@@ -1,41 +1,31 @@
-//! Rows of neighbouring lines, kept column by column.
-//!
-//! ```text
-//! ids      evt-1evt-22evt-3          ends 5 11 16
-//! labels   0 1 0                     texts flare, stable
-//! values   61 1.5 │ 58 │ 70 2.25     starts 0 2 3; shapes 0 1 0: shape 0 is [hr, crp], shape 1 is [hr]
-//! ```
+//! Rows of neighbouring lines.
 //!
 //! A row's *shape* is which features it has, in which order: most rows have one of few. The value of a category is the
-//! number of its level.
+//! number of its level. Keys, shapes and levels have numbers of the chunk's own, so that chunks are made side by side.
 
 use std::collections::HashMap;
 
-use super::texts::{Levels, NONE, Texts, fits};
+use super::kept::Kept;
+use super::record::NewRecord;
+use super::texts::{Counted, Levels, fits};
 use super::{KeyCounts, MAX_FEATURES, Row};
 use crate::preparation::{Value, spelled};
 use crate::stages::featurize::event::Group;
 use crate::stages::featurize::params::Params;
-use crate::stages::ingest::lines::Place;
+use crate::stages::ingest::event::IdKey;
 
 /// Rows of neighbouring lines: of one block, or so many that what is counted in 32 bits cannot overflow.
 pub(crate) struct Chunk {
-    /// For each row its line, counted from the first of the chunk, from 0.
-    lines: Vec<u32>,
-    ids: String,
-    id_ends: Vec<u32>,
-    /// For each row the first bytes of the BLAKE3 of its id.
-    pub(super) prefixes: Vec<u64>,
-    texts: Texts,
-    labels: Vec<u32>,
-    groups: Vec<[u32; 2]>,
-    values: Vec<f64>,
-    starts: Vec<u32>,
-    shape_of: Vec<u32>,
+    pub(super) rows: Kept,
+    labels: Counted,
+    groups: [Counted; 2],
     shapes: Vec<Box<[u16]>>,
     by_shape: HashMap<Box<[u16]>, u32>,
-    /// The shape of the row that is being added.
+    /// The shape of the row that was added last.
+    last: u32,
+    /// The shape and the values of the row that is being added.
     shape: Vec<u16>,
+    values: Vec<f64>,
     pub(super) keys: Vec<OwnKey>,
     by_key: HashMap<Box<str>, u16>,
 }
@@ -67,6 +57,8 @@ impl ChunkKey {
 pub(crate) struct NewRow<'a> {
     /// Its line, counted from the first of the chunk, from 0.
     pub(crate) line: u32,
+    /// The first half of the BLAKE3 of its id: where it stands in the canonical order, but for the rarest of ties.
+    pub(crate) key: IdKey,
     /// The rest.
     pub(crate) row: Row<'a>,
 }
@@ -74,19 +66,14 @@ pub(crate) struct NewRow<'a> {
 impl Chunk {
     pub(crate) fn new() -> Self {
         Self {
-            lines: Vec::new(),
-            ids: String::new(),
-            id_ends: Vec::new(),
-            prefixes: Vec::new(),
-            texts: Texts::default(),
-            labels: Vec::new(),
-            groups: Vec::new(),
-            values: Vec::new(),
-            starts: Vec::new(),
-            shape_of: Vec::new(),
+            rows: Kept::default(),
+            labels: Counted::default(),
+            groups: Default::default(),
             shapes: Vec::new(),
             by_shape: HashMap::new(),
+            last: 0,
             shape: Vec::new(),
+            values: Vec::new(),
             keys: Vec::new(),
             by_key: HashMap::new(),
         }
@@ -122,31 +109,47 @@ impl Chunk {
         }
     }
 
-    /// Adds a row after all others.
-    pub(crate) fn push<'a>(&mut self, new: NewRow<'_>, features: impl Iterator<Item = (ChunkKey, Value<'a>)>) {
-        let start = fits(self.values.len());
+    /// Adds a row after all others. Its groups are counted, and those kept with it that `params` has a use for.
+    pub(crate) fn push<'a>(
+        &mut self,
+        new: NewRow<'_>,
+        params: &Params,
+        features: impl Iterator<Item = (ChunkKey, Value<'a>)>,
+    ) {
         self.shape.clear();
+        self.values.clear();
         for (key, value) in features {
             if let Some(value) = self.keys[usize::from(key.number)].take(value) {
                 self.shape.push(key.number);
                 self.values.push(value);
             }
         }
-        let shape = self.shape_number();
-        self.shape_of.push(shape);
-        self.starts.push(start);
-        self.lines.push(new.line);
-        self.ids.push_str(new.row.id);
-        self.id_ends.push(fits(self.ids.len()));
-        self.prefixes.push(prefix(new.row.id));
-        self.labels.push(self.texts.number(new.row.label));
-        self.groups.push(new.row.groups.map(|group| self.texts.number(group)));
+        let NewRow { line, key, mut row } = new;
+        self.labels.add(row.label);
+        for (counted, group) in self.groups.iter_mut().zip(row.groups) {
+            counted.add(group);
+        }
+        for (group, is_wanted) in row.groups.iter_mut().zip(params.keeps_groups()) {
+            *group = group.filter(|_| is_wanted);
+        }
+        self.last = self.shape_number();
+        let record = NewRecord {
+            line,
+            row,
+            shape: self.last,
+            keys: &[],
+            values: &self.values,
+        };
+        self.rows.add(key.short(), |bytes| record.write(bytes));
     }
 
     fn shape_number(&mut self) -> u32 {
-        let last = self.shape_of.last().copied();
-        if let Some(last) = last.filter(|last| *self.shapes[*last as usize] == *self.shape) {
-            return last;
+        if self
+            .shapes
+            .get(self.last as usize)
+            .is_some_and(|last| **last == *self.shape)
+        {
+            return self.last;
         }
         if let Some(known) = self.by_shape.get(self.shape.as_slice()) {
             return *known;
@@ -157,69 +160,24 @@ impl Chunk {
         number
     }
 
-    /// Where a row stands, if the line before the first of the chunk is `before`.
-    pub(super) fn place_of(&self, row: usize, before: Place) -> Place {
-        place(self.lines[row], before)
-    }
-
-    fn id(&self, row: usize) -> &str {
-        let start = row.checked_sub(1).map_or(0, |before| self.id_ends[before]);
-        &self.ids[start as usize..self.id_ends[row] as usize]
-    }
-
-    pub(super) fn row(&self, row: usize) -> Row<'_> {
-        Row {
-            id: self.id(row),
-            label: self.texts.text(self.labels[row]),
-            groups: self.groups[row].map(|group| self.texts.text(group)),
-        }
-    }
-
-    /// A row's shape, and its values in the order of the shape.
-    pub(super) fn cells(&self, row: usize) -> (usize, &[f64]) {
-        let end = self.starts.get(row + 1).map_or(self.values.len(), |end| *end as usize);
-        (
-            self.shape_of[row] as usize,
-            &self.values[self.starts[row] as usize..end],
-        )
-    }
-
     /// The numbers of the keys of each shape.
     pub(super) fn shapes(&self) -> impl Iterator<Item = &[u16]> {
         self.shapes.iter().map(|shape| &**shape)
     }
 
-    /// The numbers of the keys of one shape.
-    pub(super) fn shape(&self, number: usize) -> &[u16] {
-        &self.shapes[number]
+    /// The number of the key that stands at `place` in a shape.
+    pub(super) fn key_at(&self, shape: u32, place: usize) -> u16 {
+        self.shapes[shape as usize][place]
     }
 
     /// Labels, each with how many rows have it.
     pub(super) fn labels(&self) -> impl Iterator<Item = (&str, u64)> {
-        self.counted(self.labels.iter().copied())
+        self.labels.counted()
     }
 
     /// The texts of a group, each with how many rows have it.
     pub(super) fn group_levels(&self, group: Group) -> impl Iterator<Item = (&str, u64)> {
-        self.counted(self.groups.iter().map(move |groups| groups[group as usize]))
-    }
-
-    /// The texts of the chunk that are among `numbers`, each with how often.
-    fn counted(&self, numbers: impl Iterator<Item = u32>) -> impl Iterator<Item = (&str, u64)> {
-        let mut by_text = vec![0; self.texts.all().len()];
-        for number in numbers.filter(|number| *number != NONE) {
-            by_text[number as usize] += 1;
-        }
-        let texts = self.texts.all().iter().map(|text| &**text);
-        texts.zip(by_text).filter(|(_, count)| *count > 0)
-    }
-}
-
-/// Where the line stands that is this many after the first.
-pub(super) fn place(line: u32, before: Place) -> Place {
-    Place {
-        line: before.line + 1 + u64::from(line),
-        ..before
+        self.groups[group as usize].counted()
     }
 }
 
@@ -246,15 +204,16 @@ impl Rewriting {
         keys.iter().map(|key| self.keys[usize::from(*key)]).collect()
     }
 
-    /// The values of a row of that shape.
-    pub(super) fn rewrite(&self, keys: &[u16], values: &mut [f64]) {
-        if !self.has_levels {
-            return;
-        }
-        for (key, value) in keys.iter().zip(values) {
-            if let Some(levels) = &self.levels[usize::from(*key)] {
-                *value = level_as_value(levels[level_of_value(*value)]);
-            }
+    /// Whether values are rewritten.
+    pub(super) fn has_levels(&self) -> bool {
+        self.has_levels
+    }
+
+    /// The value of the key `key` of the chunk.
+    pub(super) fn value(&self, key: u16, value: f64) -> f64 {
+        match &self.levels[usize::from(key)] {
+            Some(levels) => level_as_value(levels[level_of_value(value)]),
+            None => value,
         }
     }
 }
@@ -302,11 +261,4 @@ fn level_as_value(level: u32) -> f64 {
 /// The level's number that is kept as `value`.
 pub(super) fn level_of_value(value: f64) -> usize {
     usize::try_from(value.to_bits()).expect("a level's number was kept, which has 32 bits")
-}
-
-/// The first bytes of the BLAKE3 of an id: where it stands in the canonical order, but for the rarest of ties.
-fn prefix(id: &str) -> u64 {
-    let mut first = [0; 8];
-    first.copy_from_slice(&blake3::hash(id.as_bytes()).as_bytes()[..8]);
-    u64::from_be_bytes(first)
 }

@@ -1,36 +1,29 @@
 //! A row as it is kept, among those whose ids hash alike.
 //!
 //! ```text
-//! file (u32) │ line (u64) │ shape (u32) │ five lengths (u16) │ id │ label │ groups │ keys, if spelled (u16 each) │ values (f64 each)
+//! line (u32) │ shape (u32) │ five lengths (u16) │ id │ label │ groups │ keys, if spelled (u16 each) │ values (f64 each)
 //! ```
 
 use std::collections::HashMap;
 
 use super::Row;
-use crate::stages::ingest::lines::Place;
 
 /// The length of a text that is not there.
 const ABSENT: u16 = u16::MAX;
 /// The shape of a row that spells its keys.
-const SPELLED: u32 = u32::MAX;
-
-/// Which features a row has, in which order: the numbers of their keys.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Shape<'a> {
-    /// One of [`Shapes`].
-    Known(u32),
-    /// One for which there was no room there.
-    Spelled(&'a [u16]),
-}
+pub(super) const SPELLED: u32 = u32::MAX;
 
 /// What is kept of a row.
 #[derive(Clone, Copy)]
 pub(super) struct NewRecord<'a> {
-    /// Where it stands.
-    pub(super) place: Place,
+    /// Its line, counted from the first of its chunk, from 0.
+    pub(super) line: u32,
     /// What it has beside its features.
     pub(super) row: Row<'a>,
-    pub(super) shape: Shape<'a>,
+    /// Which features it has, in which order: a number, or [`SPELLED`].
+    pub(super) shape: u32,
+    /// The numbers of their keys, if they are spelled.
+    pub(super) keys: &'a [u16],
     /// In the order of the shape.
     pub(super) values: &'a [f64],
 }
@@ -38,27 +31,26 @@ pub(super) struct NewRecord<'a> {
 impl NewRecord<'_> {
     /// Adds it to `bytes`.
     pub(super) fn write(&self, bytes: &mut Vec<u8>) {
-        let (shape, keys) = match self.shape {
-            Shape::Known(number) => (number, &[][..]),
-            Shape::Spelled(keys) => (SPELLED, keys),
-        };
         let texts = [
             Some(self.row.id),
             self.row.label,
             self.row.groups[0],
             self.row.groups[1],
         ];
-        bytes.extend_from_slice(&self.place.file.to_le_bytes());
-        bytes.extend_from_slice(&self.place.line.to_le_bytes());
-        bytes.extend_from_slice(&shape.to_le_bytes());
-        for text in texts {
-            bytes.extend_from_slice(&text.map_or(ABSENT, |text| length(text.len())).to_le_bytes());
+        let mut head = [0; HEAD];
+        let (places, _) = head.as_chunks_mut::<2>();
+        let lengths = texts.map(|text| text.map_or(ABSENT, |text| length(text.len())));
+        let lengths = lengths.into_iter().chain([length(self.keys.len())]);
+        for (place, length) in places[4..].iter_mut().zip(lengths) {
+            *place = length.to_le_bytes();
         }
-        bytes.extend_from_slice(&length(keys.len()).to_le_bytes());
+        head[..4].copy_from_slice(&self.line.to_le_bytes());
+        head[4..8].copy_from_slice(&self.shape.to_le_bytes());
+        bytes.extend_from_slice(&head);
         for text in texts.into_iter().flatten() {
             bytes.extend_from_slice(text.as_bytes());
         }
-        for key in keys {
+        for key in self.keys {
             bytes.extend_from_slice(&key.to_le_bytes());
         }
         let start = bytes.len();
@@ -70,6 +62,9 @@ impl NewRecord<'_> {
     }
 }
 
+/// The bytes of line, shape and lengths.
+const HEAD: usize = 4 + 4 + 5 * 2;
+
 fn length(length: usize) -> u16 {
     u16::try_from(length).expect("texts are of 1,024 bytes and keys 4,096 at most")
 }
@@ -77,8 +72,9 @@ fn length(length: usize) -> u16 {
 /// A row that was kept.
 #[derive(Clone, Copy)]
 pub(super) struct Record<'a> {
-    pub(super) place: Place,
-    shape: u32,
+    pub(super) line: u32,
+    /// A number, or [`SPELLED`].
+    pub(super) shape: u32,
     id: &'a [u8],
     label: Option<&'a [u8]>,
     groups: [Option<&'a [u8]>; 2],
@@ -90,8 +86,7 @@ impl<'a> Record<'a> {
     /// Reads what [`NewRecord::write`] wrote.
     pub(super) fn read(mut bytes: &'a [u8]) -> Self {
         let rest = &mut bytes;
-        let file = u32::from_le_bytes(number(rest));
-        let line = u64::from_le_bytes(number(rest));
+        let line = u32::from_le_bytes(number(rest));
         let shape = u32::from_le_bytes(number(rest));
         let mut lengths = [0_u16; 5];
         for length in &mut lengths {
@@ -100,7 +95,7 @@ impl<'a> Record<'a> {
         let [id, label, first, second, keys] = lengths;
         let mut text = |length| (length != ABSENT).then(|| take(rest, usize::from(length)));
         Self {
-            place: Place { file, line },
+            line,
             shape,
             id: text(id).unwrap_or_default(),
             label: text(label),
@@ -108,6 +103,12 @@ impl<'a> Record<'a> {
             keys: take(rest, 2 * usize::from(keys)),
             values: bytes,
         }
+    }
+
+    /// The shape of the row that `bytes` hold.
+    pub(super) fn shape_of(bytes: &[u8]) -> u32 {
+        let shape = bytes.get(4..).and_then(|rest| rest.first_chunk());
+        u32::from_le_bytes(*shape.expect("a row is read as it was written"))
     }
 
     pub(super) fn id(&self) -> &'a [u8] {
@@ -124,11 +125,6 @@ impl<'a> Record<'a> {
         }
     }
 
-    /// Its shape, if that is one of [`Shapes`].
-    pub(super) fn known_shape(&self) -> Option<usize> {
-        (self.shape != SPELLED).then_some(self.shape as usize)
-    }
-
     /// The numbers of its keys, if it spells them.
     pub(super) fn keys(&self) -> impl Iterator<Item = u16> {
         let (keys, _) = self.keys.as_chunks();
@@ -140,6 +136,27 @@ impl<'a> Record<'a> {
         let (values, _) = self.values.as_chunks();
         values.iter().map(|value| f64::from_le_bytes(*value))
     }
+}
+
+/// Adds `row`, as it was written, with another shape to `bytes`; and with `keys`, if that is to be spelled.
+pub(super) fn write_with_shape(row: &[u8], shape: u32, keys: &[u16], bytes: &mut Vec<u8>) {
+    let (line, rest) = row.split_at(4);
+    if keys.is_empty() {
+        bytes.extend_from_slice(line);
+        bytes.extend_from_slice(&shape.to_le_bytes());
+        bytes.extend_from_slice(&rest[4..]);
+        return;
+    }
+    let record = Record::read(row);
+    let values: Vec<f64> = record.values().collect();
+    let new = NewRecord {
+        line: record.line,
+        row: record.row(),
+        shape,
+        keys,
+        values: &values,
+    };
+    new.write(bytes);
 }
 
 fn number<const N: usize>(rest: &mut &[u8]) -> [u8; N] {
@@ -175,23 +192,16 @@ impl Shapes {
         }
     }
 
-    /// The shape of these keys.
-    pub(super) fn of<'a>(&mut self, keys: &'a [u16]) -> Shape<'a> {
+    /// The shape of these keys; nothing if there is no room for it.
+    pub(super) fn of(&mut self, keys: &[u16]) -> Option<u32> {
         if let Some(known) = self.by_keys.get(keys) {
-            return Shape::Known(*known);
+            return Some(*known);
         }
-        let number = u32::try_from(self.all.len()).unwrap_or(SPELLED);
-        let Some(left) = self
-            .left
-            .checked_sub(keys.len() + Self::EACH)
-            .filter(|_| number != SPELLED)
-        else {
-            return Shape::Spelled(keys);
-        };
-        self.left = left;
+        let number = u32::try_from(self.all.len()).ok().filter(|number| *number != SPELLED)?;
+        self.left = self.left.checked_sub(keys.len() + Self::EACH)?;
         self.all.push(keys.into());
         self.by_keys.insert(keys.into(), number);
-        Shape::Known(number)
+        Some(number)
     }
 
     /// All of them, in the order of their numbers.
@@ -212,27 +222,24 @@ mod tests {
             (Some(""), [Some("self"), None]),
             (Some(text.as_str()), [None, None]),
         ] {
-            for shape in [Shape::Known(7), Shape::Spelled(&[3, 4000]), Shape::Spelled(&[])] {
+            for (shape, keys) in [(7, &[][..]), (SPELLED, &[3, 4000]), (SPELLED, &[])] {
                 let new = NewRecord {
-                    place: Place { file: 3, line: 1 << 40 },
+                    line: 1 << 30,
                     row: Row {
                         id: "evt-1",
                         label,
                         groups,
                     },
                     shape,
+                    keys,
                     values: &[1.5, -2.0, f64::from_bits(9)],
                 };
                 let mut bytes = b"before".to_vec();
                 new.write(&mut bytes);
                 let read = Record::read(&bytes[6..]);
-                assert_eq!((read.place, read.row(), read.id()), (new.place, new.row, &b"evt-1"[..]));
+                assert_eq!((read.line, read.row(), read.id()), (new.line, new.row, &b"evt-1"[..]));
                 assert_eq!(read.values().collect::<Vec<_>>(), new.values);
-                let keys: Vec<u16> = read.keys().collect();
-                match shape {
-                    Shape::Known(number) => assert_eq!((read.known_shape(), keys), (Some(number as usize), vec![])),
-                    Shape::Spelled(spelled) => assert_eq!((read.known_shape(), &*keys), (None, spelled)),
-                }
+                assert_eq!((read.shape, read.keys().collect::<Vec<_>>()), (shape, keys.to_vec()));
             }
         }
     }
@@ -240,15 +247,15 @@ mod tests {
     #[test]
     fn a_shape_is_kept_once_and_only_as_long_as_there_is_room() {
         let mut shapes = Shapes::new(64 << 20);
-        assert_eq!(shapes.of(&[1, 2]), Shape::Known(0));
-        assert_eq!(shapes.of(&[2, 1]), Shape::Known(1));
-        assert_eq!(shapes.of(&[1, 2]), Shape::Known(0));
+        assert_eq!(shapes.of(&[1, 2]), Some(0));
+        assert_eq!(shapes.of(&[2, 1]), Some(1));
+        assert_eq!(shapes.of(&[1, 2]), Some(0));
         let mut known = 2;
         for (a, b) in (0..400).flat_map(|a| (0..400).map(move |b| (a, b))) {
-            known += u32::from(shapes.of(&[a, b, 5000]) == Shape::Known(known));
+            known += u32::from(shapes.of(&[a, b, 5000]) == Some(known));
         }
         assert!(known > 10_000 && known < 160_000, "{known}");
-        assert_eq!(shapes.of(&[399, 399, 5000]), Shape::Spelled(&[399, 399, 5000]));
-        assert_eq!(shapes.of(&[1, 2]), Shape::Known(0));
+        assert_eq!(shapes.of(&[399, 399, 5000]), None);
+        assert_eq!(shapes.of(&[1, 2]), Some(0));
     }
 }

@@ -5,14 +5,18 @@ use std::collections::BTreeMap;
 use rayon::ThreadPool;
 
 use super::levels::AllLevels;
-use super::order::{OrderError, put_in_order};
-use super::{KeyCounts, Rows};
+use super::order::{ChunkLine, Ordered, Unordered, put_in_order};
+use super::{KeyCounts, Rows, place};
 use crate::preparation::Input;
+use crate::stages::StageError;
+use crate::stages::ingest::lines::Place;
 use crate::stages::partitions::Part;
 
 /// Rows in canonical order, and which keys are numbers and which categories.
 pub(crate) struct SortedTable {
-    pub(super) parts: Vec<Part>,
+    pub(super) rows: Ordered,
+    /// For each chunk that rows came in, the line before its first.
+    before: Vec<Place>,
     pub(super) len: u64,
     pub(super) size: u64,
     /// So many bytes of rows may be held at once.
@@ -30,6 +34,15 @@ pub(crate) struct SortedTable {
     labels: BTreeMap<Box<str>, u64>,
 }
 
+/// Why rows cannot be put in order.
+#[derive(Debug)]
+pub(crate) enum OrderError {
+    /// Ids stand twice: the places of the first of them, the earlier place first.
+    Duplicates(Vec<[Place; 2]>),
+    /// What does not fit into memory cannot be written or read.
+    Disk(StageError),
+}
+
 /// Which number, or which category, a cell is of: its place among all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CellOf {
@@ -43,10 +56,11 @@ pub(crate) enum CellOf {
 
 impl SortedTable {
     /// Puts rows in order, and looks for ids that stand twice, of which at most `most` are told.
-    pub(super) fn new(rows: Rows<'_>, most: usize, pool: &ThreadPool) -> Result<Self, OrderError> {
+    pub(super) fn new(rows: Rows, most: usize, pool: &ThreadPool) -> Result<Self, OrderError> {
         let Rows {
             room,
-            parted,
+            gathering,
+            before,
             keys,
             shapes,
             levels,
@@ -54,7 +68,23 @@ impl SortedTable {
             params,
             ..
         } = rows;
-        let parts = put_in_order(parted, room.held, most, pool)?;
+        let place_of = |(chunk, line): ChunkLine| place(line, before[chunk as usize]);
+        let rows = match put_in_order(gathering.finish(), room.held, most, pool) {
+            Ok(rows) => rows,
+            Err(Unordered::Disk(error)) => return Err(OrderError::Disk(error)),
+            Err(Unordered::Duplicates(pairs)) => {
+                return Err(OrderError::Duplicates(
+                    pairs.into_iter().map(|pair| pair.map(place_of)).collect(),
+                ));
+            }
+        };
+        let (len, size) = match &rows {
+            Ordered::Held { chunks, starts } => (
+                starts.len() as u64,
+                chunks.iter().map(|held| held.rows.size() as u64).sum(),
+            ),
+            Ordered::Parts(parts) => (parts.iter().map(Part::count).sum(), parts.iter().map(Part::size).sum()),
+        };
         let mut sorted: Vec<usize> = (0..keys.len()).collect();
         sorted.sort_by(|a, b| keys[*a].key.as_bytes().cmp(keys[*b].key.as_bytes()));
         let is_category = |index: &usize| keys[*index].is_category;
@@ -78,9 +108,10 @@ impl SortedTable {
         }
         let cells = |shape: &[u16]| shape.iter().map(|key| cell_of[usize::from(*key)]).collect();
         Ok(Self {
-            len: parts.iter().map(Part::count).sum(),
-            size: parts.iter().map(Part::size).sum(),
-            parts,
+            rows,
+            before,
+            len,
+            size,
             room: room.held,
             keys,
             numbers,
@@ -90,6 +121,11 @@ impl SortedTable {
             levels,
             labels,
         })
+    }
+
+    /// Where a row stood.
+    pub(super) fn place_of(&self, (chunk, line): ChunkLine) -> Place {
+        place(line, self.before[chunk as usize])
     }
 
     /// How many rows there are.

@@ -4,52 +4,48 @@ use std::collections::HashMap;
 
 use crate::preparation::{MAX_LEVELS, MAX_TEXT};
 
-/// Stands for no text.
-pub(super) const NONE: u32 = u32::MAX;
-
 /// Below so many texts, looking at each is quicker than hashing.
 const FEW: usize = 16;
 
-/// Texts, each of which has a number.
+/// Texts, each of which has a number, and how often they come.
 #[derive(Default)]
-pub(super) struct Texts {
-    texts: Vec<Box<str>>,
+pub(super) struct Counted {
+    texts: Vec<(Box<str>, u64)>,
     by_text: HashMap<Box<str>, u32>,
 }
 
-impl Texts {
-    pub(super) fn number(&mut self, text: Option<&str>) -> u32 {
-        let Some(text) = text else {
-            return NONE;
-        };
+impl Counted {
+    /// Counts a text, if there is one.
+    pub(super) fn add(&mut self, text: Option<&str>) {
+        text.map(|text| self.number(text));
+    }
+
+    /// Counts a text, and gives its number.
+    fn number(&mut self, text: &str) -> u32 {
         let known = match self.texts.len() <= FEW {
-            true => self.texts.iter().position(|known| **known == *text).map(fits),
+            true => self.texts.iter().position(|(known, _)| **known == *text).map(fits),
             false => self.by_text.get(text).copied(),
         };
-        known.unwrap_or_else(|| {
+        let number = known.unwrap_or_else(|| {
             let number = fits(self.texts.len());
-            self.texts.push(text.into());
+            self.texts.push((text.into(), 0));
             self.by_text.insert(text.into(), number);
             number
-        })
+        });
+        self.texts[number as usize].1 += 1;
+        number
     }
 
-    pub(super) fn text(&self, number: u32) -> Option<&str> {
-        self.texts.get(number as usize).map(|text| &**text)
-    }
-
-    /// All of them, in the order of their numbers.
-    pub(super) fn all(&self) -> &[Box<str>] {
-        &self.texts
+    /// Each text with how often it came, in the order of their numbers.
+    pub(super) fn counted(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.texts.iter().map(|(text, count)| (&**text, *count))
     }
 }
 
 /// The levels of a category, counted, as far as they are not too many.
 #[derive(Default)]
 pub(super) struct Levels {
-    texts: Texts,
-    /// For each text, how many rows have it.
-    rows: Vec<u64>,
+    texts: Counted,
     fault: Option<LevelFault>,
 }
 
@@ -70,18 +66,13 @@ impl Levels {
         // One too many is taken, so that it is known.
         self.fault = match level.len() > MAX_TEXT {
             true => Some(LevelFault::TooLong),
-            false if self.rows.len() > MAX_LEVELS => Some(LevelFault::TooMany),
+            false if self.texts.texts.len() > MAX_LEVELS => Some(LevelFault::TooMany),
             false => self.fault,
         };
         if self.fault.is_some() {
             return None;
         }
-        let number = self.texts.number(Some(level));
-        if self.rows.len() == number as usize {
-            self.rows.push(0);
-        }
-        self.rows[number as usize] += 1;
-        Some(number)
+        Some(self.texts.number(level))
     }
 
     pub(super) fn fault(&self) -> Option<LevelFault> {
@@ -90,8 +81,7 @@ impl Levels {
 
     /// Each level with how many rows have it, in the order of their numbers.
     pub(super) fn counted(&self) -> impl Iterator<Item = (&str, u64)> {
-        let texts = self.texts.all().iter().map(|text| &**text);
-        texts.zip(self.rows.iter().copied())
+        self.texts.counted()
     }
 }
 

@@ -60,6 +60,7 @@ fn a_file_that_changes_between_the_two_readings_is_refused() {
         revocations: &mut Revocations::default(),
         non_revocable: NonRevocable::Honour,
         tokens: None,
+        ahead: None,
     };
     let checked =
         check(&files, rules, 2, &Room::in_folder(&space.path(".")), &mut |_| Ok(())).expect("the lines are valid");

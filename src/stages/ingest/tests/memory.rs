@@ -54,6 +54,7 @@ fn seen(space: &Space, held: usize) -> (Vec<Verdict>, Vec<String>, [u64; 2]) {
         revocations: &mut Revocations::default(),
         non_revocable: NonRevocable::Honour,
         tokens: None,
+        ahead: None,
     };
     let checked = check(&files, rules, 1, &Room::with(&scratch, held), &mut |_| Ok(())).expect("read");
     let mut verdicts = Vec::new();
@@ -106,6 +107,7 @@ fn a_disk_that_cannot_be_written_is_said_and_nothing_is_let_in() {
         revocations: &mut Revocations::default(),
         non_revocable: NonRevocable::Honour,
         tokens: None,
+        ahead: None,
     };
     let absent = Room::with(&space.path("absent"), 0);
     match check(&files, rules, 1, &absent, &mut |_| Ok(())) {

@@ -1,0 +1,84 @@
+//! Rows that `featurize` is given by the `ingest` before it, which has read the lines anyway.
+
+use crate::passed_on::event;
+use crate::space::{Space, files_below};
+
+const STAGES: &str = "purpose: research
+stages:
+  i:
+    uses: madmall/ingest
+    params: {on_reject: quarantine}
+    inputs: {events: raw.ndjson, schema: schema.json}
+    outputs: {events: out/events.ndjson, report: out/report.json, rejects: out/rejects.ndjson}
+  f:
+    uses: madmall/featurize
+    inputs: {events: i.events}
+    outputs: {features: out/features.arrow, report: out/features.json}";
+
+fn space(events: &str) -> Space {
+    let space = Space::with(STAGES);
+    space.write("schema.json", include_str!("../../schemas/byte_event.schema.json"));
+    space.write("raw.ndjson", events);
+    space
+}
+
+fn events() -> String {
+    (0..300).map(|number| event(number, "research")).collect()
+}
+
+/// The log of `f` in the last run in which it ran.
+fn log(space: &Space) -> String {
+    let logs = files_below(&space.path(".madmall/output"));
+    let last = logs.iter().filter(|log| log.ends_with("f.log")).max();
+    space.read(&format!(".madmall/output/{}", last.expect("it has run")))
+}
+
+fn was_given_rows(space: &Space) -> bool {
+    let log = log(space);
+    assert!(log.contains("rows, 1 feature columns"), "{log}");
+    log.contains("of lines that were read with `ingest`")
+}
+
+#[test]
+fn both_stages_in_one_run_read_the_events_once() {
+    let space = space(&events());
+    space.run(&[]).success().says("2 ran");
+    assert!(was_given_rows(&space));
+    space.madmall(["verify"]).success();
+    let features = space.bytes("out/features.arrow");
+    Space::let_clock_tick();
+
+    // By itself it reads them.
+    for folder in [".madmall", "out", "runs"] {
+        std::fs::remove_dir_all(space.path(folder)).expect("removed");
+    }
+    space.run(&["i"]).success().says("1 ran");
+    space.run(&[]).success().says("1 ran");
+    assert!(!was_given_rows(&space));
+    assert!(space.bytes("out/features.arrow") == features);
+    space.run(&["--force"]).success().says("2 ran");
+    assert!(was_given_rows(&space));
+    assert!(space.bytes("out/features.arrow") == features);
+}
+
+#[test]
+fn where_a_line_is_left_out_the_others_are_read_again() {
+    let space = space(&(events() + &event(900, "care")));
+    space.run(&[]).success().says("2 ran");
+    assert!(!was_given_rows(&space));
+    assert_eq!(space.read("out/events.ndjson"), events());
+    let features = space.bytes("out/features.arrow");
+
+    let other = self::space(&events());
+    other.run(&[]).success();
+    assert!(was_given_rows(&other));
+    assert!(other.bytes("out/features.arrow") == features);
+}
+
+#[test]
+fn parameters_that_featurize_refuses_are_refused_when_it_begins() {
+    let space = space(&events());
+    space.pipeline(&format!("{STAGES}\n    params: {{exclude: [absent]}}"));
+    space.run(&[]).code(2).says("names a feature that no event has");
+    assert_eq!(space.read("out/events.ndjson"), events());
+}
