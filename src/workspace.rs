@@ -1,5 +1,7 @@
 //! The workspace: the folder that all paths are relative to, as it is on disk now.
 
+pub(crate) mod walk;
+
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::digest::{self, Digests};
@@ -28,108 +30,6 @@ impl Workspace {
     #[must_use]
     pub fn absolute(&self, path: &Utf8Path) -> Utf8PathBuf {
         self.root.join(path)
-    }
-
-    /// [`Tree::files_below`], which tells of each folder before its names are listed, and of each link.
-    pub(crate) fn walk(
-        &self,
-        folder: &Utf8Path,
-        on_folder: &dyn Fn(&Utf8Path),
-        on_link: &dyn Fn(&Utf8Path),
-    ) -> Result<Vec<(Utf8PathBuf, EntryKind)>, TreeError> {
-        self.walk_but(folder, &is_private_in(folder), on_folder, on_link)
-    }
-
-    /// Everything in `folder`, also what no stage sees; tells of each folder before its names are listed, and of each link.
-    pub(crate) fn walk_all(
-        &self,
-        folder: &Utf8Path,
-        on_folder: &dyn Fn(&Utf8Path),
-        on_link: &dyn Fn(&Utf8Path),
-    ) -> Result<Vec<(Utf8PathBuf, EntryKind)>, TreeError> {
-        self.walk_but(folder, &|_| false, on_folder, on_link)
-    }
-
-    fn walk_but(
-        &self,
-        folder: &Utf8Path,
-        is_private: &dyn Fn(&walkdir::DirEntry) -> bool,
-        on_folder: &dyn Fn(&Utf8Path),
-        on_link: &dyn Fn(&Utf8Path),
-    ) -> Result<Vec<(Utf8PathBuf, EntryKind)>, TreeError> {
-        let mut files = Vec::new();
-        self.visit(folder, is_private, on_folder, &mut |entry, path| {
-            if entry.file_type().is_symlink() {
-                on_link(&path);
-            }
-            let kind = match entry.file_type().is_symlink() {
-                true => self.kind(&path)?.unwrap_or(EntryKind::BadLink),
-                false => {
-                    let found = entry.metadata().map_err(|error| TreeError::Read {
-                        path: path.clone(),
-                        source: Box::new(error),
-                    })?;
-                    kind_of(&found)
-                }
-            };
-            files.push((path, kind));
-            Ok(())
-        })?;
-        files.sort_by(|(a, _), (b, _)| a.as_str().as_bytes().cmp(b.as_str().as_bytes()));
-        Ok(files)
-    }
-
-    /// The paths that [`Tree::files_below`] gives, in the same order, and whether each is a link: no file is asked what it is.
-    ///
-    /// # Errors
-    ///
-    /// [`TreeError`] if a folder cannot be read or a name is not UTF-8.
-    pub(crate) fn paths_below(&self, folder: &Utf8Path) -> Result<Vec<(Utf8PathBuf, bool)>, TreeError> {
-        let mut paths = Vec::new();
-        self.visit(folder, &is_private_in(folder), &|_| {}, &mut |entry, path| {
-            paths.push((path, entry.file_type().is_symlink()));
-            Ok(())
-        })?;
-        paths.sort_by(|(a, _), (b, _)| a.as_str().as_bytes().cmp(b.as_str().as_bytes()));
-        Ok(paths)
-    }
-
-    /// Shows `on_file` everything below `folder` that is no folder.
-    fn visit(
-        &self,
-        folder: &Utf8Path,
-        is_private: &dyn Fn(&walkdir::DirEntry) -> bool,
-        on_folder: &dyn Fn(&Utf8Path),
-        on_file: &mut dyn FnMut(&walkdir::DirEntry, Utf8PathBuf) -> Result<(), TreeError>,
-    ) -> Result<(), TreeError> {
-        on_folder(folder);
-        let walk = walkdir::WalkDir::new(self.absolute(folder)).min_depth(1).into_iter();
-        for entry in walk.filter_entry(|entry| !is_private(entry)) {
-            let entry = entry.map_err(|error| TreeError::Read {
-                path: folder.to_owned(),
-                source: Box::new(error),
-            })?;
-            let path = Utf8Path::from_path(entry.path()).ok_or_else(|| TreeError::NotUtf8 {
-                folder: folder.to_owned(),
-                lossy: entry.file_name().to_string_lossy().into_owned(),
-            })?;
-            let path = path.strip_prefix(&self.root);
-            let path = path.expect("the walk began at a folder below the root").to_owned();
-            match entry.file_type().is_dir() {
-                true => on_folder(&path),
-                false => on_file(&entry, path)?,
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Whether a walk from `folder` leaves an entry out: what the folders of git and of madmall hold is no stage's business, and may be much.
-fn is_private_in(folder: &Utf8Path) -> impl Fn(&walkdir::DirEntry) -> bool {
-    let is_root = folder.as_str().is_empty();
-    move |entry| {
-        let name = entry.file_name();
-        name == ".git" || (is_root && entry.depth() == 1 && (name == ".madmall" || name == "runs"))
     }
 }
 
@@ -184,7 +84,8 @@ impl Tree for Workspace {
     }
 
     fn files_below(&self, folder: &Utf8Path) -> Result<Vec<(Utf8PathBuf, EntryKind)>, TreeError> {
-        self.walk(folder, &|_| {}, &|_| {})
+        let found = self.walk(folder, &|_| {}, &|_| {})?;
+        Ok(found.into_iter().map(|below| (below.path, below.kind)).collect())
     }
 }
 

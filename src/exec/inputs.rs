@@ -17,6 +17,7 @@ use crate::store::looks::{Looks, Seen};
 use crate::store::stat_cache::{Hashed, Stamp, StatCache, hash_as_expected, hash_as_stamped, hash_stamped};
 use crate::tree::EntryKind;
 use crate::workspace::Workspace;
+use crate::workspace::walk::Below;
 
 /// Why an input could not be hashed. Exit code 7, but for a file that is gone.
 #[derive(Debug, thiserror::Error)]
@@ -244,13 +245,13 @@ impl<'a> FileHashes<'a> {
         };
         let found = self.workspace.walk_all(path, &on_folder, &|_| has_link.set(true));
         let found = found.map_err(io::Error::other)?;
-        let is_file = |(_, kind): &(Utf8PathBuf, EntryKind)| matches!(kind, EntryKind::File { .. });
+        let is_file = |below: &Below| matches!(below.kind, EntryKind::File { .. });
         if has_link.get() || !found.iter().all(is_file) {
             return Err(bad());
         }
         let files = found
             .into_par_iter()
-            .map(|(path, _)| self.file(&path).map(|hashed| FileState { path, hashed }))
+            .map(|Below { path, .. }| self.file(&path).map(|hashed| FileState { path, hashed }))
             .collect::<io::Result<Vec<_>>>()?;
         InputState::of_folder(path, files).map_err(io::Error::other)
     }

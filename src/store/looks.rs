@@ -1,7 +1,7 @@
 //! What a run looked at in order to decide: the same looks again, with the same answers, give the same decision.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{File, Metadata};
 use std::io::{self, Read as _};
 use std::sync::{Mutex, PoisonError};
@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::stat_cache::{Stamp, hash_stamped};
 use crate::digest::Digest;
 use crate::tree::{EntryKind, Tree, TreeError};
+use crate::workspace::walk::Below;
 use crate::workspace::{Workspace, kind_of};
 
 /// What was found at a path.
@@ -208,6 +209,8 @@ pub struct Watched<'a> {
     looks: &'a Looks,
     /// Folders, and whether each is where its path says, with no link on the way.
     folders: RefCell<HashMap<Utf8PathBuf, bool>>,
+    /// Files that a walk has found where their paths say, noted already.
+    listed: RefCell<HashSet<Box<str>>>,
 }
 
 impl<'a> Watched<'a> {
@@ -218,6 +221,7 @@ impl<'a> Watched<'a> {
             workspace,
             looks,
             folders: RefCell::default(),
+            listed: RefCell::default(),
         }
     }
 
@@ -240,6 +244,30 @@ impl<'a> Watched<'a> {
                 Some(None)
             }
             Ok(_) | Err(_) => None,
+        }
+    }
+
+    /// Notes the files of a walk that began at the time `at`, but for links, if none is on the way to them: what was asked of them
+    /// tells all.
+    fn note_plain(&self, found: &[Below], at: SystemTime) {
+        if !cfg!(target_os = "linux") {
+            return;
+        }
+        fn folder_of(below: &Below) -> Option<&str> {
+            below.path.parent().map(Utf8Path::as_str)
+        }
+        let mut listed = self.listed.borrow_mut();
+        for siblings in found.chunk_by(|a, b| folder_of(a) == folder_of(b)) {
+            if !folder_of(&siblings[0]).is_some_and(|folder| self.is_plain(Utf8Path::new(folder))) {
+                continue;
+            }
+            for Below { path, found, .. } in siblings {
+                if let Some(found) = found.as_ref().filter(|found| found.is_file()) {
+                    self.looks
+                        .note(path, Seen::Plain(Stamp::from_metadata(found), false), at);
+                    listed.insert(path.as_str().into());
+                }
+            }
         }
     }
 
@@ -288,6 +316,9 @@ impl Tree for Watched<'_> {
     }
 
     fn real_path(&self, path: &Utf8Path) -> Result<Option<Utf8PathBuf>, TreeError> {
+        if self.listed.borrow().contains(path.as_str()) {
+            return Ok(Some(path.to_owned()));
+        }
         if let Some(plain) = self.plain(path) {
             return Ok(plain.map(|_| path.to_owned()));
         }
@@ -309,12 +340,15 @@ impl Tree for Watched<'_> {
 
     fn files_below(&self, folder: &Utf8Path) -> Result<Vec<(Utf8PathBuf, EntryKind)>, TreeError> {
         let note = |folder: &Utf8Path| self.looks.note_folder(self.workspace, folder);
+        let at = SystemTime::now();
         // Where a link leads is seen by no folder's stamp.
-        let files = self.workspace.walk(folder, &note, &|link| self.note_entry(link));
-        let is_plain = |(_, kind): &(Utf8PathBuf, EntryKind)| matches!(kind, EntryKind::File { .. });
-        if !files.as_ref().is_ok_and(|files| files.iter().all(is_plain)) {
+        let found = self.workspace.walk(folder, &note, &|link| self.note_entry(link));
+        let is_plain = |below: &Below| matches!(below.kind, EntryKind::File { .. });
+        if !found.as_ref().is_ok_and(|found| found.iter().all(is_plain)) {
             self.looks.give_up();
         }
-        files
+        let found = found?;
+        self.note_plain(&found, at);
+        Ok(found.into_iter().map(|below| (below.path, below.kind)).collect())
     }
 }

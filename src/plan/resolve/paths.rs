@@ -88,12 +88,17 @@ pub(crate) fn folded(path: &str) -> String {
 
 /// The folder that a stage has no business in, if `path` lies in one: git's, madmall's own, or that of the receipts.
 pub(crate) fn private_folder(path: &Utf8Path) -> Option<&'static str> {
+    // Most names are plain, and are asked for in folders of many files.
+    let is = |name: &str, wanted: &str| match name.is_ascii() {
+        true => name.eq_ignore_ascii_case(wanted),
+        false => folded(name) == wanted,
+    };
     let mut names = path.as_str().split('/');
-    if names.clone().any(|name| folded(name) == ".git") {
+    if names.clone().any(|name| is(name, ".git")) {
         return Some(".git");
     }
-    let first = folded(names.next().unwrap_or_default());
-    [".madmall", "runs"].into_iter().find(|folder| first == *folder)
+    let first = names.next().unwrap_or_default();
+    [".madmall", "runs"].into_iter().find(|folder| is(first, folder))
 }
 
 /// What kind of definition a file at `path` is, if it is one: a pipeline, a stage or the settings.
