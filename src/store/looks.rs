@@ -147,18 +147,31 @@ impl Looks {
 
     /// Notes what was seen at `path` (relative to the workspace, or absolute) at the time `at`, before it was used.
     pub fn note(&self, path: &Utf8Path, seen: Seen, at: SystemTime) {
+        self.note_all([(path, seen)], at);
+    }
+
+    /// Notes all that was seen, each at its path, at the time `at`.
+    fn note_all<'p>(&self, all: impl IntoIterator<Item = (&'p Utf8Path, Seen)>, at: SystemTime) {
         let mut guard = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(looks) = guard.as_mut() else { return };
-        match looks.get_mut(path.as_str()) {
-            None => drop(looks.insert(path.as_str().into(), (seen, at))),
-            Some((before, when)) if before.agrees_with(&seen) => {
-                // The later look at the same bytes is the one that vouches: by then a change would have left a trace.
-                if seen.depth() >= before.depth() {
-                    (*before, *when) = (seen, at);
+        let all = all.into_iter();
+        let (least, most) = all.size_hint();
+        looks.reserve(most.unwrap_or(least));
+        for (path, seen) in all {
+            match looks.get_mut(path.as_str()) {
+                None => drop(looks.insert(path.as_str().into(), (seen, at))),
+                Some((before, when)) if before.agrees_with(&seen) => {
+                    // The later look at the same bytes is the one that vouches: by then a change would have left a trace.
+                    if seen.depth() >= before.depth() {
+                        (*before, *when) = (seen, at);
+                    }
+                }
+                // It changed meanwhile.
+                Some(_) => {
+                    *guard = None;
+                    return;
                 }
             }
-            // It changed meanwhile.
-            Some(_) => *guard = None,
         }
     }
 
@@ -180,7 +193,7 @@ impl Looks {
     /// Notes looks that hold now: what others have seen, as if it had been seen here at the time `at`. With none, it is given up.
     pub fn adopt(&self, looks: Option<&[(Utf8PathBuf, Seen)]>, at: SystemTime) {
         match looks {
-            Some(looks) => looks.iter().for_each(|(path, seen)| self.note(path, *seen, at)),
+            Some(looks) => self.note_all(looks.iter().map(|(path, seen)| (path.as_path(), *seen)), at),
             None => self.give_up(),
         }
     }
