@@ -173,6 +173,17 @@ fn blocks_of_rows_are_the_same_wherever_rows_are_kept() {
 }
 
 #[test]
+fn rows_are_the_same_in_whatever_order_their_lines_stand() {
+    // Of more than one block, of which the first and the last have other levels first.
+    let event = |id: u64| (id, if id < 12_000 { 3 * id + 1 } else { 7 * id });
+    let ids = 0..24_000;
+    let [one, other] = [Space::new(ids.clone().map(event)), Space::new(ids.rev().map(event))];
+    let whole = one.outcome(&everything(), ALL, 2).expect("good events");
+    assert!(other.outcome(&everything(), ALL, 2).expect("good events") == whole);
+    assert!(other.outcome(&everything(), 1 << 16, 2).expect("good events") == whole);
+}
+
+#[test]
 fn an_event_that_stands_again_and_again_is_refused_without_being_held() {
     let space = Space::new((0..3000).map(|line| (line % 1000 / 999, line)));
     let whole = space.outcome(&BTreeMap::new(), ALL, 1).expect_err("they stand twice");
