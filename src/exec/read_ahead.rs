@@ -51,8 +51,8 @@ impl Attempt<'_> {
         Some(made)
     }
 
-    /// The stage that makes features of nothing but the events that this one lets in, and that would have to run if they were those
-    /// that come in.
+    /// The stage that makes features of nothing but the events that this one lets in, and that would have to run if they were the file
+    /// that comes in.
     fn reader(&self) -> Option<StageId> {
         let session = self.session;
         if !is(self.stage, INGEST.name) {
@@ -79,7 +79,7 @@ impl Attempt<'_> {
             return Some(reader);
         }
         let Content::File(FileState { hashed, .. }) = &events.content else {
-            return None;
+            return Some(reader);
         };
         let passed_on = InputState::from(FileState {
             path: self.stage.outputs[output].path.clone(),

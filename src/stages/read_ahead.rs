@@ -1,12 +1,12 @@
 //! Rows that `ingest` makes beside its own work for the `featurize` that reads what it lets in, so that no line is parsed twice.
 //!
 //! ```text
-//! ingest      each line: parse ─ check ─ … ─ a row     at its end, if all of one file was let in: offer (rows, the file's BLAKE3)
+//! ingest      each line: parse ─ check ─ … ─ a row, if it is let in     at the end: offer (rows, the BLAKE3 of the lines let in)
 //! featurize   take (its input's BLAKE3) ─▶ the rows, or none, and then it reads its input as if nothing had been
 //! ```
 //!
-//! It is a short cut and nothing else: whatever is not plain (a line that is not let in, one that makes no row, a disk that is full)
-//! ends it, and whoever reads the file by itself says what there is to say. Rows are taken for no other bytes than those that they
+//! It is a short cut and nothing else: whatever is not plain (an event that is revoked, or stands twice, one that makes no row, a
+//! disk that is full) ends it, and whoever reads the file by itself says what there is to say. Rows are taken for no other bytes than those that they
 //! were made of, and by no other parameters.
 
 use std::collections::BTreeMap;
@@ -23,6 +23,7 @@ use super::ingest::event::IdKey;
 use super::ingest::lines::Place;
 use super::room::Room;
 use super::{InputFile, StageError};
+use crate::consent::{Purpose, Scope};
 use crate::digest::Digest;
 use crate::plan::ParamValue;
 use crate::recognise::{Memory, Recognised};
@@ -37,7 +38,7 @@ pub struct ReadAhead {
 }
 
 struct Offered {
-    /// The BLAKE3 of the file whose lines the rows are.
+    /// The BLAKE3 of the lines that the rows are of, as a file.
     file: Digest,
     rows: Rows,
 }
@@ -62,19 +63,22 @@ impl ReadAhead {
     pub(super) fn begin(&self) -> RowsAhead {
         RowsAhead {
             is_over: Arc::clone(&self.is_over),
+            lines: 0,
             rows: Some(Rows::new(&self.params, &self.room)),
         }
     }
 
-    /// Lines of one block, unless it is known already that nothing comes of it.
-    pub(super) fn lines(&self) -> LinesAhead<'_> {
+    /// Lines of one block that are let in for `purpose`, unless it is known already that nothing comes of it.
+    pub(super) fn lines(&self, purpose: Option<Purpose>) -> LinesAhead<'_> {
         LinesAhead {
+            purpose,
+            lines: 0,
             adder: RowAdder::new(&self.params),
             chunk: (!self.is_over.load(Ordering::Relaxed)).then(Chunk::new),
         }
     }
 
-    /// All lines of the file with the BLAKE3 `file` were added to `rows`, and no others.
+    /// All lines of what has the BLAKE3 `file` were added to `rows`, and no others.
     pub(super) fn offer(&self, file: Digest, rows: RowsAhead) {
         let mut offered = self.offered.lock().unwrap_or_else(PoisonError::into_inner);
         *offered = rows.rows.map(|rows| Offered { file, rows });
@@ -91,12 +95,20 @@ impl ReadAhead {
 /// The rows of all lines so far.
 pub(super) struct RowsAhead {
     is_over: Arc<AtomicBool>,
+    /// How many there are.
+    lines: u64,
     rows: Option<Rows>,
 }
 
 impl RowsAhead {
-    /// Adds those of the lines after `before`.
-    pub(super) fn add(&mut self, lines: LinesAhead<'_>, before: Place) {
+    /// Adds those of the next block.
+    pub(super) fn add(&mut self, lines: LinesAhead<'_>) {
+        // Where they stand among those that are let in, which is where they will stand for whoever reads that.
+        let before = Place {
+            file: 0,
+            line: self.lines,
+        };
+        self.lines += u64::from(lines.lines);
         let added = match (&mut self.rows, lines.chunk) {
             (Some(rows), Some(chunk)) => rows.append(chunk, before).is_ok(),
             _ => false,
@@ -104,6 +116,11 @@ impl RowsAhead {
         if !added {
             self.end();
         }
+    }
+
+    /// Whether something may come of it.
+    pub(super) fn goes_on(&self) -> bool {
+        self.rows.is_some()
     }
 
     /// Nothing comes of it.
@@ -115,39 +132,47 @@ impl RowsAhead {
 
 /// Lines of one block, as rows.
 pub(super) struct LinesAhead<'a> {
+    purpose: Option<Purpose>,
+    /// How many were added.
+    lines: u32,
     adder: RowAdder<'a>,
     /// Nothing once there was a line that makes no row.
     chunk: Option<Chunk>,
 }
 
 impl LinesAhead<'_> {
-    /// Adds a line, counted from the first of the block, in which an event was recognised: always by the same memory; `key` stands for its id. If that cannot
+    /// Whether an event with this consent is let in, unless it is revoked or stands twice.
+    pub(super) fn want(&self, scope: Scope) -> bool {
+        self.purpose.is_none_or(|purpose| scope.covers(purpose))
+    }
+
+    /// Adds the next line, in which an event was recognised: always by the same memory; `key` stands for its id. If that cannot
     /// be done, the line is for [`LinesAhead::add`]; and if it has keys that are new, these are for [`LinesAhead::learn`] before.
-    pub(super) fn add_recognised(
-        &mut self,
-        line: u32,
-        content: &[u8],
-        (found, key): (&Recognised<'_>, IdKey),
-    ) -> Option<Taken> {
-        match &mut self.chunk {
-            Some(chunk) => self.adder.add_recognised(chunk, (line, content), (found, Some(key))),
-            None => Some(Taken::Whole),
-        }
+    pub(super) fn add_recognised(&mut self, content: &[u8], (found, key): (&Recognised<'_>, IdKey)) -> Option<Taken> {
+        let Some(chunk) = &mut self.chunk else {
+            return Some(Taken::Whole);
+        };
+        let taken = self
+            .adder
+            .add_recognised(chunk, (self.lines, content), (found, Some(key)));
+        self.lines += u32::from(taken == Some(Taken::Whole));
+        taken
     }
 
     /// Makes keys known, up to the one that has the number `newest` in `memory`.
-    pub(super) fn learn(&mut self, line: u32, newest: u32, memory: &Memory) {
+    pub(super) fn learn(&mut self, newest: u32, memory: &Memory) {
         if let Some(chunk) = &mut self.chunk
-            && self.adder.learn(chunk, line, newest, memory) != Some(Added::Whole)
+            && self.adder.learn(chunk, self.lines, newest, memory) != Some(Added::Whole)
         {
             self.chunk = None;
         }
     }
 
-    /// Adds a line, counted from the first of the block, by a tree of it.
-    pub(super) fn add(&mut self, line: u32, content: &[u8]) {
+    /// Adds the next line, by a tree of it.
+    pub(super) fn add(&mut self, content: &[u8]) {
         if let Some(chunk) = &mut self.chunk {
-            let added = read_event(Some(content)).map(|event| self.adder.add_event(chunk, line, &event));
+            let added = read_event(Some(content)).map(|event| self.adder.add_event(chunk, self.lines, &event));
+            self.lines += 1;
             if added != Ok(Added::Whole) {
                 self.chunk = None;
             }

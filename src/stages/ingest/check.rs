@@ -93,16 +93,19 @@ pub fn check(
     room: &Room,
     tick: &mut dyn FnMut(&Reached) -> Result<(), StageError>,
 ) -> Result<Checked, StageError> {
-    let (schema, tokens) = (rules.schema, rules.tokens);
-    // Several files are not passed on.
-    let ahead = rules.ahead.filter(|_| files.len() == 1);
-    let rules = Rules { ahead, ..rules };
+    let (schema, tokens, purpose, ahead) = (rules.schema, rules.tokens, rules.purpose, rules.ahead);
     let mut checker = Checker::new(rules, room);
     let mut reached = Reached::default();
     let whole = each_block(
         files,
         threads,
-        |block| Reading::of(block, Reader::new(schema, tokens), ahead.map(ReadAhead::lines)),
+        |block| {
+            Reading::of(
+                block,
+                Reader::new(schema, tokens),
+                ahead.map(|ahead| ahead.lines(purpose)),
+            )
+        },
         |block, reading| {
             tick(&reached)?;
             reached.bytes += block.used;
@@ -162,8 +165,6 @@ impl<'a> Reading<'a> {
         };
         for line in block.lines() {
             reading.lines += 1;
-            // A block has fewer bytes than that.
-            let number = u32::try_from(line.number).unwrap_or(u32::MAX);
             let read = match line.content {
                 None => Err(reading.faults(vec![too_long()])),
                 Some(content) if is_blank(content) => {
@@ -171,7 +172,7 @@ impl<'a> Reading<'a> {
                     continue;
                 }
                 Some(content) => {
-                    let read = reader.read_ahead(number, content, reading.ahead.as_mut());
+                    let read = reader.read_ahead(content, reading.ahead.as_mut());
                     read.map_err(|faults| reading.faults(faults))
                 }
             };
@@ -180,8 +181,9 @@ impl<'a> Reading<'a> {
                 let length = line.content.map_or(block.bytes.len(), <[u8]>::len);
                 reading.events.reserve(block.bytes.len() / length.max(LEAST_LENGTH));
             }
+            // A block has fewer bytes than that.
             reading.events.push(Line {
-                number,
+                number: u32::try_from(line.number).unwrap_or(u32::MAX),
                 offset: u32::try_from(line.offset).unwrap_or(u32::MAX),
                 read,
             });
@@ -230,13 +232,7 @@ impl<'a> Checker<'a> {
     fn take(&mut self, block: &Block, reading: Reading<'_>) -> Result<(), StageError> {
         let before = self.checked.lines;
         if let (Some(rows), Some(lines)) = (&mut self.checked.rows, reading.ahead) {
-            rows.add(
-                lines,
-                Place {
-                    file: block.file,
-                    line: before,
-                },
-            );
+            rows.add(lines);
         }
         self.places.begin(block.file, before);
         for line in reading.events {
@@ -263,10 +259,8 @@ impl<'a> Checker<'a> {
                     Verdict::Fault
                 }
             };
-            if !verdict.is_accepted()
-                && let Some(rows) = &mut self.checked.rows
-            {
-                rows.end();
+            if matches!(verdict, Verdict::Revoked(..)) {
+                self.checked.end_rows();
             }
             self.checked.verdicts.push(verdict)?;
         }
@@ -296,9 +290,12 @@ impl<'a> Checker<'a> {
             mut checked,
         } = self;
         let file_of = |line: u64| places.of(line).file;
-        let mut found = |first: &Seen, line: &Seen| match line.content == first.content {
-            true => checked.verdicts.replace(line.index, Verdict::Duplicate).map(drop),
-            false => checked.conflict(&places, first, line),
+        let mut found = |first: &Seen, line: &Seen| {
+            checked.end_rows();
+            match line.content == first.content {
+                true => checked.verdicts.replace(line.index, Verdict::Duplicate).map(drop),
+                false => checked.conflict(&places, first, line),
+            }
         };
         let reader = Reader::new(rules.schema, rules.tokens);
         repeats.find(files, &file_of, reader, &mut found)?;
@@ -309,6 +306,13 @@ impl<'a> Checker<'a> {
 }
 
 impl Checked {
+    /// A row was made of a line that is not let in.
+    fn end_rows(&mut self) {
+        if let Some(rows) = &mut self.rows {
+            rows.end();
+        }
+    }
+
     /// Two lines have one id and other bytes: which is right cannot be known, so that neither is let in.
     fn conflict(&mut self, places: &Places, first: &Seen, second: &Seen) -> Result<(), StageError> {
         let same_id = |other: Place| Fault {

@@ -169,17 +169,16 @@ impl<'a> Reader<'a> {
     ///
     /// Everything that is wrong with it, at least one fault.
     pub fn read(&mut self, content: &[u8]) -> Result<Event, Vec<Fault>> {
-        self.read_ahead(0, content, None)
+        self.read_ahead(content, None)
     }
 
-    /// The same of the line `line` of a block; what `ahead` wants of it is noted there.
+    /// The same; what `ahead` wants of an event that is let in is noted there.
     ///
     /// # Errors
     ///
     /// As [`Reader::read`].
     pub(in crate::stages) fn read_ahead(
         &mut self,
-        line: u32,
         content: &[u8],
         ahead: Option<&mut LinesAhead<'_>>,
     ) -> Result<Event, Vec<Fault>> {
@@ -190,21 +189,21 @@ impl<'a> Reader<'a> {
         {
             let subject = event.subject.and_then(|_| text_of(found.subject));
             let event = event.standing_for(self.tokens, text_of(found.id), subject);
-            if let Some(ahead) = ahead {
-                match ahead.add_recognised(line, content, (&found, event.id)) {
+            if let Some(ahead) = ahead.filter(|ahead| ahead.want(event.facts.consent.scope)) {
+                match ahead.add_recognised(content, (&found, event.id)) {
                     Some(Taken::Whole) => {}
                     Some(Taken::NewKeys { newest }) => {
-                        ahead.learn(line, newest, memory);
-                        ahead.add(line, content);
+                        ahead.learn(newest, memory);
+                        ahead.add(content);
                     }
-                    None => ahead.add(line, content),
+                    None => ahead.add(content),
                 }
             }
             return Ok(event);
         }
         let event = read(content, self.schema, self.tokens)?;
-        if let Some(ahead) = ahead {
-            ahead.add(line, content);
+        if let Some(ahead) = ahead.filter(|ahead| ahead.want(event.facts.consent.scope)) {
+            ahead.add(content);
         }
         Ok(event)
     }

@@ -36,12 +36,12 @@ use self::revocations::Revocations;
 use self::schema::EventSchema;
 use self::subject::SubjectPointer;
 use self::verdicts::Verdict;
-use self::write::{Sink, WriteError, write};
+use self::write::{Hashed, Sink, WriteError, write};
 use crate::consent::population::Form;
 use crate::consent::purposes::NONE;
 use crate::consent::token::Tokens;
 use crate::digest::Digest;
-use crate::stages::read_ahead::ReadAhead;
+use crate::stages::read_ahead::{ReadAhead, RowsAhead};
 use crate::stages::room::Room;
 use crate::stages::{Builtin, InputFile, Progress, Refusal, StageContext, StageError, Unit};
 
@@ -82,9 +82,10 @@ fn run(context: &mut StageContext<'_>) -> Result<(), StageError> {
     refuse_faults(&options, &files, checked)?;
     refuse_emptiness(&options, checked)?;
     tell(context, &files, checked, revocations)?;
-    write_lines(context, &options, &files, (checked, *total))?;
-    if let (Some(ahead), Some(rows), Some(passed_on)) = (context.read_ahead, rows, context.passed_on.get(EVENTS)) {
-        ahead.offer(passed_on.read, rows);
+    let rows = rows.filter(RowsAhead::goes_on);
+    let events = write_lines(context, &options, &files, (checked, *total, rows.is_some()))?;
+    if let (Some(ahead), Some(rows), Some(events)) = (context.read_ahead, rows, events) {
+        ahead.offer(events, rows);
     }
     say_consents(context, checked);
     if let (Some(gathered), Some(secret)) = (gathered, context.secret) {
@@ -278,12 +279,13 @@ fn refuse_emptiness(options: &Options, checked: &Checked) -> Result<(), StageErr
     }))
 }
 
+/// Gives the BLAKE3 of the events that are let in, if it is known or `is_wanted`.
 fn write_lines(
     context: &mut StageContext<'_>,
     options: &Options,
     files: &[InputFile],
-    (checked, total): (&Checked, u64),
-) -> Result<(), StageError> {
+    (checked, total, is_wanted): (&Checked, u64, bool),
+) -> Result<Option<Digest>, StageError> {
     let accepted_path = context
         .output("events")
         .ok_or_else(|| refused("the output `events` is missing: name a file for it"))?;
@@ -292,10 +294,12 @@ fn write_lines(
         Some(path) => Some((create(path)?, path)),
     };
     if let Some(passed_on) = checked.passed_on(files) {
+        let read = passed_on.read;
         context.passed_on.insert(EVENTS.to_owned(), passed_on);
-        return Ok(());
+        return Ok(Some(read));
     }
-    let mut accepted = create(accepted_path)?;
+    let file = File::create(accepted_path).map_err(|source| unwritable(accepted_path, source))?;
+    let mut accepted = BufWriter::with_capacity(BUFFER, Hashed::new(file, is_wanted));
     let rejected_sink = match &mut rejected {
         Some((file, _)) if options.quarantine => Some(Sink::new(file)),
         _ => None,
@@ -313,7 +317,8 @@ fn write_lines(
         WriteError::Stage(error) => error,
         WriteError::Accepted(source) => unwritable(accepted_path, source),
         WriteError::Rejected(source) => unwritable(rejected.map_or(Utf8Path::new("rejects"), |(_, path)| path), source),
-    })
+    })?;
+    Ok(accepted.get_ref().digest())
 }
 
 /// Events carry the narrowest consent of those that were let in; those that were rejected carry none. The report counts, and holds
@@ -334,9 +339,12 @@ fn say_consents(context: &mut StageContext<'_>, checked: &Checked) {
     context.consents.insert(REJECTS.to_owned(), NONE.to_owned());
 }
 
+/// So many bytes are written at once.
+const BUFFER: usize = 1 << 18;
+
 fn create(path: &Utf8Path) -> Result<BufWriter<File>, StageError> {
     let file = File::create(path).map_err(|source| unwritable(path, source))?;
-    Ok(BufWriter::with_capacity(1 << 18, file))
+    Ok(BufWriter::with_capacity(BUFFER, file))
 }
 
 fn refused(summary: impl Into<String>) -> StageError {

@@ -1,11 +1,13 @@
 //! The second reading: the lines go where the first reading has decided, with the bytes they came with.
 
+use std::fs::File;
 use std::io::{self, Write};
 
 use super::check::Checked;
 use super::lines::Pieces;
 use super::source::{Source, unreadable};
 use super::verdicts::Verdict;
+use crate::digest::Digest;
 use crate::stages::{InputFile, StageError};
 
 /// Where lines are written.
@@ -27,6 +29,39 @@ impl<'a> Sink<'a> {
         }
         self.ends = piece.ends_with(b"\n");
         self.writer.write_all(piece)
+    }
+}
+
+/// A file of which it may be known what was written.
+pub struct Hashed {
+    file: File,
+    hasher: Option<blake3::Hasher>,
+}
+
+impl Hashed {
+    /// Writes to `file`, and hashes it if that `is_wanted`.
+    pub fn new(file: File, is_wanted: bool) -> Self {
+        let hasher = is_wanted.then(blake3::Hasher::new);
+        Self { file, hasher }
+    }
+
+    /// The BLAKE3 of what was written so far, if that was wanted.
+    pub fn digest(&self) -> Option<Digest> {
+        self.hasher.as_ref().map(|hasher| hasher.finalize().into())
+    }
+}
+
+impl Write for Hashed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        if let Some(hasher) = &mut self.hasher {
+            hasher.update(&bytes[..written]);
+        }
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
     }
 }
 

@@ -68,8 +68,8 @@ impl Space {
         Ok(context.passed_on.remove(EVENTS).map(|passed_on| passed_on.read))
     }
 
-    /// Lets in what stands in the files `events`, and reads it `ahead`.
-    fn ingest(&self, events: &[&str], ahead: &ReadAhead, threads: usize) -> Option<Digest> {
+    /// Lets in what stands in the files `events`, and reads it `ahead`. Gives the digest of what was let in.
+    fn ingest(&self, events: &[&str], ahead: &ReadAhead, threads: usize) -> Digest {
         let input = |name: &&str| InputFile {
             absolute: self.path(name),
             name: (*name).into(),
@@ -83,9 +83,13 @@ impl Space {
             inputs.insert("revocations", vec![input(&"revocations")]);
         }
         let params = [("on_reject", text("quarantine"))].map(|(name, value)| (name.to_owned(), value));
-        let outputs = ["accepted", "rejects", "events"];
+        let outputs = ["rejects", EVENTS];
         let run = self.run(&INGEST, inputs, &outputs, (&params.into(), Some(ahead)), threads);
-        run.expect("it lets in what it can")
+        if run.expect("it lets in what it can").is_some() {
+            // As the runner does.
+            fs::copy(self.path(events[0]), self.path(EVENTS)).expect("copied");
+        }
+        Digest::of(&fs::read(self.path(EVENTS)).expect("there"))
     }
 
     /// The features and the report that are made of the file `events`, or of what was read ahead.
@@ -154,12 +158,11 @@ fn what_is_made_of_rows_read_ahead_is_what_is_made_of_the_file() {
     for (params, threads) in [(Params::new(), 1), (everything(), 1), (everything(), 3)] {
         let expected = space.featurize(("in", None), &params, None).expect("features");
         let ahead = space.ahead(&params);
-        let passed_on = space.ingest(&["in"], &ahead, threads);
-        assert!(passed_on.is_some());
-        let made = space.featurize(("absent", passed_on), &params, Some(&ahead));
+        let let_in = Some(space.ingest(&["in"], &ahead, threads));
+        let made = space.featurize(("absent", let_in), &params, Some(&ahead));
         assert!(made.expect("rows were read ahead") == expected);
         space
-            .featurize(("absent", passed_on), &params, Some(&ahead))
+            .featurize(("absent", let_in), &params, Some(&ahead))
             .expect_err("nobody is given them twice");
     }
 }
@@ -171,8 +174,8 @@ fn rows_are_for_their_own_bytes_and_parameters_alone() {
     let other = Some(Digest::of(b"other"));
     let run = |digest: fn(Option<Digest>, Option<Digest>) -> Option<Digest>, asked: &Params| {
         let ahead = space.ahead(&params);
-        let passed_on = space.ingest(&["in"], &ahead, 1);
-        space.featurize(("absent", digest(passed_on, other)), asked, Some(&ahead))
+        let let_in = Some(space.ingest(&["in"], &ahead, 1));
+        space.featurize(("absent", digest(let_in, other)), asked, Some(&ahead))
     };
     run(|own, _| own, &params).expect("rows were read ahead");
     for (digest, asked) in [
@@ -185,47 +188,95 @@ fn rows_are_for_their_own_bytes_and_parameters_alone() {
     }
 }
 
+/// A line that is let in.
+fn last(label: &str) -> String {
+    format!(
+        "{{\"event_id\":\"evt-last\",\"timestamp\":\"2026-01-05\",\"source\":\"self\",\"consent\":{{\"scope\":\"care\",\
+         \"revocable\":true}},\"payload\":{{\"type\":\"lab_marker\",\"label\":\"{label}\"}}}}\n"
+    )
+}
+
 #[test]
-fn nothing_is_read_ahead_where_the_file_is_not_let_in_as_it_is() {
+fn rows_are_of_the_lines_that_are_let_in_whatever_else_is_in_the_files() {
     let good = events(40);
     let first = good.split_inclusive(|byte| *byte == b'\n').next().expect("a line");
-    let with = |line: &[u8]| [&good, line].concat();
-    let label = |label: &str| {
-        format!(
-            "{{\"event_id\":\"evt-last\",\"timestamp\":\"2026-01-05\",\"source\":\"self\",\"consent\":{{\"scope\":\"care\",\
-             \"revocable\":true}},\"payload\":{{\"type\":\"lab_marker\",\"label\":\"{label}\"}}}}\n"
-        )
-    };
-    let none = label("x").replace("care", "none");
+    let with = |line: &[u8]| [line, &good].concat();
+    let none = last("x").replace("care", "none");
     let revocation = "{\"event_id\":\"evt-last\",\"time\":\"2026-01-05T00:00:00Z\"}\n";
-    for (what, bytes, revocation, expected) in [
-        ("it is", with(label("x").as_bytes()), "", true),
-        ("a line is a fault", with(b"{}\n"), "", false),
-        ("a line stands twice", with(first), "", false),
-        ("a line is blank", with(b"\n"), "", false),
-        ("an event is revoked", with(label("x").as_bytes()), revocation, false),
-        ("one is not covered", with(none.as_bytes()), "", false),
-        // It is passed on, and `featurize` has something to say of it.
-        ("one makes no row", with(label(" x").as_bytes()), "", false),
+    for (what, bytes, revocation, is_read_ahead) in [
+        ("all are let in", with(last("x").as_bytes()), "", true),
+        ("one is a fault", with(b"{}\n"), "", true),
+        ("one is blank", with(b" \n"), "", true),
+        ("one is not covered", with(none.as_bytes()), "", true),
+        (
+            "all are let in, though another is revoked",
+            good.clone(),
+            revocation,
+            true,
+        ),
+        ("one stands twice", with(first), "", false),
+        ("one is revoked", with(last("x").as_bytes()), revocation, false),
+        // It is let in, and `featurize` has something to say of it.
+        ("one makes no row", with(last(" x").as_bytes()), "", false),
     ] {
         let space = Space::new(&[("in", &bytes), ("revocations", revocation.as_bytes())]);
+        let without = |digest| space.featurize((EVENTS, digest), &Params::new(), None);
         let ahead = space.ahead(&Params::new());
-        let passed_on = space.ingest(&["in"], &ahead, 2).or(Some(Digest::of(&bytes)));
-        let made = space.featurize(("absent", passed_on), &Params::new(), Some(&ahead));
-        assert_eq!(made.is_ok(), expected, "{what}: {:?}", made.err());
-        if !expected {
-            let said = space.featurize(("in", Some(Digest::of(&bytes))), &Params::new(), Some(&ahead));
-            let without = space.featurize(("in", None), &Params::new(), None);
-            assert_eq!(format!("{said:?}"), format!("{without:?}"), "{what}");
+        let let_in = Some(space.ingest(&["in"], &ahead, 2));
+        let made = space.featurize(("absent", let_in), &Params::new(), Some(&ahead));
+        assert_eq!(made.is_ok(), is_read_ahead, "{what}: {:?}", made.err());
+        if let Ok(made) = made {
+            assert!(without(let_in).expect("features") == made, "{what}");
         }
     }
-    let space = Space::new(&[("in", &good), ("other", label("x").as_bytes())]);
-    let ahead = space.ahead(&Params::new());
-    assert_eq!(space.ingest(&["in", "other"], &ahead, 2), None);
-    assert!(
-        ahead.take(&Default::default(), &[]).is_none(),
-        "two files are none that is passed on"
-    );
+}
+
+#[test]
+fn rows_of_several_files_are_those_of_the_one_that_they_become() {
+    let all = events(3000);
+    let lines: Vec<&[u8]> = all.split_inclusive(|byte| *byte == b'\n').collect();
+    let [one, other] = [lines[..1000].concat(), lines[1000..].concat()];
+    let space = Space::new(&[
+        ("one", &one),
+        ("other", &[&other, &b"\n{}\n"[..]].concat()),
+        ("all", &all),
+    ]);
+    let ahead = space.ahead(&everything());
+    let let_in = Some(space.ingest(&["one", "other"], &ahead, 2));
+    assert_eq!(let_in, Some(Digest::of(&all)));
+    let made = space.featurize(("absent", let_in), &everything(), Some(&ahead));
+    let expected = space.featurize(("all", None), &everything(), None);
+    assert!(made.expect("rows were read ahead") == expected.expect("features"));
+}
+
+#[test]
+fn a_row_is_said_to_stand_where_it_stands_among_those_that_are_let_in() {
+    let params: Params = [("weights".to_owned(), text("w"))].into();
+    let weighing = |id: u32, weight: u32| {
+        last("x")
+            .replace("last", &(100_000 + id).to_string())
+            .replace("}}", &format!(",\"features\":{{\"w\":{weight}}}}}}}"))
+    };
+    let bytes: String = (0..10_000)
+        .map(|id| {
+            if id % 10 == 3 {
+                "{}\n".to_owned()
+            } else {
+                weighing(id, u32::from(id != 9001))
+            }
+        })
+        .collect();
+    let space = Space::new(&[("in", bytes.as_bytes())]);
+    let ahead = space.ahead(&params);
+    let let_in = Some(space.ingest(&["in"], &ahead, 2));
+    let refusal = |made: Result<_, StageError>| match made {
+        Err(StageError::Refused(refusal)) => refusal.details,
+        other => panic!("{other:?}"),
+    };
+    let details = refusal(space.featurize(("absent", let_in), &params, Some(&ahead)));
+    assert_eq!(details, refusal(space.featurize((EVENTS, let_in), &params, None)));
+    // Of the lines before it every tenth is left out.
+    assert_eq!(details, ["events:8102: /payload/features/w"]);
 }
 
 #[test]
@@ -233,11 +284,10 @@ fn a_disk_that_is_full_ends_it_and_not_the_stage() {
     let space = Space::new(&[("in", &events(300))]);
     let mut ahead = space.ahead(&Params::new());
     ahead.room = Room::with(&space.path("absent"), 0);
-    let passed_on = space.ingest(&["in"], &ahead, 2);
-    assert!(passed_on.is_some());
+    let let_in = Some(space.ingest(&["in"], &ahead, 2));
     space
-        .featurize(("absent", passed_on), &Params::new(), Some(&ahead))
+        .featurize(("absent", let_in), &Params::new(), Some(&ahead))
         .expect_err("nothing was read ahead");
-    let made = space.featurize(("in", passed_on), &Params::new(), Some(&ahead));
+    let made = space.featurize(("in", let_in), &Params::new(), Some(&ahead));
     made.expect("the file is read as ever");
 }
