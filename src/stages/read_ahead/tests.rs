@@ -48,7 +48,7 @@ impl Space {
         threads: usize,
     ) -> Result<Option<Digest>, StageError> {
         let mut context = StageContext {
-            purpose: Some("care"),
+            purpose: Some("research"),
             inputs,
             outputs: outputs.iter().map(|name| (*name, self.path(name))).collect(),
             passed_on: BTreeMap::new(),
@@ -115,7 +115,7 @@ impl Space {
 fn events(count: usize) -> Vec<u8> {
     let schema = EventSchema::byte_event();
     let mut reader = Reader::new(&schema, None);
-    let care = Purposes::default().purpose("care").expect("it is one");
+    let research = Purposes::default().purpose("research").expect("it is one");
     let mut random = Random::new(11);
     let (mut ids, mut all) = (HashSet::new(), Vec::new());
     for number in 0.. {
@@ -127,7 +127,7 @@ fn events(count: usize) -> Vec<u8> {
             continue;
         }
         if let Ok(event) = reader.read(&line)
-            && event.facts.consent.scope.covers(care)
+            && event.facts.consent.scope.covers(research)
             && ids.insert(event.id)
         {
             all.extend_from_slice(&line);
@@ -191,7 +191,7 @@ fn rows_are_for_their_own_bytes_and_parameters_alone() {
 /// A line that is let in.
 fn last(label: &str) -> String {
     format!(
-        "{{\"event_id\":\"evt-last\",\"timestamp\":\"2026-01-05\",\"source\":\"self\",\"consent\":{{\"scope\":\"care\",\
+        "{{\"event_id\":\"evt-last\",\"timestamp\":\"2026-01-05\",\"source\":\"self\",\"consent\":{{\"scope\":\"research\",\
          \"revocable\":true}},\"payload\":{{\"type\":\"lab_marker\",\"label\":\"{label}\"}}}}\n"
     )
 }
@@ -201,13 +201,13 @@ fn rows_are_of_the_lines_that_are_let_in_whatever_else_is_in_the_files() {
     let good = events(40);
     let first = good.split_inclusive(|byte| *byte == b'\n').next().expect("a line");
     let with = |line: &[u8]| [line, &good].concat();
-    let none = last("x").replace("care", "none");
+    let care = last("x").replace("research", "care");
     let revocation = "{\"event_id\":\"evt-last\",\"time\":\"2026-01-05T00:00:00Z\"}\n";
     for (what, bytes, revocation, is_read_ahead) in [
         ("all are let in", with(last("x").as_bytes()), "", true),
         ("one is a fault", with(b"{}\n"), "", true),
         ("one is blank", with(b" \n"), "", true),
-        ("one is not covered", with(none.as_bytes()), "", true),
+        ("one is not covered", with(care.as_bytes()), "", true),
         (
             "all are let in, though another is revoked",
             good.clone(),
