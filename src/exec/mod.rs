@@ -1,7 +1,7 @@
 //! Running a plan: bring each stage up to date, from the store or by running it, and attest what was done.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -13,12 +13,12 @@ use crate::commitment::PersonalKey;
 use crate::consent::secret::ConsentSecret;
 use crate::diagnostic::with_causes;
 use crate::digest::{Digest, Digests};
-use crate::git::{self, Used};
-use crate::log::{self, Begun, News, Publication};
+use crate::git;
+use crate::log::News;
 use crate::plan::{Plan, StageId};
 use crate::receipt::envelope::Envelope;
 use crate::receipt::key::SigningKey;
-use crate::receipt::statement::{LogHead, Made, Outcome, Repository, Statement};
+use crate::receipt::statement::{LogHead, Statement};
 use crate::receipt::trust::{Trust, TrustedKey};
 use crate::store::believed::{Believed, Claim};
 use crate::store::durable::Unsynced;
@@ -46,6 +46,7 @@ pub mod pending;
 mod personal;
 mod place;
 pub mod process;
+mod publish;
 mod read_ahead;
 pub mod root;
 pub mod sandbox;
@@ -59,7 +60,6 @@ mod trial;
 pub use consent::has_ingest;
 pub use error::ExecError;
 
-use attest::{RunRecord, definition, rfc3339, run_statement, used};
 use event::{Event, Note, Observer, StageOutcome};
 use inputs::FileHashes;
 use interrupt::Interrupts;
@@ -69,7 +69,6 @@ use read_ahead::Ahead;
 use root::Room;
 use sandbox::{Bounds, Sandbox};
 use scheduler::{Finished, schedule};
-use stage::Said;
 use tools::Tools;
 
 /// So many bytes are read sooner than a clock ticks.
@@ -341,95 +340,6 @@ impl<'a> Session<'a> {
         Ok(Run { id, stages, receipts })
     }
 
-    /// Signs and publishes the run's receipts.
-    fn publish(&mut self, stages: &[Finished], started: Timestamp) -> Result<(Utf8PathBuf, News), ExecError> {
-        let made = self.made(
-            &self.plan.definition_files.iter().map(used).collect::<Vec<_>>(),
-            &|_| {},
-        );
-        let receipts = stages.iter().filter_map(|stage| {
-            let given = stage.given.as_ref()?;
-            Some((
-                self.plan.stages[stage.stage.index()].name.clone(),
-                given.receipt,
-                given.subject.clone(),
-            ))
-        });
-        let statement = run_statement(RunRecord {
-            pipeline: &self.plan.pipeline,
-            pipeline_file: self.plan.pipeline_file.as_str(),
-            purpose: self.plan.purpose.as_deref(),
-            purposes: attest::declared(&self.plan.purposes),
-            definitions: self.plan.definition_files.iter().map(definition).collect(),
-            stages: receipts.collect(),
-            outcome: outcome_of(stages),
-            made,
-            logs: self.logs()?,
-            times: (self.run_id.clone(), rfc3339(started), rfc3339((self.clock)())),
-        });
-        let envelope = crate::receipt::envelope::sign(&statement, self.key)?;
-        let pending = Pending::of(self.store, &self.run_id);
-        let pending = std::mem::replace(self.pending.get_mut().unwrap_or_else(PoisonError::into_inner), pending);
-        let runs = runs_folder(self.workspace);
-        let publication = Publication::begin(&runs);
-        let (path, ids) = pending.publish(&runs, &self.run_id, &envelope)?;
-        let published = publication.end(&runs, path.file_name().unwrap_or_default(), ids);
-        let path = path.strip_prefix(self.workspace.root()).unwrap_or(&path).to_owned();
-        Ok((path, News::Run(published)))
-    }
-
-    /// Appends what was published to the history, by this run or by one that died. A run that published nothing begins none.
-    fn log(&self, news: &News, observer: &mut dyn Observer) -> Result<(), ExecError> {
-        let appended = log::catch_up(self.store, &runs_folder(self.workspace), self.key, news);
-        let appended = appended.map_err(ExecError::Log)?;
-        if let Some(Begun { log, why }) = appended.begun {
-            let log = log.to_string();
-            observer.event(Event::Note(Note::LogBegun { log, why }));
-        }
-        Ok(())
-    }
-
-    /// Where the logs were when the run began. Nobody appends meanwhile: the workspace's lock is held.
-    pub(crate) fn logs(&self) -> Result<Vec<LogHead>, ExecError> {
-        let mut known = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(logs) = &*known {
-            return Ok(logs.clone());
-        }
-        let logs = log::heads(self.store, &runs_folder(self.workspace)).map_err(ExecError::Heads)?;
-        Ok(known.insert(logs).clone())
-    }
-
-    /// How the files compare with the commit; tells why if there is none to compare with.
-    pub(crate) fn made(&self, files: &[Used<'_>], say: &dyn Fn(Said)) -> Made {
-        let (made, why) = self.try_made(files).unwrap_or_else(|why| {
-            let made = Made::without_commit(Repository::Unreadable);
-            (made, Some(why))
-        });
-        if let Some(why) = why
-            && !self.told_no_commit.swap(true, Ordering::Relaxed)
-        {
-            say(Said::Note(Note::NoCommit { why }));
-        }
-        made
-    }
-
-    /// How the files compare with the commit, and why with none; or why the repository cannot be read.
-    fn try_made(&self, files: &[Used<'_>]) -> Result<(Made, Option<String>), String> {
-        // Opening it costs more than all that is asked of it, and each file of the commit is hashed once.
-        let repository = self
-            .repository
-            .get_or_init(|| Mutex::new(git::open(self.workspace.root())));
-        let repository = repository.lock().unwrap_or_else(PoisonError::into_inner);
-        let repository = repository.as_ref().map_err(ToString::to_string)?;
-        let made = git::made(repository.as_ref(), files).map_err(|error| error.to_string())?;
-        let why = match made.repository {
-            Repository::None => Some("the workspace is in no git repository: `git init` makes one"),
-            Repository::Unborn => Some("the git repository has no commit yet"),
-            Repository::Git | Repository::Unreadable => None,
-        };
-        Ok((made, why.map(str::to_owned)))
-    }
-
     /// The names that an object with this plain BLAKE3 may have in receipts and in the store.
     pub(crate) fn names_of(&self, plain: Digest) -> impl Iterator<Item = Digest> {
         let keyed = self.hashes.key().map(|key| key.name(plain));
@@ -484,20 +394,6 @@ impl<'a> Session<'a> {
         let published = name.zip(claims.into_iter().collect());
         let sealed = self.store.believed_file();
         self.believed.save(published, &sealed, &self.key.derive_seal_key())
-    }
-}
-
-/// A run's outcome, from those of its stages.
-fn outcome_of(stages: &[Finished]) -> Outcome {
-    let any = |wanted: fn(&StageOutcome) -> bool| stages.iter().any(|stage| wanted(&stage.report.outcome));
-    if any(|outcome| matches!(outcome, StageOutcome::Interrupted | StageOutcome::Broken(_))) {
-        Outcome::Interrupted
-    } else if any(|outcome| matches!(outcome, StageOutcome::Failed(_))) {
-        Outcome::Failed
-    } else if any(|outcome| matches!(outcome, StageOutcome::NotStarted)) {
-        Outcome::Interrupted
-    } else {
-        Outcome::Succeeded
     }
 }
 
