@@ -159,10 +159,10 @@ impl LinesAhead<'_> {
         taken
     }
 
-    /// Makes keys known, up to the one that has the number `newest` in `memory`.
-    pub(super) fn learn(&mut self, newest: u32, memory: &Memory) {
+    /// Makes keys of the next line known, which have these numbers in `memory`.
+    pub(super) fn learn(&mut self, numbers: &[u32], memory: &Memory) {
         if let Some(chunk) = &mut self.chunk
-            && self.adder.learn(chunk, self.lines, newest, memory) != Some(Added::Whole)
+            && self.adder.learn(chunk, self.lines, numbers, memory) != Added::Whole
         {
             self.chunk = None;
         }

@@ -101,7 +101,7 @@ impl<'a> Adder<'a> {
         match self.rows.add_recognised(chunk, (line, content), (&found, None))? {
             Taken::Whole => Some(Added::Whole),
             // The complete reader is as good, once the keys are known.
-            Taken::NewKeys { newest } => match self.rows.learn(chunk, line, newest, &self.memory)? {
+            Taken::NewKeys(numbers) => match self.rows.learn(chunk, line, &numbers, &self.memory) {
                 Added::Whole => None,
                 Added::TooManyKeys => Some(Added::TooManyKeys),
             },
@@ -112,22 +112,19 @@ impl<'a> Adder<'a> {
 /// Adds events to one chunk, whoever has read them.
 pub(crate) struct RowAdder<'a> {
     params: &'a Params,
-    /// For each key that the memory of who recognises lines knows, its number in the chunk.
-    keys: Vec<ChunkKey>,
+    /// For each key that the memory of who recognises lines knows, its number in the chunk, if a line that was added has it.
+    keys: Vec<Option<ChunkKey>>,
     /// For each feature of an event, the same.
     features: Vec<ChunkKey>,
 }
 
 /// What became of a line that was recognised.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Taken {
     /// It was added.
     Whole,
-    /// It was not: it has keys that are not known yet, up to this number.
-    NewKeys {
-        /// The greatest number of a key that it has.
-        newest: u32,
-    },
+    /// It was not: no line before it has had the keys with these numbers.
+    NewKeys(Vec<u32>),
 }
 
 impl<'a> RowAdder<'a> {
@@ -175,14 +172,14 @@ impl<'a> RowAdder<'a> {
         (found, key): (&Recognised<'_>, Option<IdKey>),
     ) -> Option<Taken> {
         let row = row_of(found)?;
-        let is_new = |number: &u32| *number as usize >= self.keys.len();
-        if let Some(newest) = found.features.iter().map(|(number, _)| *number).filter(is_new).max() {
-            return Some(Taken::NewKeys { newest });
+        let key_of = |number: u32| self.keys.get(number as usize).copied().flatten();
+        let numbers = found.features.iter().map(|(number, _)| *number);
+        let new: Vec<u32> = numbers.filter(|number| key_of(*number).is_none()).collect();
+        if !new.is_empty() {
+            return Some(Taken::NewKeys(new));
         }
-        let known = found
-            .features
-            .iter()
-            .map(|(number, feature)| (self.keys[*number as usize], feature));
+        let features = found.features.iter();
+        let known = features.filter_map(|(number, feature)| Some((key_of(*number)?, feature)));
         if known
             .clone()
             .any(|(key, feature)| key.takes_texts() && is_escaped(feature, content))
@@ -195,16 +192,19 @@ impl<'a> RowAdder<'a> {
         Some(Taken::Whole)
     }
 
-    /// Makes keys known, up to the one that has the number `newest` in `memory`. Nothing if there cannot be so many.
-    pub(crate) fn learn(&mut self, chunk: &mut Chunk, line: u32, newest: u32, memory: &Memory) -> Option<Added> {
-        for number in self.keys.len()..=newest as usize {
-            let name = memory.key(u32::try_from(number).ok()?);
-            match chunk.key(name, line, self.params) {
-                Some(key) => self.keys.push(key),
-                None => return Some(Added::TooManyKeys),
+    /// Makes keys known that have these numbers in `memory`, and stand in `line`.
+    pub(crate) fn learn(&mut self, chunk: &mut Chunk, line: u32, numbers: &[u32], memory: &Memory) -> Added {
+        for number in numbers {
+            let Some(key) = chunk.key(memory.key(*number), line, self.params) else {
+                return Added::TooManyKeys;
+            };
+            let place = *number as usize;
+            if self.keys.len() <= place {
+                self.keys.resize(place + 1, None);
             }
+            self.keys[place] = Some(key);
         }
-        Some(Added::Whole)
+        Added::Whole
     }
 }
 

@@ -192,8 +192,8 @@ impl<'a> Reader<'a> {
             if let Some(ahead) = ahead.filter(|ahead| ahead.want(event.facts.consent.scope)) {
                 match ahead.add_recognised(content, (&found, event.id)) {
                     Some(Taken::Whole) => {}
-                    Some(Taken::NewKeys { newest }) => {
-                        ahead.learn(newest, memory);
+                    Some(Taken::NewKeys(numbers)) => {
+                        ahead.learn(&numbers, memory);
                         ahead.add(content);
                     }
                     None => ahead.add(content),

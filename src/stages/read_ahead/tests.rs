@@ -236,6 +236,27 @@ fn rows_are_of_the_lines_that_are_let_in_whatever_else_is_in_the_files() {
 }
 
 #[test]
+fn nothing_of_a_line_that_is_left_out_is_in_what_is_made() {
+    // The keys of one that is not covered are known to who recognises lines, and come before those of one that is.
+    let with = |id: &str, scope: &str, key: &str| {
+        let features = format!(",\"features\":{{\"a\":1,\"{key}\":2}}}}}}");
+        let line = last("x").replace("last", id).replace("research", scope);
+        line.replace("}}", &features)
+    };
+    let lines = with("first", "research", "b") + &with("second", "care", "hidden") + &with("third", "research", "c");
+    let space = Space::new(&[("in", lines.as_bytes())]);
+    let params: Params = [("exclude".to_owned(), list(["hidden"]))].into();
+    for (params, is_good) in [(Params::new(), true), (params, false)] {
+        let ahead = space.ahead(&params);
+        let let_in = Some(space.ingest(&["in"], &ahead, 1));
+        let made = space.featurize(("absent", let_in), &params, Some(&ahead));
+        let expected = space.featurize((EVENTS, let_in), &params, None);
+        assert_eq!(made.is_ok(), is_good, "no event that is let in has `hidden`");
+        assert_eq!(format!("{made:?}"), format!("{expected:?}"));
+    }
+}
+
+#[test]
 fn rows_of_several_files_are_those_of_the_one_that_they_become() {
     let all = events(3000);
     let lines: Vec<&[u8]> = all.split_inclusive(|byte| *byte == b'\n').collect();
