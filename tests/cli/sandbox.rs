@@ -133,8 +133,8 @@ fn a_stage_reaches_neither_the_scratch_of_another_nor_the_environment_of_madmall
   a: {{run: 'echo secret > \"$TMPDIR/x\"; sleep 2; : > ${{outputs.o}}', outputs: {{o: out/a}}}}
   b:
     run: |
-      for n in 1 2 3 4 5 6 7 8 9; do if test -e ../0.home/x; then break; fi; sleep 0.1; done
-      test -e ../0.home/x
+      for n in 1 2 3 4 5 6 7 8 9; do if test -s ../0.home/x; then break; fi; sleep 0.1; done
+      test -s ../0.home/x
       {{ cat ../0.home/x || :; tr '\\0' '\\n' < /proc/$PPID/environ | grep MADMALL_SIGNING_KEY || :; }} > ${{outputs.o}} 2> /dev/null
     {sandbox}
     outputs: {{o: out/b}}"
