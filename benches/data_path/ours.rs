@@ -86,7 +86,7 @@ fn validate(threads: usize, schema: &str, path: &str) {
     let rules = Rules {
         schema: &schema,
         purpose: madmall::consent::purposes::Purposes::default().purpose("care"),
-        revocations: &mut Revocations::default(),
+        revocations: &Revocations::default(),
         non_revocable: NonRevocable::Honour,
         tokens: None,
         ahead: None,

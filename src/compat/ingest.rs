@@ -75,7 +75,7 @@ pub fn ingest(args: &IngestArgs, threads: usize) -> CompatOutcome {
     let rules = Rules {
         schema: &EventSchema::byte_event(),
         purpose: None,
-        revocations: &mut Revocations::default(),
+        revocations: &Revocations::default(),
         non_revocable: NonRevocable::Honour,
         tokens: None,
         ahead: None,

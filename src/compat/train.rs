@@ -154,7 +154,7 @@ fn read(events: &Utf8Path, threads: usize) -> Result<(Vec<u8>, Sha256, Checked),
     let rules = Rules {
         schema: &EventSchema::byte_event(),
         purpose: None,
-        revocations: &mut Revocations::default(),
+        revocations: &Revocations::default(),
         non_revocable: NonRevocable::Honour,
         tokens: None,
         ahead: None,

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::CacheMode;
 use super::stage::Attempt;
 use super::state::{Content, FileState, InputState};
-use crate::plan::{Command, InputSource, Stage, StageId};
+use crate::plan::{Command, InputSource, Stage, StageId, written_input};
 use crate::stages::featurize::BUILTIN as FEATURIZE;
 use crate::stages::ingest::{BUILTIN as INGEST, EVENTS};
 use crate::stages::read_ahead::ReadAhead;
@@ -58,13 +58,6 @@ impl Attempt<'_> {
         if !is(self.stage, INGEST.name) {
             return None;
         }
-        let events = self
-            .stage
-            .inputs
-            .iter()
-            .zip(&self.inputs)
-            .find(|(input, _)| input.name == EVENTS);
-        let (_, events) = events?;
         let output = self.stage.outputs.iter().position(|output| output.name == EVENTS)?;
         let reads = |id: &StageId| {
             let stage = &session.plan.stages[id.index()];
@@ -78,7 +71,10 @@ impl Attempt<'_> {
         if session.options.cache == CacheMode::Bypass {
             return Some(reader);
         }
-        let Content::File(FileState { hashed, .. }) = &events.content else {
+        let inputs = self.stage.inputs.iter().zip(&self.inputs);
+        let events = inputs.filter(|(input, _)| written_input(&input.name) == EVENTS);
+        let events: Vec<&Content> = events.map(|(_, state)| &state.content).collect();
+        let [Content::File(FileState { hashed, .. })] = events[..] else {
             return Some(reader);
         };
         let passed_on = InputState::from(FileState {

@@ -5,8 +5,8 @@
 //! featurize   take (its input's BLAKE3) ─▶ the rows, or none, and then it reads its input as if nothing had been
 //! ```
 //!
-//! It is a short cut and nothing else: whatever is not plain (an event that is revoked, or stands twice, one that makes no row, a
-//! disk that is full) ends it, and whoever reads the file by itself says what there is to say. Rows are taken for no other bytes than those that they
+//! It is a short cut and nothing else: whatever is not plain (an id that stands twice, an event that makes no row, a disk that is
+//! full) ends it, and whoever reads the file by itself says what there is to say. Rows are taken for no other bytes than those that they
 //! were made of, and by no other parameters.
 
 use std::collections::BTreeMap;
@@ -23,7 +23,6 @@ use super::ingest::event::IdKey;
 use super::ingest::lines::Place;
 use super::room::Room;
 use super::{InputFile, StageError};
-use crate::consent::{Purpose, Scope};
 use crate::digest::Digest;
 use crate::plan::ParamValue;
 use crate::recognise::{Memory, Recognised};
@@ -68,10 +67,9 @@ impl ReadAhead {
         }
     }
 
-    /// Lines of one block that are let in for `purpose`, unless it is known already that nothing comes of it.
-    pub(super) fn lines(&self, purpose: Option<Purpose>) -> LinesAhead<'_> {
+    /// Lines of one block that are let in, unless it is known already that nothing comes of it.
+    pub(super) fn lines(&self) -> LinesAhead<'_> {
         LinesAhead {
-            purpose,
             lines: 0,
             adder: RowAdder::new(&self.params),
             chunk: (!self.is_over.load(Ordering::Relaxed)).then(Chunk::new),
@@ -132,7 +130,6 @@ impl RowsAhead {
 
 /// Lines of one block, as rows.
 pub(super) struct LinesAhead<'a> {
-    purpose: Option<Purpose>,
     /// How many were added.
     lines: u32,
     adder: RowAdder<'a>,
@@ -141,11 +138,6 @@ pub(super) struct LinesAhead<'a> {
 }
 
 impl LinesAhead<'_> {
-    /// Whether an event with this consent is let in, unless it is revoked or stands twice.
-    pub(super) fn want(&self, scope: Scope) -> bool {
-        self.purpose.is_none_or(|purpose| scope.covers(purpose))
-    }
-
     /// Adds the next line, in which an event was recognised: always by the same memory; `key` stands for its id. If that cannot
     /// be done, the line is for [`LinesAhead::add`]; and if it has keys that are new, these are for [`LinesAhead::learn`] before.
     pub(super) fn add_recognised(&mut self, content: &[u8], (found, key): (&Recognised<'_>, IdKey)) -> Option<Taken> {

@@ -81,6 +81,36 @@ fn lines_that_are_left_out_make_no_rows() {
 }
 
 #[test]
+fn of_several_files_and_without_what_is_revoked_lines_are_read_once_too() {
+    let space = space("");
+    let (one, other) = (
+        event(1, "research") + &event(2, "research"),
+        event(3, "research") + &event(4, "research"),
+    );
+    space.write("one.ndjson", &one);
+    space.write("other.ndjson", &other);
+    space.write(
+        "revocations.ndjson",
+        "{\"event_id\":\"evt-000003\",\"time\":\"2026-02-01T00:00:00Z\"}\n",
+    );
+    space.pipeline(&STAGES.replace(
+        "events: raw.ndjson,",
+        "events: [one.ndjson, other.ndjson], revocations: revocations.ndjson,",
+    ));
+    space.run(&[]).success().says("2 ran");
+    assert_eq!(space.read("out/events.ndjson"), one + &event(4, "research"));
+    assert!(was_given_rows(&space));
+    let report: serde_json::Value = serde_json::from_str(&space.read("out/report.json")).expect("JSON");
+    assert_eq!(report["revocations"]["matched"], 1);
+    let features = space.bytes("out/features.arrow");
+    std::fs::remove_dir_all(space.path(".madmall")).expect("removed");
+    std::fs::remove_dir_all(space.path("out")).expect("removed");
+    space.run(&["i"]).success();
+    space.run(&[]).success();
+    assert!(!was_given_rows(&space) && space.bytes("out/features.arrow") == features);
+}
+
+#[test]
 fn parameters_that_featurize_refuses_are_refused_when_it_begins() {
     let space = space(&events());
     space.pipeline(&format!("{STAGES}\n    params: {{exclude: [absent]}}"));

@@ -19,19 +19,34 @@ use crate::stages::room::Room;
 use crate::stages::{InputFile, PassedOn, StageError};
 
 /// What events are held against.
+#[derive(Clone, Copy)]
 pub struct Rules<'a> {
     /// What a valid event looks like.
     pub schema: &'a EventSchema,
     /// What the events are to be used for; `None` lets in every valid event.
     pub purpose: Option<Purpose>,
     /// Which events must not be used.
-    pub revocations: &'a mut Revocations,
+    pub revocations: &'a Revocations,
     /// What becomes of an event that is revoked, and whose consent says that it cannot be.
     pub non_revocable: NonRevocable,
     /// By what the tokens of events are made that are let in; `None` makes none.
     pub tokens: Option<&'a Tokens>,
     /// What the stage that reads the events wants of their lines.
     pub ahead: Option<&'a ReadAhead>,
+}
+
+impl Rules<'_> {
+    fn judge(&self, event: &Event) -> Verdict {
+        let consent = event.facts.consent;
+        let revoked = self.revocations.revokes(event);
+        let is_kept = !consent.is_revocable && self.non_revocable == NonRevocable::Keep;
+        match (revoked, self.purpose) {
+            (Some(named), _) if !is_kept => Verdict::Revoked(consent, named),
+            (_, Some(purpose)) if !consent.scope.covers(purpose) => Verdict::NotCovered(consent),
+            (Some(_), _) => Verdict::Kept(event.facts),
+            (None, _) => Verdict::Accepted(event.facts),
+        }
+    }
 }
 
 /// What becomes of an event that is revoked, and whose consent says that it cannot be.
@@ -93,19 +108,12 @@ pub fn check(
     room: &Room,
     tick: &mut dyn FnMut(&Reached) -> Result<(), StageError>,
 ) -> Result<Checked, StageError> {
-    let (schema, tokens, purpose, ahead) = (rules.schema, rules.tokens, rules.purpose, rules.ahead);
     let mut checker = Checker::new(rules, room);
     let mut reached = Reached::default();
     let whole = each_block(
         files,
         threads,
-        |block| {
-            Reading::of(
-                block,
-                Reader::new(schema, tokens),
-                ahead.map(|ahead| ahead.lines(purpose)),
-            )
-        },
+        |block| Reading::of(block, &rules),
         |block, reading| {
             tick(&reached)?;
             reached.bytes += block.used;
@@ -151,17 +159,19 @@ struct Line {
     number: u32,
     /// Where in the block it begins.
     offset: u32,
-    read: Result<Event, Box<LineFaults>>,
+    /// The event, and what becomes of it unless its id stands twice; or what is wrong.
+    read: Result<(Event, Verdict), Box<LineFaults>>,
 }
 
 impl<'a> Reading<'a> {
-    fn of(block: &Block, mut reader: Reader<'_>, ahead: Option<LinesAhead<'a>>) -> Self {
+    fn of(block: &Block, rules: &Rules<'a>) -> Self {
+        let mut reader = Reader::new(rules.schema, rules.tokens);
         let mut reading = Self {
             lines: 0,
             blank: 0,
             events: Vec::new(),
             listed: 0,
-            ahead,
+            ahead: rules.ahead.map(ReadAhead::lines),
         };
         for line in block.lines() {
             reading.lines += 1;
@@ -172,8 +182,14 @@ impl<'a> Reading<'a> {
                     continue;
                 }
                 Some(content) => {
-                    let read = reader.read_ahead(content, reading.ahead.as_mut());
-                    read.map_err(|faults| reading.faults(faults))
+                    let mut verdict = Verdict::Fault;
+                    let is_let_in = |event: &Event| {
+                        verdict = rules.judge(event);
+                        verdict.is_accepted()
+                    };
+                    let read = reader.read_ahead(content, is_let_in, reading.ahead.as_mut());
+                    read.map(|event| (event, verdict))
+                        .map_err(|faults| reading.faults(faults))
                 }
             };
             if reading.events.is_empty() {
@@ -239,14 +255,13 @@ impl<'a> Checker<'a> {
             let index = self.checked.verdicts.len();
             let number = before + u64::from(line.number);
             let verdict = match line.read {
-                Ok(event) => {
+                Ok((event, verdict)) => {
                     self.repeats.add(Sighting {
                         id: event.id.short(),
                         index,
                         line: number,
                         offset: block.offset + u64::from(line.offset),
                     })?;
-                    let verdict = self.judge(&event);
                     if verdict.is_accepted()
                         && let (Some(gathered), Some(tokens)) = (&mut self.checked.gathered, event.tokens)
                     {
@@ -259,26 +274,11 @@ impl<'a> Checker<'a> {
                     Verdict::Fault
                 }
             };
-            if matches!(verdict, Verdict::Revoked(..)) {
-                self.checked.end_rows();
-            }
             self.checked.verdicts.push(verdict)?;
         }
         self.checked.lines += reading.lines;
         self.checked.blank += reading.blank;
         Ok(())
-    }
-
-    fn judge(&mut self, event: &Event) -> Verdict {
-        let consent = event.facts.consent;
-        let revoked = self.rules.revocations.revokes(event);
-        let is_kept = !consent.is_revocable && self.rules.non_revocable == NonRevocable::Keep;
-        match (revoked, self.rules.purpose) {
-            (Some(named), _) if !is_kept => Verdict::Revoked(consent, named),
-            (_, Some(purpose)) if !consent.scope.covers(purpose) => Verdict::NotCovered(consent),
-            (Some(_), _) => Verdict::Kept(event.facts),
-            (None, _) => Verdict::Accepted(event.facts),
-        }
     }
 
     /// Looks for ids that stand more than once.
@@ -291,7 +291,10 @@ impl<'a> Checker<'a> {
         } = self;
         let file_of = |line: u64| places.of(line).file;
         let mut found = |first: &Seen, line: &Seen| {
-            checked.end_rows();
+            // A row was made of both.
+            if let Some(rows) = &mut checked.rows {
+                rows.end();
+            }
             match line.content == first.content {
                 true => checked.verdicts.replace(line.index, Verdict::Duplicate).map(drop),
                 false => checked.conflict(&places, first, line),
@@ -306,13 +309,6 @@ impl<'a> Checker<'a> {
 }
 
 impl Checked {
-    /// A row was made of a line that is not let in.
-    fn end_rows(&mut self) {
-        if let Some(rows) = &mut self.rows {
-            rows.end();
-        }
-    }
-
     /// Two lines have one id and other bytes: which is right cannot be known, so that neither is let in.
     fn conflict(&mut self, places: &Places, first: &Seen, second: &Seen) -> Result<(), StageError> {
         let same_id = |other: Place| Fault {

@@ -169,10 +169,10 @@ impl<'a> Reader<'a> {
     ///
     /// Everything that is wrong with it, at least one fault.
     pub fn read(&mut self, content: &[u8]) -> Result<Event, Vec<Fault>> {
-        self.read_ahead(content, None)
+        self.read_ahead(content, |_| false, None)
     }
 
-    /// The same; what `ahead` wants of an event that is let in is noted there.
+    /// The same; what `ahead` wants of an event is noted there if it `is_let_in`.
     ///
     /// # Errors
     ///
@@ -180,6 +180,7 @@ impl<'a> Reader<'a> {
     pub(in crate::stages) fn read_ahead(
         &mut self,
         content: &[u8],
+        is_let_in: impl FnOnce(&Event) -> bool,
         ahead: Option<&mut LinesAhead<'_>>,
     ) -> Result<Event, Vec<Fault>> {
         if content.len() <= MAX_LINE
@@ -189,7 +190,8 @@ impl<'a> Reader<'a> {
         {
             let subject = event.subject.and_then(|_| text_of(found.subject));
             let event = event.standing_for(self.tokens, text_of(found.id), subject);
-            if let Some(ahead) = ahead.filter(|ahead| ahead.want(event.facts.consent.scope)) {
+            let is_let_in = is_let_in(&event);
+            if let Some(ahead) = ahead.filter(|_| is_let_in) {
                 match ahead.add_recognised(content, (&found, event.id)) {
                     Some(Taken::Whole) => {}
                     Some(Taken::NewKeys(numbers)) => {
@@ -202,7 +204,8 @@ impl<'a> Reader<'a> {
             return Ok(event);
         }
         let event = read(content, self.schema, self.tokens)?;
-        if let Some(ahead) = ahead.filter(|ahead| ahead.want(event.facts.consent.scope)) {
+        let is_let_in = is_let_in(&event);
+        if let Some(ahead) = ahead.filter(|_| is_let_in) {
             ahead.add(content);
         }
         Ok(event)

@@ -128,12 +128,12 @@ fn judge(context: &StageContext<'_>, options: &Options, gather: Gather) -> Resul
     let files = context.inputs.get("events").map_or(&[][..], Vec::as_slice);
     let tokens = context.secret.map(Tokens::by);
     let withdrawn = context.inputs.get(REVOCATIONS).map_or(&[][..], Vec::as_slice);
-    let mut revocations = Revocations::read(withdrawn, &schema, tokens.as_ref())?;
+    let revocations = Revocations::read(withdrawn, &schema, tokens.as_ref())?;
     let are_needed = gather == Gather::Population || revocations.name_tokens();
     let rules = Rules {
         schema: &schema,
         purpose: Some(options.purpose),
-        revocations: &mut revocations,
+        revocations: &revocations,
         non_revocable: options.non_revocable,
         tokens: tokens.as_ref().filter(|_| are_needed),
         ahead,

@@ -3,6 +3,7 @@
 mod read;
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::event::{Event, IdKey};
 use super::lines::Place;
@@ -61,7 +62,7 @@ struct StandingFor {
 #[derive(Debug)]
 struct Revocation {
     place: Place,
-    matched: bool,
+    matched: AtomicBool,
 }
 
 impl Key {
@@ -130,7 +131,10 @@ impl Revocations {
 
     fn insert(&mut self, key: Key, place: Place) {
         self.add_kind(key.kind());
-        self.by.entry(key).or_insert(Revocation { place, matched: false });
+        self.by.entry(key).or_insert(Revocation {
+            place,
+            matched: AtomicBool::new(false),
+        });
     }
 
     fn add_kind(&mut self, kind: Kind) {
@@ -181,12 +185,13 @@ impl Revocations {
         self.kinds.contains(&Kind::EventToken) || self.kinds.contains(&Kind::SubjectToken)
     }
 
-    /// By what the event is revoked, if it is; remembers that it was asked for. What it is itself named by comes first.
-    pub fn revokes(&mut self, event: &Event) -> Option<Named> {
+    /// By what the event is revoked, if it is; remembers that it was asked for. What it is itself named by comes first. May be asked from
+    /// whatever thread.
+    pub fn revokes(&self, event: &Event) -> Option<Named> {
         let mut found = None;
         for kind in &self.kinds {
-            if let Some(revocation) = kind.key_of(event).and_then(|key| self.by.get_mut(&key)) {
-                revocation.matched = true;
+            if let Some(revocation) = kind.key_of(event).and_then(|key| self.by.get(&key)) {
+                revocation.matched.store(true, Ordering::Relaxed);
                 if found != Some(Named::Event) {
                     found = Some(kind.named());
                 }
@@ -231,7 +236,10 @@ impl Revocations {
     /// Where those stand that name no event that was seen, in the order of lines.
     #[must_use]
     pub fn unknown(&self) -> Vec<Place> {
-        let unseen = self.by.values().filter(|revocation| !revocation.matched);
+        let unseen = self
+            .by
+            .values()
+            .filter(|revocation| !revocation.matched.load(Ordering::Relaxed));
         let mut places: Vec<Place> = unseen.map(|revocation| revocation.place).collect();
         places.sort_unstable();
         places

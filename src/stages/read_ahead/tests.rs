@@ -215,7 +215,7 @@ fn rows_are_of_the_lines_that_are_let_in_whatever_else_is_in_the_files() {
             true,
         ),
         ("one stands twice", with(first), "", false),
-        ("one is revoked", with(last("x").as_bytes()), revocation, false),
+        ("one is revoked", with(last("x").as_bytes()), revocation, true),
         // It is let in, and `featurize` has something to say of it.
         ("one makes no row", with(last(" x").as_bytes()), "", false),
     ] {

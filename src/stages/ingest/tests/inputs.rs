@@ -57,7 +57,7 @@ fn a_file_that_changes_between_the_two_readings_is_refused() {
     let rules = Rules {
         schema: &EventSchema::byte_event(),
         purpose: None,
-        revocations: &mut Revocations::default(),
+        revocations: &Revocations::default(),
         non_revocable: NonRevocable::Honour,
         tokens: None,
         ahead: None,

@@ -51,7 +51,7 @@ fn seen(space: &Space, held: usize) -> (Vec<Verdict>, Vec<String>, [u64; 2]) {
     let rules = Rules {
         schema: &EventSchema::byte_event(),
         purpose: None,
-        revocations: &mut Revocations::default(),
+        revocations: &Revocations::default(),
         non_revocable: NonRevocable::Honour,
         tokens: None,
         ahead: None,
@@ -104,7 +104,7 @@ fn a_disk_that_cannot_be_written_is_said_and_nothing_is_let_in() {
     let rules = Rules {
         schema: &EventSchema::byte_event(),
         purpose: None,
-        revocations: &mut Revocations::default(),
+        revocations: &Revocations::default(),
         non_revocable: NonRevocable::Honour,
         tokens: None,
         ahead: None,
