@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use super::Opaque;
-use super::keys::Name;
+use super::literal::Literal;
 use super::program::{
     ANYTHING, ArrayRule, Bound, MAX_NAMED, MAX_PROPERTIES, Node, NodeId, NumberRule, ObjectRule, Property, Shape, Slot,
     StringCheck, StringRule, tighter,
@@ -236,17 +236,14 @@ impl ObjectRule {
     fn number_of(&self, name: &str) -> Option<usize> {
         self.properties
             .iter()
-            .position(|property| property.name.as_str() == name)
+            .position(|property| property.is_called(name.as_bytes()))
     }
 
     fn add(&mut self, name: &str, node: NodeId) -> Option<usize> {
-        // In a line it would be escaped, and is never looked for as it is.
-        if name.contains(|letter| matches!(letter, '"' | '\\' | '\0'..='\u{1f}')) {
-            return None;
-        }
         let number = self.properties.len();
         self.properties.push(Property {
-            name: Name::new(name),
+            // In a line it would be escaped, and is never looked for as it is.
+            name: Literal::of_key(name)?,
             node,
             slot: None,
         });
@@ -324,12 +321,12 @@ fn of_types(types: &Value) -> Option<Node> {
 /// Texts, booleans and null; numbers have more than one spelling, and what is nested is rare.
 fn of_options(options: &Value) -> Option<Node> {
     let mut node = Node::default();
-    let mut words: Vec<Box<[u8]>> = Vec::new();
+    let mut words = Vec::new();
     for option in options.as_array()? {
         match option {
             Value::Null => node.null = true,
             Value::Bool(value) => node.booleans[usize::from(*value)] = true,
-            Value::String(word) => words.push(word.as_bytes().into()),
+            Value::String(word) => words.extend(Literal::of_word(word)),
             _ => return None,
         }
     }

@@ -12,25 +12,22 @@ impl Shape {
     }
 }
 
-fn two_digits(text: &[u8], at: usize) -> Option<u8> {
-    match text.get(at..at + 2)? {
-        [tens @ b'0'..=b'9', ones @ b'0'..=b'9'] => Some((tens - b'0') * 10 + ones - b'0'),
-        _ => None,
+/// The number that two digits spell, or one that no two digits do.
+#[inline]
+fn two_digits(tens: u8, ones: u8) -> u8 {
+    let (tens, ones) = (tens.wrapping_sub(b'0'), ones.wrapping_sub(b'0'));
+    if tens < 10 && ones < 10 {
+        tens * 10 + ones
+    } else {
+        u8::MAX
     }
 }
 
 fn is_date(text: &[u8]) -> bool {
-    let read = || {
-        Some((
-            two_digits(text, 0)?,
-            two_digits(text, 2)?,
-            two_digits(text, 5)?,
-            two_digits(text, 8)?,
-        ))
-    };
-    let Some((century, year, month, day)) = read() else {
+    let Ok([c, e, y, z, b'-', m, n, b'-', d, f]) = <[u8; 10]>::try_from(text) else {
         return false;
     };
+    let [century, year, month, day] = [two_digits(c, e), two_digits(y, z), two_digits(m, n), two_digits(d, f)];
     let is_leap = if year == 0 { century % 4 == 0 } else { year % 4 == 0 };
     let days = match month {
         2 if is_leap => 29,
@@ -39,34 +36,30 @@ fn is_date(text: &[u8]) -> bool {
         1..=12 => 31,
         _ => 0,
     };
-    text.len() == 10 && text[4] == b'-' && text[7] == b'-' && century > 0 && (1..=days).contains(&day)
+    (1..100).contains(&century) && year < 100 && (1..=days).contains(&day)
 }
 
 fn is_date_time(text: &[u8]) -> bool {
-    let Some((date, time)) = text.split_at_checked(10) else {
+    let Some((date, [b'T', h, i, b':', m, n, b':', s, t, zone @ ..])) = text.split_at_checked(10) else {
         return false;
     };
-    let clock = |at| Some((two_digits(time, at)?, two_digits(time, at + 3)?));
-    let Some(((hour, minute), (_, second))) = clock(1).zip(clock(4)) else {
-        return false;
-    };
-    let is_time = time[0] == b'T' && time[3] == b':' && time[6] == b':' && hour < 24 && minute < 60 && second < 60;
-    let mut zone = &time[9..];
-    if let Some(fraction) = zone.strip_prefix(b".") {
-        let digits = fraction.iter().take_while(|byte| byte.is_ascii_digit()).count();
-        if !(1..=9).contains(&digits) {
-            return false;
+    let is_time = two_digits(*h, *i) < 24 && two_digits(*m, *n) < 60 && two_digits(*s, *t) < 60;
+    let zone = match zone {
+        [b'.', fraction @ ..] => {
+            let digits = fraction.iter().take_while(|byte| byte.is_ascii_digit()).count();
+            if !(1..=9).contains(&digits) {
+                return false;
+            }
+            &fraction[digits..]
         }
-        zone = &fraction[digits..];
-    }
+        _ => zone,
+    };
     let is_zone = match zone {
         b"Z" => true,
-        [b'+' | b'-', rest @ ..] if rest.len() == 5 && rest[2] == b':' => {
-            matches!((two_digits(rest, 0), two_digits(rest, 3)), (Some(0..24), Some(0..60)))
-        }
+        [b'+' | b'-', h, i, b':', m, n] => two_digits(*h, *i) < 24 && two_digits(*m, *n) < 60,
         _ => false,
     };
-    is_date(date) && is_time && is_zone
+    is_time && is_zone && is_date(date)
 }
 
 #[cfg(test)]

@@ -12,31 +12,29 @@
 
 mod compile;
 mod dates;
+mod forms;
+mod found;
 mod keys;
+mod literal;
+mod memory;
 mod program;
 mod scan;
+mod values;
 mod walk;
 
 use serde_json::{Value, json};
 
 use self::compile::Program;
-use self::keys::Keys;
+use self::found::Held;
+pub use self::memory::Memory;
 use self::program::{Node, NodeId, Slot};
-use self::walk::{Held, Walk};
+use self::scan::Text;
+use self::walk::Walk;
 
 /// A compiled schema.
 pub struct Recogniser {
     nodes: Vec<Node>,
     root: NodeId,
-}
-
-/// What a reader keeps from one line to the next: which keys came after which.
-pub struct Memory {
-    /// For each node and each of its properties, which property came after it; last, which came first.
-    after: Vec<Vec<u8>>,
-    /// For each depth.
-    keys: Vec<Keys>,
-    features: Vec<(u32, Feature)>,
 }
 
 /// The value of a feature.
@@ -96,11 +94,11 @@ pub struct Recognised<'a> {
     pub features: &'a [(u32, Feature)],
 }
 
+/// The longest line that is read: longer ones than events may be, and than any place in a line must be told.
+const MAX_LINE: usize = u32::MAX as usize / 2;
+
 /// Makes a complete validator of a keyword about texts.
 pub type Opaque<'a> = dyn Fn(&Value) -> Option<jsonschema::Validator> + 'a;
-
-/// The depth at which features stand.
-const FEATURES_DEPTH: usize = 2;
 
 impl Recogniser {
     /// Compiles `schema` for a reader of ids, consents, sources and of the person at the member `subject` of the members of
@@ -151,23 +149,24 @@ impl Recogniser {
     /// A memory without anything in it. One memory may be used for lines of one recogniser only.
     #[must_use]
     pub fn memory(&self) -> Memory {
-        let places = |node: &Node| vec![0; node.object.as_ref().map_or(0, |object| object.properties.len() + 1)];
-        Memory {
-            after: self.nodes.iter().map(places).collect(),
-            keys: (0..walk::DEPTHS).map(|_| Keys::default()).collect(),
-            features: Vec::new(),
-        }
+        Memory::new(&self.nodes)
     }
 
     /// Reads `line` (without its end). Nothing if it is not plainly valid.
     pub fn recognise<'a>(&'a self, line: &'a [u8], memory: &'a mut Memory) -> Option<Recognised<'a>> {
-        let text = std::str::from_utf8(line).ok()?;
-        let held = Walk::through(self, line, memory)?;
-        let member = |slot: Slot| match &held[slot as usize] {
+        let text = std::str::from_utf8(line).ok().filter(|text| text.len() <= MAX_LINE)?;
+        if memory.forms.read(&self.nodes, line, &mut memory.found).is_none() {
+            Walk::through(self, line, memory)?;
+            memory.forms.learn(line, &memory.trace);
+        }
+        let found = &memory.found;
+        let member = |slot: Slot| match found.held[slot as usize] {
             Held::Absent => Member::Absent,
             Held::Null => Member::Null,
-            Held::Text(range) => text.get(range.clone()).map_or(Member::Other, Member::Text),
-            Held::Boolean(value) => Member::Boolean(*value),
+            Held::Text(place) => text
+                .get(place.start as usize..place.end as usize)
+                .map_or(Member::Other, Member::Text),
+            Held::Boolean(value) => Member::Boolean(value),
             Held::Other => Member::Other,
         };
         Some(Recognised {
@@ -179,12 +178,23 @@ impl Recogniser {
             source_kind: member(Slot::SourceKind),
             source_region: member(Slot::SourceRegion),
             label: member(Slot::Label),
-            features: &memory.features,
+            features: &found.features,
         })
     }
 }
 
 impl TextPlace {
+    #[inline(always)]
+    fn of_text(text: Text) -> Self {
+        // No line is as long as that.
+        let place = |at| u32::try_from(at).unwrap_or(u32::MAX);
+        Self {
+            start: place(text.start),
+            end: place(text.end),
+            is_escaped: text.is_escaped,
+        }
+    }
+
     /// The text, which stands in `line`. Nothing if something in it is escaped: the complete reader knows what it spells.
     #[must_use]
     pub fn of(self, line: &[u8]) -> Option<&str> {
@@ -222,13 +232,5 @@ impl Program {
 impl From<Program> for Recogniser {
     fn from(Program { nodes, root }: Program) -> Self {
         Self { nodes, root }
-    }
-}
-
-impl Memory {
-    /// The key of a feature.
-    #[must_use]
-    pub fn key(&self, number: u32) -> &str {
-        self.keys[FEATURES_DEPTH].name(number)
     }
 }

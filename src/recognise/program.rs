@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::keys::Name;
+use super::literal::Literal;
 
 /// Which node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,8 +40,8 @@ pub(super) struct Bound {
 pub(super) struct StringRule {
     pub(super) shortest: u64,
     pub(super) longest: u64,
-    /// The only texts that are allowed.
-    pub(super) words: Option<Vec<Box<[u8]>>>,
+    /// The only texts that are allowed, but for those in which something would be escaped.
+    pub(super) words: Option<Vec<Literal>>,
     pub(super) checks: Vec<Arc<StringCheck>>,
 }
 
@@ -75,7 +75,8 @@ pub(super) struct ObjectRule {
 /// A member that the schema names.
 #[derive(Clone, Debug)]
 pub(super) struct Property {
-    pub(super) name: Name,
+    /// With its colon.
+    pub(super) name: Literal,
     pub(super) node: NodeId,
     pub(super) slot: Option<Slot>,
 }
@@ -194,6 +195,12 @@ impl Node {
 }
 
 impl NumberRule {
+    /// Whether any number is allowed.
+    #[inline(always)]
+    pub(super) fn allows_anything(&self) -> bool {
+        !self.is_integer && self.least.is_none() && self.greatest.is_none()
+    }
+
     fn and(self, other: Self) -> Self {
         Self {
             is_integer: self.is_integer || other.is_integer,
@@ -228,6 +235,12 @@ impl Default for StringRule {
 }
 
 impl StringRule {
+    /// Whether any text is allowed in which nothing is escaped, or of some words any.
+    #[inline(always)]
+    pub(super) fn needs_no_check(&self) -> bool {
+        self.shortest == 0 && self.longest == u64::MAX && self.checks.is_empty()
+    }
+
     fn and(self, other: Self) -> Self {
         Self {
             shortest: self.shortest.max(other.shortest),
@@ -238,6 +251,13 @@ impl StringRule {
             },
             checks: self.checks.into_iter().chain(other.checks).collect(),
         }
+    }
+}
+
+impl Property {
+    /// Whether this is its name, in which nothing is escaped.
+    pub(super) fn is_called(&self, name: &[u8]) -> bool {
+        matches!(self.name.bytes(), [b'"', own @ .., b'"', b':'] if own == name)
     }
 }
 
