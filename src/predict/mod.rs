@@ -253,10 +253,15 @@ struct Worker<'a> {
 
 impl<'a> Worker<'a> {
     fn new(predictor: &'a Predictor<'a>) -> Self {
+        let reader = EventReader::new(predictor.schema, predictor.preparation)
+            .keeping_labels(predictor.detail == Detail::Measured);
         Self {
             predictor,
-            reader: EventReader::new(predictor.schema, predictor.preparation, predictor.tokens)
-                .keeping_labels(predictor.detail == Detail::Measured),
+            // Who nobody asks for need not be named.
+            reader: match predictor.revocations.total() {
+                0 => reader,
+                _ => reader.naming(predictor.tokens),
+            },
             scorer: Scorer::new(predictor),
         }
     }
@@ -288,10 +293,10 @@ impl<'a> Worker<'a> {
     /// Scores one line; `None` is one too long to be read whole.
     fn line(&mut self, number: u64, content: Option<&[u8]>, part: &mut Part, voice: Voice) -> Result<(), Vec<Fault>> {
         let content = content.ok_or_else(|| vec![too_long()])?;
-        let Read { id, event, given, kept } = self.reader.read(content)?;
-        if self.predictor.revocations.has(&event) {
+        let Read { id, known, given, kept } = self.reader.read(content)?;
+        if known.named.is_some_and(|event| self.predictor.revocations.has(&event)) {
             part.counts.revoked += 1;
-        } else if !event.facts.consent.scope.covers(self.predictor.purpose) {
+        } else if !known.facts.consent.scope.covers(self.predictor.purpose) {
             part.counts.not_covered += 1;
         } else {
             let score = self.scorer.score(given).map_err(|fault| vec![fault])?;

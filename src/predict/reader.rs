@@ -6,7 +6,7 @@ use crate::preparation::{Preparation, Value};
 use crate::recognise::{Feature, Memory, Recogniser};
 use crate::stages::featurize::event::Event as Whole;
 use crate::stages::featurize::reading::row_of;
-use crate::stages::ingest::event::{Event, check, read_json, text_of};
+use crate::stages::ingest::event::{Event, Facts, Plain, check, read_json};
 use crate::stages::ingest::fault::Fault;
 use crate::stages::ingest::lines::MAX_LINE;
 use crate::stages::ingest::schema::EventSchema;
@@ -15,7 +15,8 @@ use crate::stages::ingest::schema::EventSchema;
 pub(super) struct EventReader<'a> {
     schema: &'a EventSchema,
     quick: Option<(&'a Recogniser, Memory)>,
-    tokens: Option<&'a Tokens>,
+    /// Whether what stands for events is told; and by what their tokens are made, if they are.
+    naming: Option<Option<&'a Tokens>>,
     /// For each key that the memory knows, its place among the model's.
     places: Vec<Option<usize>>,
     id: String,
@@ -32,12 +33,21 @@ pub(super) struct Kept {
     pub(super) groups: [Option<String>; 2],
 }
 
+/// What `ingest` knows of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Known {
+    /// Its consent and source.
+    pub(super) facts: Facts,
+    /// What stands for it, if that is told.
+    pub(super) named: Option<Event>,
+}
+
 /// An event.
 pub(super) struct Read<'a, 'm> {
     /// `event_id`.
     pub(super) id: &'a str,
     /// What `ingest` knows of it.
-    pub(super) event: Event,
+    pub(super) known: Known,
     /// Its features.
     pub(super) given: &'a Given<'m>,
     /// Its label and groups, if they are kept.
@@ -45,15 +55,23 @@ pub(super) struct Read<'a, 'm> {
 }
 
 impl<'m> EventReader<'m> {
-    pub(super) fn new(schema: &'m EventSchema, preparation: &'m Preparation, tokens: Option<&'m Tokens>) -> Self {
+    pub(super) fn new(schema: &'m EventSchema, preparation: &'m Preparation) -> Self {
         Self {
             schema,
             quick: schema.recogniser().map(|recogniser| (recogniser, recogniser.memory())),
-            tokens,
+            naming: None,
             places: Vec::new(),
             id: String::new(),
             given: Given::new(preparation),
             kept: None,
+        }
+    }
+
+    /// The same, that tells what stands for events too, with their `tokens` if there are any to make them by.
+    pub(super) fn naming(self, tokens: Option<&'m Tokens>) -> Self {
+        Self {
+            naming: Some(tokens),
+            ..self
         }
     }
 
@@ -69,24 +87,27 @@ impl<'m> EventReader<'m> {
     ///
     /// Everything that is wrong with it, at least one fault.
     pub(super) fn read(&mut self, content: &[u8]) -> Result<Read<'_, 'm>, Vec<Fault>> {
-        let event = match self.recognise(content) {
-            Some(event) => event,
+        let known = match self.recognise(content) {
+            Some(known) => known,
             None => self.read_whole(content)?,
         };
         Ok(Read {
             id: &self.id,
-            event,
+            known,
             given: &self.given,
             kept: self.kept.as_ref(),
         })
     }
 
     /// Reads a line that is plainly an event.
-    fn recognise(&mut self, content: &[u8]) -> Option<Event> {
+    fn recognise(&mut self, content: &[u8]) -> Option<Known> {
         let (recogniser, memory) = self.quick.as_mut().filter(|_| content.len() <= MAX_LINE)?;
         let found = recogniser.recognise(content, memory)?;
-        let event = Event::of(&found, self.schema)?;
-        let event = event.standing_for(self.tokens, text_of(found.id), text_of(found.subject));
+        let plain = Plain::of(&found, self.schema)?;
+        let known = Known {
+            facts: plain.facts,
+            named: self.naming.map(|tokens| plain.event(tokens)),
+        };
         let row = row_of(&found)?;
         // Without features there may be no payload either, which the complete reader can tell.
         let newest = found.features.iter().map(|(number, _)| *number).max()?;
@@ -113,16 +134,20 @@ impl<'m> EventReader<'m> {
                 _ => {}
             }
         }
-        Some(event)
+        Some(known)
     }
 
     /// Reads any line: a tree of it, held against the schema.
-    fn read_whole(&mut self, content: &[u8]) -> Result<Event, Vec<Fault>> {
+    fn read_whole(&mut self, content: &[u8]) -> Result<Known, Vec<Fault>> {
         let value = read_json(content).map_err(|fault| vec![fault])?;
         let (id, subject) = (value.get("event_id"), self.schema.subject());
         let subject = subject.and_then(|pointer| pointer.of(&value));
         let id = id.and_then(serde_json::Value::as_str);
-        let event = check(&value, self.schema)?.standing_for(self.tokens, id, subject);
+        let event = check(&value, self.schema)?;
+        let known = Known {
+            facts: event.facts,
+            named: self.naming.map(|tokens| event.standing_for(tokens, id, subject)),
+        };
         let whole =
             Whole::from_value(value).map_err(|fault| vec![Fault::new(&fault.pointer, fault.message, "features")])?;
         self.id = whole.id;
@@ -135,7 +160,7 @@ impl<'m> EventReader<'m> {
         if let Some(kept) = &mut self.kept {
             (kept.label, kept.groups) = (whole.label, whole.groups);
         }
-        Ok(event)
+        Ok(known)
     }
 }
 
@@ -169,8 +194,11 @@ mod tests {
         ];
         let preparation = Preparation::new(numbers, categories, Vec::new()).expect("it holds together");
         let tokens = Tokens::by(&ConsentSecret::from_bytes([3; 32]));
-        let [mut quick, mut whole] =
-            [(); 2].map(|()| EventReader::new(&schema, &preparation, Some(&tokens)).keeping_labels(true));
+        let [mut quick, mut whole] = [(); 2].map(|()| {
+            EventReader::new(&schema, &preparation)
+                .naming(Some(&tokens))
+                .keeping_labels(true)
+        });
         let mut levels = 0.0;
         let (mut refused, mut recognised) = (0, 0);
         for number in 0..20_000 {
@@ -180,12 +208,12 @@ mod tests {
             }
             let shown = String::from_utf8_lossy(&line).into_owned();
             let expected = whole.read_whole(&line);
-            if let Some(event) = quick.recognise(&line) {
+            if let Some(known) = quick.recognise(&line) {
                 recognised += 1;
-                assert_eq!(expected, Ok(event), "{shown}");
+                assert_eq!(expected, Ok(known), "{shown}");
             } else {
                 refused += usize::from(expected.is_err());
-                assert_eq!(quick.read(&line).map(|read| read.event), expected, "{shown}");
+                assert_eq!(quick.read(&line).map(|read| read.known), expected, "{shown}");
             }
             if expected.is_ok() {
                 let rows = [&whole, &quick].map(|reader| {

@@ -35,6 +35,17 @@ pub struct Event {
     pub tokens: Option<EventTokens>,
 }
 
+/// A valid event that was recognised, by its own names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Plain<'a> {
+    /// Its `event_id`.
+    pub id: &'a str,
+    /// The person that it came from, if `ingest` is told where events name one.
+    pub subject: Option<&'a str>,
+    /// Its consent and source.
+    pub facts: Facts,
+}
+
 /// What stands for an event, and for the person that it came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EventTokens {
@@ -186,10 +197,9 @@ impl<'a> Reader<'a> {
         if content.len() <= MAX_LINE
             && let Some((recogniser, memory)) = &mut self.quick
             && let Some(found) = recogniser.recognise(content, memory)
-            && let Some(event) = Event::of(&found, self.schema)
+            && let Some(plain) = Plain::of(&found, self.schema)
         {
-            let subject = event.subject.and_then(|_| text_of(found.subject));
-            let event = event.standing_for(self.tokens, text_of(found.id), subject);
+            let event = plain.event(self.tokens);
             let is_let_in = is_let_in(&event);
             if let Some(ahead) = ahead.filter(|_| is_let_in) {
                 match ahead.add_recognised(content, (&found, event.id)) {
@@ -212,10 +222,10 @@ impl<'a> Reader<'a> {
     }
 }
 
-impl Event {
-    /// The event that was recognised, if its id and scope are in order, and its subject if `schema` asks for one.
+impl<'a> Plain<'a> {
+    /// What was recognised, if its id and scope are in order, and its subject if `schema` asks for one.
     #[must_use]
-    pub fn of(found: &Recognised<'_>, schema: &EventSchema) -> Option<Self> {
+    pub fn of(found: &Recognised<'a>, schema: &EventSchema) -> Option<Self> {
         let (Member::Text(id), Member::Text(scope)) = (found.id, found.scope) else {
             return None;
         };
@@ -224,7 +234,7 @@ impl Event {
         }
         let subject = match (schema.subject(), found.subject) {
             (None, _) => None,
-            (Some(_), Member::Text(subject)) if is_id(subject) => Some(IdKey::of(subject)),
+            (Some(_), Member::Text(subject)) if is_id(subject) => Some(subject),
             _ => return None,
         };
         let kind = match (found.source_kind, found.source) {
@@ -232,7 +242,7 @@ impl Event {
             _ => None,
         };
         Some(Self {
-            id: IdKey::of(id),
+            id,
             subject,
             facts: Facts {
                 consent: Consent {
@@ -241,10 +251,23 @@ impl Event {
                 },
                 source: SourceKind::named(kind),
             },
-            tokens: None,
         })
     }
 
+    /// The same by what stands for it.
+    #[must_use]
+    pub fn event(self, tokens: Option<&Tokens>) -> Event {
+        let event = Event {
+            id: IdKey::of(self.id),
+            subject: self.subject.map(IdKey::of),
+            facts: self.facts,
+            tokens: None,
+        };
+        event.standing_for(tokens, Some(self.id), self.subject)
+    }
+}
+
+impl Event {
     /// The event with what stands for it, whose ids are these.
     #[must_use]
     pub fn standing_for(self, tokens: Option<&Tokens>, id: Option<&str>, subject: Option<&str>) -> Self {
@@ -256,16 +279,7 @@ impl Event {
     }
 }
 
-/// The text that stands in a member.
-#[must_use]
-pub fn text_of(member: Member<'_>) -> Option<&str> {
-    match member {
-        Member::Text(text) => Some(text),
-        _ => None,
-    }
-}
-
-/// The same by the complete path alone: a tree of the line, held against the schema.
+/// Reads a line by the complete path alone: a tree of the line, held against the schema.
 fn read(content: &[u8], schema: &EventSchema, tokens: Option<&Tokens>) -> Result<Event, Vec<Fault>> {
     let tree = read_json(content).map_err(|fault| vec![fault])?;
     let id = tree.get("event_id").and_then(Value::as_str);

@@ -257,7 +257,8 @@ fn the_quick_reader_and_the_complete_one_find_the_same_person_and_the_same_conse
             }
             let quick = recogniser
                 .recognise(&line, &mut memory)
-                .and_then(|found| event::Event::of(&found, &schema));
+                .and_then(|found| event::Plain::of(&found, &schema))
+                .map(|plain| plain.event(None));
             let complete = event::read_json(&line)
                 .map_err(|fault| vec![fault])
                 .and_then(|value| event::check(&value, &schema));
