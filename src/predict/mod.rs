@@ -253,15 +253,11 @@ struct Worker<'a> {
 
 impl<'a> Worker<'a> {
     fn new(predictor: &'a Predictor<'a>) -> Self {
-        let reader = EventReader::new(predictor.schema, predictor.preparation)
-            .keeping_labels(predictor.detail == Detail::Measured);
+        let withdrawn = (predictor.revocations, predictor.tokens);
         Self {
             predictor,
-            // Who nobody asks for need not be named.
-            reader: match predictor.revocations.total() {
-                0 => reader,
-                _ => reader.naming(predictor.tokens),
-            },
+            reader: EventReader::new(predictor.schema, predictor.preparation, withdrawn)
+                .keeping_labels(predictor.detail == Detail::Measured),
             scorer: Scorer::new(predictor),
         }
     }
@@ -294,7 +290,7 @@ impl<'a> Worker<'a> {
     fn line(&mut self, number: u64, content: Option<&[u8]>, part: &mut Part, voice: Voice) -> Result<(), Vec<Fault>> {
         let content = content.ok_or_else(|| vec![too_long()])?;
         let Read { id, known, given, kept } = self.reader.read(content)?;
-        if known.named.is_some_and(|event| self.predictor.revocations.has(&event)) {
+        if known.is_revoked {
             part.counts.revoked += 1;
         } else if !known.facts.consent.scope.covers(self.predictor.purpose) {
             part.counts.not_covered += 1;

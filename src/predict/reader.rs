@@ -6,17 +6,18 @@ use crate::preparation::{Preparation, Value};
 use crate::recognise::{Feature, Memory, Recogniser};
 use crate::stages::featurize::event::Event as Whole;
 use crate::stages::featurize::reading::row_of;
-use crate::stages::ingest::event::{Event, Facts, Plain, check, read_json};
+use crate::stages::ingest::event::{Event, Facts, check, read_json};
 use crate::stages::ingest::fault::Fault;
 use crate::stages::ingest::lines::MAX_LINE;
+use crate::stages::ingest::revocations::Revocations;
 use crate::stages::ingest::schema::EventSchema;
 
 /// Reads lines as events: what both `ingest` and `featurize` take, and nothing else.
 pub(super) struct EventReader<'a> {
     schema: &'a EventSchema,
     quick: Option<(&'a Recogniser, Memory)>,
-    /// Whether what stands for events is told; and by what their tokens are made, if they are.
-    naming: Option<Option<&'a Tokens>>,
+    /// Which events are withdrawn; and by what their tokens are made, if any is named by one.
+    withdrawn: (&'a Revocations, Option<&'a Tokens>),
     /// For each key that the memory knows, its place among the model's.
     places: Vec<Option<usize>>,
     id: String,
@@ -38,8 +39,17 @@ pub(super) struct Kept {
 pub(super) struct Known {
     /// Its consent and source.
     pub(super) facts: Facts,
-    /// What stands for it, if that is told.
-    pub(super) named: Option<Event>,
+    /// Whether it is revoked.
+    pub(super) is_revoked: bool,
+}
+
+impl Known {
+    fn of(event: &Event<'_>, revocations: &Revocations) -> Self {
+        Self {
+            facts: event.facts,
+            is_revoked: revocations.has(event),
+        }
+    }
 }
 
 /// An event.
@@ -55,23 +65,19 @@ pub(super) struct Read<'a, 'm> {
 }
 
 impl<'m> EventReader<'m> {
-    pub(super) fn new(schema: &'m EventSchema, preparation: &'m Preparation) -> Self {
+    pub(super) fn new(
+        schema: &'m EventSchema,
+        preparation: &'m Preparation,
+        withdrawn: (&'m Revocations, Option<&'m Tokens>),
+    ) -> Self {
         Self {
             schema,
             quick: schema.recogniser().map(|recogniser| (recogniser, recogniser.memory())),
-            naming: None,
+            withdrawn,
             places: Vec::new(),
             id: String::new(),
             given: Given::new(preparation),
             kept: None,
-        }
-    }
-
-    /// The same, that tells what stands for events too, with their `tokens` if there are any to make them by.
-    pub(super) fn naming(self, tokens: Option<&'m Tokens>) -> Self {
-        Self {
-            naming: Some(tokens),
-            ..self
         }
     }
 
@@ -103,11 +109,8 @@ impl<'m> EventReader<'m> {
     fn recognise(&mut self, content: &[u8]) -> Option<Known> {
         let (recogniser, memory) = self.quick.as_mut().filter(|_| content.len() <= MAX_LINE)?;
         let found = recogniser.recognise(content, memory)?;
-        let plain = Plain::of(&found, self.schema)?;
-        let known = Known {
-            facts: plain.facts,
-            named: self.naming.map(|tokens| plain.event(tokens)),
-        };
+        let (revocations, tokens) = self.withdrawn;
+        let known = Known::of(&Event::of(&found, self.schema, tokens)?, revocations);
         let row = row_of(&found)?;
         // Without features there may be no payload either, which the complete reader can tell.
         let newest = found.features.iter().map(|(number, _)| *number).max()?;
@@ -140,14 +143,8 @@ impl<'m> EventReader<'m> {
     /// Reads any line: a tree of it, held against the schema.
     fn read_whole(&mut self, content: &[u8]) -> Result<Known, Vec<Fault>> {
         let value = read_json(content).map_err(|fault| vec![fault])?;
-        let (id, subject) = (value.get("event_id"), self.schema.subject());
-        let subject = subject.and_then(|pointer| pointer.of(&value));
-        let id = id.and_then(serde_json::Value::as_str);
-        let event = check(&value, self.schema)?;
-        let known = Known {
-            facts: event.facts,
-            named: self.naming.map(|tokens| event.standing_for(tokens, id, subject)),
-        };
+        let (revocations, tokens) = self.withdrawn;
+        let known = Known::of(&check(&value, self.schema, tokens)?, revocations);
         let whole =
             Whole::from_value(value).map_err(|fault| vec![Fault::new(&fault.pointer, fault.message, "features")])?;
         self.id = whole.id;
@@ -193,12 +190,10 @@ mod tests {
             category(Input::SourceKind, &["pharmacy", "self"]),
         ];
         let preparation = Preparation::new(numbers, categories, Vec::new()).expect("it holds together");
+        let revocations = Revocations::of_event("evt-000007", None);
         let tokens = Tokens::by(&ConsentSecret::from_bytes([3; 32]));
-        let [mut quick, mut whole] = [(); 2].map(|()| {
-            EventReader::new(&schema, &preparation)
-                .naming(Some(&tokens))
-                .keeping_labels(true)
-        });
+        let [mut quick, mut whole] = [(); 2]
+            .map(|()| EventReader::new(&schema, &preparation, (&revocations, Some(&tokens))).keeping_labels(true));
         let mut levels = 0.0;
         let (mut refused, mut recognised) = (0, 0);
         for number in 0..20_000 {

@@ -3,7 +3,7 @@
 use std::io::{self, BufRead as _, BufReader, Read as _};
 
 use super::blocks::MAX_LINE_WITH_END;
-use super::event::{EventTokens, IdKey, Reader};
+use super::event::{Event, EventTokens, IdKey, Reader};
 use super::lines::content_of;
 use super::repeats::Sighting;
 use super::source::{Source, unreadable};
@@ -17,6 +17,8 @@ const BUFFER: usize = 16 * 1024;
 pub struct Seen {
     /// Its id.
     pub id: IdKey,
+    /// The short hash of that.
+    pub short: u64,
     /// Which of the lines that are not blank, from 0.
     pub index: u64,
     /// Which of all lines of all files, from 0.
@@ -72,14 +74,18 @@ impl<'a> Again<'a> {
             };
             current.read(sighting.offset, &mut line).map_err(cannot)?;
             let content = content_of(&line);
-            match self.reader.read(content) {
-                Ok(event) if event.id.short() == sighting.id => seen.push(Seen {
-                    id: event.id,
+            let told = |event: &Event<'_>| {
+                (event.short() == sighting.id).then(|| Seen {
+                    id: event.key(),
+                    short: sighting.id,
                     index: sighting.index,
                     line: sighting.line,
                     content: *blake3::hash(content).as_bytes(),
-                    tokens: event.tokens,
-                }),
+                    tokens: event.tokens(),
+                })
+            };
+            match self.reader.read(content, told) {
+                Ok(Some(again)) => seen.push(again),
                 _ => {
                     return Err(StageError::InputChanged {
                         path: file.name.clone(),

@@ -4,7 +4,7 @@
 
 use super::again::Seen;
 use super::blocks::{Block, Whole, each_block};
-use super::event::{Event, Reader, too_long};
+use super::event::{Event, EventTokens, Reader, too_long};
 use super::fault::{Fault, Faults, LineFaults, MAX_LISTED};
 use super::gather::Gathered;
 use super::lines::{Place, is_blank};
@@ -36,7 +36,7 @@ pub struct Rules<'a> {
 }
 
 impl Rules<'_> {
-    fn judge(&self, event: &Event) -> Verdict {
+    fn judge(&self, event: &Event<'_>) -> Verdict {
         let consent = event.facts.consent;
         let revoked = self.revocations.revokes(event);
         let is_kept = !consent.is_revocable && self.non_revocable == NonRevocable::Keep;
@@ -154,13 +154,23 @@ struct Reading<'a> {
 /// A valid event is longer. Room is made for no more lines than there could be of this length.
 const LEAST_LENGTH: usize = 128;
 
+/// What there is to know of an event.
+struct Known {
+    /// A short hash of its id.
+    id: u64,
+    /// What becomes of it, unless its id stands twice.
+    verdict: Verdict,
+    /// What stands for it, if it is let in.
+    tokens: Option<EventTokens>,
+}
+
 struct Line {
     /// Which of the block's lines, from 0.
     number: u32,
     /// Where in the block it begins.
     offset: u32,
-    /// The event, and what becomes of it unless its id stands twice; or what is wrong.
-    read: Result<(Event, Verdict), Box<LineFaults>>,
+    /// What there is to know of the event, or what is wrong.
+    read: Result<Known, Box<LineFaults>>,
 }
 
 impl<'a> Reading<'a> {
@@ -182,14 +192,18 @@ impl<'a> Reading<'a> {
                     continue;
                 }
                 Some(content) => {
-                    let mut verdict = Verdict::Fault;
-                    let is_let_in = |event: &Event| {
-                        verdict = rules.judge(event);
-                        verdict.is_accepted()
+                    let told = |event: &Event<'_>| {
+                        let verdict = rules.judge(event);
+                        let is_let_in = verdict.is_accepted();
+                        let known = Known {
+                            id: event.short(),
+                            verdict,
+                            tokens: if is_let_in { event.tokens() } else { None },
+                        };
+                        (known, is_let_in)
                     };
-                    let read = reader.read_ahead(content, is_let_in, reading.ahead.as_mut());
-                    read.map(|event| (event, verdict))
-                        .map_err(|faults| reading.faults(faults))
+                    let read = reader.read_ahead(content, told, reading.ahead.as_mut());
+                    read.map_err(|faults| reading.faults(faults))
                 }
             };
             if reading.events.is_empty() {
@@ -255,19 +269,17 @@ impl<'a> Checker<'a> {
             let index = self.checked.verdicts.len();
             let number = before + u64::from(line.number);
             let verdict = match line.read {
-                Ok((event, verdict)) => {
+                Ok(known) => {
                     self.repeats.add(Sighting {
-                        id: event.id.short(),
+                        id: known.id,
                         index,
                         line: number,
                         offset: block.offset + u64::from(line.offset),
                     })?;
-                    if verdict.is_accepted()
-                        && let (Some(gathered), Some(tokens)) = (&mut self.checked.gathered, event.tokens)
-                    {
+                    if let (Some(gathered), Some(tokens)) = (&mut self.checked.gathered, known.tokens) {
                         gathered.let_in(tokens)?;
                     }
-                    verdict
+                    known.verdict
                 }
                 Err(faults) => {
                     self.checked.faults.add_line(index, self.places.of(number), *faults);

@@ -1,5 +1,8 @@
 //! One line: is it an event, and what does `ingest` need to know of it?
 
+use std::cell::OnceCell;
+use std::hash::{DefaultHasher, Hasher as _};
+
 use serde_json::Value;
 
 use super::fault::Fault;
@@ -22,28 +25,17 @@ const LIMITS: Limits = Limits {
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// What `ingest` needs to know of a valid event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Event {
-    /// Stands for its `event_id`.
-    pub id: IdKey,
-    /// Stands for the person that it came from, if `ingest` is told where events name one.
-    pub subject: Option<IdKey>,
-    /// Its consent and source.
-    pub facts: Facts,
-    /// What stands for it, if that was asked for.
-    pub tokens: Option<EventTokens>,
-}
-
-/// A valid event that was recognised, by its own names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Plain<'a> {
+/// A valid event, and what `ingest` needs to know of it. What stands for it is made when it is asked for.
+pub struct Event<'a> {
     /// Its `event_id`.
     pub id: &'a str,
     /// The person that it came from, if `ingest` is told where events name one.
     pub subject: Option<&'a str>,
     /// Its consent and source.
     pub facts: Facts,
+    by: Option<&'a Tokens>,
+    key: OnceCell<IdKey>,
+    tokens: OnceCell<EventTokens>,
 }
 
 /// What stands for an event, and for the person that it came from.
@@ -167,42 +159,41 @@ pub struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// Reads events that `schema` allows, and makes their `tokens`, if there are any to make them by.
+    /// Reads events that `schema` allows, which know their `tokens` if there are any to make them by.
     #[must_use]
     pub fn new(schema: &'a EventSchema, tokens: Option<&'a Tokens>) -> Self {
         let quick = schema.recogniser().map(|recogniser| (recogniser, recogniser.memory()));
         Self { schema, quick, tokens }
     }
 
-    /// Reads one line (without its end) as an event: strict JSON, then the schema, then id and consent.
+    /// Reads one line (without its end) as an event: strict JSON, then the schema, then id and consent. Gives what `told` makes of it.
     ///
     /// # Errors
     ///
     /// Everything that is wrong with it, at least one fault.
-    pub fn read(&mut self, content: &[u8]) -> Result<Event, Vec<Fault>> {
-        self.read_ahead(content, |_| false, None)
+    pub fn read<T>(&mut self, content: &[u8], told: impl FnOnce(&Event<'_>) -> T) -> Result<T, Vec<Fault>> {
+        self.read_ahead(content, |event| (told(event), false), None)
     }
 
-    /// The same; what `ahead` wants of an event is noted there if it `is_let_in`.
+    /// The same; what `ahead` wants of an event is noted there if `told` says that it is let in.
     ///
     /// # Errors
     ///
     /// As [`Reader::read`].
-    pub(in crate::stages) fn read_ahead(
+    pub(in crate::stages) fn read_ahead<T>(
         &mut self,
         content: &[u8],
-        is_let_in: impl FnOnce(&Event) -> bool,
+        told: impl FnOnce(&Event<'_>) -> (T, bool),
         ahead: Option<&mut LinesAhead<'_>>,
-    ) -> Result<Event, Vec<Fault>> {
+    ) -> Result<T, Vec<Fault>> {
         if content.len() <= MAX_LINE
             && let Some((recogniser, memory)) = &mut self.quick
             && let Some(found) = recogniser.recognise(content, memory)
-            && let Some(plain) = Plain::of(&found, self.schema)
+            && let Some(event) = Event::of(&found, self.schema, self.tokens)
         {
-            let event = plain.event(self.tokens);
-            let is_let_in = is_let_in(&event);
+            let (made, is_let_in) = told(&event);
             if let Some(ahead) = ahead.filter(|_| is_let_in) {
-                match ahead.add_recognised(content, (&found, event.id)) {
+                match ahead.add_recognised(content, (&found, event.key())) {
                     Some(Taken::Whole) => {}
                     Some(Taken::NewKeys(numbers)) => {
                         ahead.learn(&numbers, memory);
@@ -211,21 +202,33 @@ impl<'a> Reader<'a> {
                     None => ahead.add(content),
                 }
             }
-            return Ok(event);
+            return Ok(made);
         }
-        let event = read(content, self.schema, self.tokens)?;
-        let is_let_in = is_let_in(&event);
+        // The complete path: a tree of the line, held against the schema.
+        let tree = read_json(content).map_err(|fault| vec![fault])?;
+        let (made, is_let_in) = told(&check(&tree, self.schema, self.tokens)?);
         if let Some(ahead) = ahead.filter(|_| is_let_in) {
             ahead.add(content);
         }
-        Ok(event)
+        Ok(made)
     }
 }
 
-impl<'a> Plain<'a> {
-    /// What was recognised, if its id and scope are in order, and its subject if `schema` asks for one.
+impl<'a> Event<'a> {
+    fn new((id, subject): (&'a str, Option<&'a str>), facts: Facts, by: Option<&'a Tokens>) -> Self {
+        Self {
+            id,
+            subject,
+            facts,
+            by,
+            key: OnceCell::new(),
+            tokens: OnceCell::new(),
+        }
+    }
+
+    /// The event that was recognised, if its id and scope are in order, and its subject if `schema` asks for one.
     #[must_use]
-    pub fn of(found: &Recognised<'a>, schema: &EventSchema) -> Option<Self> {
+    pub fn of(found: &Recognised<'a>, schema: &EventSchema, tokens: Option<&'a Tokens>) -> Option<Self> {
         let (Member::Text(id), Member::Text(scope)) = (found.id, found.scope) else {
             return None;
         };
@@ -241,50 +244,45 @@ impl<'a> Plain<'a> {
             (Member::Text(kind), _) | (Member::Absent, Member::Text(kind)) => Some(kind),
             _ => None,
         };
-        Some(Self {
-            id,
-            subject,
-            facts: Facts {
-                consent: Consent {
-                    scope: schema.purposes().scope(scope)?,
-                    is_revocable: found.revocable != Member::Boolean(false),
-                },
-                source: SourceKind::named(kind),
+        let facts = Facts {
+            consent: Consent {
+                scope: schema.purposes().scope(scope)?,
+                is_revocable: found.revocable != Member::Boolean(false),
             },
-        })
-    }
-
-    /// The same by what stands for it.
-    #[must_use]
-    pub fn event(self, tokens: Option<&Tokens>) -> Event {
-        let event = Event {
-            id: IdKey::of(self.id),
-            subject: self.subject.map(IdKey::of),
-            facts: self.facts,
-            tokens: None,
+            source: SourceKind::named(kind),
         };
-        event.standing_for(tokens, Some(self.id), self.subject)
+        Some(Self::new((id, subject), facts, tokens))
     }
-}
 
-impl Event {
-    /// The event with what stands for it, whose ids are these.
+    /// Stands for its id.
+    pub fn key(&self) -> IdKey {
+        *self.key.get_or_init(|| IdKey::of(self.id))
+    }
+
+    /// Stands for the person that it came from.
     #[must_use]
-    pub fn standing_for(self, tokens: Option<&Tokens>, id: Option<&str>, subject: Option<&str>) -> Self {
-        let made = tokens.zip(id).map(|(tokens, id)| EventTokens {
-            event: tokens.token(id),
-            subject: subject.map(|subject| tokens.subject(subject)),
-        });
-        Self { tokens: made, ..self }
+    pub fn subject_key(&self) -> Option<IdKey> {
+        self.subject.map(IdKey::of)
     }
-}
 
-/// Reads a line by the complete path alone: a tree of the line, held against the schema.
-fn read(content: &[u8], schema: &EventSchema, tokens: Option<&Tokens>) -> Result<Event, Vec<Fault>> {
-    let tree = read_json(content).map_err(|fault| vec![fault])?;
-    let id = tree.get("event_id").and_then(Value::as_str);
-    let subject = schema.subject().and_then(|pointer| pointer.of(&tree));
-    Ok(check(&tree, schema)?.standing_for(tokens, id, subject))
+    /// What stands for it outside of here, if there is anything to make that by.
+    pub fn tokens(&self) -> Option<EventTokens> {
+        let by = self.by?;
+        let make = || EventTokens {
+            event: by.token(self.id),
+            subject: self.subject.map(|subject| by.subject(subject)),
+        };
+        Some(*self.tokens.get_or_init(make))
+    }
+
+    /// A short hash of its id: few ids that are not the same have the same, and who makes some up that have makes nothing but work. It
+    /// means nothing outside of this process.
+    #[must_use]
+    pub fn short(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        hasher.write(self.id.as_bytes());
+        hasher.finish()
+    }
 }
 
 /// Holds a tree against the schema, then looks at id and consent.
@@ -292,22 +290,20 @@ fn read(content: &[u8], schema: &EventSchema, tokens: Option<&Tokens>) -> Result
 /// # Errors
 ///
 /// Everything that is wrong with it, at least one fault.
-pub fn check(event: &Value, schema: &EventSchema) -> Result<Event, Vec<Fault>> {
+pub fn check<'a>(event: &'a Value, schema: &EventSchema, tokens: Option<&'a Tokens>) -> Result<Event<'a>, Vec<Fault>> {
     schema.check(event)?;
     let subject = schema.subject().map(|pointer| subject_of(event, pointer)).transpose();
     match (id_of(event), scope_of(event, schema.purposes()), subject) {
-        (Ok(id), Ok(scope), Ok(subject)) => Ok(Event {
-            id,
-            subject,
-            facts: Facts {
+        (Ok(id), Ok(scope), Ok(subject)) => {
+            let facts = Facts {
                 consent: Consent {
                     scope,
                     is_revocable: is_revocable(event),
                 },
                 source: SourceKind::of(event),
-            },
-            tokens: None,
-        }),
+            };
+            Ok(Event::new((id, subject), facts, tokens))
+        }
         (id, scope, subject) => Err([id.err(), scope.err(), subject.err()].into_iter().flatten().collect()),
     }
 }
@@ -340,13 +336,13 @@ pub fn too_long() -> Fault {
 
 // The schema of byte events demands what `id_of` and `scope_of` ask for; a schema of the user's own may not.
 
-fn id_of(event: &Value) -> Result<IdKey, Fault> {
+fn id_of(event: &Value) -> Result<&str, Fault> {
     let fault = |message| Err(Fault::new("/event_id", message, "event_id"));
     match event.get("event_id").and_then(Value::as_str) {
         None => fault("is not a text: every event needs an id"),
         Some("") => fault("is empty: every event needs an id"),
         Some(id) if !is_id(id) => fault("holds a control character"),
-        Some(id) => Ok(IdKey::of(id)),
+        Some(id) => Ok(id),
     }
 }
 
@@ -354,13 +350,13 @@ fn is_id(text: &str) -> bool {
     !text.is_empty() && !text.contains(char::is_control)
 }
 
-fn subject_of(event: &Value, pointer: &SubjectPointer) -> Result<IdKey, Fault> {
+fn subject_of<'a>(event: &'a Value, pointer: &SubjectPointer) -> Result<&'a str, Fault> {
     let fault = |message| Err(Fault::new(pointer.as_str(), message, "subject"));
     match pointer.of(event) {
         None => fault("is not a text: every event must name the person it came from"),
         Some("") => fault("is empty: every event must name the person it came from"),
         Some(id) if !is_id(id) => fault("holds a control character"),
-        Some(id) => Ok(IdKey::of(id)),
+        Some(id) => Ok(id),
     }
 }
 

@@ -21,7 +21,7 @@ const READ_AGAIN: usize = 192;
 /// A valid line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Sighting {
-    /// A part of a hash of its id.
+    /// The short hash of its id.
     pub id: u64,
     /// Which of the lines that are not blank, from 0.
     pub index: u64,
@@ -183,7 +183,7 @@ impl Suspects<'_> {
             for line in later {
                 (self.found)(first, line)?;
             }
-            if open == Some(first.id.short()) {
+            if open == Some(first.short) {
                 self.firsts.push(*first);
             }
         }

@@ -85,12 +85,12 @@ impl Kind {
     }
 
     /// What of this kind stands for `event`.
-    fn key_of(self, event: &Event) -> Option<Key> {
+    fn key_of(self, event: &Event<'_>) -> Option<Key> {
         match self {
-            Self::Event => Some(Key::Event(event.id)),
-            Self::Subject => event.subject.map(Key::Subject),
-            Self::EventToken => event.tokens.map(|tokens| Key::EventToken(tokens.event)),
-            Self::SubjectToken => event.tokens?.subject.map(Key::SubjectToken),
+            Self::Event => Some(Key::Event(event.key())),
+            Self::Subject => event.subject_key().map(Key::Subject),
+            Self::EventToken => event.tokens().map(|tokens| Key::EventToken(tokens.event)),
+            Self::SubjectToken => event.tokens()?.subject.map(Key::SubjectToken),
         }
     }
 }
@@ -187,7 +187,7 @@ impl Revocations {
 
     /// By what the event is revoked, if it is; remembers that it was asked for. What it is itself named by comes first. May be asked from
     /// whatever thread.
-    pub fn revokes(&self, event: &Event) -> Option<Named> {
+    pub fn revokes(&self, event: &Event<'_>) -> Option<Named> {
         let mut found = None;
         for kind in &self.kinds {
             if let Some(revocation) = kind.key_of(event).and_then(|key| self.by.get(&key)) {
@@ -202,7 +202,7 @@ impl Revocations {
 
     /// Whether the event is revoked.
     #[must_use]
-    pub fn has(&self, event: &Event) -> bool {
+    pub fn has(&self, event: &Event<'_>) -> bool {
         let is_named = |kind: &Kind| kind.key_of(event).is_some_and(|key| self.by.contains_key(&key));
         self.kinds.iter().any(is_named)
     }

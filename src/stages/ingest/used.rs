@@ -2,7 +2,7 @@
 
 use super::blocks::each_block;
 use super::check::NonRevocable;
-use super::event::Reader;
+use super::event::{Event, Reader};
 use super::lines::is_blank;
 use super::revocations::Revocations;
 use super::schema::{EventSchema, SchemaError};
@@ -85,11 +85,12 @@ pub fn withdrawn(
                 if line.content.is_some_and(is_blank) {
                     continue;
                 }
-                match line.content.and_then(|content| reader.read(content).ok()) {
-                    Some(event) => {
-                        let counts = event.facts.consent.is_revocable || !is_kept;
-                        withdrawn += u64::from(counts && revocations.has(&event));
-                    }
+                let is_withdrawn = |event: &Event<'_>| {
+                    let counts = event.facts.consent.is_revocable || !is_kept;
+                    counts && revocations.has(event)
+                };
+                match line.content.and_then(|content| reader.read(content, is_withdrawn).ok()) {
+                    Some(is_withdrawn) => withdrawn += u64::from(is_withdrawn),
                     None => others += 1,
                 }
             }
