@@ -4,6 +4,7 @@ use camino::Utf8Path;
 use git2::{ObjectType, Oid};
 
 use super::{CommitId, CommitTree, Found, GitError, Repository, object};
+use crate::diagnostic::nearest;
 use crate::digest::Digest;
 use crate::tree::TreeError;
 
@@ -107,6 +108,17 @@ impl Repository {
             }
         }
         Ok(tips)
+    }
+
+    /// The branch, tag or HEAD that `revision`, which names nothing, was probably meant to be.
+    #[must_use]
+    pub fn meant(&self, revision: &str) -> Option<String> {
+        let tips = self.tips().ok()?;
+        let names = tips.iter().map(|(name, _)| {
+            let short = ["refs/heads/", "refs/tags/"].map(|kind| name.strip_prefix(kind));
+            short.into_iter().flatten().next().unwrap_or(name)
+        });
+        nearest(revision, names).map(str::to_owned)
     }
 
     /// How many blobs of the repository, reachable or not, are such that `holds` says so of their bytes.

@@ -33,18 +33,21 @@ pub(super) struct Pipelines<'a> {
 impl Pipelines<'_> {
     /// Each pipeline file that the answer rests on, as `revision` has it, must give what the receipts say.
     pub(super) fn check_at(&self, revision: &str, repository: Result<&Repository, String>) -> (State, Vec<Finding>) {
-        let opened = repository.and_then(|repository| {
-            let commit = repository.resolve_commit(revision).map_err(|error| error.to_string())?;
-            let tree = repository.tree(commit).map_err(|error| error.to_string())?;
+        let opened = repository.map_err(|why| (why, None)).and_then(|repository| {
+            let commit = repository.resolve_commit(revision);
+            let commit = commit.map_err(|error| (error.to_string(), repository.meant(revision)))?;
+            let tree = repository.tree(commit).map_err(|error| (error.to_string(), None))?;
             Ok((commit, tree))
         });
         let (commit, tree) = match opened {
             Ok(opened) => opened,
-            Err(why) => {
-                let finding = Finding::new(
-                    Code::Read,
-                    format!("commit `{revision}` cannot be compared with: {why}"),
-                );
+            Err((why, meant)) => {
+                let message = format!("commit `{revision}` cannot be compared with: {why}");
+                let finding = Finding::new(Code::Read, message);
+                let finding = match meant {
+                    Some(name) => finding.help(format!("did you mean `{name}`?")),
+                    None => finding,
+                };
                 return (State::NotChecked, vec![finding]);
             }
         };

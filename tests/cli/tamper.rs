@@ -141,6 +141,10 @@ fn a_commit_is_checked_by_content() {
     space.git(&["add", "in", "pipeline.yaml", "runs"]);
     space.git(&["commit", "-q", "-m", "edit, run, commit"]);
     space.madmall(["verify", "--at", "HEAD"]).success();
+    space
+        .madmall(["verify", "--at", "HAED"])
+        .code(6)
+        .says("did you mean `HEAD`?");
 
     // Another commit that changes nothing the stages use keeps its proof.
     space.write("unrelated", "x");

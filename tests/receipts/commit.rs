@@ -273,6 +273,9 @@ fn a_commit_is_named_by_branch_or_the_beginning_of_its_id() {
     for name in ["", "no-such", "HEAD~5", "\0", "HEAD:in.txt"] {
         assert!(repository.resolve_commit(name).is_err(), "{name:?}");
     }
+    for (name, meant) in [("HAED", Some("HEAD")), ("no-such", None), ("", None)] {
+        assert_eq!(repository.meant(name).as_deref(), meant, "{name:?}");
+    }
     assert!(repository.find_commit(&id).is_some());
     assert!(repository.find_commit(&id[..8]).is_none());
     assert!(repository.find_commit(&"0".repeat(40)).is_none());
