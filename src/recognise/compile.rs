@@ -7,11 +7,11 @@ use serde_json::{Map, Value, json};
 
 use super::Opaque;
 use super::literal::Literal;
+use super::numbers::EXACT;
 use super::program::{
     ANYTHING, ArrayRule, Bound, MAX_NAMED, MAX_PROPERTIES, Node, NodeId, NumberRule, ObjectRule, Property, Shape, Slot,
     StringCheck, StringRule, tighter,
 };
-use super::scan::EXACT;
 
 /// Keywords that say nothing about what is valid.
 const ANNOTATIONS: [&str; 9] = [

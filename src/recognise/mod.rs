@@ -17,6 +17,7 @@ mod found;
 mod keys;
 mod literal;
 mod memory;
+mod numbers;
 mod program;
 mod scan;
 mod values;

@@ -2,8 +2,9 @@
 
 use super::found::Noted;
 use super::literal::Literal;
+use super::numbers::{self, EXACT, Number};
 use super::program::{Bound, Node, NumberRule, StringRule};
-use super::scan::{self, EXACT, Number, Text};
+use super::scan::{self, Text};
 
 /// Notes the value at `at`, if `node` allows it; gives where it ends. `line` is UTF-8.
 #[inline(always)]
@@ -104,7 +105,7 @@ fn passes(rule: &StringRule, text: &[u8]) -> bool {
 /// The number at `at`, if it is allowed, and where it ends.
 #[inline(always)]
 fn number(rule: &NumberRule, line: &[u8], at: usize, is_wanted: bool) -> Option<(f64, usize)> {
-    match scan::short_number(line, at) {
+    match numbers::short_number(line, at) {
         Some((_, end)) if !is_wanted && rule.allows_anything() => Some((0.0, end)),
         Some((short, end)) => {
             let number = short.number();
@@ -116,7 +117,7 @@ fn number(rule: &NumberRule, line: &[u8], at: usize, is_wanted: bool) -> Option<
 
 #[inline(never)]
 fn long_number(rule: &NumberRule, line: &[u8], at: usize) -> Option<(f64, usize)> {
-    let (number, end) = scan::number(line, at)?;
+    let (number, end) = numbers::any_number(line, at)?;
     is_allowed(rule, number).then_some((number.value, end))
 }
 
