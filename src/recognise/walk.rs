@@ -207,3 +207,28 @@ impl<'a> Walk<'a> {
         Some(Some(number))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_feature_that_is_nested_is_not_taken_whatever_the_schema_allows() {
+        let schema = json!({"properties": {"payload": {"properties": {"features": {"type": "object"}}}}});
+        let recogniser = Recogniser::compile_with_features(&schema, &|_| None, None).expect("it is in the subset");
+        let mut memory = recogniser.memory();
+        for (value, is_taken) in [
+            ("1", true),
+            ("[]", false),
+            ("{}", false),
+            ("null", true),
+            ("[1]", false),
+        ] {
+            let line = format!(r#"{{"event_id":"e","payload":{{"features":{{"x":{value}}}}}}}"#);
+            let taken = recogniser.recognise(line.as_bytes(), &mut memory);
+            assert_eq!(taken.is_some(), is_taken, "{line}");
+        }
+    }
+}
