@@ -76,6 +76,7 @@ mod tests {
             ("2000-02-29", true, false),
             ("2026-04-30", true, false),
             ("2026-04-31", false, false),
+            ("2026-11-31", false, false),
             ("2026-12-31", true, false),
             ("0000-01-01", false, false),
             ("2026/01/05", false, false),

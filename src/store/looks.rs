@@ -1,7 +1,7 @@
 //! What a run looked at in order to decide: the same looks again, with the same answers, give the same decision.
 
 use std::cell::RefCell;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fs::{File, Metadata};
 use std::io::{self, Read as _};
 use std::sync::{Mutex, PoisonError};
@@ -222,8 +222,34 @@ pub struct Watched<'a> {
     looks: &'a Looks,
     /// Folders, and whether each is where its path says, with no link on the way.
     folders: RefCell<HashMap<Utf8PathBuf, bool>>,
-    /// Files that a walk has found where their paths say, noted already.
-    listed: RefCell<HashSet<Box<str>>>,
+    /// Files that walks have found where their paths say, noted already.
+    listed: RefCell<Listed>,
+}
+
+/// Files that walks have found. Mostly they are asked for one after the other, as they were found.
+#[derive(Debug, Default)]
+struct Listed {
+    /// For each walk, sorted by their bytes.
+    walks: Vec<Vec<Utf8PathBuf>>,
+    /// Of the last, which is asked for next.
+    next: usize,
+}
+
+impl Listed {
+    fn add(&mut self, files: Vec<Utf8PathBuf>) {
+        self.walks.push(files);
+        self.next = 0;
+    }
+
+    fn has(&mut self, path: &Utf8Path) -> bool {
+        let expected = self.walks.last().and_then(|files| files.get(self.next));
+        if expected.is_some_and(|expected| expected.as_str() == path.as_str()) {
+            self.next += 1;
+            return true;
+        }
+        let is_in = |files: &Vec<Utf8PathBuf>| files.binary_search_by(|file| file.as_str().cmp(path.as_str())).is_ok();
+        self.walks.iter().any(is_in)
+    }
 }
 
 impl<'a> Watched<'a> {
@@ -262,26 +288,27 @@ impl<'a> Watched<'a> {
 
     /// Notes the files of a walk that began at the time `at`, but for links, if none is on the way to them: what was asked of them
     /// tells all.
-    fn note_plain(&self, found: &[Below], at: SystemTime) {
+    fn note_plain<'f>(&self, found: &'f [Below], at: SystemTime) {
         if !cfg!(target_os = "linux") {
             return;
         }
         fn folder_of(below: &Below) -> Option<&str> {
             below.path.parent().map(Utf8Path::as_str)
         }
-        let mut listed = self.listed.borrow_mut();
+        let mut listed = Vec::new();
         for siblings in found.chunk_by(|a, b| folder_of(a) == folder_of(b)) {
             if !folder_of(&siblings[0]).is_some_and(|folder| self.is_plain(Utf8Path::new(folder))) {
                 continue;
             }
-            for Below { path, found, .. } in siblings {
-                if let Some(found) = found.as_ref().filter(|found| found.is_file()) {
-                    self.looks
-                        .note(path, Seen::Plain(Stamp::from_metadata(found), false), at);
-                    listed.insert(path.as_str().into());
-                }
-            }
+            let file = |below: &'f Below| {
+                let found = below.found.as_ref().filter(|found| found.is_file())?;
+                Some((below.path.as_path(), Seen::Plain(Stamp::from_metadata(found), false)))
+            };
+            let files = siblings.iter().filter_map(file);
+            listed.extend(files.clone().map(|(path, _)| path.to_owned()));
+            self.looks.note_all(files, at);
         }
+        self.listed.borrow_mut().add(listed);
     }
 
     fn is_plain(&self, folder: &Utf8Path) -> bool {
@@ -329,7 +356,7 @@ impl Tree for Watched<'_> {
     }
 
     fn real_path(&self, path: &Utf8Path) -> Result<Option<Utf8PathBuf>, TreeError> {
-        if self.listed.borrow().contains(path.as_str()) {
+        if self.listed.borrow_mut().has(path) {
             return Ok(Some(path.to_owned()));
         }
         if let Some(plain) = self.plain(path) {

@@ -10,6 +10,7 @@ use std::io;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use camino::Utf8Path;
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::{MAX_CACHE, StoreError, atomic, read_bounded};
@@ -29,9 +30,9 @@ pub struct Stamp {
     inode: u64,
     size: u64,
     /// Nanoseconds since 1970.
-    mtime: i128,
+    mtime: i64,
     /// Nanoseconds since 1970.
-    ctime: i128,
+    ctime: i64,
     executable: bool,
 }
 
@@ -86,7 +87,8 @@ impl Stamp {
     #[cfg(unix)]
     pub(super) fn from_metadata(found: &Metadata) -> Self {
         use std::os::unix::fs::MetadataExt as _;
-        let nanos = |secs: i64, nanos: i64| i128::from(secs) * 1_000_000_000 + i128::from(nanos);
+        // What is beyond the year 2262 is from the future, of which nothing vouches for anything.
+        let nanos = |secs: i64, nanos: i64| secs.saturating_mul(1_000_000_000).saturating_add(nanos);
         Self {
             device: found.dev(),
             inode: found.ino(),
@@ -102,7 +104,7 @@ impl Stamp {
         let nanos = |time: io::Result<SystemTime>| {
             time.ok()
                 .and_then(|time| time.duration_since(UNIX_EPOCH).ok())
-                .map_or(0, |since| i128::try_from(since.as_nanos()).unwrap_or(0))
+                .map_or(0, |since| i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
         };
         Self {
             device: 0,
@@ -129,12 +131,12 @@ impl Stamp {
     /// Whether a change made now would leave the stamp as it is.
     pub(super) fn is_fresh(&self, now: SystemTime) -> bool {
         let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
-        let now = i128::try_from(now).unwrap_or(i128::MAX);
-        let tick = |stamp: i128| if stamp % 1_000_000_000 == 0 { COARSE_TICK } else { TICK };
+        let now = i64::try_from(now).unwrap_or(i64::MAX);
+        let tick = |stamp: i64| if stamp % 1_000_000_000 == 0 { COARSE_TICK } else { TICK };
         [self.mtime, self.ctime].into_iter().any(|stamp| {
-            let tick = i128::try_from(tick(stamp).as_nanos()).unwrap_or(i128::MAX);
+            let tick = i64::try_from(tick(stamp).as_nanos()).unwrap_or(i64::MAX);
             // A stamp from the future says nothing about now, so it is never old.
-            stamp + tick >= now
+            stamp.saturating_add(tick) >= now
         })
     }
 }
@@ -189,7 +191,7 @@ impl StatCache {
             return Ok(());
         }
         let mut entries: Vec<(&str, &Entry)> = self.entries.iter().map(|(path, entry)| (&**path, entry)).collect();
-        entries.sort_unstable_by_key(|(path, _)| *path);
+        entries.par_sort_unstable_by_key(|(path, _)| *path);
         let body = postcard::to_stdvec(&entries).expect("plain data has an encoding");
         let bytes = [HEADER, Digest::of(&body).as_bytes(), &body].concat();
         atomic::write_cache(path, &bytes)?;
@@ -322,6 +324,21 @@ mod tests {
         let after = Stamp::of(&file).expect("stamped");
         assert_eq!(before.mtime, after.mtime);
         assert_ne!(before, after);
+    }
+
+    #[test]
+    fn a_file_from_the_far_future_is_not_vouched_for() {
+        let (_guard, root) = folder();
+        let file = root.join("f");
+        atomic::write(&file, b"1").expect("written");
+        // Some file systems count no further than to 2038, and keep what they can.
+        for years in [20, 300, 400] {
+            let later = SystemTime::now() + Duration::from_secs(years * 365 * 86_400);
+            let opened = fs::OpenOptions::new().write(true).open(&file).expect("opened");
+            opened.set_modified(later).expect("set");
+            let stamp = Stamp::of(&file).expect("stamped");
+            assert!(stamp.is_fresh(SystemTime::now() + COARSE_TICK * 2), "{years} years");
+        }
     }
 
     #[test]
