@@ -4,6 +4,8 @@ use std::collections::HashMap;
 
 use proptest::prelude::*;
 
+use super::super::event::{Event, Reader};
+use super::super::repeats::{Repeats, Sighting};
 use super::super::verdicts::Verdict;
 use super::*;
 use crate::stages::room::Room;
@@ -93,6 +95,37 @@ proptest! {
         prop_assert_eq!(accepted, expected(&lines));
         for held in [0, 32, 100, 1000] {
             prop_assert_eq!(&seen(&space, held), &whole, "{} bytes held", held);
+        }
+    }
+}
+
+#[test]
+fn a_line_that_is_another_by_the_time_it_is_read_again_is_refused() {
+    let (line, other) = (event("evt-000001", "care"), event("evt-000002", "care"));
+    let space = Space::new(&format!("{line}{other}"));
+    let files = [space.input("in.ndjson")];
+    let schema = EventSchema::byte_event();
+    let id = |line: &str| {
+        let mut reader = Reader::new(&schema, None);
+        let told = |event: &Event<'_>| event.short();
+        reader.read(line.trim_end().as_bytes(), told).expect("an event")
+    };
+    // What the second line was when it was first read: the same as the first, or what it is.
+    for (was, is_refused) in [(&line, true), (&other, false)] {
+        let mut seen = Repeats::new(Room::with(&space.path("absent"), 1 << 20));
+        for (number, (id, offset)) in (0..).zip([(id(&line), 0), (id(was), line.len() as u64)]) {
+            let sighting = Sighting {
+                id,
+                index: number,
+                line: number,
+                offset,
+            };
+            seen.add(sighting).expect("there is room");
+        }
+        let reader = Reader::new(&schema, None);
+        match seen.find(&files, &|_| 0, reader, &mut |_, _| panic!("no id stands twice")) {
+            Ok(()) => assert!(!is_refused),
+            Err(error) => assert!(is_refused && matches!(error, StageError::InputChanged { .. })),
         }
     }
 }
