@@ -203,12 +203,19 @@ fn rows_are_of_the_lines_that_are_let_in_whatever_else_is_in_the_files() {
     let first = good.split_inclusive(|byte| *byte == b'\n').next().expect("a line");
     let with = |line: &[u8]| [line, &good].concat();
     let care = last("x").replace("research", "care");
+    let escaped = care.replace("event_id", r"\u0065vent_id");
     let revocation = "{\"event_id\":\"evt-last\",\"time\":\"2026-01-05T00:00:00Z\"}\n";
     for (what, bytes, revocation, is_read_ahead) in [
         ("all are let in", with(last("x").as_bytes()), "", true),
         ("one is a fault", with(b"{}\n"), "", true),
         ("one is blank", with(b" \n"), "", true),
         ("one is not covered", with(care.as_bytes()), "", true),
+        (
+            "one that only the complete reader takes is not covered",
+            with(escaped.as_bytes()),
+            "",
+            true,
+        ),
         (
             "all are let in, though another is revoked",
             good.clone(),
