@@ -4,7 +4,7 @@
 //! was taken (braces, keys, white space) is remembered as it is. Where a line has the very same bytes there, it has the same members, so
 //! that nothing is left to ask but whether each value is allowed.
 //!
-//! What is remembered is a tree: a step is what stands before a value, and the rule for that value. No two lines differ in what a path
+//! What is remembered is a trie: a step is what stands before a value, and the rule for that value. No two lines differ in what a path
 //! through it says but in their values, and for each path there was a line that was taken.
 
 use super::found::{Found, Goal};
@@ -13,7 +13,7 @@ use super::program::{Node, NodeId, Slot};
 use super::values::scalar;
 
 /// How long the lines are together, at most, that are remembered.
-const MAX_BYTES: usize = 1 << 18;
+const MAX_BYTES: usize = 1 << 16;
 
 /// The most steps that may stand in each other's place.
 const MAX_CHOICES: usize = 8;
@@ -54,6 +54,8 @@ enum Then {
 /// A line as it was walked through.
 #[derive(Debug, Default)]
 pub(super) struct Trace {
+    /// Whether there is room for the line: of one that is too long nothing is noted.
+    is_kept: bool,
     values: Vec<Value>,
     nested: Vec<Slot>,
 }
@@ -77,17 +79,23 @@ impl Default for Forms {
 }
 
 impl Trace {
-    pub(super) fn clear(&mut self) {
+    /// Another line begins.
+    pub(super) fn begin(&mut self, is_kept: bool) {
+        self.is_kept = is_kept;
         self.values.clear();
         self.nested.clear();
     }
 
     pub(super) fn value(&mut self, (start, end): (usize, usize), node: NodeId, goal: Goal) {
-        self.values.push(Value { start, end, node, goal });
+        if self.is_kept {
+            self.values.push(Value { start, end, node, goal });
+        }
     }
 
     pub(super) fn nested(&mut self, slot: Slot) {
-        self.nested.push(slot);
+        if self.is_kept {
+            self.nested.push(slot);
+        }
     }
 }
 
@@ -129,9 +137,14 @@ impl Forms {
         }
     }
 
+    /// Whether `line` could be remembered.
+    pub(super) fn has_room(&self, line: &[u8]) -> bool {
+        self.patience > 0 && self.bytes + line.len() <= MAX_BYTES
+    }
+
     /// Remembers `line`, which was taken and walked through as `trace` tells.
     pub(super) fn learn(&mut self, line: &[u8], trace: &Trace) {
-        if self.patience == 0 || self.bytes + line.len() > MAX_BYTES {
+        if !trace.is_kept {
             return;
         }
         self.bytes += line.len();
@@ -326,5 +339,7 @@ mod tests {
         }
         assert!(is_like_one_before(&recogniser, &mut memory, &lines[0]));
         assert!(!is_like_one_before(&recogniser, &mut memory, &lines[1]));
+        // Of one for which there is no room it is not even noted where its values are.
+        assert!(memory.trace.values.is_empty());
     }
 }

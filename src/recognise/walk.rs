@@ -39,7 +39,7 @@ impl<'a> Walk<'a> {
     /// Walks the whole of `line`, which is UTF-8.
     pub(super) fn through(program: &'a Recogniser, line: &'a [u8], memory: &'a mut Memory) -> Option<()> {
         memory.found.clear();
-        memory.trace.clear();
+        memory.trace.begin(memory.forms.has_room(line));
         let at = scan::skip_space(line, 0);
         let mut walk = Self {
             program,
