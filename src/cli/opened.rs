@@ -22,8 +22,9 @@ use crate::receipt::key::SigningKey;
 use crate::receipt::keystore::{self, KeyOrigin, KeySources};
 use crate::spec;
 use crate::store::Store;
-use crate::store::looks::{Looks, Watched};
+use crate::store::looks::Looks;
 use crate::store::plans::{self, Asked, Seens};
+use crate::store::watched::Watched;
 use crate::tree::Tree;
 use crate::workspace::Workspace;
 

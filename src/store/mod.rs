@@ -44,6 +44,7 @@ pub mod stat_cache;
 pub mod trees;
 mod unfinished;
 pub mod usage;
+pub mod watched;
 
 /// Why the store could not be read or written. Exit code 7.
 #[derive(Debug, thiserror::Error)]
