@@ -225,6 +225,8 @@ mod tests {
         let all = ["z", "b/d/e", "a", "b/c", "z", "b/c", "b/d/e"];
         assert!(all.iter().all(|path| listed.has((*path).into())));
         for absent in ["", "b", "b/d", "b/d/f", "c", "empty", "empty/a", "A", "b/c/d"] {
+            // Whatever is expected next.
+            assert!(listed.has("a".into()));
             assert!(!listed.has(absent.into()), "{absent}");
         }
     }
