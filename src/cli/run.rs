@@ -200,6 +200,8 @@ pub(super) fn run(
         })),
         false => summarize(&run, &key, began, code, terminal),
     }
+    // The process ends: what thousands of stages take is not freed piece by piece.
+    std::mem::forget((run, opened));
     Ok(code)
 }
 

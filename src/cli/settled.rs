@@ -1,6 +1,6 @@
 //! The short way through `madmall run`: what was settled, and was not touched since, is settled.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::time::Instant;
 
 use camino::Utf8Path;
@@ -149,9 +149,13 @@ impl Question<'_> {
                 variables.insert(name.clone(), value.map(|value| Digest::of(value.as_bytes())));
             }
         }
-        let Some(looks) = looks.into_settled() else {
+        let Some(mut looks) = looks.into_settled() else {
             return Ok(());
         };
+        // What nobody makes is what is edited: where that was, the next run is told so by few looks.
+        let outputs = opened.plan.stages.iter().flat_map(|stage| &stage.outputs);
+        let made: HashSet<&Utf8Path> = outputs.map(|output| output.path.as_path()).collect();
+        looks.sort_by_key(|(path, _)| made.contains(path.as_path()));
         let settled = Settled {
             name: opened.plan.pipeline.clone(),
             looks,

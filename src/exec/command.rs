@@ -123,7 +123,8 @@ impl Attempt<'_> {
             log: log_file,
             confinement: self.confinement(root, log, &executables),
         };
-        let end = match run(program, &session.groups) {
+        let tools = found.values().map(|found| (found.called.as_str(), &found.tool));
+        let end = match session.run_beside_asking(tools, || run(program, &session.groups)) {
             Ok(end) => end,
             Err(SandboxError::Spawn(source)) => return Err(failed(source)),
             Err(SandboxError::NotEnforced(missing)) => {
@@ -190,7 +191,7 @@ impl Attempt<'_> {
             {
                 return Err(self.tool_changed(&name));
             }
-            let version = self.session.version_of(&called, &tool)?;
+            let version = self.session.version_of(&called, &tool);
             let digests = tool.digests;
             used.push(UsedTool { name, digests, version });
         }

@@ -243,14 +243,17 @@ impl<'a> Session<'a> {
             looks,
             bounds,
         } = inputs;
-        let cache = match options.rigour {
+        let load_cache = || match options.rigour {
             Rigour::Stamps => StatCache::load(&store.stat_cache_file()),
             Rigour::EveryByte => StatCache::default(),
         };
         if let Some(looks) = looks {
             looks.note_folder(workspace, Utf8Path::new("runs"));
         }
-        let believed = Believed::open(&store.believed_file(), workspace, trust, &key.derive_seal_key())?;
+        let seal_key = key.derive_seal_key();
+        let open_believed = || Believed::open(&store.believed_file(), workspace, trust, &seal_key);
+        let (cache, believed) = rayon::join(load_cache, open_believed);
+        let believed = believed?;
         let run_id = run_id(&plan.pipeline, clock(), nonce);
         let keyid = key.public().keyid();
         Ok(Self {

@@ -5,14 +5,15 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::process::{Ended, Program, candidates, is_executable, run};
 use super::sandbox::{Demand, Own, Wanted};
-use super::{ExecError, Session};
+use super::Session;
 use crate::digest::{Digest, Digests};
 use crate::plan::{Stage, StageId};
 use crate::receipt::{MAX_VERSION, is_version};
@@ -50,9 +51,21 @@ pub(super) struct Tools {
     /// By what they are called, where those are that stages have run.
     places: Mutex<HashMap<String, Utf8PathBuf>>,
     /// By where they are, what they say of their version.
-    versions: Mutex<HashMap<Utf8PathBuf, (Digest, Option<String>)>>,
+    versions: Mutex<HashMap<Utf8PathBuf, Arc<Version>>>,
+    /// How many were asked.
+    asked: AtomicUsize,
     /// Those that are others than when stages ran that are up to date: the first of these, and how many there are.
     changed: Mutex<BTreeMap<String, (StageId, usize)>>,
+}
+
+/// What a program says of its version.
+struct Version {
+    /// Of the program's bytes.
+    digest: Digest,
+    /// Which of those that were asked it was, from 0.
+    number: usize,
+    /// Nothing while it is being asked.
+    said: OnceLock<Option<String>>,
 }
 
 impl Tools {
@@ -144,28 +157,53 @@ impl Session<'_> {
         }
     }
 
+    /// Runs the stage's program by `run`, and asks beside it those of the `tools`, each with what it is called, that were not asked yet.
+    pub(super) fn run_beside_asking<'t, T>(
+        &self,
+        tools: impl Iterator<Item = (&'t str, &'t Tool)>,
+        run: impl FnOnce() -> T,
+    ) -> T {
+        std::thread::scope(|scope| {
+            for (name, tool) in tools {
+                let (version, is_new) = self.version(tool);
+                if is_new {
+                    scope.spawn(move || self.ask_once(name, tool, &version));
+                }
+            }
+            run()
+        })
+    }
+
     /// What the program says of its version when it is asked with `--version`: the first line. It is asked once in a run, with
-    /// nothing to read or write but a folder of its own; where the kernel cannot see to that, it is not asked.
-    ///
-    /// # Errors
-    ///
-    /// [`ExecError`] if that folder cannot be made.
-    pub(super) fn version_of(&self, name: &str, tool: &Tool) -> Result<Option<String>, ExecError> {
-        if self.interrupts.is_requested() {
-            return Ok(None);
-        }
+    /// nothing to read or write but a folder of its own; where that folder cannot be made, or the kernel cannot see to that, it is
+    /// not asked.
+    pub(super) fn version_of(&self, name: &str, tool: &Tool) -> Option<String> {
+        let (version, _) = self.version(tool);
+        self.ask_once(name, tool, &version);
+        version.said.get().cloned().flatten()
+    }
+
+    /// The version of the program as it is now, and whether nobody has wanted it before.
+    fn version(&self, tool: &Tool) -> (Arc<Version>, bool) {
         let mut versions = self.tools.versions.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((digest, version)) = versions.get(&tool.executable)
-            && *digest == tool.digests.blake3
-        {
-            return Ok(version.clone());
+        let digest = tool.digests.blake3;
+        if let Some(version) = versions.get(&tool.executable).filter(|version| version.digest == digest) {
+            return (Arc::clone(version), false);
         }
-        let folder = self.scratch().join("versions");
-        let folder = folder.join(versions.len().to_string());
-        atomic::create_folder(&folder)?;
-        let version = self.ask_version(name, tool, &folder);
-        versions.insert(tool.executable.clone(), (tool.digests.blake3, version.clone()));
-        Ok(version)
+        let number = self.tools.asked.fetch_add(1, Ordering::Relaxed);
+        let said = OnceLock::new();
+        let version = Arc::new(Version { digest, number, said });
+        versions.insert(tool.executable.clone(), Arc::clone(&version));
+        (version, true)
+    }
+
+    /// Asks the program, or waits for it if it is being asked.
+    fn ask_once(&self, name: &str, tool: &Tool, version: &Version) {
+        version.said.get_or_init(|| {
+            let folder = self.scratch().join("versions").join(version.number.to_string());
+            let may_be_asked = !self.interrupts.is_requested() && atomic::create_folder(&folder).is_ok();
+            may_be_asked.then(|| self.ask_version(name, tool, &folder))?
+        });
     }
 
     fn ask_version(&self, name: &str, tool: &Tool, folder: &Utf8Path) -> Option<String> {

@@ -4,6 +4,7 @@
 //! `docs/decisions/0038-a-resolved-pipeline-is-remembered.md`.
 
 use camino::{Utf8Path, Utf8PathBuf};
+use rayon::prelude::*;
 
 use super::looks::Seen;
 use super::{StoreError, sealed};
@@ -43,12 +44,14 @@ impl Asked<'_> {
 pub fn load(folder: &Utf8Path, asked: Asked<'_>, seal_key: &[u8; 32], root: &Utf8Path) -> Option<(Plan, Seens)> {
     let digest = asked.digest()?;
     let (kept_for, seen, plan): (Digest, Seens, Plan) = sealed::open(&file_of(folder, digest), HEADER, seal_key)?;
-    let looks = seen.into_iter().map(|(path, seen)| {
+    if kept_for != digest {
+        return None;
+    }
+    let looks = seen.into_par_iter().with_min_len(64).map(|(path, seen)| {
         let now = seen.resolves_alike_at(&root.join(&path))?;
         Some((path, now))
     });
-    let looks = looks.collect::<Option<Seens>>()?;
-    (kept_for == digest).then_some((plan, looks))
+    Some((plan, looks.collect::<Option<Seens>>()?))
 }
 
 /// Remembers the plan, and what was looked at when it was resolved.

@@ -52,7 +52,7 @@ impl Asked<'_> {
 pub struct Settled {
     /// The pipeline's name.
     pub name: String,
-    /// What was looked at, sorted by path.
+    /// What was looked at, in the order in which it is looked at again.
     pub looks: Vec<(Utf8PathBuf, Seen)>,
     /// The variables whose values are part of actions, hashed; `None` for one that is not set.
     pub variables: BTreeMap<String, Option<Digest>>,
