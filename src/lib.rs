@@ -77,6 +77,7 @@ pub mod recognise;
 pub mod rerun;
 pub mod spec;
 pub mod stages;
+pub mod stamp;
 pub mod status;
 pub mod store;
 pub mod sweep;

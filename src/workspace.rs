@@ -1,23 +1,32 @@
 //! The workspace: the folder that all paths are relative to, as it is on disk now.
 
+pub(crate) mod find;
 pub(crate) mod walk;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::digest::{self, Digests};
+use crate::stamp::{Found, Kind};
 use crate::tree::{Entry, EntryKind, EntryType, Site, Tree, TreeError};
 
 /// A working folder.
 #[derive(Clone, Debug)]
 pub struct Workspace {
     root: Utf8PathBuf,
+    /// The folder, opened, if it could be.
+    #[cfg(target_os = "linux")]
+    folder: Option<std::sync::Arc<rustix::fd::OwnedFd>>,
 }
 
 impl Workspace {
     /// The workspace whose root is the folder `root` (absolute, links resolved).
     #[must_use]
     pub fn at(root: Utf8PathBuf) -> Self {
-        Self { root }
+        Self {
+            #[cfg(target_os = "linux")]
+            folder: find::open_folder(&root),
+            root,
+        }
     }
 
     /// The folder.
@@ -37,7 +46,7 @@ impl Tree for Workspace {
     fn kind(&self, path: &Utf8Path) -> Result<Option<EntryKind>, TreeError> {
         let absolute = self.absolute(path);
         let found = match std::fs::metadata(&absolute) {
-            Ok(found) => found,
+            Ok(found) => Found::from(&found),
             Err(error) if is_absence(&error) => {
                 let is_link = std::fs::symlink_metadata(&absolute).is_ok();
                 return Ok(is_link.then_some(EntryKind::BadLink));
@@ -135,27 +144,14 @@ impl Site for Workspace {
 }
 
 /// What is said of something that is no link.
-pub(crate) fn kind_of(found: &std::fs::Metadata) -> EntryKind {
-    if found.is_file() {
-        EntryKind::File {
-            executable: is_executable(found),
-        }
-    } else if found.is_dir() {
-        EntryKind::Folder
-    } else {
-        EntryKind::Other
+pub(crate) fn kind_of(found: &Found) -> EntryKind {
+    match found.kind {
+        Kind::File => EntryKind::File {
+            executable: found.stamp.is_executable(),
+        },
+        Kind::Folder => EntryKind::Folder,
+        Kind::Link | Kind::Other => EntryKind::Other,
     }
-}
-
-#[cfg(unix)]
-fn is_executable(found: &std::fs::Metadata) -> bool {
-    use std::os::unix::fs::PermissionsExt as _;
-    found.permissions().mode() & 0o100 != 0
-}
-
-#[cfg(not(unix))]
-fn is_executable(_found: &std::fs::Metadata) -> bool {
-    false
 }
 
 fn is_absence(error: &std::io::Error) -> bool {

@@ -232,7 +232,7 @@ pub(super) fn open_kept(
     let asked = Asked { pipeline: file, values };
     let kept = surroundings
         .key_if_any()?
-        .and_then(|key| plans::load(&folder, asked, &key.derive_seal_key(), workspace.root()));
+        .and_then(|key| plans::load(&folder, asked, &key.derive_seal_key(), &workspace));
     if let Some((plan, seen)) = kept {
         looks.adopt(Some(&seen), began);
         let bounds = bounds(surroundings, &Watched::new(&workspace, looks), &workspace)?;

@@ -80,7 +80,7 @@ impl Question<'_> {
         // What a run that died has left is to be published first.
         let pending = store.pending_folder().read_dir_utf8();
         let is_left = pending.is_ok_and(|mut pending| pending.next().is_some());
-        if is_left || !settled.holds(workspace.root(), &surroundings.environment, self.rigour) {
+        if is_left || !settled.holds(workspace, &surroundings.environment, self.rigour) {
             return Ok(false);
         }
         self.tell(&settled, surroundings, began, terminal)?;

@@ -14,7 +14,7 @@ use crate::digest::Digests;
 use crate::listing::{ArtifactDigests, ListedFile, ListingError, listing_digests};
 use crate::plan::{InputSource, Output, is_pattern};
 use crate::store::looks::{Looks, Seen};
-use crate::store::stat_cache::{Hashed, Stamp, StatCache, hash_as_expected, hash_as_stamped, hash_stamped};
+use crate::store::stat_cache::{Hashed, StatCache, hash_as_expected, hash_as_stamped, hash_stamped};
 use crate::tree::EntryKind;
 use crate::workspace::Workspace;
 use crate::workspace::walk::Below;
@@ -131,7 +131,7 @@ impl<'a> FileHashes<'a> {
     /// Notes that no program was found at `path`, so that one that comes to lie there is noticed.
     pub fn note_passed_over(&self, path: &Utf8Path) {
         let Some(looks) = self.looks else { return };
-        match Stamp::of_entry(path) {
+        match self.workspace.stamp_of_entry(path) {
             Ok(None) => looks.note(path, Seen::Absent, SystemTime::now()),
             // It may come to be one without being another.
             Ok(Some(_)) | Err(_) => looks.give_up(),
@@ -139,16 +139,15 @@ impl<'a> FileHashes<'a> {
     }
 
     fn find(&self, path: &Utf8Path, expected: Option<Digests>) -> io::Result<Hashed> {
-        let absolute = self.workspace.absolute(path);
         let looked_at = SystemTime::now();
-        let stamp = Stamp::of(&absolute)?;
+        let stamp = self.workspace.stamp_of(path)?;
         let cached = self.with_cache(|cache| cache.get(path, &stamp));
         let hashed = match cached {
             Some(digests) => Hashed { digests, stamp },
             None => {
                 let hashed = match expected {
-                    Some(expected) => hash_as_expected(&absolute, stamp, expected)?,
-                    None => hash_as_stamped(&absolute, stamp)?,
+                    Some(expected) => hash_as_expected(self.workspace, path, stamp, expected)?,
+                    None => hash_as_stamped(self.workspace, path, stamp)?,
                 };
                 self.with_cache(|cache| cache.put(path, &hashed, looked_at));
                 hashed
@@ -260,7 +259,7 @@ impl<'a> FileHashes<'a> {
     #[must_use]
     pub fn vouched(&self, path: &Utf8Path) -> Option<Hashed> {
         let looked_at = SystemTime::now();
-        let stamp = Stamp::of(&self.workspace.absolute(path)).ok()?;
+        let stamp = self.workspace.stamp_of(path).ok()?;
         let digests = self.with_cache(|cache| cache.get(path, &stamp))?;
         if let Some(looks) = self.looks {
             looks.note(path, Seen::File(stamp, digests.blake3), looked_at);
@@ -328,9 +327,11 @@ impl<'a> FileHashes<'a> {
     #[must_use]
     pub fn first_changed<'b>(&self, inputs: &'b [InputState]) -> Option<&'b Utf8Path> {
         let file_changed = |file: &&FileState| {
-            let absolute = self.workspace.absolute(&file.path);
-            let same = Stamp::of(&absolute).is_ok_and(|stamp| stamp == file.hashed.stamp)
-                || hash_stamped(&absolute).is_ok_and(|now| {
+            let same = self
+                .workspace
+                .stamp_of(&file.path)
+                .is_ok_and(|stamp| stamp == file.hashed.stamp)
+                || hash_stamped(self.workspace, &file.path).is_ok_and(|now| {
                     now.digests == file.hashed.digests && now.stamp.is_executable() == file.hashed.stamp.is_executable()
                 });
             !same

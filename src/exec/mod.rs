@@ -20,10 +20,11 @@ use crate::receipt::envelope::Envelope;
 use crate::receipt::key::SigningKey;
 use crate::receipt::statement::{LogHead, Statement};
 use crate::receipt::trust::{Trust, TrustedKey};
+use crate::stamp::settling_time;
 use crate::store::believed::{Believed, Claim};
 use crate::store::durable::Unsynced;
 use crate::store::looks::{Looks, Rigour};
-use crate::store::stat_cache::{StatCache, settling_time};
+use crate::store::stat_cache::StatCache;
 use crate::store::{Store, StoreError, atomic};
 use crate::workspace::Workspace;
 

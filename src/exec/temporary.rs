@@ -14,7 +14,7 @@ use super::state::{Content, InputState};
 use crate::digest::Digest;
 use crate::listing::ArtifactDigests;
 use crate::plan::StageId;
-use crate::store::stat_cache::Stamp;
+use crate::stamp::Stamp;
 use crate::store::{StoreError, atomic};
 
 impl Session<'_> {

@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use super::Session;
 use super::process::{Ended, Program, candidates, is_executable, run};
 use super::sandbox::{Demand, Own, Wanted};
-use super::Session;
 use crate::digest::{Digest, Digests};
 use crate::plan::{Stage, StageId};
 use crate::receipt::{MAX_VERSION, is_version};
@@ -187,7 +187,10 @@ impl Session<'_> {
     fn version(&self, tool: &Tool) -> (Arc<Version>, bool) {
         let mut versions = self.tools.versions.lock().unwrap_or_else(PoisonError::into_inner);
         let digest = tool.digests.blake3;
-        if let Some(version) = versions.get(&tool.executable).filter(|version| version.digest == digest) {
+        if let Some(version) = versions
+            .get(&tool.executable)
+            .filter(|version| version.digest == digest)
+        {
             return (Arc::clone(version), false);
         }
         let number = self.tools.asked.fetch_add(1, Ordering::Relaxed);

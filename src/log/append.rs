@@ -22,8 +22,8 @@ use crate::receipt::envelope::Envelope;
 use crate::receipt::key::{PublicKey, SigningKey};
 use crate::receipt::run_file::{MAX_RUN_FILE, split_lines};
 use crate::receipt::statement::ReceiptId;
+use crate::stamp::Stamp;
 use crate::store::believed::run_files;
-use crate::store::stat_cache::Stamp;
 use crate::store::{Store, StoreError};
 
 /// What there is to append.

@@ -14,7 +14,7 @@ use crate::receipt::envelope::Envelope;
 use crate::receipt::key::{PublicKey, SigningKey};
 use crate::receipt::run_file::split_lines;
 use crate::receipt::statement::ReceiptId;
-use crate::store::stat_cache::Stamp;
+use crate::stamp::Stamp;
 use crate::store::{Store, atomic};
 use crate::workspace::Workspace;
 
@@ -287,7 +287,7 @@ fn a_change_of_the_folder_while_a_run_publishes_is_seen_by_the_next_append() {
     let publication = Publication::begin(&world.runs());
     let path = world.publish(1);
     let published = publication.end(&world.runs(), path.file_name().expect("a name"), ids_in(&path));
-    std::thread::sleep(crate::store::stat_cache::settling_time());
+    std::thread::sleep(crate::stamp::settling_time());
     world.publish(1);
     let store = Store::of(&world.root);
     let news = News::Run(published);

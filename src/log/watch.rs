@@ -10,7 +10,7 @@ use camino::Utf8Path;
 
 use super::working::LoggedRun;
 use crate::receipt::statement::ReceiptId;
-use crate::store::stat_cache::Stamp;
+use crate::stamp::Stamp;
 
 /// So much a folder's time is put back, and so much at least differs the time of any change that comes after, however coarse
 /// the clock of the file system is.

@@ -24,7 +24,7 @@ use super::name::LogId;
 use super::place::Place;
 use crate::receipt::key::PublicKey;
 use crate::receipt::statement::ReceiptId;
-use crate::store::stat_cache::Stamp;
+use crate::stamp::Stamp;
 use crate::store::{StoreError, atomic};
 
 const HEADER: &[u8] = b"madmall log v2\n";

@@ -6,10 +6,10 @@ use std::io::{self, Read as _, Write as _};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::copy::copy_file;
-use super::stat_cache::Stamp;
 use super::{StoreError, atomic};
 use crate::commitment::{PersonalKey, is_named};
 use crate::digest::{Digest, blake3_of};
+use crate::stamp::Stamp;
 
 /// An object of up to so many bytes is written from memory where it is put: to ask the file system whether it can share the blocks takes
 /// longer, and where it cannot, a file is made for it in vain.

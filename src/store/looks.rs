@@ -1,7 +1,6 @@
 //! What a run looked at in order to decide: the same looks again, with the same answers, give the same decision.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::io::{self, Read as _};
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
@@ -10,8 +9,9 @@ use camino::{Utf8Path, Utf8PathBuf};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::stat_cache::{Stamp, hash_stamped};
+use super::stat_cache::hash_stamped;
 use crate::digest::Digest;
+use crate::stamp::{Kind, Stamp};
 use crate::workspace::Workspace;
 
 /// What was found at a path.
@@ -57,21 +57,20 @@ impl Seen {
         }
     }
 
-    /// Whether a look at `path` shows the same.
+    /// Whether a look at `path` in `workspace` shows the same.
     #[must_use]
-    pub fn is_still_at(&self, path: &Utf8Path, rigour: Rigour) -> bool {
+    pub fn is_still_at(&self, workspace: &Workspace, path: &Utf8Path, rigour: Rigour) -> bool {
+        let entry = || workspace.stamp_of_entry(path);
         match self {
-            Self::Absent => matches!(Stamp::of_entry(path), Ok(None)),
-            Self::Entry(stamp) => {
-                Stamp::of_entry(path).is_ok_and(|now| now.is_some_and(|now| now.is_same_entry(stamp)))
-            }
+            Self::Absent => matches!(entry(), Ok(None)),
+            Self::Entry(stamp) => entry().is_ok_and(|now| now.is_some_and(|now| now.is_same_entry(stamp))),
             Self::Plain(stamp, is_folder) => {
-                plain_at(path).is_some_and(|(now, is_now)| is_now == *is_folder && now.is_same_entry(stamp))
+                plain_at(workspace, path).is_some_and(|(now, is_now)| is_now == *is_folder && now.is_same_entry(stamp))
             }
-            Self::Folder(stamp) => Stamp::of_folder(path).is_ok_and(|now| now == *stamp),
+            Self::Folder(stamp) => workspace.stamp_of_folder(path).is_ok_and(|now| now == *stamp),
             Self::File(stamp, digest) => match rigour {
-                Rigour::Stamps => Stamp::of(path).is_ok_and(|now| now == *stamp),
-                Rigour::EveryByte => has_bytes(path, stamp, digest).unwrap_or(false),
+                Rigour::Stamps => workspace.stamp_of(path).is_ok_and(|now| now == *stamp),
+                Rigour::EveryByte => has_bytes(workspace, path, stamp, digest).unwrap_or(false),
             },
         }
     }
@@ -79,14 +78,14 @@ impl Seen {
     /// What is at `path` now, if a pipeline that is resolved with it comes out the same: of what was not read, another file in the
     /// same place does as well. (That its folders are the same is a look of its own.)
     #[must_use]
-    pub fn resolves_alike_at(&self, path: &Utf8Path) -> Option<Self> {
+    pub fn resolves_alike_at(&self, workspace: &Workspace, path: &Utf8Path) -> Option<Self> {
         match self {
             Self::Plain(stamp, false) => {
-                let (now, is_folder) = plain_at(path)?;
+                let (now, is_folder) = plain_at(workspace, path)?;
                 let is_alike = !is_folder && now.is_executable() == stamp.is_executable();
                 is_alike.then_some(Self::Plain(now, false))
             }
-            other => other.is_still_at(path, Rigour::Stamps).then_some(*other),
+            other => other.is_still_at(workspace, path, Rigour::Stamps).then_some(*other),
         }
     }
 }
@@ -101,25 +100,25 @@ pub enum Rigour {
 }
 
 /// The file or folder at `path`, and whether it is a folder; `None` if it is neither, as a link is.
-pub(super) fn plain_at(path: &Utf8Path) -> Option<(Stamp, bool)> {
-    let found = path.symlink_metadata().ok()?;
-    (found.is_file() || found.is_dir()).then(|| (Stamp::from_metadata(&found), found.is_dir()))
+pub(super) fn plain_at(workspace: &Workspace, path: &Utf8Path) -> Option<(Stamp, bool)> {
+    let found = workspace.found_at(path).ok()?;
+    matches!(found.kind, Kind::File | Kind::Folder).then_some((found.stamp, found.kind == Kind::Folder))
 }
 
 /// A file up to this size is read at once.
 const SMALL: u64 = 1 << 20;
 
 /// Whether the file at `path` has these bytes, and may be executed as it might.
-fn has_bytes(path: &Utf8Path, stamp: &Stamp, digest: &Digest) -> io::Result<bool> {
-    let now = Stamp::of(path)?;
+fn has_bytes(workspace: &Workspace, path: &Utf8Path, stamp: &Stamp, digest: &Digest) -> io::Result<bool> {
+    let now = workspace.stamp_of(path)?;
     if now.size() != stamp.size() || now.is_executable() != stamp.is_executable() {
         return Ok(false);
     }
     if now.size() > SMALL {
-        return Ok(hash_stamped(path)?.digests.blake3 == *digest);
+        return Ok(hash_stamped(workspace, path)?.digests.blake3 == *digest);
     }
     let mut bytes = vec![0; usize::try_from(now.size()).unwrap_or(0)];
-    File::open(path)?.read_exact(&mut bytes)?;
+    workspace.open(path)?.read_exact(&mut bytes)?;
     Ok(Digest::of(&bytes) == *digest)
 }
 
@@ -175,7 +174,7 @@ impl Looks {
     /// Notes that the names in `folder` are about to be listed, if there is such a folder.
     pub fn note_folder(&self, workspace: &Workspace, folder: &Utf8Path) {
         let at = SystemTime::now();
-        match Stamp::of_folder(&workspace.absolute(folder)) {
+        match workspace.stamp_of_folder(folder) {
             Ok(stamp) => self.note(folder, Seen::Folder(stamp), at),
             Err(error) if error.kind() == io::ErrorKind::NotFound => self.note(folder, Seen::Absent, at),
             Err(_) => self.give_up(),

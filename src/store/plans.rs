@@ -10,6 +10,7 @@ use super::looks::Seen;
 use super::{StoreError, sealed};
 use crate::digest::Digest;
 use crate::plan::Plan;
+use crate::workspace::Workspace;
 
 const HEADER: &[u8] = b"madmall plan v1\n";
 /// How many are remembered.
@@ -38,17 +39,17 @@ impl Asked<'_> {
     }
 }
 
-/// The plan that is remembered in `folder`, if resolving it anew in the workspace at `root` would give the same; and what was
+/// The plan that is remembered in `folder`, if resolving it anew in `workspace` would give the same; and what was
 /// looked at to know that.
 #[must_use]
-pub fn load(folder: &Utf8Path, asked: Asked<'_>, seal_key: &[u8; 32], root: &Utf8Path) -> Option<(Plan, Seens)> {
+pub fn load(folder: &Utf8Path, asked: Asked<'_>, seal_key: &[u8; 32], workspace: &Workspace) -> Option<(Plan, Seens)> {
     let digest = asked.digest()?;
     let (kept_for, seen, plan): (Digest, Seens, Plan) = sealed::open(&file_of(folder, digest), HEADER, seal_key)?;
     if kept_for != digest {
         return None;
     }
     let looks = seen.into_par_iter().with_min_len(64).map(|(path, seen)| {
-        let now = seen.resolves_alike_at(&root.join(&path))?;
+        let now = seen.resolves_alike_at(workspace, &path)?;
         Some((path, now))
     });
     Some((plan, looks.collect::<Option<Seens>>()?))

@@ -6,9 +6,9 @@ use camino::Utf8Path;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::stat_cache::Stamp;
 use super::{MAX_CACHE, StoreError, atomic, read_bounded};
 use crate::canonical::CanonicalHasher;
+use crate::stamp::Stamp;
 
 /// What the file at `path` holds, if it opens.
 pub(super) fn open<T: DeserializeOwned>(path: &Utf8Path, header: &[u8], seal_key: &[u8; 32]) -> Option<T> {

@@ -13,6 +13,7 @@ use super::looks::{Rigour, Seen};
 use super::{StoreError, sealed};
 use crate::digest::Digest;
 use crate::receipt::statement::ReceiptId;
+use crate::workspace::Workspace;
 
 const HEADER: &[u8] = b"madmall settled v2\n";
 /// How many ways of asking are remembered.
@@ -81,13 +82,13 @@ impl Settled {
         sealed::keep(&file, HEADER, seal_key, &(digest, self))
     }
 
-    /// Whether a look at the same, in the workspace at `root` and with these variables, shows the same.
+    /// Whether a look at the same, in `workspace` and with these variables, shows the same.
     #[must_use]
-    pub fn holds(&self, root: &Utf8Path, environment: &BTreeMap<String, String>, rigour: Rigour) -> bool {
+    pub fn holds(&self, workspace: &Workspace, environment: &BTreeMap<String, String>, rigour: Rigour) -> bool {
         let same_value = |(name, value): (&String, &Option<Digest>)| {
             *value == environment.get(name).map(|value| Digest::of(value.as_bytes()))
         };
-        let same = |(path, seen): &(Utf8PathBuf, Seen)| seen.is_still_at(&root.join(path), rigour);
+        let same = |(path, seen): &(Utf8PathBuf, Seen)| seen.is_still_at(workspace, path, rigour);
         self.variables.iter().all(same_value)
             && match self.looks.len() < FEW && rigour == Rigour::Stamps {
                 true => self.looks.iter().all(same),

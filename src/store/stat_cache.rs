@@ -5,9 +5,8 @@
 //! that cannot be read, or whose checksum is wrong, is thrown away. `verify` never uses it.
 
 use std::collections::HashMap;
-use std::fs::{self, File, Metadata};
 use std::io;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use camino::Utf8Path;
 use rayon::prelude::*;
@@ -15,131 +14,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{MAX_CACHE, StoreError, atomic, read_bounded};
 use crate::digest::{Digest, Digests, blake3_of, hash_reader};
+use crate::stamp::Stamp;
+use crate::workspace::Workspace;
 
 const HEADER: &[u8] = b"madmall stat-cache v1\n";
-
-/// File systems stamp files by a coarse clock; no tick in use is longer than this where they stamp nanoseconds.
-const TICK: Duration = Duration::from_millis(20);
-/// Where a stamp has no fraction of a second, the file system may count in steps of up to two seconds.
-const COARSE_TICK: Duration = Duration::from_secs(2);
-
-/// What the file system says of a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Stamp {
-    device: u64,
-    inode: u64,
-    size: u64,
-    /// Nanoseconds since 1970.
-    mtime: i64,
-    /// Nanoseconds since 1970.
-    ctime: i64,
-    executable: bool,
-}
-
-impl Stamp {
-    /// What the file system says of the file at `path`, links followed.
-    ///
-    /// # Errors
-    ///
-    /// Whatever the system gives; an error of kind `InvalidInput` if it is no regular file.
-    pub fn of(path: &Utf8Path) -> io::Result<Self> {
-        let found = fs::metadata(path)?;
-        if !found.is_file() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
-        }
-        Ok(Self::from_metadata(&found))
-    }
-
-    /// What the file system says of the folder at `path`, links followed: another stamp means that a name in it was made,
-    /// renamed or removed.
-    ///
-    /// # Errors
-    ///
-    /// Whatever the system gives; an error of kind `NotADirectory` if it is no folder.
-    pub fn of_folder(path: &Utf8Path) -> io::Result<Self> {
-        let found = fs::metadata(path)?;
-        match found.is_dir() {
-            true => Ok(Self::from_metadata(&found)),
-            false => Err(io::ErrorKind::NotADirectory.into()),
-        }
-    }
-
-    /// What the file system says of the file or folder at `path`, links followed; `None` if nothing is there.
-    ///
-    /// # Errors
-    ///
-    /// Whatever the system gives; an error of kind `InvalidInput` if it is neither.
-    pub fn of_entry(path: &Utf8Path) -> io::Result<Option<Self>> {
-        match fs::metadata(path) {
-            Ok(found) if found.is_file() || found.is_dir() => Ok(Some(Self::from_metadata(&found))),
-            Ok(_) => Err(io::ErrorKind::InvalidInput.into()),
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Whether both are of the same file or folder, whatever is in it.
-    #[must_use]
-    pub fn is_same_entry(&self, other: &Self) -> bool {
-        (self.device, self.inode) == (other.device, other.inode)
-    }
-
-    #[cfg(unix)]
-    pub(super) fn from_metadata(found: &Metadata) -> Self {
-        use std::os::unix::fs::MetadataExt as _;
-        // What is beyond the year 2262 is from the future, of which nothing vouches for anything.
-        let nanos = |secs: i64, nanos: i64| secs.saturating_mul(1_000_000_000).saturating_add(nanos);
-        Self {
-            device: found.dev(),
-            inode: found.ino(),
-            size: found.size(),
-            mtime: nanos(found.mtime(), found.mtime_nsec()),
-            ctime: nanos(found.ctime(), found.ctime_nsec()),
-            executable: found.mode() & 0o100 != 0,
-        }
-    }
-
-    #[cfg(not(unix))]
-    pub(super) fn from_metadata(found: &Metadata) -> Self {
-        let nanos = |time: io::Result<SystemTime>| {
-            time.ok()
-                .and_then(|time| time.duration_since(UNIX_EPOCH).ok())
-                .map_or(0, |since| i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
-        };
-        Self {
-            device: 0,
-            inode: 0,
-            size: found.len(),
-            mtime: nanos(found.modified()),
-            ctime: nanos(found.created()),
-            executable: false,
-        }
-    }
-
-    /// Whether the file's owner may execute it.
-    #[must_use]
-    pub fn is_executable(&self) -> bool {
-        self.executable
-    }
-
-    /// The file's size in bytes.
-    #[must_use]
-    pub fn size(&self) -> u64 {
-        self.size
-    }
-
-    /// Whether a change made now would leave the stamp as it is.
-    pub(super) fn is_fresh(&self, now: SystemTime) -> bool {
-        let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
-        let now = i64::try_from(now).unwrap_or(i64::MAX);
-        let tick = |stamp: i64| if stamp % 1_000_000_000 == 0 { COARSE_TICK } else { TICK };
-        [self.mtime, self.ctime].into_iter().any(|stamp| {
-            let tick = i64::try_from(tick(stamp).as_nanos()).unwrap_or(i64::MAX);
-            // A stamp from the future says nothing about now, so it is never old.
-            stamp.saturating_add(tick) >= now
-        })
-    }
-}
 
 /// A file, hashed, with its stamp from before it was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -229,25 +107,25 @@ impl StatCache {
     }
 }
 
-/// Hashes the file at `absolute`. If it changes while it is read, that is an error.
+/// Hashes the file at `path` in `workspace`. If it changes while it is read, that is an error.
 ///
 /// # Errors
 ///
 /// Whatever reading gives; an error of kind `ResourceBusy` if the file changed meanwhile.
-pub fn hash_stamped(absolute: &Utf8Path) -> io::Result<Hashed> {
-    hash_as_stamped(absolute, Stamp::of(absolute)?)
+pub fn hash_stamped(workspace: &Workspace, path: &Utf8Path) -> io::Result<Hashed> {
+    hash_as_stamped(workspace, path, workspace.stamp_of(path)?)
 }
 
 /// The same of a file that had this stamp just now: the file that is read must have it before and after. What has come to lie at
-/// `absolute` since then is another file, and has another stamp.
+/// `path` since then is another file, and has another stamp.
 ///
 /// # Errors
 ///
 /// Like [`hash_stamped`].
-pub fn hash_as_stamped(absolute: &Utf8Path, stamp: Stamp) -> io::Result<Hashed> {
-    let file = File::open(absolute)?;
+pub fn hash_as_stamped(workspace: &Workspace, path: &Utf8Path, stamp: Stamp) -> io::Result<Hashed> {
+    let file = workspace.open(path)?;
     let (digests, size) = hash_reader(&file)?;
-    if size != stamp.size || Stamp::from_metadata(&file.metadata()?) != stamp {
+    if size != stamp.size() || Stamp::from_metadata(&file.metadata()?) != stamp {
         return Err(changed());
     }
     Ok(Hashed { digests, stamp })
@@ -259,13 +137,13 @@ pub fn hash_as_stamped(absolute: &Utf8Path, stamp: Stamp) -> io::Result<Hashed> 
 /// # Errors
 ///
 /// Like [`hash_stamped`].
-pub fn hash_as_expected(absolute: &Utf8Path, stamp: Stamp, expected: Digests) -> io::Result<Hashed> {
-    let mut file = File::open(absolute)?;
+pub fn hash_as_expected(workspace: &Workspace, path: &Utf8Path, stamp: Stamp, expected: Digests) -> io::Result<Hashed> {
+    let mut file = workspace.open(path)?;
     let (found, read) = blake3_of(&mut file)?;
     if found != expected.blake3 {
-        return hash_as_stamped(absolute, stamp);
+        return hash_as_stamped(workspace, path, stamp);
     }
-    if read != stamp.size || Stamp::from_metadata(&file.metadata()?) != stamp {
+    if read != stamp.size() || Stamp::from_metadata(&file.metadata()?) != stamp {
         return Err(changed());
     }
     Ok(Hashed {
@@ -278,81 +156,50 @@ fn changed() -> io::Error {
     io::Error::new(io::ErrorKind::ResourceBusy, "it changed while it was read")
 }
 
-/// How long until a file that is changed now can be told from one that is changed later.
-#[must_use]
-pub fn settling_time() -> Duration {
-    TICK + Duration::from_millis(5)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use camino::Utf8PathBuf;
 
     use super::*;
 
-    fn folder() -> (tempfile::TempDir, Utf8PathBuf) {
+    /// By then whatever is stamped now is old, however coarse the clock of the file system is.
+    const LATER: Duration = Duration::from_secs(5);
+
+    fn folder() -> (tempfile::TempDir, Workspace) {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let root = Utf8PathBuf::from_path_buf(folder.path().to_owned()).expect("UTF-8");
-        (folder, root)
+        (folder, Workspace::at(root))
     }
 
     #[test]
     fn a_file_changed_in_the_tick_in_which_it_was_hashed_is_not_vouched_for() {
-        let (_guard, root) = folder();
-        let file = root.join("f");
-        atomic::write(&file, b"1").expect("written");
-        let hashed = hash_stamped(&file).expect("hashed");
+        let (_guard, workspace) = folder();
+        let file = Utf8Path::new("f");
+        atomic::write(&workspace.absolute(file), b"1").expect("written");
+        let hashed = hash_stamped(&workspace, file).expect("hashed");
         let mut cache = StatCache::default();
 
-        cache.put(Utf8Path::new("f"), &hashed, SystemTime::now());
-        assert_eq!(cache.get(Utf8Path::new("f"), &hashed.stamp), None);
-        cache.put(Utf8Path::new("f"), &hashed, SystemTime::now() + COARSE_TICK * 2);
-        assert_eq!(cache.get(Utf8Path::new("f"), &hashed.stamp), Some(hashed.digests));
-    }
-
-    #[test]
-    fn an_edit_that_puts_size_and_mtime_back_is_noticed() {
-        let (_guard, root) = folder();
-        let file = root.join("f");
-        atomic::write(&file, b"1").expect("written");
-        let before = Stamp::of(&file).expect("stamped");
-        let modified = fs::metadata(&file).expect("found").modified().expect("a time");
-        std::thread::sleep(settling_time());
-        let edited = fs::OpenOptions::new().write(true).open(&file).expect("opened");
-        io::Write::write_all(&mut &edited, b"2").expect("written");
-        edited.set_modified(modified).expect("put back");
-        let after = Stamp::of(&file).expect("stamped");
-        assert_eq!(before.mtime, after.mtime);
-        assert_ne!(before, after);
-    }
-
-    #[test]
-    fn a_file_from_the_far_future_is_not_vouched_for() {
-        let (_guard, root) = folder();
-        let file = root.join("f");
-        atomic::write(&file, b"1").expect("written");
-        // Some file systems count no further than to 2038, and keep what they can.
-        for years in [20, 300, 400] {
-            let later = SystemTime::now() + Duration::from_secs(years * 365 * 86_400);
-            let opened = fs::OpenOptions::new().write(true).open(&file).expect("opened");
-            opened.set_modified(later).expect("set");
-            let stamp = Stamp::of(&file).expect("stamped");
-            assert!(stamp.is_fresh(SystemTime::now() + COARSE_TICK * 2), "{years} years");
-        }
+        cache.put(file, &hashed, SystemTime::now());
+        assert_eq!(cache.get(file, &hashed.stamp), None);
+        cache.put(file, &hashed, SystemTime::now() + LATER);
+        assert_eq!(cache.get(file, &hashed.stamp), Some(hashed.digests));
     }
 
     #[test]
     fn a_damaged_cache_is_an_empty_one() {
-        let (_guard, root) = folder();
-        let (file, saved) = (root.join("f"), root.join("cache"));
-        atomic::write(&file, b"1").expect("written");
-        let hashed = hash_stamped(&file).expect("hashed");
+        let (_guard, workspace) = folder();
+        let file = Utf8Path::new("f");
+        let saved = workspace.absolute(Utf8Path::new("cache"));
+        atomic::write(&workspace.absolute(file), b"1").expect("written");
+        let hashed = hash_stamped(&workspace, file).expect("hashed");
         let mut cache = StatCache::default();
-        cache.put(Utf8Path::new("f"), &hashed, SystemTime::now() + COARSE_TICK * 2);
+        cache.put(file, &hashed, SystemTime::now() + LATER);
         cache.save(&saved).expect("saved");
-        assert!(StatCache::load(&saved).get(Utf8Path::new("f"), &hashed.stamp).is_some());
+        assert!(StatCache::load(&saved).get(file, &hashed.stamp).is_some());
 
-        let mut bytes = fs::read(&saved).expect("read");
+        let mut bytes = std::fs::read(&saved).expect("read");
         for place in 0..bytes.len() {
             bytes[place] ^= 1;
             atomic::write(&saved, &bytes).expect("written");

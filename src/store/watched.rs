@@ -2,15 +2,14 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::fs::Metadata;
 use std::io;
 use std::time::SystemTime;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::looks::{Looks, Seen, plain_at};
-use super::stat_cache::Stamp;
 use crate::digest::Digest;
+use crate::stamp::{Found, Kind};
 use crate::tree::{EntryKind, Tree, TreeError};
 use crate::workspace::walk::Below;
 use crate::workspace::{Workspace, kind_of};
@@ -79,15 +78,15 @@ impl<'a> Watched<'a> {
 
     /// What stands at `path`, noted, if it is no link and none is on the way: one look then tells all. `None` if more must be
     /// asked.
-    fn plain(&self, path: &Utf8Path) -> Option<Option<Metadata>> {
+    fn plain(&self, path: &Utf8Path) -> Option<Option<Found>> {
         // Elsewhere a file has more spellings than one, and only the system knows which is the real one.
         if !cfg!(target_os = "linux") || !self.is_plain(path.parent()?) {
             return None;
         }
         let at = SystemTime::now();
-        match self.workspace.absolute(path).symlink_metadata() {
-            Ok(found) if found.is_file() || found.is_dir() => {
-                let seen = Seen::Plain(Stamp::from_metadata(&found), found.is_dir());
+        match self.workspace.found_at(path) {
+            Ok(found) if matches!(found.kind, Kind::File | Kind::Folder) => {
+                let seen = Seen::Plain(found.stamp, found.kind == Kind::Folder);
                 self.looks.note(path, seen, at);
                 Some(Some(found))
             }
@@ -114,8 +113,8 @@ impl<'a> Watched<'a> {
                 continue;
             }
             let file = |below: &'f Below| {
-                let found = below.found.as_ref().filter(|found| found.is_file())?;
-                Some((below.path.as_path(), Seen::Plain(Stamp::from_metadata(found), false)))
+                let found = below.found.filter(|found| found.kind == Kind::File)?;
+                Some((below.path.as_path(), Seen::Plain(found.stamp, false)))
             };
             let files = siblings.iter().filter_map(file);
             listed.extend(files.clone().map(|(path, _)| path.to_owned()));
@@ -137,7 +136,7 @@ impl<'a> Watched<'a> {
             .filter(|folder| is_plain && !folder.as_str().is_empty())
         {
             let at = SystemTime::now();
-            match plain_at(&self.workspace.absolute(folder)) {
+            match plain_at(self.workspace, folder) {
                 Some((stamp, true)) => self.looks.note(folder, Seen::Plain(stamp, true), at),
                 _ => self.looks.give_up(),
             }
@@ -147,7 +146,7 @@ impl<'a> Watched<'a> {
 
     /// Notes that something, or nothing, stands at `path`.
     fn note_entry(&self, path: &Utf8Path) {
-        match Stamp::of_entry(&self.workspace.absolute(path)) {
+        match self.workspace.stamp_of_entry(path) {
             Ok(Some(stamp)) => self.looks.note(path, Seen::Entry(stamp), SystemTime::now()),
             Ok(None) => self.looks.note(path, Seen::Absent, SystemTime::now()),
             Err(_) => self.looks.give_up(),
@@ -182,7 +181,7 @@ impl Tree for Watched<'_> {
 
     fn read(&self, path: &Utf8Path, limit: u64) -> Result<Vec<u8>, TreeError> {
         let at = SystemTime::now();
-        let stamp = Stamp::of(&self.workspace.absolute(path));
+        let stamp = self.workspace.stamp_of(path);
         let bytes = self.workspace.read(path, limit);
         match (&bytes, stamp) {
             (Ok(bytes), Ok(stamp)) => self.looks.note(path, Seen::File(stamp, Digest::of(bytes)), at),

@@ -9,10 +9,11 @@ use crate::digest::Digest;
 use crate::exec::inputs::FileHashes;
 use crate::exec::state::Content;
 use crate::plan::Plan;
+use crate::stamp::Stamp;
 use crate::status::Orphan;
 use crate::store::Store;
 use crate::store::believed::Believed;
-use crate::store::stat_cache::{Stamp, StatCache};
+use crate::store::stat_cache::StatCache;
 use crate::tree::Tree as _;
 use crate::workspace::Workspace;
 

@@ -1,12 +1,13 @@
 //! All that is below a folder, found by all cores: the names first, folder by folder, then what each of them is.
 
-use std::fs::{FileType, Metadata};
+use std::fs::FileType;
 use std::io;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use rayon::prelude::*;
 
 use super::{Workspace, kind_of, unreadable};
+use crate::stamp::Found;
 use crate::tree::{EntryKind, Tree as _, TreeError};
 
 /// So many files at least are asked for by one core, what they are.
@@ -20,7 +21,7 @@ pub(crate) struct Below {
     /// What it is; of a link, what it leads to.
     pub(crate) kind: EntryKind,
     /// What the file system says of it; nothing if it is a link.
-    pub(crate) found: Option<Metadata>,
+    pub(crate) found: Option<Found>,
 }
 
 /// What a walk leaves out.
@@ -89,7 +90,7 @@ impl Workspace {
                     found: None,
                 })
             }
-            false => match self.absolute(&path).symlink_metadata() {
+            false => match self.found_at(&path) {
                 Ok(found) => {
                     let kind = kind_of(&found);
                     Ok(Below {
@@ -159,6 +160,7 @@ mod tests {
     use std::cell::RefCell;
 
     use super::*;
+    use crate::stamp::Kind;
 
     fn workspace(files: &[&str]) -> (tempfile::TempDir, Workspace) {
         let folder = tempfile::tempdir().expect("a temporary folder");
@@ -207,7 +209,7 @@ mod tests {
         assert!(
             found
                 .iter()
-                .all(|below| below.found.as_ref().is_some_and(Metadata::is_file))
+                .all(|below| below.found.is_some_and(|found| found.kind == Kind::File))
         );
         assert_eq!(folders.borrow()[..2], ["", "data"]);
         assert_eq!(folders.borrow().len(), 4 + 300);

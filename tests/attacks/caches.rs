@@ -4,7 +4,8 @@ use std::time::SystemTime;
 
 use camino::Utf8Path;
 use madmall::digest::{Digest, Digests};
-use madmall::store::stat_cache::{Hashed, Stamp, StatCache};
+use madmall::stamp::Stamp;
+use madmall::store::stat_cache::{Hashed, StatCache};
 
 use crate::forge;
 use crate::repo::{Repo, Verdict, stranger, touch_like};

@@ -1,0 +1,246 @@
+//! What the file system says of files and folders, by which it is seen that one is no longer what it was.
+
+use std::fs::{self, Metadata};
+use std::io;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use camino::Utf8Path;
+use serde::{Deserialize, Serialize};
+
+/// File systems stamp files by a coarse clock; no tick in use is longer than this where they stamp nanoseconds.
+const TICK: Duration = Duration::from_millis(20);
+/// Where a stamp has no fraction of a second, the file system may count in steps of up to two seconds.
+const COARSE_TICK: Duration = Duration::from_secs(2);
+
+/// What the file system says of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stamp {
+    device: u64,
+    inode: u64,
+    size: u64,
+    /// Nanoseconds since 1970.
+    mtime: i64,
+    /// Nanoseconds since 1970.
+    ctime: i64,
+    executable: bool,
+}
+
+/// What stands at a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A regular file.
+    File,
+    /// A folder.
+    Folder,
+    /// A link, of which it was not asked where it leads.
+    Link,
+    /// Something else.
+    Other,
+}
+
+/// What the file system says of what stands at a path.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Found {
+    /// What it is.
+    pub(crate) kind: Kind,
+    /// Its stamp.
+    pub(crate) stamp: Stamp,
+}
+
+impl Found {
+    /// The stamp of what has to be a regular file.
+    ///
+    /// # Errors
+    ///
+    /// Of kind `InvalidInput` if it is none.
+    pub(crate) fn file(self) -> io::Result<Stamp> {
+        match self.kind {
+            Kind::File => Ok(self.stamp),
+            _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")),
+        }
+    }
+
+    /// The stamp of what has to be a folder.
+    ///
+    /// # Errors
+    ///
+    /// Of kind `NotADirectory` if it is none.
+    pub(crate) fn folder(self) -> io::Result<Stamp> {
+        match self.kind {
+            Kind::Folder => Ok(self.stamp),
+            _ => Err(io::ErrorKind::NotADirectory.into()),
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    pub(crate) fn from_stat(found: &rustix::fs::Stat) -> Self {
+        use rustix::fs::FileType;
+        let kind = match FileType::from_raw_mode(found.st_mode) {
+            FileType::RegularFile => Kind::File,
+            FileType::Directory => Kind::Folder,
+            FileType::Symlink => Kind::Link,
+            _ => Kind::Other,
+        };
+        let nanos = |nanos| i64::try_from(nanos).unwrap_or(0);
+        let stamp = Stamp {
+            device: found.st_dev,
+            inode: found.st_ino,
+            size: u64::try_from(found.st_size).unwrap_or(0),
+            mtime: Stamp::nanos(found.st_mtime, nanos(found.st_mtime_nsec)),
+            ctime: Stamp::nanos(found.st_ctime, nanos(found.st_ctime_nsec)),
+            executable: found.st_mode & 0o100 != 0,
+        };
+        Self { kind, stamp }
+    }
+}
+
+impl From<&Metadata> for Found {
+    fn from(found: &Metadata) -> Self {
+        let kind = match found.file_type() {
+            kind if kind.is_file() => Kind::File,
+            kind if kind.is_dir() => Kind::Folder,
+            kind if kind.is_symlink() => Kind::Link,
+            _ => Kind::Other,
+        };
+        let stamp = Stamp::from_metadata(found);
+        Self { kind, stamp }
+    }
+}
+
+impl Stamp {
+    /// What the file system says of the file at `path`, links followed.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the system gives; an error of kind `InvalidInput` if it is no regular file.
+    pub fn of(path: &Utf8Path) -> io::Result<Self> {
+        Found::from(&fs::metadata(path)?).file()
+    }
+
+    /// What the file system says of the folder at `path`, links followed: another stamp means that a name in it was made,
+    /// renamed or removed.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the system gives; an error of kind `NotADirectory` if it is no folder.
+    pub fn of_folder(path: &Utf8Path) -> io::Result<Self> {
+        Found::from(&fs::metadata(path)?).folder()
+    }
+
+    /// Whether both are of the same file or folder, whatever is in it.
+    #[must_use]
+    pub fn is_same_entry(&self, other: &Self) -> bool {
+        (self.device, self.inode) == (other.device, other.inode)
+    }
+
+    /// What is beyond the year 2262 is from the future, of which nothing vouches for anything.
+    #[cfg(unix)]
+    fn nanos(secs: i64, nanos: i64) -> i64 {
+        secs.saturating_mul(1_000_000_000).saturating_add(nanos)
+    }
+
+    #[cfg(unix)]
+    pub(crate) fn from_metadata(found: &Metadata) -> Self {
+        use std::os::unix::fs::MetadataExt as _;
+        Self {
+            device: found.dev(),
+            inode: found.ino(),
+            size: found.size(),
+            mtime: Self::nanos(found.mtime(), found.mtime_nsec()),
+            ctime: Self::nanos(found.ctime(), found.ctime_nsec()),
+            executable: found.mode() & 0o100 != 0,
+        }
+    }
+
+    #[cfg(not(unix))]
+    pub(crate) fn from_metadata(found: &Metadata) -> Self {
+        let nanos = |time: io::Result<SystemTime>| {
+            time.ok()
+                .and_then(|time| time.duration_since(UNIX_EPOCH).ok())
+                .map_or(0, |since| i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
+        };
+        Self {
+            device: 0,
+            inode: 0,
+            size: found.len(),
+            mtime: nanos(found.modified()),
+            ctime: nanos(found.created()),
+            executable: false,
+        }
+    }
+
+    /// Whether the file's owner may execute it.
+    #[must_use]
+    pub fn is_executable(&self) -> bool {
+        self.executable
+    }
+
+    /// The file's size in bytes.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Whether a change made now would leave the stamp as it is.
+    pub(crate) fn is_fresh(&self, now: SystemTime) -> bool {
+        let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+        let now = i64::try_from(now).unwrap_or(i64::MAX);
+        let tick = |stamp: i64| if stamp % 1_000_000_000 == 0 { COARSE_TICK } else { TICK };
+        [self.mtime, self.ctime].into_iter().any(|stamp| {
+            let tick = i64::try_from(tick(stamp).as_nanos()).unwrap_or(i64::MAX);
+            // A stamp from the future says nothing about now, so it is never old.
+            stamp.saturating_add(tick) >= now
+        })
+    }
+}
+
+/// How long until a file that is changed now can be told from one that is changed later.
+#[must_use]
+pub fn settling_time() -> Duration {
+    TICK + Duration::from_millis(5)
+}
+
+#[cfg(test)]
+mod tests {
+    use camino::Utf8PathBuf;
+
+    use super::*;
+    use crate::store::atomic;
+
+    fn folder() -> (tempfile::TempDir, Utf8PathBuf) {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let root = Utf8PathBuf::from_path_buf(folder.path().to_owned()).expect("UTF-8");
+        (folder, root)
+    }
+
+    #[test]
+    fn an_edit_that_puts_size_and_mtime_back_is_noticed() {
+        let (_guard, root) = folder();
+        let file = root.join("f");
+        atomic::write(&file, b"1").expect("written");
+        let before = Stamp::of(&file).expect("stamped");
+        let modified = fs::metadata(&file).expect("found").modified().expect("a time");
+        std::thread::sleep(settling_time());
+        let edited = fs::OpenOptions::new().write(true).open(&file).expect("opened");
+        io::Write::write_all(&mut &edited, b"2").expect("written");
+        edited.set_modified(modified).expect("put back");
+        let after = Stamp::of(&file).expect("stamped");
+        assert_eq!(before.mtime, after.mtime);
+        assert_ne!(before, after);
+    }
+
+    #[test]
+    fn a_file_from_the_far_future_is_not_vouched_for() {
+        let (_guard, root) = folder();
+        let file = root.join("f");
+        atomic::write(&file, b"1").expect("written");
+        // Some file systems count no further than to 2038, and keep what they can.
+        for years in [20, 300, 400] {
+            let later = SystemTime::now() + Duration::from_secs(years * 365 * 86_400);
+            let opened = fs::OpenOptions::new().write(true).open(&file).expect("opened");
+            opened.set_modified(later).expect("set");
+            let stamp = Stamp::of(&file).expect("stamped");
+            assert!(stamp.is_fresh(SystemTime::now() + COARSE_TICK * 2), "{years} years");
+        }
+    }
+}
