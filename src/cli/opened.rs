@@ -214,7 +214,7 @@ pub(super) fn open_set(
 }
 
 /// The same for the pipeline `file` in `workspace`, which is not resolved anew if it is remembered and would come out as it was;
-/// what is looked at is noted.
+/// what is looked at is noted in `looks`, in which nothing is noted yet.
 ///
 /// # Errors
 ///
@@ -234,7 +234,7 @@ pub(super) fn open_kept(
         .key_if_any()?
         .and_then(|key| plans::load(&folder, asked, &key.derive_seal_key(), &workspace));
     if let Some((plan, seen)) = kept {
-        looks.adopt(Some(&seen), began);
+        looks.adopt(&seen, began);
         let bounds = bounds(surroundings, &Watched::new(&workspace, looks), &workspace)?;
         let opened = Opened {
             workspace,
@@ -243,10 +243,12 @@ pub(super) fn open_kept(
         };
         return Ok((opened, None));
     }
-    let own = Looks::begin();
-    let opened = open_noting(surroundings, workspace, file, overrides, &own, terminal)?;
-    let seen = own.into_settled();
-    looks.adopt(seen.as_deref(), began);
+    let opened = open_noting(surroundings, workspace, file, overrides, looks, terminal)?;
+    let seen = looks.settled();
+    if seen.is_none() {
+        // That the same is seen again later would not say that it was so when the pipeline was resolved.
+        looks.give_up();
+    }
     Ok((opened, seen))
 }
 

@@ -188,7 +188,7 @@ pub(super) fn run(
         .run(&selected, &mut observer)
         .map_err(|error| environment(&error))?;
     if !observer.told && !arguments.force && !arguments.record {
-        let kept = question.remember(&run, &opened, looks, (&key, &trust), surroundings);
+        let kept = question.remember(&run, &opened, &looks, (&key, &trust), surroundings);
         tell_not_kept(kept, &mut observer);
     }
     drop(observer);

@@ -123,7 +123,7 @@ impl Question<'_> {
         &self,
         run: &Run,
         opened: &Opened,
-        looks: Looks,
+        looks: &Looks,
         (key, trust): (&SigningKey, &Trust),
         surroundings: &Surroundings,
     ) -> Result<(), StoreError> {
@@ -149,7 +149,7 @@ impl Question<'_> {
                 variables.insert(name.clone(), value.map(|value| Digest::of(value.as_bytes())));
             }
         }
-        let Some(mut looks) = looks.into_settled() else {
+        let Some(mut looks) = looks.settled() else {
             return Ok(());
         };
         // What nobody makes is what is edited: where that was, the next run is told so by few looks.

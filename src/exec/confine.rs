@@ -1,7 +1,5 @@
 //! What a program stage may use: what its declaration says, and no more.
 
-use std::collections::HashSet;
-
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::root::ExecutionRoot;
@@ -50,11 +48,7 @@ impl Attempt<'_> {
                 continue;
             };
             // The names tell which are links: to ask each file would take as long as to look for changes in all of them.
-            let found = self.session.workspace.paths_below(path).unwrap_or_default();
-            let links: HashSet<Utf8PathBuf> = found
-                .into_iter()
-                .filter_map(|(path, is_link)| is_link.then_some(path))
-                .collect();
+            let links = self.session.workspace.links_below(path).unwrap_or_default();
             if links.is_empty() {
                 continue;
             }

@@ -186,18 +186,16 @@ impl Looks {
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// Notes looks that hold now: what others have seen, as if it had been seen here at the time `at`. With none, it is given up.
-    pub fn adopt(&self, looks: Option<&[(Utf8PathBuf, Seen)]>, at: SystemTime) {
-        match looks {
-            Some(looks) => self.note_all(looks.iter().map(|(path, seen)| (path.as_path(), *seen)), at),
-            None => self.give_up(),
-        }
+    /// Notes looks that hold now: what others have seen, as if it had been seen here at the time `at`.
+    pub fn adopt(&self, looks: &[(Utf8PathBuf, Seen)], at: SystemTime) {
+        self.note_all(looks.iter().map(|(path, seen)| (path.as_path(), *seen)), at);
     }
 
-    /// All looks, sorted by path; `None` if one of them cannot be vouched for.
+    /// All looks so far, sorted by path; `None` if one of them cannot be vouched for.
     #[must_use]
-    pub fn into_settled(self) -> Option<Vec<(Utf8PathBuf, Seen)>> {
-        let looks = self.seen.into_inner().unwrap_or_else(PoisonError::into_inner)?;
+    pub fn settled(&self) -> Option<Vec<(Utf8PathBuf, Seen)>> {
+        let guard = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let looks = guard.as_ref()?;
         let is_fresh = |(seen, at): &Look| match seen {
             Seen::File(stamp, _) | Seen::Folder(stamp) => stamp.is_fresh(*at),
             Seen::Absent | Seen::Entry(_) | Seen::Plain(..) => false,
@@ -205,9 +203,8 @@ impl Looks {
         if looks.values().any(is_fresh) {
             return None;
         }
-        let mut looks: Vec<(Box<str>, Seen)> = looks.into_iter().map(|(path, (seen, _))| (path, seen)).collect();
-        looks.par_sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
-        let owned = |(path, seen): (Box<str>, Seen)| (String::from(path).into(), seen);
-        Some(looks.into_iter().map(owned).collect())
+        let mut looks: Vec<(&str, Seen)> = looks.iter().map(|(path, (seen, _))| (&**path, *seen)).collect();
+        looks.par_sort_unstable_by_key(|(path, _)| *path);
+        Some(looks.into_iter().map(|(path, seen)| (path.into(), seen)).collect())
     }
 }

@@ -1,5 +1,6 @@
 //! All that is below a folder, found by all cores: the names first, folder by folder, then what each of them is.
 
+use std::collections::HashSet;
 use std::fs::FileType;
 use std::io;
 
@@ -68,7 +69,17 @@ impl Workspace {
     ///
     /// [`TreeError`] if a folder cannot be read or a name is not UTF-8.
     pub(crate) fn paths_below(&self, folder: &Utf8Path) -> Result<Vec<(Utf8PathBuf, bool)>, TreeError> {
-        self.names_below(folder, Seen::ByStages, &|_| {})
+        self.names_below(folder, Seen::ByStages, &|_| {}, |_| true)
+    }
+
+    /// The paths of those of them that are links: no file is asked what it is, and of no other a path is made.
+    ///
+    /// # Errors
+    ///
+    /// Like [`Self::paths_below`].
+    pub(crate) fn links_below(&self, folder: &Utf8Path) -> Result<HashSet<Utf8PathBuf>, TreeError> {
+        let links = self.names_below(folder, Seen::ByStages, &|_| {}, FileType::is_symlink)?;
+        Ok(links.into_iter().map(|(path, _)| path).collect())
     }
 
     fn walk_but(
@@ -78,7 +89,7 @@ impl Workspace {
         on_folder: &dyn Fn(&Utf8Path),
         on_link: &dyn Fn(&Utf8Path),
     ) -> Result<Vec<Below>, TreeError> {
-        let paths = self.names_below(folder, seen, on_folder)?;
+        let paths = self.names_below(folder, seen, on_folder, |_| true)?;
         let links = paths.iter().filter(|(_, is_link)| *is_link);
         links.for_each(|(link, _)| on_link(link));
         let ask = |(path, is_link): (Utf8PathBuf, bool)| match is_link {
@@ -105,12 +116,13 @@ impl Workspace {
         paths.into_par_iter().with_min_len(TOGETHER).map(ask).collect()
     }
 
-    /// The paths of all below `folder` that is no folder, sorted by their bytes, and whether each is a link.
+    /// The paths of all below `folder` that is no folder and `is_wanted`, sorted by their bytes, and whether each is a link.
     fn names_below(
         &self,
         folder: &Utf8Path,
         seen: Seen,
         on_folder: &dyn Fn(&Utf8Path),
+        is_wanted: fn(&FileType) -> bool,
     ) -> Result<Vec<(Utf8PathBuf, bool)>, TreeError> {
         let mut files = Vec::new();
         // Folders that are equally deep: so there is no limit to how deep they may be but the system's.
@@ -119,7 +131,7 @@ impl Workspace {
             level.iter().for_each(|folder| on_folder(folder));
             let listed: Vec<Listed> = level
                 .par_iter()
-                .map(|below| self.names_in(folder, below, seen))
+                .map(|below| self.names_in(folder, below, seen, is_wanted))
                 .collect();
             level.clear();
             for names in listed {
@@ -135,18 +147,22 @@ impl Workspace {
         Ok(files)
     }
 
-    /// What is in `folder`, on a walk from `top`.
-    fn names_in(&self, top: &Utf8Path, folder: &Utf8Path, seen: Seen) -> Listed {
+    /// What is in `folder`, on a walk from `top`: the folders, and what `is_wanted`.
+    fn names_in(&self, top: &Utf8Path, folder: &Utf8Path, seen: Seen, is_wanted: fn(&FileType) -> bool) -> Listed {
         let failed = |error: io::Error| unreadable(folder, error);
         let mut names = Vec::new();
         for entry in self.absolute(folder).read_dir().map_err(failed)? {
             let entry = entry.map_err(failed)?;
+            let kind = entry.file_type().map_err(failed)?;
+            if !kind.is_dir() && !is_wanted(&kind) {
+                continue;
+            }
             let name = entry.file_name().into_string().map_err(|name| TreeError::NotUtf8 {
                 folder: top.to_owned(),
                 lossy: name.to_string_lossy().into_owned(),
             })?;
             if !seen.leaves_out(top, folder, &name) {
-                names.push((folder.join(name), entry.file_type().map_err(failed)?));
+                names.push((folder.join(name), kind));
             }
         }
         Ok(names)
@@ -249,10 +265,10 @@ mod tests {
         let found = workspace
             .walk(Utf8Path::new("data"), &|_| {}, &on_link)
             .expect("readable");
-        assert_eq!(
-            *links.borrow(),
-            ["data/out", "data/to-file", "data/to-folder", "data/to-nothing"]
-        );
+        let linked = ["data/out", "data/to-file", "data/to-folder", "data/to-nothing"];
+        assert_eq!(*links.borrow(), linked);
+        let below = workspace.links_below(Utf8Path::new("")).expect("readable");
+        assert_eq!(below, linked.map(Utf8PathBuf::from).into());
         let kinds: Vec<EntryKind> = found.iter().map(|below| below.kind).collect();
         let file = EntryKind::File { executable: false };
         let bad = EntryKind::BadLink;
