@@ -140,14 +140,20 @@ impl<'a> FileHashes<'a> {
 
     fn find(&self, path: &Utf8Path, expected: Option<Digests>) -> io::Result<Hashed> {
         let looked_at = SystemTime::now();
-        let stamp = self.workspace.stamp_of(path)?;
-        let cached = self.with_cache(|cache| cache.get(path, &stamp));
+        // Where nothing is remembered or expected, there is nothing to compare the file with before it is opened.
+        let is_known = expected.is_some() || self.with_cache(|cache| cache.knows(path));
+        let stamp = is_known.then(|| self.workspace.stamp_of(path)).transpose()?;
+        let cached = stamp.and_then(|stamp| {
+            let digests = self.with_cache(|cache| cache.get(path, &stamp))?;
+            Some(Hashed { digests, stamp })
+        });
         let hashed = match cached {
-            Some(digests) => Hashed { digests, stamp },
+            Some(hashed) => hashed,
             None => {
-                let hashed = match expected {
-                    Some(expected) => hash_as_expected(self.workspace, path, stamp, expected)?,
-                    None => hash_as_stamped(self.workspace, path, stamp)?,
+                let hashed = match (stamp, expected) {
+                    (Some(stamp), Some(expected)) => hash_as_expected(self.workspace, path, stamp, expected)?,
+                    (Some(stamp), None) => hash_as_stamped(self.workspace, path, stamp)?,
+                    (None, _) => hash_stamped(self.workspace, path)?,
                 };
                 self.with_cache(|cache| cache.put(path, &hashed, looked_at));
                 hashed

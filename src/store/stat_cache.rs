@@ -5,6 +5,7 @@
 //! that cannot be read, or whose checksum is wrong, is thrown away. `verify` never uses it.
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::io;
 use std::time::SystemTime;
 
@@ -14,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{MAX_CACHE, StoreError, atomic, read_bounded};
 use crate::digest::{Digest, Digests, blake3_of, hash_reader};
-use crate::stamp::Stamp;
+use crate::stamp::{Found, Stamp};
 use crate::workspace::Workspace;
 
 const HEADER: &[u8] = b"madmall stat-cache v1\n";
@@ -70,11 +71,17 @@ impl StatCache {
         }
         let mut entries: Vec<(&str, &Entry)> = self.entries.iter().map(|(path, entry)| (&**path, entry)).collect();
         entries.par_sort_unstable_by_key(|(path, _)| *path);
-        let body = postcard::to_stdvec(&entries).expect("plain data has an encoding");
+        let body = spell(&entries);
         let bytes = [HEADER, Digest::of(&body).as_bytes(), &body].concat();
         atomic::write_cache(path, &bytes)?;
         self.changed = false;
         Ok(())
+    }
+
+    /// Whether anything is remembered of `path`.
+    #[must_use]
+    pub fn knows(&self, path: &Utf8Path) -> bool {
+        self.entries.contains_key(path.as_str())
     }
 
     /// What `path` (the key) hashes to, if the cache vouches for it: its stamp is as it was.
@@ -107,13 +114,31 @@ impl StatCache {
     }
 }
 
+/// All `entries` as one list, spelled by all cores.
+fn spell(entries: &[(&str, &Entry)]) -> Vec<u8> {
+    const PLAIN: &str = "plain data has an encoding";
+    let spell = |entries: &[(&str, &Entry)]| {
+        let spelled = Vec::with_capacity(entries.len() * 160);
+        let add = |spelled, entry| postcard::to_extend(entry, spelled).expect(PLAIN);
+        entries.iter().fold(spelled, add)
+    };
+    // A list is how long it is, and one entry after the other.
+    let mut body = postcard::to_stdvec(&entries.len()).expect(PLAIN);
+    let parts: Vec<Vec<u8>> = entries.par_chunks(4096).map(spell).collect();
+    parts.iter().for_each(|part| body.extend_from_slice(part));
+    body
+}
+
 /// Hashes the file at `path` in `workspace`. If it changes while it is read, that is an error.
 ///
 /// # Errors
 ///
-/// Whatever reading gives; an error of kind `ResourceBusy` if the file changed meanwhile.
+/// Whatever reading gives; an error of kind `ResourceBusy` if the file changed meanwhile, of kind `InvalidInput` if it is no regular
+/// file.
 pub fn hash_stamped(workspace: &Workspace, path: &Utf8Path) -> io::Result<Hashed> {
-    hash_as_stamped(workspace, path, workspace.stamp_of(path)?)
+    let file = workspace.open(path)?;
+    let stamp = Found::from(&file.metadata()?).file()?;
+    hash_open(&file, stamp)
 }
 
 /// The same of a file that had this stamp just now: the file that is read must have it before and after. What has come to lie at
@@ -123,8 +148,12 @@ pub fn hash_stamped(workspace: &Workspace, path: &Utf8Path) -> io::Result<Hashed
 ///
 /// Like [`hash_stamped`].
 pub fn hash_as_stamped(workspace: &Workspace, path: &Utf8Path, stamp: Stamp) -> io::Result<Hashed> {
-    let file = workspace.open(path)?;
-    let (digests, size) = hash_reader(&file)?;
+    hash_open(&workspace.open(path)?, stamp)
+}
+
+/// The same of a file that is open.
+fn hash_open(file: &File, stamp: Stamp) -> io::Result<Hashed> {
+    let (digests, size) = hash_reader(file)?;
     if size != stamp.size() || Stamp::from_metadata(&file.metadata()?) != stamp {
         return Err(changed());
     }
@@ -185,6 +214,50 @@ mod tests {
         assert_eq!(cache.get(file, &hashed.stamp), None);
         cache.put(file, &hashed, SystemTime::now() + LATER);
         assert_eq!(cache.get(file, &hashed.stamp), Some(hashed.digests));
+    }
+
+    #[test]
+    fn many_entries_are_read_back_as_they_were_written() {
+        let (_guard, workspace) = folder();
+        let file = Utf8Path::new("f");
+        let saved = workspace.absolute(Utf8Path::new("cache"));
+        atomic::write(&workspace.absolute(file), b"1").expect("written");
+        let hashed = hash_stamped(&workspace, file).expect("hashed");
+        for many in [0_u32, 1, 127, 128, 4096, 4097, 20_000] {
+            let path = |number: u32| Utf8PathBuf::from(format!("{number}"));
+            let of = |number: u32| Hashed {
+                digests: crate::digest::Digests {
+                    blake3: Digest::of(&number.to_le_bytes()),
+                    ..hashed.digests
+                },
+                ..hashed
+            };
+            let mut cache = StatCache {
+                changed: true,
+                ..StatCache::default()
+            };
+            (0..many).for_each(|number| cache.put(&path(number), &of(number), SystemTime::now() + LATER));
+            cache.save(&saved).expect("saved");
+            let read = StatCache::load(&saved);
+            assert_eq!(read.entries.len(), many as usize);
+            let is_right = |number| read.get(&path(number), &hashed.stamp) == Some(of(number).digests);
+            assert!((0..many).all(is_right), "{many}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_pipe_is_not_waited_for_and_neither_it_nor_a_folder_is_hashed() {
+        let (_guard, workspace) = folder();
+        let pipe = Utf8Path::new("pipe");
+        let made = std::process::Command::new("mkfifo")
+            .arg(workspace.absolute(pipe))
+            .status();
+        assert!(made.expect("mkfifo is there").success());
+        for path in [pipe, Utf8Path::new("")] {
+            let error = hash_stamped(&workspace, path).expect_err("no file");
+            assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{path}");
+        }
     }
 
     #[test]

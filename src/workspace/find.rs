@@ -63,20 +63,23 @@ impl Workspace {
         self.look(path, Links::Kept)
     }
 
-    /// Opens the file at `path` for reading, links followed.
+    /// Opens the file at `path` for reading, links followed. A pipe is not waited for: whoever opens it asks what it is.
     ///
     /// # Errors
     ///
     /// Whatever the system gives.
     #[cfg(target_os = "linux")]
-    pub fn open(&self, path: &Utf8Path) -> io::Result<File> {
-        use rustix::fs::{Mode, OFlags, openat};
-        let Some(folder) = &self.folder else {
-            return File::open(self.absolute(path));
+    pub(crate) fn open(&self, path: &Utf8Path) -> io::Result<File> {
+        use std::os::fd::AsFd as _;
+
+        use rustix::fs::{CWD, Mode, OFlags, openat};
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let open = |folder, path| rustix::io::retry_on_intr(|| openat(folder, path, flags, Mode::empty()));
+        let opened = match &self.folder {
+            Some(folder) => open(folder.as_fd(), below(path)),
+            None => open(CWD, self.absolute(path).as_std_path()),
         };
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-        let opened = rustix::io::retry_on_intr(|| openat(folder, below(path), flags, Mode::empty()))?;
-        Ok(File::from(opened))
+        Ok(File::from(opened?))
     }
 
     /// Opens the file at `path` for reading, links followed.
@@ -85,7 +88,7 @@ impl Workspace {
     ///
     /// Whatever the system gives.
     #[cfg(not(target_os = "linux"))]
-    pub fn open(&self, path: &Utf8Path) -> io::Result<File> {
+    pub(crate) fn open(&self, path: &Utf8Path) -> io::Result<File> {
         File::open(self.absolute(path))
     }
 
