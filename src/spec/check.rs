@@ -293,6 +293,7 @@ impl Checker<'_> {
 
     fn stage(&mut self, name: Text, node: &Node) -> Stage {
         let mut stage = Stage {
+            meant: Vec::new(),
             body: None,
             inputs: Vec::new(),
             lists: Vec::new(),
@@ -335,6 +336,7 @@ impl Checker<'_> {
         stage.streams = self.streams(&fields);
         stage.consent = self.consent_rules(&fields, &stage.outputs);
         self.refuse_declassified(&stage);
+        stage.meant = fields.meant;
         stage
     }
 

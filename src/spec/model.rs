@@ -29,6 +29,8 @@ pub struct PipelineSpec {
 pub struct Stage {
     /// Its key in `stages:`.
     pub name: Text,
+    /// Fields that were probably meant by unknown ones, which have been reported: what is missing for that is no fault of its own.
+    pub meant: Vec<&'static str>,
     /// What it runs; `None` if its fault has been reported.
     pub body: Option<Body>,
     /// `inputs:`, name and where from. The text of one that is a list is empty.

@@ -21,6 +21,8 @@ pub(super) struct Scope<'a, 'p> {
     pub(super) inputs: BTreeMap<&'a str, Option<&'a Found>>,
     /// The outputs, likewise.
     pub(super) outputs: BTreeMap<&'a str, Option<String>>,
+    /// Fields that are not given under their names, which has been reported.
+    pub(super) meant: &'a [&'static str],
     /// The values of its axes; `None` in a stage that is defined in a file of its own.
     pub(super) chosen: Option<&'a Vec<Chosen>>,
     /// Where outputs of other stages lie.
@@ -166,16 +168,18 @@ fn take_apart(source: &Arc<Source>, text: &Text, dialect: Dialect, faults: &mut 
 impl Scope<'_, '_> {
     fn value(&mut self, reference: &Reference) -> Result<Value, Advice> {
         let name = reference.name.as_str();
+        // Nothing is run: any text does.
+        let is_meant = |field: &str| self.meant.contains(&field).then(|| Value::One(name.to_owned()));
         match reference.kind {
             Kind::Params => self.param(name),
             Kind::Inputs => match self.inputs.get(name) {
                 Some(found) => Ok(found.map_or(Value::Absent, |found| self.words(found))),
-                None => Err(unknown(reference, self.inputs.keys().copied())),
+                None => is_meant("inputs").ok_or_else(|| unknown(reference, self.inputs.keys().copied())),
             },
             Kind::Outputs => match self.outputs.get(name) {
                 Some(Some(path)) => Ok(Value::One(argument(path))),
                 Some(None) => Ok(Value::Absent),
-                None => Err(unknown(reference, self.outputs.keys().copied())),
+                None => is_meant("outputs").ok_or_else(|| unknown(reference, self.outputs.keys().copied())),
             },
             Kind::Matrix | Kind::Foreach | Kind::Stem => self.axis(reference),
         }
@@ -216,6 +220,9 @@ impl Scope<'_, '_> {
         if let Some(value) = self.params.get(name) {
             self.used.insert(name.to_owned());
             return value.as_ref().map_or(Ok(Value::Absent), |value| words_of(name, value));
+        }
+        if self.meant.contains(&"params") {
+            return Ok(Value::One(name.to_owned()));
         }
         let own: Vec<&str> = self.params.keys().map(String::as_str).collect();
         let message = format!("there is no parameter `{name}`");

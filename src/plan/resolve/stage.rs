@@ -47,8 +47,8 @@ impl Drafting<'_, '_> {
             (Some(Body::Uses(uses)), Some(defined)) => {
                 let name = uses.text.as_str();
                 if defined.is_sound {
-                    self.check_ports(name, "input", &defined.inputs, &self.written.inputs);
-                    self.check_ports(name, "output", &defined.outputs, &self.written.outputs);
+                    self.check_ports(name, ("input", "inputs"), &defined.inputs, &self.written.inputs);
+                    self.check_ports(name, ("output", "outputs"), &defined.outputs, &self.written.outputs);
                     self.check_optional(name, &defined.inputs);
                     self.check_folders(name, &defined.outputs);
                 }
@@ -84,18 +84,21 @@ impl Drafting<'_, '_> {
         self.faults.push(fault.help(help));
     }
 
-    fn check_ports(&mut self, uses: &str, of: &str, declared: &[Port], given: &[(Text, Text)]) {
+    fn check_ports(&mut self, uses: &str, (of, field): (&str, &str), declared: &[Port], given: &[(Text, Text)]) {
         for (name, _) in given {
             if !declared.iter().any(|port| port.name.text == name.text) {
                 let known = declared.iter().map(|port| port.name.text.as_str());
                 self.faults.push(unknown(&self.spec.source, name, of, uses, known));
             }
         }
+        if self.written.meant.contains(&field) {
+            return;
+        }
         for port in declared.iter().filter(|port| !port.optional) {
             let name = &port.name.text;
             if !given.iter().any(|(given, _)| given.text == *name) {
                 let message = format!("stage `{}` lacks the {of} `{name}`", self.written.name.text);
-                let help = format!("`{uses}` needs it: add `{name}: …` to `{of}s:`");
+                let help = format!("`{uses}` needs it: add `{name}: …` to `{field}:`");
                 self.fault(self.written.name.span, message, help);
             }
         }
@@ -162,7 +165,8 @@ impl Drafting<'_, '_> {
             if params.contains_key(name) {
                 continue;
             }
-            if param.default.is_none() && defined.is_sound {
+            let is_meant = self.written.meant.contains(&"params");
+            if param.default.is_none() && defined.is_sound && !is_meant {
                 let message = format!("stage `{}` lacks the parameter `{name}`", self.written.name.text);
                 let kind = param.specs[0].kind.described();
                 let help = format!("`{uses}` needs it: add `{name}: …`, {kind}, to `params:`");
@@ -359,6 +363,10 @@ impl Drafting<'_, '_> {
             pipeline: self.defined.is_none().then_some(&mut *self.pipeline),
             inputs,
             outputs,
+            meant: match self.defined {
+                Some(_) => &[],
+                None => &self.written.meant,
+            },
             places: self.outputs,
             // A definition is the same wherever it is used: it is told by parameters what varies.
             chosen: self.defined.is_none().then_some(&self.written.chosen),
