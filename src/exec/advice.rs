@@ -136,9 +136,18 @@ impl Scene<'_> {
         let was_denied = ["ermission denied", "PermissionError", "EACCES"]
             .iter()
             .any(|sign| said.contains(sign));
-        for word in paths_in(&of_files(said)).filter(|_| was_denied) {
-            tell(self.closed(word));
+        // What opens one file of a folder opens all: the last that was named is most likely the one that it could not read.
+        let mut closed: Vec<(String, String)> = Vec::new();
+        for (folder, line) in paths_in(&of_files(said))
+            .filter(|_| was_denied)
+            .filter_map(|word| self.closed(word))
+        {
+            match closed.iter_mut().find(|(known, _)| *known == folder) {
+                Some((_, before)) => *before = line,
+                None => closed.push((folder, line)),
+            }
         }
+        closed.into_iter().for_each(|(_, line)| tell(Some(line)));
         wanted
     }
 
@@ -167,8 +176,8 @@ impl Scene<'_> {
         candidates.find_map(|path| self.undeclared(path.as_str()))
     }
 
-    /// A file of the machine that the sandbox closed.
-    fn closed(&self, word: &str) -> Option<String> {
+    /// A file of the machine that the sandbox closed: the folder that would have to be readable, and what to tell.
+    fn closed(&self, word: &str) -> Option<(String, String)> {
         let places = self.places?;
         let path = Utf8Path::new(word);
         if !path.is_absolute() || path.symlink_metadata().is_err() {
@@ -191,10 +200,11 @@ impl Scene<'_> {
             Some(below) => format!("~/{below}"),
             None => proposed.to_string(),
         };
-        Some(format!(
+        let line = format!(
             "the sandbox closed `{path}`: if it belongs to a program, write `sandbox: {{ read: ['{shown}'] }}` into \
              `madmall.yaml`; if it is data, copy it into the workspace and add it under `inputs:`"
-        ))
+        );
+        Some((shown, line))
     }
 
     /// The folder that `path` was installed with, as far as its path tells: the first below the home folder, else its own.

@@ -442,6 +442,16 @@ fn a_closed_folder_of_a_tool_is_proposed_for_the_settings() {
         .code(1)
         .says("the sandbox closed")
         .says("write `sandbox: { read: ['~/.pyenv'] }` into `madmall.yaml`");
+    // What opens one file opens the other: that is said once, of the one that could not be read.
+    space.write("../home/.pyenv/shims/x", "1");
+    space.pipeline(
+        "stages: {a: {run: 'echo \"$SHIM: line 1: $LIBRARY: Permission denied\" >&2; exit 1', env: [LIBRARY, SHIM], outputs: {o: out}}}",
+    );
+    space.set("SHIM", space.base().join("home/.pyenv/shims/x").as_str());
+    let said = space.run(&[]).code(1).says("read: ['~/.pyenv']");
+    assert_eq!(said.err.matches("the sandbox closed").count(), 1, "{}", said.err);
+    assert!(said.err.contains(&format!("closed `{library}`")), "{}", said.err);
+    space.pipeline("stages: {a: {run: 'cat \"$LIBRARY\"', env: [LIBRARY], outputs: {o: out}}}");
     // The advice is good.
     space.write("madmall.yaml", "version: 1\nsandbox: { read: ['~/.pyenv'] }\n");
     space.run(&[]).code(1).says("it did not write its output");
