@@ -25,12 +25,12 @@ pub(crate) struct Below {
     pub(crate) found: Option<Found>,
 }
 
-/// What a walk leaves out.
+/// What is seen on a walk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Seen {
-    /// What the folders of git and of madmall hold: it is no stage's business, and may be much.
+pub(crate) enum Seen {
+    /// Not what the folders of git and of madmall hold: it is no stage's business, and may be much.
     ByStages,
-    /// Nothing.
+    /// All.
     All,
 }
 
@@ -43,26 +43,6 @@ impl Seen {
 }
 
 impl Workspace {
-    /// [`crate::tree::Tree::files_below`], with what was found of each; tells of each folder before its names are listed, and of each link.
-    pub(crate) fn walk(
-        &self,
-        folder: &Utf8Path,
-        on_folder: &dyn Fn(&Utf8Path),
-        on_link: &dyn Fn(&Utf8Path),
-    ) -> Result<Vec<Below>, TreeError> {
-        self.walk_but(folder, Seen::ByStages, on_folder, on_link)
-    }
-
-    /// Everything in `folder`, also what no stage sees; tells of each folder before its names are listed, and of each link.
-    pub(crate) fn walk_all(
-        &self,
-        folder: &Utf8Path,
-        on_folder: &dyn Fn(&Utf8Path),
-        on_link: &dyn Fn(&Utf8Path),
-    ) -> Result<Vec<Below>, TreeError> {
-        self.walk_but(folder, Seen::All, on_folder, on_link)
-    }
-
     /// The paths that [`crate::tree::Tree::files_below`] gives, in the same order, and whether each is a link: no file is asked what it is.
     ///
     /// # Errors
@@ -82,7 +62,13 @@ impl Workspace {
         Ok(links.into_iter().map(|(path, _)| path).collect())
     }
 
-    fn walk_but(
+    /// All below `folder` that is no folder, in the order of [`crate::tree::Tree::files_below`], with what was found of each; tells of
+    /// each folder before its names are listed, and of each link.
+    ///
+    /// # Errors
+    ///
+    /// [`TreeError`] if something cannot be read, or a name is not UTF-8.
+    pub(crate) fn walk(
         &self,
         folder: &Utf8Path,
         seen: Seen,
@@ -207,7 +193,7 @@ mod tests {
         let folders = RefCell::new(Vec::new());
         let on_folder = |folder: &Utf8Path| folders.borrow_mut().push(folder.to_owned());
         let found = workspace
-            .walk(Utf8Path::new(""), &on_folder, &|_| {})
+            .walk(Utf8Path::new(""), Seen::ByStages, &on_folder, &|_| {})
             .expect("readable");
         let paths: Vec<&str> = found.iter().map(|below| below.path.as_str()).collect();
         assert_eq!(
@@ -237,7 +223,7 @@ mod tests {
                 .eq(paths[1..].iter().copied())
         );
         let all = workspace
-            .walk_all(Utf8Path::new(""), &|_| {}, &|_| {})
+            .walk(Utf8Path::new(""), Seen::All, &|_| {}, &|_| {})
             .expect("readable");
         assert_eq!(all.len(), files.len());
         workspace
@@ -263,7 +249,7 @@ mod tests {
         let links = RefCell::new(Vec::new());
         let on_link = |link: &Utf8Path| links.borrow_mut().push(link.to_string());
         let found = workspace
-            .walk(Utf8Path::new("data"), &|_| {}, &on_link)
+            .walk(Utf8Path::new("data"), Seen::ByStages, &|_| {}, &on_link)
             .expect("readable");
         let linked = ["data/out", "data/to-file", "data/to-folder", "data/to-nothing"];
         assert_eq!(*links.borrow(), linked);

@@ -59,7 +59,7 @@ fn what_cannot_be_exported_is_refused_and_leaves_nothing() {
             "PMML cannot hold the character U+0001",
         ),
         (&["--js", "model.json", "-o", "a.txt"], "is not called as a module"),
-        (&["--sql", "none.json", "-o", "a.sql"], "`none.json`: "),
+        (&["--sql", "none.json", "-o", "a.sql"], "`none.json` is no model: "),
         (&["--sql", "absent.json"], "cannot read the model `absent.json`"),
         (&["--sql", "modle.json"], "did you mean `model.json`?"),
         (&["model.json"], "--js"),

@@ -378,7 +378,7 @@ fn what_is_no_model_is_refused_before_anything_is_read() {
         space.write("model.json", text.replace(from, to));
         let ran = predict(&space, &["--in", "events.ndjson"])
             .code(2)
-            .says("`model.json`: ")
+            .says("`model.json` is no model: ")
             .says(says)
             .says_not("\u{1b}");
         assert_eq!(ran.out, "");

@@ -4,18 +4,19 @@ mod events;
 mod show;
 
 use std::fs::File;
-use std::io::{Read as _, Seek as _};
+use std::io::Seek as _;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::events::EventArguments;
 use super::meant::meant;
+use super::model::read_model_hashed;
 use super::opened::{Surroundings, environment};
 use super::terminal::{Failure, Terminal, shown, with_causes};
-use crate::digest::{Digest, hash_reader};
+use crate::digest::hash_reader;
 use crate::exit_code::ExitCode;
+use crate::model::Model;
 use crate::model::evaluation::Assessment;
-use crate::model::{MODEL_BYTES, Model};
 use crate::stages::train::assess::{AssessError, Request, assess};
 use crate::store::atomic;
 
@@ -89,7 +90,7 @@ pub(super) fn evaluate(
             .chain([&arguments.model]);
         refuse_inputs(out, &named.map(|named| path(named)).collect::<Vec<_>>())?;
     }
-    let (model, model_digest) = read_model(&path(&arguments.model), &arguments.model)?;
+    let (model, model_digest) = read_model_hashed(&arguments.model, surroundings)?;
     let assessment = match &arguments.features {
         Some(features) => read_features(&path(features), features, arguments, &model, model_digest)?,
         None => match events::measure_events(arguments, &model, model_digest, surroundings, terminal)? {
@@ -142,18 +143,6 @@ fn cannot_read(path: &Utf8Path, name: &Utf8Path, error: &std::io::Error) -> Fail
         format_args!("cannot read `{}`: {error}", shown(name.as_str())),
         help.as_deref(),
     )
-}
-
-fn read_model(path: &Utf8Path, name: &Utf8Path) -> Result<(Model, String), Failure> {
-    let mut bytes = Vec::new();
-    let most = MODEL_BYTES as u64 + 1;
-    let read = File::open(path).and_then(|file| file.take(most).read_to_end(&mut bytes));
-    read.map_err(|error| cannot_read(path, name, &error))?;
-    let model = Model::parse(&bytes).map_err(|error| {
-        let message = format!("`{}` is no model: {}", shown(name.as_str()), with_causes(&error));
-        Failure::new(ExitCode::Refused, message, None)
-    })?;
-    Ok((model, Digest::of(&bytes).to_string()))
 }
 
 fn read_features(

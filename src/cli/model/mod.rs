@@ -13,12 +13,10 @@ use camino::Utf8Path;
 use super::meant::meant;
 use super::opened::Surroundings;
 use super::terminal::{Failure, Terminal, shown};
+use crate::digest::Digest;
 use crate::exit_code::ExitCode;
-use crate::model::Model;
+use crate::model::{MODEL_BYTES, Model};
 use crate::preparation::Preparation;
-
-/// More than the longest model that is taken, in bytes.
-const MAX_MODEL: u64 = 1 << 27;
 
 /// Arguments of `model`.
 #[derive(clap::Args)]
@@ -59,11 +57,21 @@ pub(super) fn read_model(path: &Utf8Path, surroundings: &Surroundings) -> Result
     parse(path, &read_bytes(path, surroundings)?)
 }
 
+/// The same, and the digest of the file.
+///
+/// # Errors
+///
+/// Like [`read_model`].
+pub(super) fn read_model_hashed(path: &Utf8Path, surroundings: &Surroundings) -> Result<(Model, String), Failure> {
+    let bytes = read_bytes(path, surroundings)?;
+    Ok((parse(path, &bytes)?, Digest::of(&bytes).to_string()))
+}
+
 fn read_bytes(path: &Utf8Path, surroundings: &Surroundings) -> Result<Vec<u8>, Failure> {
     let mut bytes = Vec::new();
     let place = surroundings.folder.join(path);
     File::open(&place)
-        .and_then(|file| file.take(MAX_MODEL).read_to_end(&mut bytes))
+        .and_then(|file| file.take(MODEL_BYTES as u64 + 1).read_to_end(&mut bytes))
         .map_err(|error| {
             let help = meant(&place, path, &error);
             refused(&format!("cannot read the model `{path}`: {error}"), help.as_deref())
@@ -74,7 +82,7 @@ fn read_bytes(path: &Utf8Path, surroundings: &Surroundings) -> Result<Vec<u8>, F
 fn parse(path: &Utf8Path, bytes: &[u8]) -> Result<Model, Failure> {
     Model::parse(bytes).map_err(|error| {
         let help = "`madmall run PIPELINE` makes models; `train` writes them";
-        refused(&format!("`{path}`: {error}"), Some(help))
+        refused(&format!("`{path}` is no model: {error}"), Some(help))
     })
 }
 
