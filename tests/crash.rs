@@ -191,6 +191,10 @@ fn what_a_killed_run_had_finished_is_kept_and_attested() {
     kill_hard(&mut child);
     assert!(space.receipt_files().is_empty());
     space.trace();
+    space
+        .madmall(["verify"])
+        .code(2)
+        .says("`madmall run` publishes what it had finished");
 
     space
         .run(&["first"])
@@ -207,6 +211,27 @@ fn forget_publication(space: &Space, file: &str) {
     std::fs::remove_file(space.path("runs").join(file)).expect("removed");
     std::fs::remove_dir_all(space.path("runs/log")).expect("removed");
     std::fs::remove_dir_all(space.path(".madmall/log")).expect("removed");
+}
+
+#[test]
+fn verify_tells_of_receipts_that_a_killed_run_has_not_published() {
+    let space = Space::with("stages: {a: {run: 'cat ${inputs.i} > ${outputs.o}', inputs: {i: in}, outputs: {o: out}}}");
+    for input in ["1", "2"] {
+        space.write("in", input);
+        space.run(&[]).success();
+    }
+    let file = space.receipt_files().remove(1);
+    let text = space.read(&format!("runs/{file}"));
+    let stage = text.lines().next().expect("the stage's receipt");
+    forget_publication(&space, &file);
+    let run = file.trim_end_matches(".intoto.jsonl");
+    space.write(&format!(".madmall/pending/{run}.jsonl"), format!("{stage}\n"));
+    let hint = "`madmall run` publishes what it had finished";
+    let verdict = space.madmall(["verify"]).says("E-DIGEST").says(hint);
+    assert_ne!(verdict.code, Some(0));
+    space.madmall(["verify", "--json"]).says_not(hint);
+    space.run(&[]).success().says("an earlier run ended halfway");
+    space.madmall(["verify"]).says_not("E-DIGEST").says_not(hint);
 }
 
 #[test]

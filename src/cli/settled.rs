@@ -78,9 +78,7 @@ impl Question<'_> {
             return Ok(false);
         };
         // What a run that died has left is to be published first.
-        let pending = store.pending_folder().read_dir_utf8();
-        let is_left = pending.is_ok_and(|mut pending| pending.next().is_some());
-        if is_left || !settled.holds(workspace, &surroundings.environment, self.rigour) {
+        if store.has_pending() || !settled.holds(workspace, &surroundings.environment, self.rigour) {
             return Ok(false);
         }
         self.tell(&settled, surroundings, began, terminal)?;

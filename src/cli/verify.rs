@@ -8,7 +8,7 @@ use super::bundled::{ByteSize, is_bundle, verify_bundle};
 use super::opened::{Surroundings, find_workspace};
 use super::proof::{self, ProofArguments};
 use super::rerun::Wanted;
-use super::terminal::{BOLD, ERROR, Failure, GOOD, Terminal, WARNING, shown, with_causes};
+use super::terminal::{BOLD, ERROR, Failure, GOOD, HELP, Terminal, WARNING, shown, with_causes};
 use crate::commitment::PersonalKey;
 use crate::consent::token::Tokens;
 use crate::diagnostic;
@@ -16,6 +16,7 @@ use crate::exit_code::ExitCode;
 use crate::log::checkpoint::MAX_CHECKPOINT;
 use crate::plan::{Plan, resolve};
 use crate::receipt::trust::Trust;
+use crate::store::Store;
 use crate::tree::Tree;
 use crate::verify::{Format, Line, Pin, Request, Tone, VerifyError, What};
 use crate::workspace::Workspace;
@@ -143,7 +144,16 @@ pub(super) fn verify(
         (true, _) => terminal.result(report.to_json()),
         (false, Some(FormatArgument::Github)) => terminal.result(report.render_as(Format::Github)),
         (false, Some(FormatArgument::Junit)) => terminal.result(report.render_as(Format::Junit)),
-        (false, None) => show_lines(&report.lines(), terminal),
+        (false, None) => {
+            show_lines(&report.lines(), terminal);
+            // Its outputs are in place, and what says so is not.
+            if report.exit_code() != ExitCode::Success && Store::of(workspace.root()).has_pending() {
+                terminal.say(format_args!(
+                    "{HELP}help{HELP:#}: a run in this workspace has not ended, or died, before its receipts were published: if none goes on, \
+                     `madmall run` publishes what it had finished"
+                ));
+            }
+        }
     }
     Ok(report.exit_code())
 }

@@ -246,6 +246,13 @@ impl Store {
         self.root.join("pending")
     }
 
+    /// Whether a run that goes on, or died, has receipts that are not published.
+    #[must_use]
+    pub fn has_pending(&self) -> bool {
+        let pending = self.pending_folder().read_dir_utf8();
+        pending.is_ok_and(|mut pending| pending.next().is_some())
+    }
+
     /// The copy of the append-only history that is appended to.
     #[must_use]
     pub fn log_folder(&self) -> Utf8PathBuf {
