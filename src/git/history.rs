@@ -3,7 +3,8 @@
 use camino::Utf8Path;
 use git2::{ObjectType, Oid};
 
-use super::{CommitId, CommitTree, Found, GitError, Repository, object};
+use super::commit_tree::{CommitTree, Found};
+use super::{CommitId, GitError, Repository, object};
 use crate::diagnostic::nearest;
 use crate::digest::Digest;
 use crate::tree::TreeError;

@@ -1,0 +1,95 @@
+//! What a stage used, compared with the commit that is checked out: what a receipt says under `made`.
+
+use camino::Utf8Path;
+
+use super::commit_tree::{CommitTree, Found};
+use super::{GitError, Repository};
+use crate::digest::Digests;
+use crate::listing::ListingDigests;
+use crate::receipt::statement::{self, Made};
+
+/// A file that a stage used: what is compared with the commit.
+#[derive(Clone, Debug)]
+pub struct UsedFile<'a> {
+    /// Relative to the workspace.
+    pub path: &'a Utf8Path,
+    /// Of the bytes that were used.
+    pub digests: Digests,
+    /// How many bytes those were.
+    pub size: u64,
+}
+
+/// What a stage used, as a receipt names it.
+#[derive(Clone, Debug)]
+pub enum Used<'a> {
+    /// A file.
+    File(UsedFile<'a>),
+    /// A folder whose files the receipt does not list: the commit must have just these.
+    Folder {
+        /// Relative to the workspace.
+        path: &'a Utf8Path,
+        /// Of its files.
+        listing: ListingDigests,
+    },
+    /// A pattern whose files the receipt does not list: the commit must have each of them.
+    Pattern {
+        /// As it is written.
+        pattern: &'a Utf8Path,
+        /// What it found.
+        files: Vec<UsedFile<'a>>,
+    },
+}
+
+impl Used<'_> {
+    /// As it stands in a receipt.
+    fn name(&self) -> &Utf8Path {
+        match self {
+            Self::File(file) => file.path,
+            Self::Folder { path, .. } => path,
+            Self::Pattern { pattern, .. } => pattern,
+        }
+    }
+}
+
+/// What a receipt says under `made`, of what is in `repository` now: the commit that is checked out, and which of `files` it has
+/// with other bytes or not at all.
+///
+/// # Errors
+///
+/// [`GitError::Object`] if the commit cannot be read.
+pub fn made(repository: Option<&Repository>, files: &[Used<'_>]) -> Result<Made, GitError> {
+    let Some(repository) = repository else {
+        return Ok(Made::without_commit(statement::Repository::None));
+    };
+    let Some(head) = repository.head()? else {
+        return Ok(Made::without_commit(statement::Repository::Unborn));
+    };
+    let tree = repository.tree(head)?;
+    let mut differs: Vec<String> = files
+        .iter()
+        .filter(|used| match used {
+            Used::File(file) => !tree.has(file),
+            Used::Folder { path, listing } => tree.listing(path).ok().flatten() != Some(*listing),
+            Used::Pattern { files, .. } => !files.iter().all(|file| tree.has(file)),
+        })
+        .map(|used| used.name().to_string())
+        .collect();
+    differs.sort_unstable();
+    differs.dedup();
+    Ok(Made {
+        commit: Some(head.to_string()),
+        differs,
+        repository: statement::Repository::Git,
+    })
+}
+
+impl CommitTree<'_> {
+    /// Whether the commit has `file` with those bytes; the size is compared first. What cannot be read differs.
+    fn has(&self, file: &UsedFile<'_>) -> bool {
+        let Ok(Found::File { blob, .. }) = self.find(file.path) else {
+            return false;
+        };
+        self.blob_size(blob).is_some_and(|size| size == file.size)
+            && self.blob_digests(file.path, blob).is_ok_and(|d| d == file.digests)
+    }
+}
