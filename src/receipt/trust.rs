@@ -1,23 +1,22 @@
 //! Whom a verifier believes: a policy that lies outside the repository, or the key that the caller names.
 //!
-//! What a policy looks like is in [`super::policy`]. A key counts only within its limits: [`TrustedKey::refuses`] says which of
-//! them a statement is beyond, and [`TrustedKey::end`] which history a key that has ended is believed for.
+//! What a policy looks like is in [`super::policy`]. A key counts only within its limits ([`KeyLimits`]).
 
 use std::io;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::key::{KeyId, ParseKeyError, PublicKey};
-use super::policy::{Policy, rfc3339};
-use super::statement::Statement;
+use super::policy::Policy;
 use crate::canonical::CanonicalHasher;
 use crate::digest::{Digest, Sha256};
 use crate::json::JsonError;
 use crate::log::LogId;
-use crate::log::checkpoint::Head;
-use crate::plan::stage_name::family;
+
+mod trusted_key;
+
+pub use trusted_key::{KeyEnd, KeyLimits, TrustedKey};
 
 /// The name of the user's own key in the user's own policy.
 pub const OWN_KEY: &str = "own key";
@@ -62,44 +61,6 @@ impl TrustError {
     }
 }
 
-/// A key that is believed, within limits.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TrustedKey {
-    /// The key.
-    pub key: PublicKey,
-    /// What it is called.
-    pub keyid: KeyId,
-    /// Whose it is, for people.
-    pub name: String,
-    /// What it may sign.
-    pub limits: KeyLimits,
-}
-
-/// What a key may sign. Each limit that is absent lets everything through.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct KeyLimits {
-    /// As which builders (`builder.id`).
-    pub builders: Option<Vec<String>>,
-    /// For which pipelines, by name.
-    pub pipelines: Option<Vec<String>>,
-    /// For which stages, by name. The receipt of a run needs none.
-    pub stages: Option<Vec<String>>,
-    /// What was finished before is not believed.
-    pub from: Option<Timestamp>,
-    /// Its end.
-    pub until: Option<KeyEnd>,
-}
-
-/// The end of a key. A receipt's own clock proves nothing, so an end is a place in logs, too: what is in none of them does not
-/// count, whatever time it says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeyEnd {
-    /// What was finished then or later is not believed.
-    pub time: Timestamp,
-    /// Where the logs by this key were. Only receipts in one of them, before its size, are believed; with none, no receipt is.
-    pub logs: Vec<Head>,
-}
-
 /// A log that counts, and whose it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrustedLog {
@@ -107,95 +68,6 @@ pub struct TrustedLog {
     pub log: LogId,
     /// Who signs its checkpoints.
     pub keyid: KeyId,
-}
-
-impl KeyLimits {
-    fn hash(&self, hasher: &mut CanonicalHasher) {
-        for list in [&self.builders, &self.pipelines, &self.stages] {
-            hasher.option(list.as_ref(), |h, list| {
-                h.list(list, |h, name| {
-                    h.str(name);
-                });
-            });
-        }
-        hasher.option(self.from, |h, from| {
-            h.str(&rfc3339(from));
-        });
-        hasher.option(self.until.as_ref(), |h, end| {
-            h.str(&rfc3339(end.time))
-                .list(&end.logs, |h, Head { log, size, root }| {
-                    h.str(&log.to_string()).u64(*size).bytes(root.as_bytes());
-                });
-        });
-    }
-}
-
-impl TrustedKey {
-    /// A key without limits.
-    #[must_use]
-    pub fn unlimited(key: &PublicKey, name: &str) -> Self {
-        Self {
-            key: *key,
-            keyid: key.keyid(),
-            name: name.to_owned(),
-            limits: KeyLimits::default(),
-        }
-    }
-
-    /// Which limit a statement that this key signed is beyond, for people; `None` if it is within all of them.
-    ///
-    /// The clock is the statement's own. For a key that has an end ([`TrustedKey::end`]) that is not enough: the receipt must
-    /// also be in a log that was pinned.
-    #[must_use]
-    pub fn refuses(&self, statement: &Statement) -> Option<String> {
-        let limits = &self.limits;
-        let external = statement.external();
-        let builder = &statement.predicate.run_details.builder.id;
-        // Who may sign for a stage may sign for whatever its `matrix:` or `foreach:` makes of it.
-        let stage = external.stage.as_ref().map(|stage| family(&stage.name));
-        let beyond = [
-            ("as builder", limits.builders.as_deref(), Some(builder.as_str())),
-            ("for pipeline", limits.pipelines.as_deref(), Some(&*external.pipeline)),
-            ("for stage", limits.stages.as_deref(), stage),
-        ];
-        let beyond = beyond.into_iter().find_map(|(what, allowed, found)| {
-            let (allowed, found) = (allowed?, found?);
-            let is_allowed = allowed.iter().any(|name| name == found);
-            let allowed: Vec<String> = allowed.iter().map(|name| format!("`{name}`")).collect();
-            let allowed = allowed.join(", ");
-            (!is_allowed).then(|| {
-                format!(
-                    "the policy lets `{}` sign {what} {allowed} only, not `{found}`",
-                    self.name
-                )
-            })
-        });
-        beyond.or_else(|| self.refuses_time(&statement.metadata().finished_on))
-    }
-
-    fn refuses_time(&self, finished_on: &str) -> Option<String> {
-        let name = &self.name;
-        let Ok(finished) = finished_on.parse::<Timestamp>() else {
-            return Some(format!("`{finished_on}` is no time"));
-        };
-        if let Some(from) = self.limits.from.filter(|from| finished < *from) {
-            let from = rfc3339(from);
-            return Some(format!(
-                "the policy trusts `{name}` from {from} on, and this was finished at {finished_on}"
-            ));
-        }
-        let end = self.limits.until.as_ref().filter(|end| finished >= end.time)?;
-        let time = rfc3339(end.time);
-        Some(format!(
-            "the policy trusts `{name}` until {time}, and this was finished at {finished_on}"
-        ))
-    }
-
-    /// The key's end, if it has one.
-    #[must_use]
-    pub fn end(&self) -> Option<&KeyEnd> {
-        self.limits.until.as_ref()
-    }
 }
 
 /// Where trust came from. The verdict names it.
@@ -375,11 +247,18 @@ fn read_bounded(path: &Utf8Path) -> io::Result<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
+
     use super::*;
+    use crate::log::checkpoint::Head;
     use crate::receipt::key::SigningKey;
 
     fn key() -> PublicKey {
         SigningKey::from_seed(&[1; 32]).public()
+    }
+
+    fn names(names: &[&str]) -> Option<Vec<String>> {
+        Some(names.iter().map(|&name| name.to_owned()).collect())
     }
 
     #[test]
@@ -405,37 +284,6 @@ mod tests {
         assert_eq!(Trust::given(&key.to_hex()).expect("trust").keys[0].key, key);
         assert!(matches!(Trust::given("absent"), Err(TrustError::Read { .. })));
         assert_eq!(Trust::own_policy(folder).expect("no error"), None);
-    }
-
-    /// A receipt of stage `train`, and that of its run, from the frozen files: pipeline `baseline`.
-    fn statements() -> (Statement, Statement) {
-        let lines = include_bytes!("../../tests/golden/receipt-v1/2026-11-23T091500Z-baseline-3f9a2c.intoto.jsonl");
-        let read = |line: &[u8]| {
-            let envelope = crate::receipt::envelope::Envelope::parse(line).expect("an envelope");
-            envelope.statement().expect("a statement")
-        };
-        let statements: Vec<Statement> = lines.trim_ascii_end().split(|b| *b == b'\n').map(read).collect();
-        let stage = statements
-            .iter()
-            .find(|s| s.stage().is_some())
-            .expect("a stage's")
-            .clone();
-        let run = statements
-            .into_iter()
-            .rfind(|s| s.stage().is_none())
-            .expect("the run's");
-        (stage, run)
-    }
-
-    fn limited(limits: KeyLimits) -> TrustedKey {
-        TrustedKey {
-            limits,
-            ..TrustedKey::unlimited(&key(), "CI")
-        }
-    }
-
-    fn names(names: &[&str]) -> Option<Vec<String>> {
-        Some(names.iter().map(|&name| name.to_owned()).collect())
     }
 
     #[test]
@@ -487,6 +335,10 @@ mod tests {
                 ..none()
             },
         ];
+        let limited = |limits| TrustedKey {
+            limits,
+            ..TrustedKey::unlimited(&key(), "CI")
+        };
         let digest = |limits: KeyLimits| Trust::of_key(limited(limits), TrustRoot::OwnPolicy).digest();
         let digests: std::collections::HashSet<_> = all.iter().cloned().map(digest).collect();
         assert_eq!(digests.len(), all.len());
@@ -497,89 +349,5 @@ mod tests {
         assert_ne!(listed.digest(), without);
         let other = SigningKey::from_seed(&[2; 32]).public();
         assert_ne!(Trust::own_key(&other).digest(), without);
-    }
-
-    #[test]
-    fn without_limits_nothing_is_refused() {
-        let (stage, run) = statements();
-        let key = limited(KeyLimits::default());
-        assert_eq!((key.refuses(&stage), key.refuses(&run), key.end()), (None, None, None));
-    }
-
-    #[test]
-    fn a_key_signs_only_as_the_builders_that_it_may() {
-        let (stage, run) = statements();
-        let builders = |list: &[&str]| {
-            limited(KeyLimits {
-                builders: names(list),
-                ..KeyLimits::default()
-            })
-        };
-        let allowed = builders(&["urn:other", "urn:madmall:builder:local"]);
-        assert_eq!((allowed.refuses(&stage), allowed.refuses(&run)), (None, None));
-        let why = "the policy lets `CI` sign as builder `urn:other` only, not `urn:madmall:builder:local`";
-        assert_eq!(builders(&["urn:other"]).refuses(&stage).as_deref(), Some(why));
-        assert_eq!(builders(&["urn:other"]).refuses(&run).as_deref(), Some(why));
-        assert!(
-            builders(&["urn:madmall:builder"]).refuses(&stage).is_some(),
-            "no prefixes"
-        );
-    }
-
-    #[test]
-    fn a_key_signs_only_for_the_pipelines_that_it_may() {
-        let (stage, run) = statements();
-        let pipelines = |list: &[&str]| {
-            limited(KeyLimits {
-                pipelines: names(list),
-                ..KeyLimits::default()
-            })
-        };
-        assert_eq!(pipelines(&["baseline"]).refuses(&stage), None);
-        let why = "the policy lets `CI` sign for pipeline `a`, `b` only, not `baseline`";
-        assert_eq!(pipelines(&["a", "b"]).refuses(&stage).as_deref(), Some(why));
-        assert_eq!(pipelines(&["a", "b"]).refuses(&run).as_deref(), Some(why));
-    }
-
-    #[test]
-    fn a_key_signs_only_for_the_stages_that_it_may_and_a_run_needs_none() {
-        let (stage, run) = statements();
-        let name = stage.stage().expect("a stage's").0.name.clone();
-        let stages = |list: &[&str]| {
-            limited(KeyLimits {
-                stages: names(list),
-                ..KeyLimits::default()
-            })
-        };
-        assert_eq!(stages(&[&name]).refuses(&stage), None);
-        let why = format!("the policy lets `CI` sign for stage `other` only, not `{name}`");
-        assert_eq!(stages(&["other"]).refuses(&stage), Some(why));
-        assert_eq!(stages(&["other"]).refuses(&run), None);
-    }
-
-    #[test]
-    fn a_key_signs_from_its_beginning_and_before_its_end() {
-        let (stage, _) = statements();
-        let finished: Timestamp = stage.metadata().finished_on.parse().expect("a time");
-        let second = jiff::SignedDuration::from_secs(1);
-        let from = |time| {
-            limited(KeyLimits {
-                from: Some(time),
-                ..KeyLimits::default()
-            })
-        };
-        let until = |time| {
-            limited(KeyLimits {
-                until: Some(KeyEnd { time, logs: Vec::new() }),
-                ..KeyLimits::default()
-            })
-        };
-        assert_eq!(from(finished).refuses(&stage), None);
-        let why = from(finished + second).refuses(&stage).expect("too early");
-        assert!(why.contains("from ") && why.contains("finished at "), "{why}");
-        assert_eq!(until(finished + second).refuses(&stage), None);
-        let why = until(finished).refuses(&stage).expect("too late");
-        assert!(why.contains("until ") && why.contains("finished at "), "{why}");
-        assert_eq!(until(finished).end().map(|end| end.time), Some(finished));
     }
 }
