@@ -5,8 +5,9 @@ use std::io::{self, BufWriter, IsTerminal as _, Write};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::opened::{Surroundings, environment, find_workspace, warn};
+use super::opened::{environment, find_workspace, warn};
 use super::runs;
+use super::surroundings::Surroundings;
 use super::terminal::{Failure, Terminal, shown, with_causes};
 use crate::bundle::{self, GatherError, Limits, Place, Planned, Wanted, WriteError};
 use crate::exit_code::ExitCode;

@@ -2,7 +2,8 @@
 
 use serde_json::json;
 
-use super::opened::{Surroundings, find_workspace, open_set, overrides};
+use super::opened::{find_workspace, open_set, overrides};
+use super::surroundings::Surroundings;
 use super::terminal::{Failure, Terminal};
 use super::{PipelineArgument, SetArguments};
 use crate::exit_code::ExitCode;

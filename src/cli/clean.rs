@@ -4,8 +4,9 @@ use camino::Utf8PathBuf;
 use serde_json::json;
 
 use super::every::{Everything, everything};
-use super::opened::{Surroundings, environment, find_workspace};
+use super::opened::{environment, find_workspace};
 use super::status::orphans_of;
+use super::surroundings::Surroundings;
 use super::table::{bytes, count};
 use super::terminal::{DIM, Failure, Terminal, shown};
 use super::waiting::take_lock;

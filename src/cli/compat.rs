@@ -2,7 +2,7 @@
 
 use camino::Utf8PathBuf;
 
-use super::opened::Surroundings;
+use super::surroundings::Surroundings;
 use super::terminal::{Failure, Terminal};
 use crate::compat::{self, CompatOutcome};
 use crate::exit_code::ExitCode;

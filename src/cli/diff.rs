@@ -3,8 +3,9 @@
 use camino::Utf8Path;
 use serde_json::json;
 
-use super::opened::{Surroundings, environment, find_workspace, warn};
+use super::opened::{environment, find_workspace, warn};
 use super::runs::{named, unreadable};
+use super::surroundings::Surroundings;
 use super::table::{count, cut, pad, width};
 use super::terminal::{BOLD, Columns, DIM, Failure, Terminal, shown};
 use crate::exit_code::ExitCode;

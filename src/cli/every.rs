@@ -4,9 +4,11 @@ use std::collections::BTreeSet;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::opened::{Opened, Surroundings, bounds, environment, find_workspace};
+use super::bounds::bounds;
+use super::opened::{Opened, environment, find_workspace};
 use super::plan::with_session;
 use super::runs;
+use super::surroundings::Surroundings;
 use super::terminal::Failure;
 use crate::exec::forecast::{Forecast, forecast};
 use crate::exec::sandbox::Bounds;

@@ -3,7 +3,8 @@
 use camino::Utf8Path;
 use serde_json::json;
 
-use super::opened::{Surroundings, environment, find_workspace};
+use super::opened::{environment, find_workspace};
+use super::surroundings::Surroundings;
 use super::table::bytes;
 use super::terminal::{Failure, Terminal, WARNING, shown};
 use super::verify::show_lines;

@@ -5,7 +5,8 @@ use std::collections::HashSet;
 use serde_json::json;
 
 use super::every::{Everything, everything, look};
-use super::opened::{Surroundings, environment, find_workspace, warn};
+use super::opened::{environment, find_workspace, warn};
+use super::surroundings::Surroundings;
 use super::table::{bytes, count};
 use super::terminal::{Failure, Terminal, shown};
 use super::waiting::take_lock;

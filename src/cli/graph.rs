@@ -4,7 +4,8 @@ use clap::ValueEnum;
 use serde_json::json;
 
 use super::every::look;
-use super::opened::{Surroundings, open_set};
+use super::opened::open_set;
+use super::surroundings::Surroundings;
 use super::table::{count, cut, pad};
 use super::terminal::{BOLD, Columns, DIM, Failure, GOOD, Terminal, WARNING, shown};
 use super::{PipelineArgument, SetArguments};

@@ -3,7 +3,8 @@
 use camino::Utf8Path;
 use serde_json::json;
 
-use super::opened::{Surroundings, environment, find_workspace, warn};
+use super::opened::{environment, find_workspace, warn};
+use super::surroundings::Surroundings;
 use super::table::{count, cut, pad, pad_left, width};
 use super::terminal::{BOLD, DIM, Failure, Terminal, shown};
 use crate::diagnostic::nearest;

@@ -10,6 +10,7 @@ use crate::diagnostic::nearest;
 use crate::exit_code::ExitCode;
 
 mod bars;
+mod bounds;
 mod bundle;
 mod bundled;
 mod check;
@@ -42,13 +43,14 @@ mod secret;
 mod settled;
 mod show;
 mod status;
+mod surroundings;
 mod table;
 mod terminal;
 mod verify;
 mod waiting;
 mod why;
 
-use opened::Surroundings;
+use surroundings::Surroundings;
 use terminal::{Failure, Terminal};
 
 /// Declarative, reproducible runs with signed receipts.

@@ -1,147 +1,31 @@
-//! What every command begins with: where the workspace is, what the pipeline says, who signs.
+//! What most commands begin with: where the workspace is, what the pipeline says, which of its stages are meant.
 
-use std::collections::BTreeMap;
 use std::io::Read as _;
-use std::sync::Arc;
 use std::time::SystemTime;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use jiff::Timestamp;
 
 use super::SetArguments;
+use super::bounds::bounds;
 use super::meant::meant;
+use super::surroundings::Surroundings;
 use super::terminal::{Failure, Terminal, WARNING, shown, with_causes};
 use crate::commitment::PersonalKey;
 use crate::consent::secret::ConsentSecret;
-use crate::diagnostic::{self, Diagnostic, Faults, Source, quoted};
-use crate::exec::sandbox::{Bounds, check_readable};
+use crate::diagnostic::{self, Faults};
+use crate::exec::sandbox::Bounds;
 use crate::exit_code::ExitCode;
 use crate::plan::stage_name::is_meant;
 use crate::plan::{Overrides, Plan, SETTINGS_FILE, StageId, resolve_set};
-use crate::receipt::key::SigningKey;
-use crate::receipt::keystore::{self, KeyOrigin, KeySources};
 use crate::spec;
 use crate::store::Store;
 use crate::store::looks::Looks;
 use crate::store::plans::{self, Asked, Seens};
 use crate::store::watched::Watched;
-use crate::tree::Tree;
 use crate::workspace::Workspace;
 
 /// How many stages an advice names.
 const MOST_NAMED: usize = 20;
-
-/// The process's surroundings, as values.
-pub(super) struct Surroundings {
-    /// Variables whose names and values are UTF-8.
-    pub(super) environment: BTreeMap<String, String>,
-    /// The working folder.
-    pub(super) folder: Utf8PathBuf,
-    /// What time it is.
-    pub(super) clock: fn() -> Timestamp,
-}
-
-impl Surroundings {
-    /// Those of this process.
-    ///
-    /// # Errors
-    ///
-    /// [`Failure`] if the working folder cannot be found out or is not UTF-8.
-    pub(super) fn of_process() -> Result<Self, Failure> {
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "the one place where the process's surroundings become values"
-        )]
-        let folder = std::env::current_dir();
-        let folder = folder.map_err(|error| {
-            Failure::new(
-                ExitCode::Environment,
-                format!("cannot find the working folder: {error}"),
-                None,
-            )
-        })?;
-        let folder = Utf8PathBuf::from_path_buf(folder).map_err(|folder| {
-            let message = format!("the path of the working folder is not UTF-8: {}", folder.display());
-            Failure::new(
-                ExitCode::Environment,
-                message,
-                Some("move the project to a folder whose path is UTF-8"),
-            )
-        })?;
-        let variables = std::env::vars_os();
-        let environment =
-            variables.filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-        let surroundings = Self {
-            environment: environment.collect(),
-            folder,
-            clock: Timestamp::now,
-        };
-        match surroundings.variable("MADMALL_CONFIG_DIR") {
-            // Each folder would get a key of its own, some of them in repositories.
-            Some(config) if !Utf8Path::new(config).is_absolute() => Err(Failure::new(
-                ExitCode::Refused,
-                format!("MADMALL_CONFIG_DIR is `{config}`, and must be an absolute path"),
-                None,
-            )),
-            _ => Ok(surroundings),
-        }
-    }
-
-    /// The variable `name`; one that is set to nothing counts as not set.
-    #[must_use]
-    pub(super) fn variable(&self, name: &str) -> Option<&str> {
-        self.environment
-            .get(name)
-            .map(String::as_str)
-            .filter(|value| !value.is_empty())
-    }
-
-    /// The user's configuration folder.
-    #[must_use]
-    pub(super) fn config_dir(&self) -> Option<Utf8PathBuf> {
-        keystore::config_dir(
-            self.variable("MADMALL_CONFIG_DIR"),
-            self.variable("XDG_CONFIG_HOME"),
-            self.variable("HOME"),
-        )
-    }
-
-    /// The signing key; made if there is none, and said so.
-    ///
-    /// # Errors
-    ///
-    /// [`Failure`] with code 7 if no key can be had or kept: nothing runs without one.
-    pub(super) fn key(&self, terminal: &mut Terminal) -> Result<SigningKey, Failure> {
-        let folder = self.config_dir();
-        let sources = KeySources {
-            signing_key: self.variable("MADMALL_SIGNING_KEY"),
-            config_dir: folder.as_deref(),
-        };
-        let loaded = keystore::load_or_make(sources).map_err(|error| Failure::of(ExitCode::Environment, &error))?;
-        if let KeyOrigin::Made { path } = &loaded.origin {
-            let keyid = loaded.key.public().keyid().short();
-            terminal.say(format_args!(
-                "made your signing key {keyid} in {path}, and a policy that trusts it beside it"
-            ));
-        }
-        Ok(loaded.key)
-    }
-
-    /// The signing key, if there is one already.
-    ///
-    /// # Errors
-    ///
-    /// [`Failure`] with code 7 if there is one that cannot be read.
-    pub(super) fn key_if_any(&self) -> Result<Option<SigningKey>, Failure> {
-        let folder = self.config_dir();
-        let sources = KeySources {
-            signing_key: self.variable("MADMALL_SIGNING_KEY"),
-            config_dir: folder.as_deref(),
-        };
-        let loaded = keystore::load(sources).map_err(|error| Failure::of(ExitCode::Environment, &error))?;
-        Ok(loaded.map(|loaded| loaded.key))
-    }
-}
 
 /// A pipeline, resolved in its workspace.
 pub(super) struct Opened {
@@ -327,107 +211,6 @@ pub(super) fn overrides(surroundings: &Surroundings, set: &SetArguments) -> Resu
         overrides.add_set(text).map_err(malformed)?;
     }
     Ok(overrides)
-}
-
-/// What programs in `workspace`, read as `tree`, may use by its settings, and what they never may.
-///
-/// # Errors
-///
-/// [`Failure`] with code 2 if the settings are wrong.
-pub(super) fn bounds(surroundings: &Surroundings, tree: &dyn Tree, workspace: &Workspace) -> Result<Bounds, Failure> {
-    let key = surroundings.variable("MADMALL_SIGNING_KEY");
-    // A key's text has several lines, and is no path.
-    let key = key
-        .filter(|key| !key.contains('\n'))
-        .map(|key| surroundings.folder.join(key));
-    let mut bounds = Bounds {
-        readable: Vec::new(),
-        never: surroundings.config_dir().into_iter().chain(key).collect(),
-        projects: Vec::new(),
-        home: surroundings.variable("HOME").map(Utf8PathBuf::from),
-    };
-    let Some((source, settings)) = settings(tree)? else {
-        return Ok(bounds);
-    };
-    let mut faults = Vec::new();
-    for written in &settings.readable {
-        match readable(&written.text, &bounds, workspace) {
-            Ok(path) => bounds.readable.push(path),
-            Err((message, help)) => {
-                faults.push(Diagnostic::error(message).at(&source, written.span, "").help(help));
-            }
-        }
-    }
-    refuse(&faults)?;
-    Ok(bounds)
-}
-
-/// The path that an entry of `sandbox.read` means, or what is wrong with it and what to do.
-fn readable(text: &str, bounds: &Bounds, workspace: &Workspace) -> Result<Utf8PathBuf, (String, String)> {
-    let path = match (text.strip_prefix("~/"), &bounds.home) {
-        (Some(below), Some(home)) => home.join(below),
-        _ => Utf8PathBuf::from(text),
-    };
-    let is_plain = path.components().all(|part| part.as_str() != "..");
-    if !path.is_absolute() || !is_plain {
-        return Err((
-            format!("{} is not an absolute path", quoted(text)),
-            "write a path that begins with `/` or `~/`, without `..`; files of the workspace are declared under `inputs:`"
-                .to_owned(),
-        ));
-    }
-    match check_readable(&path, bounds, workspace.root()) {
-        Ok(()) => Ok(path),
-        Err(place) => Err((
-            format!(
-                "{} cannot be made readable: no program may read `{place}`",
-                quoted(text)
-            ),
-            "name a folder that neither holds nor lies in git's folder, `.madmall` or the folder of keys".to_owned(),
-        )),
-    }
-}
-
-/// Reads the settings, if there are any; an empty file only marks the workspace.
-fn settings(workspace: &dyn Tree) -> Result<Option<(Arc<Source>, spec::Settings)>, Failure> {
-    let path = Utf8Path::new(SETTINGS_FILE);
-    let readable = |error: &dyn std::error::Error| Failure::of(ExitCode::Environment, error);
-    if workspace.kind(path).map_err(|error| readable(&error))?.is_none() {
-        return Ok(None);
-    }
-    let bytes = workspace
-        .read(path, spec::MAX_BYTES)
-        .map_err(|error| readable(&error))?;
-    let text = String::from_utf8(bytes).map_err(|_| {
-        Failure::new(
-            ExitCode::Refused,
-            format!("`{SETTINGS_FILE}` is not UTF-8"),
-            Some("save it as UTF-8"),
-        )
-    })?;
-    if spec::is_blank(&text) {
-        return Ok(None);
-    }
-    let source = Source::new(SETTINGS_FILE, text);
-    let (root, mut faults) = spec::parse(&source);
-    let mut settings = spec::Settings::default();
-    if let Some(root) = &root {
-        let (read, wrong) = spec::check::settings(&source, root);
-        settings = read;
-        faults.extend(wrong);
-    }
-    refuse(&faults)?;
-    Ok(Some((source, settings)))
-}
-
-fn refuse(faults: &[Diagnostic]) -> Result<(), Failure> {
-    match faults.is_empty() {
-        true => Ok(()),
-        false => Err(Failure {
-            code: ExitCode::Refused,
-            text: diagnostic::render(faults, true).trim_end().to_owned(),
-        }),
-    }
 }
 
 impl Opened {

@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use camino::Utf8PathBuf;
 use serde_json::json;
 
-use super::opened::{Opened, Surroundings, environment, open_set};
+use super::opened::{Opened, environment, open_set};
+use super::surroundings::Surroundings;
 use super::terminal::{BOLD, DIM, Failure, GOOD, Terminal, shown};
 use super::{PipelineArgument, SetArguments};
 use crate::commitment::PersonalKey;

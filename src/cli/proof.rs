@@ -5,7 +5,8 @@ use std::io::{self, Read as _};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::consent::parse_id;
-use super::opened::{Surroundings, environment, find_workspace};
+use super::opened::{environment, find_workspace};
+use super::surroundings::Surroundings;
 use super::terminal::{Failure, Terminal, shown, with_causes};
 use super::verify::{show_lines, trusted};
 use crate::bundle::{Bundle, Limits};

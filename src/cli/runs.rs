@@ -2,7 +2,7 @@
 
 use camino::Utf8PathBuf;
 
-use super::opened::Surroundings;
+use super::surroundings::Surroundings;
 use super::terminal::{Failure, shown};
 use crate::exit_code::ExitCode;
 use crate::history::runs::{self, NameError};

@@ -2,7 +2,7 @@
 
 use camino::Utf8Path;
 
-use super::opened::Surroundings;
+use super::surroundings::Surroundings;
 use super::terminal::{Failure, Terminal};
 use crate::commitment::PersonalKey;
 use crate::consent::secret::{self, ConsentSecret, SecretOrigin, SecretSources};

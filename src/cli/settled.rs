@@ -6,10 +6,11 @@ use std::time::Instant;
 use camino::Utf8Path;
 use serde_json::json;
 
-use super::opened::{Opened, Surroundings};
+use super::opened::Opened;
 use super::progress::up_to_date_lines;
 use super::run::{random, up_to_date_summary};
 use super::runs;
+use super::surroundings::Surroundings;
 use super::terminal::{Failure, Terminal};
 use crate::digest::Digest;
 use crate::exec::event::StageOutcome;

@@ -2,8 +2,9 @@
 
 use camino::Utf8Path;
 
-use super::opened::{Surroundings, environment, find_workspace};
+use super::opened::{environment, find_workspace};
 use super::runs;
+use super::surroundings::Surroundings;
 use super::terminal::{BOLD, Failure, Terminal, shown, with_causes};
 use crate::erase::tombstone;
 use crate::exec::runs_folder;

@@ -4,9 +4,10 @@ use camino::Utf8PathBuf;
 use serde_json::{Value, json};
 
 use super::every::{Everything, Found, everything, look};
-use super::opened::{Surroundings, environment, find_workspace};
+use super::opened::{environment, find_workspace};
 use super::plan::reasons;
 use super::runs;
+use super::surroundings::Surroundings;
 use super::table::{bytes, count, cut, pad, width};
 use super::terminal::{BOLD, Columns, DIM, ERROR, Failure, GOOD, Terminal, WARNING, shown};
 use crate::exec::forecast::Forecast;

@@ -5,9 +5,10 @@ use std::io::Read as _;
 use camino::Utf8Path;
 
 use super::bundled::{ByteSize, is_bundle, verify_bundle};
-use super::opened::{Surroundings, find_workspace};
+use super::opened::find_workspace;
 use super::proof::{self, ProofArguments};
 use super::rerun::Wanted;
+use super::surroundings::Surroundings;
 use super::terminal::{BOLD, ERROR, Failure, GOOD, HELP, Terminal, WARNING, shown, with_causes};
 use crate::commitment::PersonalKey;
 use crate::consent::token::Tokens;

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 
-use super::opened::{Opened, Surroundings, environment, open_set};
+use super::opened::{Opened, environment, open_set};
 use super::plan::with_session;
+use super::surroundings::Surroundings;
 use super::terminal::{BOLD, DIM, Failure, Terminal, shown};
 use super::{PipelineArgument, SetArguments};
 use crate::exec::forecast::{Forecast, forecast};

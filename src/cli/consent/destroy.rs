@@ -1,6 +1,6 @@
 //! `madmall consent destroy-secret`: ends every proof by the secret for ever.
 
-use super::super::opened::Surroundings;
+use super::super::surroundings::Surroundings;
 use super::super::terminal::{Failure, Terminal};
 use crate::consent::secret;
 use crate::exit_code::ExitCode;

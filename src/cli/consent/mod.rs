@@ -7,7 +7,7 @@ mod report;
 mod status;
 
 pub(super) use self::prove::parse_id;
-use super::opened::Surroundings;
+use super::surroundings::Surroundings;
 use super::terminal::{Failure, Terminal};
 use crate::exit_code::ExitCode;
 

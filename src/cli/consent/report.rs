@@ -2,8 +2,9 @@
 
 use camino::Utf8PathBuf;
 
-use super::super::opened::{Surroundings, environment, find_workspace};
+use super::super::opened::{environment, find_workspace};
 use super::super::runs;
+use super::super::surroundings::Surroundings;
 use super::super::terminal::{Failure, Terminal, shown};
 use crate::card::consent::RunConsent;
 use crate::card::{html, markdown};

@@ -4,7 +4,8 @@ use camino::Utf8PathBuf;
 use serde_json::{Value, json};
 
 use super::super::every::{Found, everything};
-use super::super::opened::{Surroundings, find_workspace};
+use super::super::opened::find_workspace;
+use super::super::surroundings::Surroundings;
 use super::super::table::{count, pad, pad_left};
 use super::super::terminal::{BOLD, DIM, ERROR, Failure, HELP, Terminal, WARNING, shown};
 use crate::exit_code::ExitCode;

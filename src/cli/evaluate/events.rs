@@ -3,7 +3,7 @@
 use super::EvaluateArguments;
 use crate::cli::events::{Setting, failed, files, tell};
 use crate::cli::model::prepared;
-use crate::cli::opened::Surroundings;
+use crate::cli::surroundings::Surroundings;
 use crate::cli::terminal::{Failure, Terminal, shown};
 use crate::exit_code::ExitCode;
 use crate::model::Model;

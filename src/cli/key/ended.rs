@@ -3,7 +3,8 @@
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::{failed, folder_of, keyring_of, private_key, refused};
-use crate::cli::opened::{Surroundings, environment, find_workspace, warn};
+use crate::cli::opened::{environment, find_workspace, warn};
+use crate::cli::surroundings::Surroundings;
 use crate::cli::terminal::{Failure, Terminal, shown};
 use crate::exec::pending::recover;
 use crate::exec::runs_folder;

@@ -4,7 +4,8 @@ use camino::Utf8PathBuf;
 use serde_json::json;
 
 use super::{failed, refused};
-use crate::cli::opened::{Surroundings, environment};
+use crate::cli::opened::environment;
+use crate::cli::surroundings::Surroundings;
 use crate::cli::terminal::{BOLD, Failure, Terminal, shown};
 use crate::exit_code::ExitCode;
 use crate::receipt::key::PublicKey;

@@ -4,7 +4,7 @@ use std::io::Read as _;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::cli::opened::Surroundings;
+use crate::cli::surroundings::Surroundings;
 use crate::cli::terminal::{ERROR, Failure, GOOD, Terminal, WARNING, shown};
 use crate::cli::verify::trusted;
 use crate::exit_code::ExitCode;

@@ -3,8 +3,9 @@
 use camino::Utf8Path;
 use serde_json::json;
 
-use crate::cli::opened::{Surroundings, find_workspace, warn};
+use crate::cli::opened::{find_workspace, warn};
 use crate::cli::runs;
+use crate::cli::surroundings::Surroundings;
 use crate::cli::terminal::{DIM, Failure, Terminal, shown};
 use crate::exit_code::ExitCode;
 

@@ -2,8 +2,9 @@
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::cli::opened::{Surroundings, environment, find_workspace, warn};
+use crate::cli::opened::{environment, find_workspace, warn};
 use crate::cli::show;
+use crate::cli::surroundings::Surroundings;
 use crate::cli::terminal::{Failure, Terminal, shown};
 use crate::cli::verify::trusted;
 use crate::exit_code::ExitCode;

@@ -11,7 +11,7 @@ use std::io::Read as _;
 use camino::Utf8Path;
 
 use super::meant::meant;
-use super::opened::Surroundings;
+use super::surroundings::Surroundings;
 use super::terminal::{Failure, Terminal, shown};
 use crate::digest::Digest;
 use crate::exit_code::ExitCode;

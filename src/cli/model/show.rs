@@ -4,7 +4,7 @@ use camino::Utf8PathBuf;
 use serde_json::json;
 
 use super::{prepared, read_model};
-use crate::cli::opened::Surroundings;
+use crate::cli::surroundings::Surroundings;
 use crate::cli::table::{cut, pad, pad_left, width};
 use crate::cli::terminal::{BOLD, DIM, Failure, Terminal, shown};
 use crate::exit_code::ExitCode;
