@@ -31,7 +31,7 @@ use self::needles::{Needles, spellings};
 use crate::git::GitError;
 use crate::log::LogError;
 use crate::receipt::erasure::ErasedKind;
-use crate::receipt::statement::StatementError;
+use crate::receipt::payload::StatementError;
 use crate::store::{Store, StoreError, atomic};
 use crate::workspace::Workspace;
 

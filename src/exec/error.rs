@@ -7,7 +7,7 @@ use camino::Utf8PathBuf;
 use super::inputs::InputError;
 use super::root::RootError;
 use crate::log::LogError;
-use crate::receipt::statement::StatementError;
+use crate::receipt::payload::StatementError;
 use crate::store::StoreError;
 
 /// Why a stage, or the run, could not go on: the machine, not the stage. Exit code 7.

@@ -13,7 +13,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::key::{KeyId, PublicKey, SigningKey};
-use super::statement::{ReceiptId, Statement, StatementError};
+use super::payload::StatementError;
+use super::statement::{ReceiptId, Statement};
 use crate::digest::Sha256;
 
 /// `payloadType` of every envelope.

@@ -11,6 +11,7 @@ pub mod key;
 pub mod keyring;
 pub mod keystore;
 mod names;
+pub mod payload;
 pub mod policy;
 mod resource;
 pub mod run_file;

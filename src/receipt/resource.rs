@@ -8,7 +8,7 @@ use crate::digest::{Digests, Sha256};
 use crate::listing::ArtifactDigests;
 
 /// An input of more files than this (a folder, a pattern) stands in a receipt by the digests of its listing alone; of one
-/// with fewer each file is a [`Role::Member`]. It keeps a receipt within [`super::statement::PAYLOAD_LIMITS`].
+/// with fewer each file is a [`Role::Member`]. It keeps a receipt within [`super::payload::PAYLOAD_LIMITS`].
 pub const MAX_MEMBERS: usize = 1000;
 
 /// The id of a receipt: the SHA-256 of its payload bytes.

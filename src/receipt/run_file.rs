@@ -12,7 +12,8 @@ use std::collections::HashSet;
 
 use super::envelope::{Envelope, EnvelopeError};
 use super::key::PublicKey;
-use super::statement::{ReceiptId, Role, Statement, StatementError};
+use super::payload::StatementError;
+use super::statement::{ReceiptId, Role, Statement};
 
 /// How the name of a run's file ends.
 pub const RUN_FILE_SUFFIX: &str = ".intoto.jsonl";

@@ -3,27 +3,19 @@
 //! Statement: <https://in-toto.io/Statement/v1>; provenance: <https://slsa.dev/provenance/v1>. No field of ours stands
 //! at their level, because strict readers reject it: ours are in `externalParameters`, `internalParameters.madmall` and
 //! `annotations`. Only strings, integers and booleans occur. Fields are declared in the byte order of their names; the
-//! bytes that are signed are made by RFC 8785 ([`Statement::to_payload`]). What must hold between the fields is in
+//! bytes that are signed are made by RFC 8785, in [`super::payload`]. What must hold between the fields is in
 //! [`super::check`]; what they mean is explained, with an example, in `docs/receipt.md`.
+
+mod questions;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::check;
 use super::erasure::{Erased, Erasure};
 use super::resource::is_false;
 pub use super::resource::{Annotations, MAX_MEMBERS, ReceiptId, Resource, Role, dependency_order};
-use super::spelling;
-use crate::consent::purposes::Purposes;
-use crate::json::{self, JsonError, Limits};
 use crate::plan::ParamValue;
-
-/// The largest payload that is read: room for a run of some 30,000 stages.
-pub const PAYLOAD_LIMITS: Limits = Limits {
-    bytes: 16 << 20,
-    depth: 64,
-};
 
 /// `_type` of every statement.
 pub const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
@@ -37,14 +29,6 @@ pub const RUN_BUILD_TYPE: &str = "urn:madmall:run:v1";
 pub const ERASURE_BUILD_TYPE: &str = "urn:madmall:erasure:v1";
 /// `builder.id` of what ran on the machine where madmall was typed.
 pub const LOCAL_BUILDER: &str = "urn:madmall:builder:local";
-
-/// So many subjects are checked while they are spelled, and not before.
-const MANY: usize = 256;
-
-/// The built-in that reads raw events.
-const INGEST: &str = "ingest";
-/// The built-in that makes models.
-const TRAIN: &str = "train";
 
 /// An in-toto Statement v1.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -344,23 +328,6 @@ pub struct Metadata {
     pub started_on: String,
 }
 
-/// Why bytes are not a statement that madmall signs or takes.
-#[derive(Debug, thiserror::Error)]
-pub enum StatementError {
-    /// No JSON, or beyond the limits.
-    #[error("the payload is not JSON: {0}")]
-    Json(JsonError),
-    /// JSON of another shape: a field that is unknown, missing or of another type.
-    #[error("the payload is not a statement: {0}")]
-    Shape(String),
-    /// A statement in another spelling than RFC 8785's.
-    #[error("the payload is not in canonical form (RFC 8785): byte {0} should be otherwise")]
-    Spelling(usize),
-    /// The fields do not go together.
-    #[error("the statement is wrong: {0}")]
-    Rule(String),
-}
-
 impl Statement {
     /// A statement with the types of this version, its dependencies and subjects put in order.
     #[must_use]
@@ -375,145 +342,6 @@ impl Statement {
             predicate_type: PREDICATE_TYPE.to_owned(),
             subject,
         }
-    }
-
-    /// The bytes that are signed: RFC 8785.
-    ///
-    /// # Errors
-    ///
-    /// [`StatementError::Rule`] if the fields do not go together, so that nothing is signed that cannot be read back.
-    pub fn to_payload(&self) -> Result<Vec<u8>, StatementError> {
-        // The receipt of a run with many stages is long.
-        let (checked, spelled) = match self.subject.len() < MANY {
-            true => (check::check(self), self.spell()),
-            false => rayon::join(|| check::check(self), || self.spell()),
-        };
-        checked.map_err(StatementError::Rule)?;
-        let payload = spelled?;
-        if payload.len() > PAYLOAD_LIMITS.bytes {
-            return Err(StatementError::Rule(format!(
-                "it is longer than {} bytes",
-                PAYLOAD_LIMITS.bytes
-            )));
-        }
-        Ok(payload)
-    }
-
-    /// Reads a statement that is spelled exactly as [`Statement::to_payload`] spells it.
-    ///
-    /// # Errors
-    ///
-    /// [`StatementError`] for anything else: other fields, other types, another order or spacing, floats, digest sets
-    /// that are not complete, names that are not normal relative paths.
-    pub fn parse(payload: &[u8]) -> Result<Self, StatementError> {
-        let value = json::parse_strict(payload, PAYLOAD_LIMITS).map_err(StatementError::Json)?;
-        let statement: Self =
-            serde_json::from_value(value).map_err(|error| StatementError::Shape(error.to_string()))?;
-        let spelled = statement.spell()?;
-        if spelled != payload {
-            let same = spelled.iter().zip(payload).take_while(|(a, b)| a == b).count();
-            return Err(StatementError::Spelling(same));
-        }
-        check::check(&statement).map_err(StatementError::Rule)?;
-        Ok(statement)
-    }
-
-    /// Reads a statement that [`Statement::parse`] has read before, as whoever asks knows by its digest.
-    #[must_use]
-    pub fn parse_known(payload: &[u8]) -> Option<Self> {
-        serde_json::from_slice(payload).ok()
-    }
-
-    fn spell(&self) -> Result<Vec<u8>, StatementError> {
-        spelling::spell(self).map_err(|error| StatementError::Shape(error.to_string()))
-    }
-
-    /// Everything read.
-    #[must_use]
-    pub fn dependencies(&self) -> &[Resource] {
-        &self.predicate.build_definition.resolved_dependencies
-    }
-
-    /// What the user asked for.
-    #[must_use]
-    pub fn external(&self) -> &ExternalParameters {
-        &self.predicate.build_definition.external_parameters
-    }
-
-    /// What madmall adds.
-    #[must_use]
-    pub fn internal(&self) -> &Internal {
-        &self.predicate.build_definition.internal_parameters.madmall
-    }
-
-    /// Which run, and when.
-    #[must_use]
-    pub fn metadata(&self) -> &Metadata {
-        &self.predicate.run_details.metadata
-    }
-
-    /// The purposes that the project has; no order at all if what it says is none.
-    #[must_use]
-    pub fn purposes(&self) -> Option<Purposes> {
-        match &self.external().purposes {
-            None => Some(Purposes::default()),
-            Some(words) => Purposes::declared(words.clone()).filter(|purposes| !purposes.are_usual()),
-        }
-    }
-
-    /// Whether it is the receipt of a run.
-    #[must_use]
-    pub fn is_run(&self) -> bool {
-        self.predicate.build_definition.build_type == RUN_BUILD_TYPE
-    }
-
-    /// Who or what was erased, if that is what it says.
-    #[must_use]
-    pub fn erasure(&self) -> Option<(&Erasure, &Erased)> {
-        self.external().erasure.as_ref().zip(self.internal().erased.as_ref())
-    }
-
-    /// The stage's part, if it is the receipt of a stage and not of a run.
-    #[must_use]
-    pub fn stage(&self) -> Option<(&StageParameters, &StageInternal)> {
-        self.external().stage.as_ref().zip(self.internal().stage.as_ref())
-    }
-
-    /// Whether it is the receipt of a stage that did what it should.
-    #[must_use]
-    pub fn is_stage_success(&self) -> bool {
-        self.stage().is_some() && self.internal().outcome == Outcome::Succeeded
-    }
-
-    /// Whether any of its digests are keyed.
-    #[must_use]
-    pub fn is_personal(&self) -> bool {
-        let mut resources = self.subject.iter().chain(self.dependencies());
-        resources.any(Resource::is_keyed)
-    }
-
-    /// Whether it is the receipt of an ingest, which alone may read raw events.
-    #[must_use]
-    pub fn is_ingest(&self) -> bool {
-        self.is_of(INGEST)
-    }
-
-    /// Whether it is the receipt of a stage that trains a model.
-    #[must_use]
-    pub fn is_train(&self) -> bool {
-        self.is_of(TRAIN)
-    }
-
-    fn is_of(&self, builtin: &str) -> bool {
-        let command = self.stage().map(|(stage, _)| &stage.command);
-        matches!(command, Some(CommandRecord::Builtin { name, .. }) if name == builtin)
-    }
-
-    /// The subject of that name.
-    #[must_use]
-    pub fn subject_named(&self, name: &str) -> Option<&Resource> {
-        let found = self.subject.binary_search_by(|subject| subject.name.as_str().cmp(name));
-        found.ok().map(|index| &self.subject[index])
     }
 }
 

@@ -14,7 +14,7 @@ files=(
     src/verify/{chain,evidence,history,logs,heads,authority,pins,subjects,commits,conform,consent,places,excerpt}.rs
     src/receipt/{check,names}.rs
     src/log/{read,checkpoint}.rs
-    src/receipt/{envelope,policy,policy/trusted,trust,trust/trusted_key,statement}.rs
+    src/receipt/{envelope,policy,policy/trusted,trust,trust/trusted_key,payload,statement,statement/questions}.rs
     src/verify/{mod,question,source,report}.rs
     src/receipt/{run_file,key,sandbox}.rs
     src/json.rs src/log/{name,tree}.rs

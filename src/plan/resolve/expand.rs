@@ -14,7 +14,7 @@ use super::program::Advice;
 use super::template::{Dialect, Kind, Piece, Reference, pieces};
 use crate::diagnostic::{Diagnostic, Source, Span, nearest};
 use crate::plan::stage_name::{MAX_STAGE_NAME, made_name};
-use crate::receipt::statement::PAYLOAD_LIMITS;
+use crate::receipt::payload::PAYLOAD_LIMITS;
 use crate::spec::{AxisKind, Body, Chosen, Node, NodeKind, PipelineSpec, Stage, Text};
 use crate::tree::Tree;
 
