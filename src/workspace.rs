@@ -5,7 +5,7 @@ pub(crate) mod walk;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use self::walk::Seen;
+use self::walk::Scope;
 use crate::digest::{self, Digests};
 use crate::stamp::{Found, Kind};
 use crate::tree::{Entry, EntryKind, EntryType, Site, Tree, TreeError};
@@ -94,7 +94,7 @@ impl Tree for Workspace {
     }
 
     fn files_below(&self, folder: &Utf8Path) -> Result<Vec<(Utf8PathBuf, EntryKind)>, TreeError> {
-        let found = self.walk(folder, Seen::ByStages, &|_| {}, &|_| {})?;
+        let found = self.walk(folder, Scope::OfStages, &|_| {}, &|_| {})?;
         Ok(found.into_iter().map(|below| (below.path, below.kind)).collect())
     }
 }

@@ -128,12 +128,7 @@ pub(super) fn open_kept(
         return Ok((opened, None));
     }
     let opened = open_noting(surroundings, workspace, file, overrides, looks, terminal)?;
-    let seen = looks.settled();
-    if seen.is_none() {
-        // That the same is seen again later would not say that it was so when the pipeline was resolved.
-        looks.give_up();
-    }
-    Ok((opened, seen))
+    Ok((opened, looks.settle()))
 }
 
 /// What was looked at when a pipeline was resolved that can be remembered.

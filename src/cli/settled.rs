@@ -148,7 +148,7 @@ impl Question<'_> {
                 variables.insert(name.clone(), value.map(|value| Digest::of(value.as_bytes())));
             }
         }
-        let Some(mut looks) = looks.settled() else {
+        let Some(mut looks) = looks.settle() else {
             return Ok(());
         };
         // What nobody makes is what is edited: where that was, the next run is told so by few looks.

@@ -17,7 +17,7 @@ use crate::store::looks::{Looks, Seen};
 use crate::store::stat_cache::{Hashed, StatCache, hash_as_expected, hash_as_stamped, hash_stamped};
 use crate::tree::EntryKind;
 use crate::workspace::Workspace;
-use crate::workspace::walk::{self, Below};
+use crate::workspace::walk::{Below, Scope};
 
 /// Why an input could not be hashed. Exit code 7, but for a file that is gone.
 #[derive(Debug, thiserror::Error)]
@@ -250,7 +250,7 @@ impl<'a> FileHashes<'a> {
         };
         let found = self
             .workspace
-            .walk(path, walk::Seen::All, &on_folder, &|_| has_link.set(true));
+            .walk(path, Scope::All, &on_folder, &|_| has_link.set(true));
         let found = found.map_err(io::Error::other)?;
         let is_file = |below: &Below| matches!(below.kind, EntryKind::File { .. });
         if has_link.get() || !found.iter().all(is_file) {

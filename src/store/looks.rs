@@ -191,20 +191,48 @@ impl Looks {
         self.note_all(looks.iter().map(|(path, seen)| (path.as_path(), *seen)), at);
     }
 
-    /// All looks so far, sorted by path; `None` if one of them cannot be vouched for.
+    /// All looks so far, sorted by path. If one of them cannot be vouched for there are none, and it is given up: that the same is
+    /// seen again later does not say that it was so before.
     #[must_use]
-    pub fn settled(&self) -> Option<Vec<(Utf8PathBuf, Seen)>> {
-        let guard = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+    pub fn settle(&self) -> Option<Vec<(Utf8PathBuf, Seen)>> {
+        let mut guard = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let looks = guard.as_ref()?;
         let is_fresh = |(seen, at): &Look| match seen {
             Seen::File(stamp, _) | Seen::Folder(stamp) => stamp.is_fresh(*at),
             Seen::Absent | Seen::Entry(_) | Seen::Plain(..) => false,
         };
         if looks.values().any(is_fresh) {
+            *guard = None;
             return None;
         }
         let mut looks: Vec<(&str, Seen)> = looks.iter().map(|(path, (seen, _))| (&**path, *seen)).collect();
         looks.par_sort_unstable_by_key(|(path, _)| *path);
         Some(looks.into_iter().map(|(path, seen)| (path.into(), seen)).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn what_was_too_new_when_it_was_asked_for_is_not_vouched_for_by_a_later_look() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let root = Utf8Path::from_path(folder.path()).expect("UTF-8");
+        let workspace = Workspace::at(root.to_owned());
+        let path = Utf8Path::new("");
+        let stamp = workspace.stamp_of_folder(path).expect("it is there");
+        let (now, later) = (SystemTime::now(), SystemTime::now() + Duration::from_secs(5));
+        for asks_meanwhile in [false, true] {
+            let looks = Looks::begin();
+            looks.note(path, Seen::Folder(stamp), now);
+            if asks_meanwhile {
+                assert_eq!(looks.settle(), None);
+            }
+            looks.note(path, Seen::Folder(stamp), later);
+            assert_eq!(looks.settle().is_none(), asks_meanwhile);
+        }
     }
 }

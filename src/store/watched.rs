@@ -11,7 +11,7 @@ use super::looks::{Looks, Seen, plain_at};
 use crate::digest::Digest;
 use crate::stamp::{Found, Kind};
 use crate::tree::{EntryKind, Tree, TreeError};
-use crate::workspace::walk::{self, Below};
+use crate::workspace::walk::{Below, Scope};
 use crate::workspace::{Workspace, kind_of};
 
 /// A workspace, and what is looked at in it.
@@ -196,7 +196,7 @@ impl Tree for Watched<'_> {
         // Where a link leads is seen by no folder's stamp.
         let found = self
             .workspace
-            .walk(folder, walk::Seen::ByStages, &note, &|link| self.note_entry(link));
+            .walk(folder, Scope::OfStages, &note, &|link| self.note_entry(link));
         let is_plain = |below: &Below| matches!(below.kind, EntryKind::File { .. });
         if !found.as_ref().is_ok_and(|found| found.iter().all(is_plain)) {
             self.looks.give_up();

@@ -82,14 +82,16 @@ impl Workspace {
         Ok(File::from(opened?))
     }
 
-    /// Opens the file at `path` for reading, links followed.
+    /// Opens the file at `path` for reading, links followed. A pipe is not waited for.
     ///
     /// # Errors
     ///
-    /// Whatever the system gives.
+    /// Whatever the system gives; an error of kind `InvalidInput` if it is no regular file.
     #[cfg(not(target_os = "linux"))]
     pub(crate) fn open(&self, path: &Utf8Path) -> io::Result<File> {
-        File::open(self.absolute(path))
+        let absolute = self.absolute(path);
+        Found::from(&absolute.metadata()?).file()?;
+        File::open(absolute)
     }
 
     #[cfg(target_os = "linux")]
@@ -138,7 +140,7 @@ fn below(path: &Utf8Path) -> &std::path::Path {
     }
 }
 
-#[cfg(all(test, unix))]
+#[cfg(all(test, target_os = "linux"))]
 mod tests {
     use std::os::unix::fs::symlink;
 
@@ -184,7 +186,6 @@ mod tests {
             "a\0b",
         ];
         let workspace = Workspace::at(root.join("w"));
-        #[cfg(target_os = "linux")]
         assert!(workspace.folder.is_some());
         for path in paths.map(Utf8Path::new) {
             for links in [Links::Followed, Links::Kept] {

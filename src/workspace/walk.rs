@@ -25,20 +25,20 @@ pub(crate) struct Below {
     pub(crate) found: Option<Found>,
 }
 
-/// What is seen on a walk.
+/// How much is seen on a walk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Seen {
+pub(crate) enum Scope {
     /// Not what the folders of git and of madmall hold: it is no stage's business, and may be much.
-    ByStages,
+    OfStages,
     /// All.
     All,
 }
 
-impl Seen {
+impl Scope {
     /// Whether the walk from `top` leaves out what is called `name` in `folder`.
     fn leaves_out(self, top: &Utf8Path, folder: &Utf8Path, name: &str) -> bool {
         let is_root = top.as_str().is_empty() && folder == top;
-        self == Self::ByStages && (name == ".git" || (is_root && (name == ".madmall" || name == "runs")))
+        self == Self::OfStages && (name == ".git" || (is_root && (name == ".madmall" || name == "runs")))
     }
 }
 
@@ -49,7 +49,7 @@ impl Workspace {
     ///
     /// [`TreeError`] if a folder cannot be read or a name is not UTF-8.
     pub(crate) fn paths_below(&self, folder: &Utf8Path) -> Result<Vec<(Utf8PathBuf, bool)>, TreeError> {
-        self.names_below(folder, Seen::ByStages, &|_| {}, |_| true)
+        self.names_below(folder, Scope::OfStages, &|_| {}, |_| true)
     }
 
     /// The paths of those of them that are links: no file is asked what it is, and of no other a path is made.
@@ -58,7 +58,7 @@ impl Workspace {
     ///
     /// Like [`Self::paths_below`].
     pub(crate) fn links_below(&self, folder: &Utf8Path) -> Result<HashSet<Utf8PathBuf>, TreeError> {
-        let links = self.names_below(folder, Seen::ByStages, &|_| {}, FileType::is_symlink)?;
+        let links = self.names_below(folder, Scope::OfStages, &|_| {}, FileType::is_symlink)?;
         Ok(links.into_iter().map(|(path, _)| path).collect())
     }
 
@@ -71,11 +71,11 @@ impl Workspace {
     pub(crate) fn walk(
         &self,
         folder: &Utf8Path,
-        seen: Seen,
+        scope: Scope,
         on_folder: &dyn Fn(&Utf8Path),
         on_link: &dyn Fn(&Utf8Path),
     ) -> Result<Vec<Below>, TreeError> {
-        let paths = self.names_below(folder, seen, on_folder, |_| true)?;
+        let paths = self.names_below(folder, scope, on_folder, |_| true)?;
         let links = paths.iter().filter(|(_, is_link)| *is_link);
         links.for_each(|(link, _)| on_link(link));
         let ask = |(path, is_link): (Utf8PathBuf, bool)| match is_link {
@@ -106,7 +106,7 @@ impl Workspace {
     fn names_below(
         &self,
         folder: &Utf8Path,
-        seen: Seen,
+        scope: Scope,
         on_folder: &dyn Fn(&Utf8Path),
         is_wanted: fn(&FileType) -> bool,
     ) -> Result<Vec<(Utf8PathBuf, bool)>, TreeError> {
@@ -117,7 +117,7 @@ impl Workspace {
             level.iter().for_each(|folder| on_folder(folder));
             let listed: Vec<Listed> = level
                 .par_iter()
-                .map(|below| self.names_in(folder, below, seen, is_wanted))
+                .map(|below| self.names_in(folder, below, scope, is_wanted))
                 .collect();
             level.clear();
             for names in listed {
@@ -134,7 +134,7 @@ impl Workspace {
     }
 
     /// What is in `folder`, on a walk from `top`: the folders, and what `is_wanted`.
-    fn names_in(&self, top: &Utf8Path, folder: &Utf8Path, seen: Seen, is_wanted: fn(&FileType) -> bool) -> Listed {
+    fn names_in(&self, top: &Utf8Path, folder: &Utf8Path, scope: Scope, is_wanted: fn(&FileType) -> bool) -> Listed {
         let failed = |error: io::Error| unreadable(folder, error);
         let mut names = Vec::new();
         for entry in self.absolute(folder).read_dir().map_err(failed)? {
@@ -147,7 +147,7 @@ impl Workspace {
                 folder: top.to_owned(),
                 lossy: name.to_string_lossy().into_owned(),
             })?;
-            if !seen.leaves_out(top, folder, &name) {
+            if !scope.leaves_out(top, folder, &name) {
                 names.push((folder.join(name), kind));
             }
         }
@@ -193,7 +193,7 @@ mod tests {
         let folders = RefCell::new(Vec::new());
         let on_folder = |folder: &Utf8Path| folders.borrow_mut().push(folder.to_owned());
         let found = workspace
-            .walk(Utf8Path::new(""), Seen::ByStages, &on_folder, &|_| {})
+            .walk(Utf8Path::new(""), Scope::OfStages, &on_folder, &|_| {})
             .expect("readable");
         let paths: Vec<&str> = found.iter().map(|below| below.path.as_str()).collect();
         assert_eq!(
@@ -223,7 +223,7 @@ mod tests {
                 .eq(paths[1..].iter().copied())
         );
         let all = workspace
-            .walk(Utf8Path::new(""), Seen::All, &|_| {}, &|_| {})
+            .walk(Utf8Path::new(""), Scope::All, &|_| {}, &|_| {})
             .expect("readable");
         assert_eq!(all.len(), files.len());
         workspace
@@ -249,7 +249,7 @@ mod tests {
         let links = RefCell::new(Vec::new());
         let on_link = |link: &Utf8Path| links.borrow_mut().push(link.to_string());
         let found = workspace
-            .walk(Utf8Path::new("data"), Seen::ByStages, &|_| {}, &on_link)
+            .walk(Utf8Path::new("data"), Scope::OfStages, &|_| {}, &on_link)
             .expect("readable");
         let linked = ["data/out", "data/to-file", "data/to-folder", "data/to-nothing"];
         assert_eq!(*links.borrow(), linked);
