@@ -167,7 +167,9 @@ impl Session<'_> {
             for (name, tool) in tools {
                 let (version, is_new) = self.version(tool);
                 if is_new {
-                    scope.spawn(move || self.ask_once(name, tool, &version));
+                    let ask = move || self.ask_once(name, tool, &version);
+                    // Where there can be no thread more, it is asked when its version is wanted.
+                    let _ = std::thread::Builder::new().spawn_scoped(scope, ask);
                 }
             }
             run()
