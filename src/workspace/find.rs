@@ -142,7 +142,8 @@ fn below(path: &Utf8Path) -> &std::path::Path {
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
-    use std::os::unix::fs::symlink;
+    use std::fs::Permissions;
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
 
     use camino::Utf8PathBuf;
 
@@ -157,7 +158,9 @@ mod tests {
         for (path, bytes) in [("w/a b/ü/f", "1"), ("w/g", "22"), ("outside", "333")] {
             crate::store::atomic::write(&root.join(path), bytes.as_bytes()).expect("written");
         }
-        crate::store::atomic::set_published_mode(&File::open(root.join("w/g")).expect("opened"), true).expect("set");
+        for (path, mode) in [("w/g", 0o744), ("w/a b/ü/f", 0o645)] {
+            std::fs::set_permissions(root.join(path), Permissions::from_mode(mode)).expect("set");
+        }
         for (to, link) in [
             ("../g", "w/a b/link"),
             ("a b", "w/folder"),

@@ -5,12 +5,7 @@ use crate::store::atomic;
 
 #[test]
 fn any_changed_bit_of_a_file_that_counts_is_found_and_the_file_is_named() {
-    let mut world = World::new();
-    for receipts in [3, 250, 10] {
-        world.publish(receipts);
-        world.append();
-    }
-    let log = world.logs().remove(0);
+    let (world, log) = World::grown_by(&[3, 250, 10]);
     let folder = world.folder(&log);
     let mut number = 7_usize;
     for path in files(&folder) {
@@ -42,12 +37,7 @@ fn any_changed_bit_of_a_file_that_counts_is_found_and_the_file_is_named() {
 
 #[test]
 fn tiles_that_are_needed_are_missed_and_those_that_are_not_are_not() {
-    let mut world = World::new();
-    for receipts in [3, 250, 10] {
-        world.publish(receipts);
-        world.append();
-    }
-    let log = world.logs().remove(0);
+    let (world, log) = World::grown_by(&[3, 250, 10]);
     let folder = world.folder(&log);
     for path in files(&folder) {
         let whole = std::fs::read(&path).expect("read");
@@ -77,10 +67,7 @@ fn tiles_that_are_needed_are_missed_and_those_that_are_not_are_not() {
 #[cfg(unix)]
 #[test]
 fn links_and_other_files_are_faults_and_are_not_followed() {
-    let mut world = World::new();
-    world.publish(1);
-    world.append();
-    let log = world.logs().remove(0);
+    let (world, log) = World::grown_by(&[1]);
     let folder = world.folder(&log);
     std::os::unix::fs::symlink("/etc", folder.join("tile/entries/001")).expect("a link");
     std::os::unix::fs::symlink("checkpoint-1", folder.join("checkpoint-2")).expect("a link");

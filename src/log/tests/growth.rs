@@ -83,10 +83,7 @@ fn an_append_touches_as_many_files_in_a_long_log_as_in_a_short_one() {
 
 #[test]
 fn nothing_that_was_written_changes_when_more_is_appended() {
-    let mut world = World::new();
-    world.publish(3);
-    world.append();
-    let log = world.logs().remove(0);
+    let (mut world, log) = World::grown_by(&[3]);
     let read = |path: &Utf8PathBuf| std::fs::read(path).expect("read");
     let before: Vec<_> = files(&world.folder(&log))
         .into_iter()
@@ -101,10 +98,7 @@ fn nothing_that_was_written_changes_when_more_is_appended() {
 
 #[test]
 fn an_append_that_was_cut_short_anywhere_is_done_by_the_next_one() {
-    let mut world = World::new();
-    world.publish(254);
-    world.append();
-    let log = world.logs().remove(0);
+    let (mut world, log) = World::grown_by(&[254]);
     let store = world.root.join(".madmall/log");
     let before: Vec<_> = files(&store)
         .into_iter()

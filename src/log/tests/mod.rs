@@ -51,6 +51,17 @@ impl World {
         }
     }
 
+    /// One whose log was appended to for each of these numbers of receipts; and that log.
+    fn grown_by(steps: &[u32]) -> (Self, LogId) {
+        let mut world = Self::new();
+        for receipts in steps {
+            world.publish(*receipts);
+            world.append();
+        }
+        let log = world.logs().remove(0);
+        (world, log)
+    }
+
     fn runs(&self) -> Utf8PathBuf {
         self.root.join("runs")
     }
