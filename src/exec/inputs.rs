@@ -374,3 +374,39 @@ impl<'a> FileHashes<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::digest::{Digest, Sha256};
+    use crate::store::atomic;
+
+    #[test]
+    fn what_the_cache_vouches_for_is_not_read_and_what_has_another_stamp_is() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let workspace = Workspace::at(Utf8PathBuf::from_path_buf(folder.path().to_owned()).expect("UTF-8"));
+        let path = Utf8Path::new("f");
+        atomic::write(&workspace.absolute(path), b"1").expect("written");
+        // What no reading gives.
+        let digests = Digests {
+            blake3: Digest::of(b"remembered"),
+            sha256: Sha256::of(b"remembered"),
+        };
+        let stamp = workspace.stamp_of(path).expect("stamped");
+        let mut cache = StatCache::default();
+        cache.put(
+            path,
+            &Hashed { digests, stamp },
+            SystemTime::now() + Duration::from_secs(5),
+        );
+        let hashes = FileHashes::new(&workspace, cache);
+        assert_eq!(hashes.file(path).expect("known").digests, digests);
+        assert_eq!(hashes.vouched(path).expect("known").digests, digests);
+
+        atomic::write(&workspace.absolute(path), b"2").expect("written");
+        assert_eq!(hashes.vouched(path), None);
+        assert_eq!(hashes.file(path).expect("read").digests.blake3, Digest::of(b"2"));
+    }
+}

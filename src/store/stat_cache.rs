@@ -245,6 +245,26 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_file_that_has_another_stamp_after_it_was_read_is_no_file_that_was_read() {
+        let (_guard, workspace) = folder();
+        let file = Utf8Path::new("f");
+        atomic::write(&workspace.absolute(file), b"1").expect("written");
+        let before = workspace.stamp_of(file).expect("stamped");
+        assert!(hash_as_stamped(&workspace, file, before).is_ok());
+        atomic::write(&workspace.absolute(file), b"2").expect("written");
+        let digests = crate::digest::Digests {
+            blake3: Digest::of(b"2"),
+            sha256: crate::digest::Sha256::of(b"2"),
+        };
+        for changed in [
+            hash_as_stamped(&workspace, file, before),
+            hash_as_expected(&workspace, file, before, digests),
+        ] {
+            assert_eq!(changed.expect_err("changed").kind(), io::ErrorKind::ResourceBusy);
+        }
+    }
+
     #[cfg(unix)]
     #[test]
     fn a_pipe_is_not_waited_for_and_neither_it_nor_a_folder_is_hashed() {

@@ -53,6 +53,9 @@ fn a_model_is_measured_on_the_rows_of_a_file() {
     let before = space.snapshot();
     let found = json_of(&evaluate(&space, "out/model.json", "out/all.arrow", &["--json"]).success());
     space.is_as(&before);
+    let digest = |path: &str| madmall::digest::Digest::of(&std::fs::read(space.path(path)).expect("read")).to_string();
+    assert_eq!(found["model"], digest("out/model.json"));
+    assert_eq!(found["features"], digest("out/all.arrow"));
     let schema = serde_json::from_str(include_str!("../../schemas/evaluation.schema.json")).expect("a schema");
     let validator = jsonschema::draft202012::new(&schema).expect("a schema of draft 2020-12");
     let errors: Vec<String> = validator.iter_errors(&found).map(|error| error.to_string()).collect();

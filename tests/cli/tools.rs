@@ -47,11 +47,16 @@ fn write_program(space: &Space, path: &str, text: &str) {
     std::fs::rename(space.path(&aside), space.path(path)).expect("moved");
 }
 
-/// The tools that the newest receipt of a stage names: name and version.
+/// The tools that the receipt of the newest run's first stage names: name and version.
 fn recorded(space: &Space) -> Vec<(String, Option<String>)> {
+    recorded_of(space, 0)
+}
+
+/// The same of the stage whose receipt is the `number`th, from 0.
+fn recorded_of(space: &Space, number: usize) -> Vec<(String, Option<String>)> {
     let files = space.receipt_files();
     let lines = space.read(&format!("runs/{}", files.last().expect("a run")));
-    let envelope: Value = serde_json::from_str(lines.lines().next().expect("a stage")).expect("JSON");
+    let envelope: Value = serde_json::from_str(lines.lines().nth(number).expect("a stage")).expect("JSON");
     let payload = STANDARD.decode(envelope["payload"].as_str().expect("a text"));
     let statement: Value = serde_json::from_slice(&payload.expect("base64")).expect("JSON");
     let dependencies = &statement["predicate"]["buildDefinition"]["resolvedDependencies"];
@@ -247,11 +252,17 @@ fn in_one_run_a_program_is_taken_where_it_was_found_and_as_it_is_now() {
         write_program(
             &space,
             place,
-            &format!("#!/bin/sh\n{{ cat \"$1\"; echo {word}; }} > \"$2\"\n"),
+            &format!(
+                "#!/bin/sh\ncase $1 in --version) echo 'wordy {word}';; *) {{ cat \"$1\"; echo {word}; }} > \"$2\";; esac\n"
+            ),
         );
     }
     space.run(&[]).success();
     assert_eq!(space.read("out/b"), "x\na\nb\n");
+    for (number, version) in [(0, "wordy a"), (2, "wordy b")] {
+        let expected = ("wordy".to_owned(), Some(version.to_owned()));
+        assert_eq!(recorded_of(&space, number), [expected]);
+    }
     // The next run looks for it again.
     space.run(&[]).success().says("W-TOOL");
     space.run(&["--force"]).success();
