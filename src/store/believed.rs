@@ -5,114 +5,32 @@
 //! written it; one that does not open, or was made under another policy, is dropped, not repaired. A receipt is believed if the
 //! user's own policy trusts its key for it (by default one's own key alone); those of others are kept only to compare with.
 
+mod claim;
+mod kept;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use camino::{Utf8Path, Utf8PathBuf};
-use serde::{Deserialize, Serialize};
+use rayon::prelude::*;
 
+pub use self::claim::{Claim, ClaimedOutput};
+use self::kept::Files;
 use super::ended::Ended;
-use super::{StoreError, read_bounded, sealed};
+use super::{StoreError, read_bounded};
 use crate::consent::purposes::NONE;
 use crate::digest::Digest;
 use crate::listing::ArtifactDigests;
-use crate::receipt::digests::{artifact_digests, file_digests};
 use crate::receipt::envelope::Envelope;
 use crate::receipt::run_file::{MAX_RUN_FILE, RUN_FILE_SUFFIX, RunFileName};
-use crate::receipt::statement::{Outcome, ReceiptId, Resource, Role, STAGE_BUILD_TYPE, Statement};
-use crate::receipt::trust::{Trust, TrustedKey};
-use crate::stages::ingest::EVENTS;
+use crate::receipt::statement::{ReceiptId, STAGE_BUILD_TYPE, Statement};
+use crate::receipt::trust::Trust;
 use crate::workspace::Workspace;
 
 /// The folder of receipts, relative to the workspace.
 const RUNS: &str = "runs";
-const HEADER: &[u8] = b"madmall believed v6\n";
-
-/// What one stage's receipt says.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Claim {
-    /// The receipt.
-    pub id: ReceiptId,
-    /// The run that it belongs to.
-    pub run: String,
-    /// Where it stands in the run's file, from 0.
-    pub line: u32,
-    /// Whether it is believed: a key signed it that is trusted for it.
-    pub believed: bool,
-    /// Who signed it (a hint, if it is not believed).
-    pub keyid: String,
-    /// The pipeline.
-    pub pipeline: String,
-    /// The stage's name then.
-    pub stage: String,
-    /// The action.
-    pub action: Digest,
-    /// Whether it succeeded. A failure makes no stage up to date.
-    pub succeeded: bool,
-    /// What came out, sorted by name.
-    pub outputs: Vec<ClaimedOutput>,
-    /// The programs of the machine that it used: name and BLAKE3, sorted by name.
-    pub tools: Vec<(String, Digest)>,
-    /// Of an ingest: what it has read as events, which nobody else may read.
-    pub raw: Vec<Digest>,
-}
-
-impl Claim {
-    /// What the receipt of a stage says that stands at `line` of its run's file; not yet believed.
-    fn of(envelope: &Envelope, statement: &Statement, line: u32) -> Option<Self> {
-        let build = &statement.predicate.build_definition;
-        let internal = &build.internal_parameters.madmall;
-        let mut outputs: Vec<_> = statement.subject.iter().filter_map(claimed_output).collect();
-        outputs.sort_by(|a, b| a.name.cmp(&b.name));
-        let tools = build.resolved_dependencies.iter().filter_map(claimed_tool);
-        Some(Self {
-            id: envelope.receipt_id(),
-            run: statement.predicate.run_details.metadata.invocation_id.clone(),
-            line,
-            believed: false,
-            keyid: envelope.keyid().to_string(),
-            pipeline: build.external_parameters.pipeline.clone(),
-            stage: build.external_parameters.stage.as_ref()?.name.clone(),
-            action: internal.stage.as_ref()?.action.parse().ok()?,
-            succeeded: internal.outcome == Outcome::Succeeded,
-            outputs,
-            tools: tools.collect(),
-            raw: raw_events(statement),
-        })
-    }
-
-    /// The bytes that carry consent by its word: each with the output that they are, or none if they were read as raw events.
-    fn carriers(&self) -> impl Iterator<Item = (Digest, Option<usize>)> {
-        let outputs = (0..).zip(&self.outputs).filter(|(_, output)| output.consent.is_some());
-        let outputs = outputs.map(|(at, output)| (output.digests.blake3(), Some(at)));
-        outputs.chain(self.raw.iter().map(|digest| (*digest, None)))
-    }
-
-    /// What a receipt says that was signed just now with the key `own`; `None` if what it is worth depends on the logs.
-    #[must_use]
-    pub fn of_own(envelope: &Envelope, statement: &Statement, line: u32, own: &TrustedKey) -> Option<Self> {
-        let claim = own.end().is_none().then(|| Self::of(envelope, statement, line))??;
-        let believed = own.refuses(statement).is_none();
-        Some(Self { believed, ..claim })
-    }
-}
-
-/// An output as a receipt has it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ClaimedOutput {
-    /// Its name in the stage.
-    pub name: String,
-    /// Its path in the workspace.
-    pub path: String,
-    /// Of its bytes, or of its files.
-    pub digests: ArtifactDigests,
-    /// Whether it may be executed; never a folder.
-    pub executable: bool,
-    /// What may be done with it, as a word of [`crate::consent::purposes`]; none if it holds nothing of a person.
-    pub consent: Option<String>,
-}
 
 /// The index of receipts.
 pub struct Believed {
@@ -121,8 +39,8 @@ pub struct Believed {
     context: Digest,
     files: Files,
     by_action: HashMap<Digest, Vec<Place>>,
-    /// By the stage's name; made when it is asked for.
-    by_stage: OnceLock<HashMap<String, Vec<Place>>>,
+    /// All claims, by the name of their stage; made when it is asked for.
+    by_stage: OnceLock<Vec<Place>>,
     claimed: HashSet<Digest>,
     /// The keyed digests among them.
     personal: HashSet<Digest>,
@@ -146,24 +64,31 @@ impl Believed {
         seal_key: &[u8; 32],
     ) -> Result<Self, StoreError> {
         let runs = workspace.absolute(Utf8Path::new(RUNS));
-        let mut ended = Ended::of(workspace, trust);
+        let ended = Ended::of(workspace, trust);
         let context = ended.context();
-        let mut known: BTreeMap<String, Vec<Claim>> =
-            load(file, seal_key, context).unwrap_or_default().into_iter().collect();
-        let names = run_files(&runs)?;
-        let mut files = Files::with_capacity(names.len());
-        let mut changed = false;
-        for name in names {
-            let claims = match known.remove(&name) {
+        let mut known: BTreeMap<String, Vec<Claim>> = kept::load(file, seal_key, context)
+            .unwrap_or_default()
+            .into_iter()
+            .collect();
+        let files: Vec<(String, Option<Vec<Claim>>)> = run_files(&runs)?
+            .into_iter()
+            .map(|name| {
+                known
+                    .remove(&name)
+                    .map_or((name.clone(), None), |claims| (name, Some(claims)))
+            })
+            .collect();
+        let changed = !known.is_empty() || files.iter().any(|(_, claims)| claims.is_none());
+        let read = |(name, claims): (String, Option<Vec<Claim>>)| {
+            let claims = match claims {
                 Some(claims) => claims,
-                None => {
-                    changed = true;
-                    read_run_file(&runs.join(&name), &name, trust, &mut ended)?
-                }
+                None => read_run_file(&runs.join(&name), &name, trust, &ended)?,
             };
-            files.push((name, claims));
-        }
-        let changed = changed || !known.is_empty();
+            Ok((name, claims))
+        };
+        let files: Vec<Result<_, StoreError>> = files.into_par_iter().map(read).collect();
+        // Whichever fails first in order is told.
+        let files: Files = files.into_iter().collect::<Result<_, _>>()?;
         let mut index = Self {
             runs,
             context,
@@ -214,7 +139,7 @@ impl Believed {
             let place = self.files.partition_point(|(other, _)| *other < name);
             self.files.insert(place, (name, claims));
         }
-        sealed::keep(file, HEADER, seal_key, &(self.context, &self.files))
+        kept::save(file, seal_key, self.context, &self.files)
     }
 
     fn at(&self, (file, line): Place) -> &Claim {
@@ -247,15 +172,18 @@ impl Believed {
 
     /// The receipts of a stage by its name, newest first, whoever signed them.
     pub fn of_stage_by_anyone<'a>(&'a self, pipeline: &'a str, stage: &'a str) -> impl Iterator<Item = &'a Claim> {
+        let name = |place: &Place| self.at(*place).stage.as_str();
         let by_stage = self.by_stage.get_or_init(|| {
-            let mut by_stage: HashMap<String, Vec<Place>> = HashMap::new();
-            for (place, claim) in places(&self.files) {
-                by_stage.entry(claim.stage.clone()).or_default().push(place);
-            }
+            let mut by_stage: Vec<Place> = places(&self.files).map(|(place, _)| place).collect();
+            // Those of one stage stay in their order.
+            by_stage.sort_by(|a, b| name(a).cmp(name(b)));
             by_stage
         });
-        let newest_first = by_stage.get(stage).into_iter().flat_map(|places| places.iter().rev());
-        newest_first
+        let first = by_stage.partition_point(|place| name(place) < stage);
+        let of_stage = by_stage[first..].partition_point(|place| name(place) == stage);
+        by_stage[first..first + of_stage]
+            .iter()
+            .rev()
             .map(|place| self.at(*place))
             .filter(move |claim| claim.pipeline == pipeline)
     }
@@ -354,9 +282,6 @@ impl RunRead {
     }
 }
 
-/// What the sealed index holds: the names of the runs' files, sorted and so by time, each with what its receipts claim.
-type Files = Vec<(String, Vec<Claim>)>;
-
 /// Where a claim stands: the file's place, and its own in the file.
 type Place = (usize, usize);
 
@@ -368,13 +293,6 @@ fn places(files: &Files) -> impl Iterator<Item = (Place, &Claim)> {
             .enumerate()
             .map(move |(line, claim)| ((file, line), claim))
     })
-}
-
-/// Opens the sealed index, or gives `None` if it is absent, damaged, of another version, sealed by another key or made under
-/// another policy.
-fn load(file: &Utf8Path, seal_key: &[u8; 32], context: Digest) -> Option<Files> {
-    let (made_under, files): (Digest, Files) = sealed::open(file, HEADER, seal_key)?;
-    (made_under == context).then_some(files)
 }
 
 /// The names of the files in `runs` that hold receipts, sorted. None if there is no such folder.
@@ -406,7 +324,7 @@ pub fn run_files(runs: &Utf8Path) -> Result<Vec<String>, StoreError> {
 
 /// What the receipts of stages in a run's file say. A line that is no receipt, and one whose signature by a trusted key does not
 /// hold, says nothing here; `verify` says what is wrong with it.
-fn read_run_file(path: &Utf8Path, name: &str, trust: &Trust, ended: &mut Ended<'_>) -> Result<Vec<Claim>, StoreError> {
+fn read_run_file(path: &Utf8Path, name: &str, trust: &Trust, ended: &Ended<'_>) -> Result<Vec<Claim>, StoreError> {
     let failed = |source| StoreError::Read {
         path: path.to_owned(),
         source,
@@ -418,13 +336,12 @@ fn read_run_file(path: &Utf8Path, name: &str, trust: &Trust, ended: &mut Ended<'
     // A countersignature has the run's receipts as its own file has them.
     let run = RunFileName::parse(name).map_or(name, |name| name.run);
     let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-    Ok((0..)
-        .zip(lines)
-        .filter_map(|(number, line)| read_claim(line, run, number, trust, ended))
-        .collect())
+    let lines: Vec<(u32, &[u8])> = (0..).zip(lines).collect();
+    let read = |(number, line): (u32, &[u8])| read_claim(line, run, number, trust, ended);
+    Ok(lines.into_par_iter().filter_map(read).collect())
 }
 
-fn read_claim(line: &[u8], run: &str, number: u32, trust: &Trust, ended: &mut Ended<'_>) -> Option<Claim> {
+fn read_claim(line: &[u8], run: &str, number: u32, trust: &Trust, ended: &Ended<'_>) -> Option<Claim> {
     let envelope = Envelope::parse(line).ok()?;
     let signer = trust.keys.iter().find(|key| key.keyid == envelope.keyid());
     if signer.is_some_and(|signer| envelope.verify_signature(&signer.key).is_err()) {
@@ -440,39 +357,4 @@ fn read_claim(line: &[u8], run: &str, number: u32, trust: &Trust, ended: &mut En
     });
     let claim = Claim::of(&envelope, &statement, number)?;
     Some(Claim { believed, ..claim })
-}
-
-/// What an ingest has read as events and no other stage had made.
-fn raw_events(statement: &Statement) -> Vec<Digest> {
-    if !statement.is_ingest() {
-        return Vec::new();
-    }
-    let is_raw = |role: &Role| matches!(role, Role::Input { input, receipt: None, .. } | Role::Member { input, .. } if input == EVENTS);
-    let read = statement.dependencies().iter().filter(|read| is_raw(read.role()));
-    read.filter_map(|read| Some(artifact_digests(read)?.blake3())).collect()
-}
-
-fn claimed_tool(resource: &Resource) -> Option<(String, Digest)> {
-    let is_tool = matches!(resource.role(), Role::Tool { .. });
-    let digests = is_tool.then(|| file_digests(resource))??;
-    Some((resource.name.clone(), digests.blake3))
-}
-
-fn claimed_output(resource: &Resource) -> Option<ClaimedOutput> {
-    let Role::Output {
-        consent,
-        output,
-        executable,
-        ..
-    } = &resource.annotations.madmall
-    else {
-        return None;
-    };
-    Some(ClaimedOutput {
-        consent: consent.clone(),
-        name: output.clone(),
-        path: resource.name.clone(),
-        digests: artifact_digests(resource)?,
-        executable: *executable,
-    })
 }

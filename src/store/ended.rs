@@ -1,6 +1,7 @@
 //! What is still believed of keys that have ended: the receipts that were in the logs which the end names.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::OnceLock;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -17,15 +18,16 @@ use crate::workspace::Workspace;
 pub(super) struct Ended<'a> {
     workspace: &'a Workspace,
     trust: &'a Trust,
-    logged: HashMap<KeyId, HashSet<ReceiptId>>,
+    logged: HashMap<KeyId, OnceLock<HashSet<ReceiptId>>>,
 }
 
 impl<'a> Ended<'a> {
     pub(super) fn of(workspace: &'a Workspace, trust: &'a Trust) -> Self {
+        let ended = trust.keys.iter().filter(|key| key.end().is_some());
         Self {
             workspace,
             trust,
-            logged: HashMap::new(),
+            logged: ended.map(|key| (key.keyid, OnceLock::new())).collect(),
         }
     }
 
@@ -52,15 +54,13 @@ impl<'a> Ended<'a> {
     }
 
     /// Whether a receipt by `key`, which has ended, was in one of its logs then.
-    pub(super) fn was_logged(&mut self, key: &TrustedKey, receipt: ReceiptId) -> bool {
-        if !self.logged.contains_key(&key.keyid) {
+    pub(super) fn was_logged(&self, key: &TrustedKey, receipt: ReceiptId) -> bool {
+        let read = || {
             let heads = key.end().into_iter().flat_map(|end| &end.logs);
-            let entries = heads.flat_map(|head| self.entries(key, head)).collect();
-            self.logged.insert(key.keyid, entries);
-        }
-        self.logged
-            .get(&key.keyid)
-            .is_some_and(|logged| logged.contains(&receipt))
+            heads.flat_map(|head| self.entries(key, head)).collect()
+        };
+        let logged = self.logged.get(&key.keyid);
+        logged.is_some_and(|logged| logged.get_or_init(read).contains(&receipt))
     }
 
     /// The entries of a log before the place that an end names; none if the log is not here as it was then.

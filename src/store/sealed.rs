@@ -12,6 +12,16 @@ use crate::stamp::Stamp;
 
 /// What the file at `path` holds, if it opens.
 pub(super) fn open<T: DeserializeOwned>(path: &Utf8Path, header: &[u8], seal_key: &[u8; 32]) -> Option<T> {
+    open_with(path, header, seal_key, |body| postcard::from_bytes(body).ok())
+}
+
+/// The same of what `read` makes of its bytes.
+pub(super) fn open_with<T>(
+    path: &Utf8Path,
+    header: &[u8],
+    seal_key: &[u8; 32],
+    read: impl FnOnce(&[u8]) -> Option<T>,
+) -> Option<T> {
     let bytes = read_bounded(path, MAX_CACHE)?;
     let (seal, body) = bytes.strip_prefix(header)?.split_at_checked(32)?;
     let seal: [u8; 32] = seal.try_into().ok()?;
@@ -19,7 +29,7 @@ pub(super) fn open<T: DeserializeOwned>(path: &Utf8Path, header: &[u8], seal_key
     if blake3::keyed_hash(seal_key, body) != blake3::Hash::from_bytes(seal) {
         return None;
     }
-    postcard::from_bytes(body).ok()
+    read(body)
 }
 
 /// Writes `value` to the file at `path`.
@@ -33,9 +43,22 @@ pub(super) fn keep(
     seal_key: &[u8; 32],
     value: &impl Serialize,
 ) -> Result<(), StoreError> {
-    let body = postcard::to_stdvec(value).expect("plain data has an encoding");
-    let seal = blake3::keyed_hash(seal_key, &body);
-    atomic::write_cache(path, &[header, seal.as_bytes(), &body].concat())
+    keep_bytes(path, header, seal_key, &spelled(value))
+}
+
+/// The same with the bytes that [`open_with`] reads.
+///
+/// # Errors
+///
+/// [`StoreError::Write`] if it cannot be written.
+pub(super) fn keep_bytes(path: &Utf8Path, header: &[u8], seal_key: &[u8; 32], body: &[u8]) -> Result<(), StoreError> {
+    let seal = blake3::keyed_hash(seal_key, body);
+    atomic::write_cache(path, &[header, seal.as_bytes(), body].concat())
+}
+
+/// How these files hold `value`.
+pub(super) fn spelled(value: &impl Serialize) -> Vec<u8> {
+    postcard::to_stdvec(value).expect("plain data has an encoding")
 }
 
 /// Begins the digest of what a file is about: of the program that runs, which may do otherwise than another.

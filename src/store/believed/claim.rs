@@ -1,0 +1,130 @@
+//! What one stage's receipt says, as far as the action cache needs it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+use crate::listing::ArtifactDigests;
+use crate::receipt::digests::{artifact_digests, file_digests};
+use crate::receipt::envelope::Envelope;
+use crate::receipt::statement::{Outcome, ReceiptId, Resource, Role, Statement};
+use crate::receipt::trust::TrustedKey;
+use crate::stages::ingest::EVENTS;
+
+/// What one stage's receipt says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claim {
+    /// The receipt.
+    pub id: ReceiptId,
+    /// The run that it belongs to.
+    pub run: String,
+    /// Where it stands in the run's file, from 0.
+    pub line: u32,
+    /// Whether it is believed: a key signed it that is trusted for it.
+    pub believed: bool,
+    /// Who signed it (a hint, if it is not believed).
+    pub keyid: String,
+    /// The pipeline.
+    pub pipeline: String,
+    /// The stage's name then.
+    pub stage: String,
+    /// The action.
+    pub action: Digest,
+    /// Whether it succeeded. A failure makes no stage up to date.
+    pub succeeded: bool,
+    /// What came out, sorted by name.
+    pub outputs: Vec<ClaimedOutput>,
+    /// The programs of the machine that it used: name and BLAKE3, sorted by name.
+    pub tools: Vec<(String, Digest)>,
+    /// Of an ingest: what it has read as events, which nobody else may read.
+    pub raw: Vec<Digest>,
+}
+
+impl Claim {
+    /// What the receipt of a stage says that stands at `line` of its run's file; not yet believed.
+    pub(super) fn of(envelope: &Envelope, statement: &Statement, line: u32) -> Option<Self> {
+        let build = &statement.predicate.build_definition;
+        let internal = &build.internal_parameters.madmall;
+        let mut outputs: Vec<_> = statement.subject.iter().filter_map(claimed_output).collect();
+        outputs.sort_by(|a, b| a.name.cmp(&b.name));
+        let tools = build.resolved_dependencies.iter().filter_map(claimed_tool);
+        Some(Self {
+            id: envelope.receipt_id(),
+            run: statement.predicate.run_details.metadata.invocation_id.clone(),
+            line,
+            believed: false,
+            keyid: envelope.keyid().to_string(),
+            pipeline: build.external_parameters.pipeline.clone(),
+            stage: build.external_parameters.stage.as_ref()?.name.clone(),
+            action: internal.stage.as_ref()?.action.parse().ok()?,
+            succeeded: internal.outcome == Outcome::Succeeded,
+            outputs,
+            tools: tools.collect(),
+            raw: raw_events(statement),
+        })
+    }
+
+    /// The bytes that carry consent by its word: each with the output that they are, or none if they were read as raw events.
+    pub(super) fn carriers(&self) -> impl Iterator<Item = (Digest, Option<usize>)> {
+        let outputs = (0..).zip(&self.outputs).filter(|(_, output)| output.consent.is_some());
+        let outputs = outputs.map(|(at, output)| (output.digests.blake3(), Some(at)));
+        outputs.chain(self.raw.iter().map(|digest| (*digest, None)))
+    }
+
+    /// What a receipt says that was signed just now with the key `own`; `None` if what it is worth depends on the logs.
+    #[must_use]
+    pub fn of_own(envelope: &Envelope, statement: &Statement, line: u32, own: &TrustedKey) -> Option<Self> {
+        let claim = own.end().is_none().then(|| Self::of(envelope, statement, line))??;
+        let believed = own.refuses(statement).is_none();
+        Some(Self { believed, ..claim })
+    }
+}
+
+/// An output as a receipt has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClaimedOutput {
+    /// Its name in the stage.
+    pub name: String,
+    /// Its path in the workspace.
+    pub path: String,
+    /// Of its bytes, or of its files.
+    pub digests: ArtifactDigests,
+    /// Whether it may be executed; never a folder.
+    pub executable: bool,
+    /// What may be done with it, as a word of [`crate::consent::purposes`]; none if it holds nothing of a person.
+    pub consent: Option<String>,
+}
+
+/// What an ingest has read as events and no other stage had made.
+fn raw_events(statement: &Statement) -> Vec<Digest> {
+    if !statement.is_ingest() {
+        return Vec::new();
+    }
+    let is_raw = |role: &Role| matches!(role, Role::Input { input, receipt: None, .. } | Role::Member { input, .. } if input == EVENTS);
+    let read = statement.dependencies().iter().filter(|read| is_raw(read.role()));
+    read.filter_map(|read| Some(artifact_digests(read)?.blake3())).collect()
+}
+
+fn claimed_tool(resource: &Resource) -> Option<(String, Digest)> {
+    let is_tool = matches!(resource.role(), Role::Tool { .. });
+    let digests = is_tool.then(|| file_digests(resource))??;
+    Some((resource.name.clone(), digests.blake3))
+}
+
+fn claimed_output(resource: &Resource) -> Option<ClaimedOutput> {
+    let Role::Output {
+        consent,
+        output,
+        executable,
+        ..
+    } = &resource.annotations.madmall
+    else {
+        return None;
+    };
+    Some(ClaimedOutput {
+        consent: consent.clone(),
+        name: output.clone(),
+        path: resource.name.clone(),
+        digests: artifact_digests(resource)?,
+        executable: *executable,
+    })
+}

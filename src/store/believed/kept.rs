@@ -1,0 +1,158 @@
+//! The index of receipts as a file: sealed, its claims spelled and read by all cores.
+//!
+//! ```text
+//! header │ seal │ contents │ claims │ claims │ …          claims: of as many as are spelled together, whichever files they are of
+//! ```
+
+use camino::Utf8Path;
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::Claim;
+use crate::digest::Digest;
+use crate::store::{StoreError, sealed};
+
+const HEADER: &[u8] = b"madmall believed v7\n";
+/// So many claims are spelled, and read, together: by any core.
+const TOGETHER: usize = 128;
+
+/// What the sealed index holds: the names of the runs' files, sorted and so by time, each with what its receipts claim.
+pub(super) type Files = Vec<(String, Vec<Claim>)>;
+
+/// Writes the index of `files`, made under the policy `context`, to `file`.
+///
+/// # Errors
+///
+/// [`StoreError::Write`] if it cannot be written.
+pub(super) fn save(file: &Utf8Path, seal_key: &[u8; 32], context: Digest, files: &Files) -> Result<(), StoreError> {
+    sealed::keep_bytes(file, HEADER, seal_key, &spell(context, files))
+}
+
+/// Opens the sealed index, or gives `None` if it is absent, damaged, of another version, sealed by another key or made under
+/// another policy.
+pub(super) fn load(file: &Utf8Path, seal_key: &[u8; 32], context: Digest) -> Option<Files> {
+    sealed::open_with(file, HEADER, seal_key, |body| read_spelled(body, context))
+}
+
+/// What stands before the claims of all files, which follow each other [`TOGETHER`] by [`TOGETHER`].
+#[derive(Serialize, Deserialize)]
+struct Contents {
+    context: Digest,
+    /// The files, each with how many claims it has.
+    files: Vec<(String, usize)>,
+    /// How many bytes those take that are spelled together.
+    lengths: Vec<usize>,
+}
+
+fn spell(context: Digest, files: &Files) -> Vec<u8> {
+    let claims: Vec<&Claim> = files.iter().flat_map(|(_, claims)| claims).collect();
+    let parts: Vec<Vec<u8>> = claims
+        .par_chunks(TOGETHER)
+        .map(|claims| sealed::spelled(&claims))
+        .collect();
+    let contents = Contents {
+        context,
+        files: files
+            .iter()
+            .map(|(name, claims)| (name.clone(), claims.len()))
+            .collect(),
+        lengths: parts.iter().map(Vec::len).collect(),
+    };
+    [sealed::spelled(&contents), parts.concat()].concat()
+}
+
+fn read_spelled(body: &[u8], context: Digest) -> Option<Files> {
+    let (contents, mut rest): (Contents, _) = postcard::take_from_bytes(body).ok()?;
+    if contents.context != context {
+        return None;
+    }
+    let mut parts = Vec::with_capacity(contents.lengths.len());
+    for length in contents.lengths {
+        let (part, after) = rest.split_at_checked(length)?;
+        parts.push(part);
+        rest = after;
+    }
+    let claims: Option<Vec<Vec<Claim>>> = parts
+        .into_par_iter()
+        .map(|part| postcard::from_bytes(part).ok())
+        .collect();
+    let claims: Vec<Claim> = claims?.into_iter().flatten().collect();
+    let mut counts = contents.files.iter().map(|(_, count)| *count);
+    let count = counts.try_fold(0_usize, usize::checked_add)?;
+    if count != claims.len() || !rest.is_empty() {
+        return None;
+    }
+    let mut claims = claims.into_iter();
+    let file = |(name, count)| (name, claims.by_ref().take(count).collect());
+    Some(contents.files.into_iter().map(file).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::receipt::statement::ReceiptId;
+
+    fn claim(number: u32) -> Claim {
+        Claim {
+            id: ReceiptId::of(&number.to_le_bytes()),
+            run: "run".into(),
+            line: number,
+            believed: true,
+            keyid: "key".into(),
+            pipeline: "p".into(),
+            stage: format!("s{number}"),
+            action: Digest::of(&number.to_be_bytes()),
+            succeeded: true,
+            outputs: Vec::new(),
+            tools: vec![("sh".into(), Digest::of(b"sh"))],
+            raw: Vec::new(),
+        }
+    }
+
+    /// Files with so many claims.
+    fn files(counts: &[u32]) -> Files {
+        let mut numbers = 0..;
+        let claims = |count: &u32| numbers.by_ref().take(*count as usize).map(claim).collect();
+        let claims: Vec<Vec<Claim>> = counts.iter().map(claims).collect();
+        (0..)
+            .zip(claims)
+            .map(|(at, claims): (u32, _)| (format!("{at}"), claims))
+            .collect()
+    }
+
+    #[test]
+    fn files_of_any_number_of_claims_are_read_as_they_were_spelled() {
+        let context = Digest::of(b"policy");
+        for counts in [&[][..], &[0], &[1, 0, 3], &[127, 2, 300, 0], &[128], &[129, 128, 127]] {
+            let files = files(counts);
+            let body = spell(context, &files);
+            assert_eq!(read_spelled(&body, context), Some(files), "{counts:?}");
+            assert_eq!(read_spelled(&body, Digest::of(b"another policy")), None);
+        }
+    }
+
+    #[test]
+    fn what_is_cut_off_longer_or_miscounted_is_none() {
+        let context = Digest::of(b"policy");
+        let files = files(&[3, 200]);
+        let body = spell(context, &files);
+        for length in 0..body.len() {
+            assert_eq!(read_spelled(&body[..length], context), None, "{length}");
+        }
+        assert_eq!(read_spelled(&[&body[..], &[0]].concat(), context), None);
+        let claims: Vec<&Claim> = files.iter().flat_map(|(_, claims)| claims).collect();
+        let part = sealed::spelled(&claims);
+        let miscounted = |counts: &[usize]| {
+            let contents = Contents {
+                context,
+                files: counts.iter().map(|count| ("file".to_owned(), *count)).collect(),
+                lengths: vec![part.len()],
+            };
+            read_spelled(&[sealed::spelled(&contents), part.clone()].concat(), context)
+        };
+        assert!(miscounted(&[203]).is_some() && miscounted(&[200, 3]).is_some());
+        for counts in [&[202][..], &[204], &[], &[usize::MAX, 204]] {
+            assert_eq!(miscounted(counts), None, "{counts:?}");
+        }
+    }
+}
