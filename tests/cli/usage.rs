@@ -220,6 +220,16 @@ fn a_pipeline_that_is_not_there_is_said_in_two_lines() {
 }
 
 #[test]
+fn where_there_is_no_pipeline_the_advice_is_one_that_runs() {
+    let space = Space::with(COPY);
+    let ran = space.madmall(["run", "pipelines/first.yaml"]).code(2);
+    let advice = ran.err.rsplit('`').nth(1).expect("advice");
+    space.write("pipelines/first.yaml", advice);
+    space.madmall(["run", "pipelines/first.yaml"]).success();
+    assert_eq!(space.read("out/hello.txt"), "hello\n");
+}
+
+#[test]
 fn a_folder_for_keys_must_be_absolute_and_a_key_that_is_not_there_is_said() {
     let mut space = Space::with(COPY);
     space.write("in", "1");

@@ -117,6 +117,10 @@ fn resolve_all(
     }
 }
 
+/// A pipeline to begin with, for who has none.
+const FIRST: &str = "{version: 1, name: first, stages: {hello: {run: 'echo hello > ${outputs.text}', \
+                     outputs: {text: out/hello.txt}}}}";
+
 fn read_pipeline(tree: &dyn Tree, path: &Utf8Path) -> Result<(Arc<Source>, DefinitionFile), Faults> {
     let one = |fault: Diagnostic| Faults(vec![fault]);
     let normal = paths::normalise(path.as_str()).map_err(|fault| {
@@ -145,7 +149,7 @@ fn read_pipeline(tree: &dyn Tree, path: &Utf8Path) -> Result<(Arc<Source>, Defin
             let others: Vec<&str> = others.iter().map(|(path, _)| path.as_str()).collect();
             let help = match (nearest(normal.as_str(), others.iter().copied()), &others[..]) {
                 (Some(known), _) => format!("did you mean `{known}`?"),
-                (None, []) => "write a pipeline, as `docs/pipeline.md` shows".to_owned(),
+                (None, []) => format!("write it there, such as `{FIRST}`"),
                 (None, [first, ..]) => format!("there is `{first}`"),
             };
             let message = format!("there is no pipeline file {}", quoted(normal.as_str()));
