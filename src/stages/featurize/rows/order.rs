@@ -161,12 +161,22 @@ fn order_held(chunks: Vec<Held>, most: usize) -> (Ordered, Vec<[ChunkLine; 2]>) 
     {
         alike.sort_unstable_by(|a, b| by_hash(row(a).id(), row(b).id()).then((a.chunk, a.at).cmp(&(b.chunk, b.at))));
     }
-    let is_repeated = |pair: &&[HeldStart]| pair[0].key == pair[1].key && row(&pair[0]).id() == row(&pair[1]).id();
-    let repeated = starts.windows(2).filter(is_repeated).take(most);
-    let repeated = repeated
-        .map(|pair| [row(&pair[0]).line(), row(&pair[1]).line()])
-        .collect();
+    let repeated = repeated_among(&starts, most, |start| start.key, row);
     (Ordered::Held { chunks, starts }, repeated)
+}
+
+/// The lines of rows that have the id of the one before in canonical order, each with that one's; at most `most`. Rows whose keys
+/// differ are not looked at.
+fn repeated_among<'a, T>(
+    ordered: &[T],
+    most: usize,
+    key: impl Fn(&T) -> u64,
+    row: impl Fn(&T) -> Stored<'a>,
+) -> Vec<[ChunkLine; 2]> {
+    let alike = ordered.windows(2).filter(|pair| key(&pair[0]) == key(&pair[1]));
+    let rows = alike.map(|pair| [row(&pair[0]), row(&pair[1])]);
+    let repeated = rows.filter(|[first, second]| first.id() == second.id());
+    repeated.take(most).map(|pair| pair.map(Stored::line)).collect()
 }
 
 /// The parts in order.
@@ -226,11 +236,7 @@ fn repeated_in(part: &Part, room: usize, most: usize) -> Result<Vec<[ChunkLine; 
     let bytes = part.bytes()?;
     let starts = sorted_starts(&bytes);
     let row = |start: &Start| stored_at(&bytes, start.at);
-    let is_repeated = |pair: &&[Start]| pair[0].key == pair[1].key && row(&pair[0]).id() == row(&pair[1]).id();
-    let repeated = starts.windows(2).filter(is_repeated).take(most);
-    Ok(repeated
-        .map(|pair| [row(&pair[0]).line(), row(&pair[1]).line()])
-        .collect())
+    Ok(repeated_among(&starts, most, |start| start.key, row))
 }
 
 /// Finds ids that stand twice among rows of one key for which there is no room. At least one does: another id with the same 64
