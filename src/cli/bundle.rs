@@ -5,10 +5,10 @@ use std::io::{self, BufWriter, IsTerminal as _, Write};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::opened::{environment, find_workspace, warn};
+use super::opened::find_workspace;
 use super::runs;
 use super::surroundings::Surroundings;
-use super::terminal::{Failure, Terminal, shown, with_causes};
+use super::terminal::{Failure, Terminal, environment, shown, warn, with_causes};
 use crate::bundle::{self, GatherError, Limits, Place, Planned, Wanted, WriteError};
 use crate::exit_code::ExitCode;
 use crate::git;

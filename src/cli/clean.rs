@@ -4,11 +4,11 @@ use camino::Utf8PathBuf;
 use serde_json::json;
 
 use super::every::{Everything, everything};
-use super::opened::{environment, find_workspace};
+use super::opened::find_workspace;
 use super::status::orphans_of;
 use super::surroundings::Surroundings;
 use super::table::{bytes, count};
-use super::terminal::{DIM, Failure, Terminal, shown};
+use super::terminal::{DIM, Failure, Terminal, environment, shown};
 use super::waiting::take_lock;
 use crate::exec::inputs::FileHashes;
 use crate::exit_code::ExitCode;

@@ -3,11 +3,11 @@
 use camino::Utf8Path;
 use serde_json::json;
 
-use super::opened::{environment, find_workspace, warn};
+use super::opened::find_workspace;
 use super::runs::{named, unreadable};
 use super::surroundings::Surroundings;
 use super::table::{count, cut, pad, width};
-use super::terminal::{BOLD, Columns, DIM, Failure, Terminal, shown};
+use super::terminal::{BOLD, Columns, DIM, Failure, Terminal, environment, shown, warn};
 use crate::exit_code::ExitCode;
 use crate::history::diff::{Comparison, Row, Section, compare};
 use crate::history::numbers::short;

@@ -4,11 +4,11 @@ use camino::Utf8Path;
 use serde_json::json;
 
 use super::every::{Everything, everything};
-use super::opened::{environment, find_workspace};
+use super::opened::find_workspace;
 use super::run::random;
 use super::surroundings::Surroundings;
 use super::table::count;
-use super::terminal::{BOLD, Failure, Terminal, WARNING, shown};
+use super::terminal::{BOLD, Failure, Terminal, WARNING, environment, shown};
 use super::waiting::take_lock;
 use crate::consent::secret::ConsentSecret;
 use crate::consent::token::Tokens;

@@ -7,9 +7,9 @@ use camino::{Utf8Path, Utf8PathBuf};
 use clap::ValueEnum;
 
 use super::meant::meant;
-use super::opened::{environment, find_workspace};
+use super::opened::find_workspace;
 use super::surroundings::Surroundings;
-use super::terminal::{BOLD, ERROR, Failure, HELP, Terminal, WARNING, shown, with_causes};
+use super::terminal::{BOLD, ERROR, Failure, HELP, Terminal, WARNING, environment, shown, with_causes};
 use crate::consent::Purpose;
 use crate::consent::purposes::Purposes;
 use crate::consent::token::Tokens;

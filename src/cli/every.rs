@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::bounds::bounds;
-use super::opened::{Opened, environment, find_workspace};
+use super::opened::{Opened, find_workspace};
 use super::plan::with_session;
 use super::runs;
 use super::surroundings::Surroundings;
-use super::terminal::Failure;
+use super::terminal::{Failure, environment};
 use crate::exec::forecast::{Forecast, forecast};
 use crate::exec::sandbox::Bounds;
 use crate::exec::{CacheMode, Session};

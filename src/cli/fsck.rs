@@ -3,10 +3,10 @@
 use camino::Utf8Path;
 use serde_json::json;
 
-use super::opened::{environment, find_workspace};
+use super::opened::find_workspace;
 use super::surroundings::Surroundings;
 use super::table::bytes;
-use super::terminal::{Failure, Terminal, WARNING, shown};
+use super::terminal::{Failure, Terminal, WARNING, environment, shown};
 use super::verify::show_lines;
 use crate::exit_code::ExitCode;
 use crate::verify::finding_lines;

@@ -5,10 +5,10 @@ use std::collections::HashSet;
 use serde_json::json;
 
 use super::every::{Everything, everything, look};
-use super::opened::{environment, find_workspace, warn};
+use super::opened::find_workspace;
 use super::surroundings::Surroundings;
 use super::table::{bytes, count};
-use super::terminal::{Failure, Terminal, shown};
+use super::terminal::{Failure, Terminal, environment, shown, warn};
 use super::waiting::take_lock;
 use crate::digest::Digest;
 use crate::exec::forecast::Forecast;

@@ -3,10 +3,10 @@
 use camino::Utf8Path;
 use serde_json::json;
 
-use super::opened::{environment, find_workspace, warn};
+use super::opened::find_workspace;
 use super::surroundings::Surroundings;
 use super::table::{count, cut, pad, pad_left, width};
-use super::terminal::{BOLD, DIM, Failure, Terminal, shown};
+use super::terminal::{BOLD, DIM, Failure, Terminal, environment, shown, warn};
 use crate::diagnostic::nearest;
 use crate::exit_code::ExitCode;
 use crate::history::metrics::{Request, Row, Table, table};

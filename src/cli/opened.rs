@@ -9,7 +9,7 @@ use super::SetArguments;
 use super::bounds::bounds;
 use super::meant::meant;
 use super::surroundings::Surroundings;
-use super::terminal::{Failure, Terminal, WARNING, shown, with_causes};
+use super::terminal::{Failure, Terminal, shown};
 use crate::commitment::PersonalKey;
 use crate::consent::secret::ConsentSecret;
 use crate::diagnostic::{self, Faults};
@@ -281,15 +281,4 @@ impl Opened {
             Failure::new(ExitCode::Refused, message, Some(&help))
         })
     }
-}
-
-/// A warning that is not tied to a file.
-pub(super) fn warn(terminal: &mut Terminal, text: impl std::fmt::Display) {
-    terminal.say(format_args!("{WARNING}warning{WARNING:#}: {text}"));
-}
-
-/// The failure that an error of the machine is.
-#[must_use]
-pub(super) fn environment(error: &dyn std::error::Error) -> Failure {
-    Failure::new(ExitCode::Environment, with_causes(error), None)
 }

@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use camino::Utf8PathBuf;
 use serde_json::json;
 
-use super::opened::{Opened, environment, open_set};
+use super::opened::{Opened, open_set};
 use super::surroundings::Surroundings;
-use super::terminal::{BOLD, DIM, Failure, GOOD, Terminal, shown};
+use super::terminal::{BOLD, DIM, Failure, GOOD, Terminal, environment, shown};
 use super::{PipelineArgument, SetArguments};
 use crate::commitment::PersonalKey;
 use crate::exec::forecast::{Forecast, forecast};

@@ -8,9 +8,8 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::events::{EventArguments, Setting, failed, files};
 use super::model::{prepared, read_model};
-use super::opened::environment;
 use super::surroundings::Surroundings;
-use super::terminal::{DIM, Failure, Terminal};
+use super::terminal::{DIM, Failure, Terminal, environment};
 use crate::exit_code::ExitCode;
 use crate::predict::{Detail, OnReject, Report, predict as score};
 use crate::stages::ingest::blocks::Blocks;

@@ -7,8 +7,7 @@ use camino::Utf8Path;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget};
 
 use super::bars::{BAR_NAME, bar_style, cut, message};
-use super::opened::warn;
-use super::terminal::{BOLD, DIM, ERROR, GOOD, HELP, Terminal, WARNING, shown, with_causes};
+use super::terminal::{BOLD, DIM, ERROR, GOOD, HELP, Terminal, WARNING, shown, warn, with_causes};
 use crate::exec::event::{Event, Failure, FailureKind, Note, Observer, StageOutcome, StageReport};
 use crate::plan::action::parameters;
 use crate::plan::command_text::command_lines;

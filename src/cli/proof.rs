@@ -5,9 +5,9 @@ use std::io::{self, Read as _};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::consent::parse_id;
-use super::opened::{environment, find_workspace};
+use super::opened::find_workspace;
 use super::surroundings::Surroundings;
-use super::terminal::{Failure, Terminal, shown, with_causes};
+use super::terminal::{Failure, Terminal, environment, shown, with_causes};
 use super::verify::{show_lines, trusted};
 use crate::bundle::{Bundle, Limits};
 use crate::consent::proof::{MAX_PROOF, Proof};

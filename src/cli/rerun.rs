@@ -4,9 +4,9 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::json;
 
 use super::bounds::bounds;
-use super::opened::{environment, find_workspace};
+use super::opened::find_workspace;
 use super::surroundings::Surroundings;
-use super::terminal::{ERROR, Failure, GOOD, Terminal, WARNING, shown, with_causes};
+use super::terminal::{ERROR, Failure, GOOD, Terminal, WARNING, environment, shown, with_causes};
 use super::verify::{resolve_in_words, trusted};
 use crate::exec::interrupt::Interrupts;
 use crate::exec::sandbox::Bounds;

@@ -4,13 +4,13 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use super::opened::{Opened, environment, find_workspace, open_kept, open_noting, overrides};
+use super::opened::{Opened, find_workspace, open_kept, open_noting, overrides};
 use super::plan::{PlanArguments, plan};
 use super::progress::Lines;
 use super::runs;
 use super::settled::Question;
 use super::surroundings::Surroundings;
-use super::terminal::{DIM, Failure, Terminal, with_causes};
+use super::terminal::{DIM, Failure, Terminal, environment, with_causes};
 use super::{PipelineArgument, SetArguments};
 use crate::commitment::PersonalKey;
 use crate::consent::secret::ConsentSecret;

@@ -3,7 +3,7 @@
 use camino::Utf8PathBuf;
 
 use super::surroundings::Surroundings;
-use super::terminal::{Failure, shown};
+use super::terminal::{Failure, environment, shown};
 use crate::exit_code::ExitCode;
 use crate::history::runs::{self, NameError};
 use crate::receipt::envelope::{Envelope, EnvelopeError};
@@ -18,7 +18,7 @@ pub(super) type ReadRun = (Utf8PathBuf, Result<Vec<Receipt>, String>);
 
 /// Reads the files of all runs, newest first.
 pub(super) fn read_all(workspace: &Workspace) -> Result<impl Iterator<Item = ReadRun>, Failure> {
-    let ids = runs::run_ids(workspace).map_err(|error| super::opened::environment(&error))?;
+    let ids = runs::run_ids(workspace).map_err(|error| environment(&error))?;
     Ok(ids.into_iter().rev().map(move |id| {
         let read = runs::read(workspace, &id).map_err(|error| error.to_string());
         (runs::file_of(&id), read)

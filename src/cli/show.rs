@@ -2,10 +2,10 @@
 
 use camino::Utf8Path;
 
-use super::opened::{environment, find_workspace};
+use super::opened::find_workspace;
 use super::runs;
 use super::surroundings::Surroundings;
-use super::terminal::{BOLD, Failure, Terminal, shown, with_causes};
+use super::terminal::{BOLD, Failure, Terminal, environment, shown, with_causes};
 use crate::erase::tombstone;
 use crate::exec::runs_folder;
 use crate::exit_code::ExitCode;

@@ -4,12 +4,12 @@ use camino::Utf8PathBuf;
 use serde_json::{Value, json};
 
 use super::every::{Everything, Found, everything, look};
-use super::opened::{environment, find_workspace};
+use super::opened::find_workspace;
 use super::plan::reasons;
 use super::runs;
 use super::surroundings::Surroundings;
 use super::table::{bytes, count, cut, pad, width};
-use super::terminal::{BOLD, Columns, DIM, ERROR, Failure, GOOD, Terminal, WARNING, shown};
+use super::terminal::{BOLD, Columns, DIM, ERROR, Failure, GOOD, Terminal, WARNING, environment, shown};
 use crate::exec::forecast::Forecast;
 use crate::exec::inputs::FileHashes;
 use crate::exit_code::ExitCode;

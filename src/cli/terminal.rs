@@ -117,6 +117,17 @@ impl Failure {
     }
 }
 
+/// A warning that is not tied to a file.
+pub(super) fn warn(terminal: &mut Terminal, text: impl std::fmt::Display) {
+    terminal.say(format_args!("{WARNING}warning{WARNING:#}: {text}"));
+}
+
+/// The failure that an error of the machine is.
+#[must_use]
+pub(super) fn environment(error: &dyn std::error::Error) -> Failure {
+    Failure::of(ExitCode::Environment, error)
+}
+
 /// The style of the word `error`.
 pub(super) const ERROR: anstyle::Style = anstyle::AnsiColor::BrightRed.on_default().bold();
 /// The style of the word `warning`.

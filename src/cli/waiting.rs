@@ -1,7 +1,6 @@
 //! The workspace's lock, for commands that remove something: a run that goes on is waited for.
 
-use super::opened::environment;
-use super::terminal::{Failure, Terminal, shown};
+use super::terminal::{Failure, Terminal, environment, shown};
 use crate::exit_code::ExitCode;
 use crate::store::Store;
 use crate::store::lock::WorkspaceLock;

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 
-use super::opened::{Opened, environment, open_set};
+use super::opened::{Opened, open_set};
 use super::plan::with_session;
 use super::surroundings::Surroundings;
-use super::terminal::{BOLD, DIM, Failure, Terminal, shown};
+use super::terminal::{BOLD, DIM, Failure, Terminal, environment, shown};
 use super::{PipelineArgument, SetArguments};
 use crate::exec::forecast::{Forecast, forecast};
 use crate::exec::{CacheMode, Session};

@@ -6,10 +6,9 @@ use camino::Utf8Path;
 use serde_json::{Value, json};
 
 use super::super::every::{Everything, everything};
-use super::super::opened::environment;
 use super::super::surroundings::Surroundings;
 use super::super::table::{count, pad};
-use super::super::terminal::{BOLD, DIM, Failure, GOOD, HELP, Terminal, WARNING, shown};
+use super::super::terminal::{BOLD, DIM, Failure, GOOD, HELP, Terminal, WARNING, environment, shown};
 use crate::consent::token::Tokens;
 use crate::exec::inputs::FileHashes;
 use crate::exit_code::ExitCode;

@@ -2,10 +2,10 @@
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::cli::opened::{environment, find_workspace};
+use crate::cli::opened::find_workspace;
 use crate::cli::runs;
 use crate::cli::surroundings::Surroundings;
-use crate::cli::terminal::{Failure, Terminal, shown, with_causes};
+use crate::cli::terminal::{Failure, Terminal, environment, shown, with_causes};
 use crate::consent::map::{Membership, Root};
 use crate::consent::population::KeptPopulation;
 use crate::consent::proof::Proof;

@@ -2,10 +2,10 @@
 
 use camino::Utf8PathBuf;
 
-use super::super::opened::{environment, find_workspace};
+use super::super::opened::find_workspace;
 use super::super::runs;
 use super::super::surroundings::Surroundings;
-use super::super::terminal::{Failure, Terminal, shown};
+use super::super::terminal::{Failure, Terminal, environment, shown};
 use crate::card::consent::RunConsent;
 use crate::card::{html, markdown};
 use crate::exit_code::ExitCode;

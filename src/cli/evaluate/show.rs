@@ -1,8 +1,7 @@
 //! What was measured, as tables.
 
-use crate::cli::opened::warn;
 use crate::cli::table::{count, cut, pad, pad_left, width};
-use crate::cli::terminal::{BOLD, DIM, Terminal, shown};
+use crate::cli::terminal::{BOLD, DIM, Terminal, shown, warn};
 use crate::model::evaluation::{Assessment, Evaluation};
 
 /// A value of a group column is cut to this.

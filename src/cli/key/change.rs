@@ -6,9 +6,8 @@ use jiff::civil::Date;
 
 use super::ended::{found_heads, given_heads};
 use super::{failed, folder_of, keyring_of, private_key, refused};
-use crate::cli::opened::warn;
 use crate::cli::surroundings::Surroundings;
-use crate::cli::terminal::{Failure, Terminal, shown};
+use crate::cli::terminal::{Failure, Terminal, shown, warn};
 use crate::exit_code::ExitCode;
 use crate::receipt::key::PublicKey;
 use crate::receipt::policy::{PolicyEnd, PolicyHead, PolicyKey, rfc3339};

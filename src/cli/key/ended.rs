@@ -3,9 +3,9 @@
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::{failed, folder_of, keyring_of, private_key, refused};
-use crate::cli::opened::{environment, find_workspace, warn};
+use crate::cli::opened::find_workspace;
 use crate::cli::surroundings::Surroundings;
-use crate::cli::terminal::{Failure, Terminal, shown};
+use crate::cli::terminal::{Failure, Terminal, environment, shown, warn};
 use crate::exec::pending::recover;
 use crate::exec::runs_folder;
 use crate::exit_code::ExitCode;

@@ -4,9 +4,8 @@ use camino::Utf8PathBuf;
 use serde_json::json;
 
 use super::{failed, refused};
-use crate::cli::opened::environment;
 use crate::cli::surroundings::Surroundings;
-use crate::cli::terminal::{BOLD, Failure, Terminal, shown};
+use crate::cli::terminal::{BOLD, Failure, Terminal, environment, shown};
 use crate::exit_code::ExitCode;
 use crate::receipt::key::PublicKey;
 use crate::receipt::keystore::{KEY_FILE, POLICY_FILE, read_policy};

@@ -5,10 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use camino::Utf8PathBuf;
 use serde_json::{Value, json};
 
-use crate::cli::opened::warn;
 use crate::cli::runs;
 use crate::cli::surroundings::Surroundings;
-use crate::cli::terminal::{DIM, ERROR, Failure, GOOD, Terminal, WARNING, shown, with_causes};
+use crate::cli::terminal::{DIM, ERROR, Failure, GOOD, Terminal, WARNING, shown, warn, with_causes};
 use crate::exit_code::ExitCode;
 use crate::log::LogId;
 use crate::log::compare::{CompareError, Copy, Difference, Relation, compare as relation_of, open};

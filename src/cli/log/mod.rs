@@ -3,10 +3,10 @@
 use camino::Utf8Path;
 use serde_json::json;
 
-use crate::cli::opened::{find_workspace, warn};
+use crate::cli::opened::find_workspace;
 use crate::cli::runs;
 use crate::cli::surroundings::Surroundings;
-use crate::cli::terminal::{DIM, Failure, Terminal, shown};
+use crate::cli::terminal::{DIM, Failure, Terminal, shown, warn};
 use crate::exit_code::ExitCode;
 
 mod check;

@@ -2,10 +2,10 @@
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::cli::opened::{environment, find_workspace, warn};
+use crate::cli::opened::find_workspace;
 use crate::cli::show;
 use crate::cli::surroundings::Surroundings;
-use crate::cli::terminal::{Failure, Terminal, shown};
+use crate::cli::terminal::{Failure, Terminal, environment, shown, warn};
 use crate::cli::verify::trusted;
 use crate::exit_code::ExitCode;
 use crate::log::checkpoint::{Head, MAX_CHECKPOINT, SignedCheckpoint};

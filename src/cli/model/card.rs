@@ -5,10 +5,10 @@ use clap::ValueEnum;
 
 use super::{parse, prepared, read_bytes};
 use crate::card::{Card, content, html, markdown, origin};
-use crate::cli::opened::{environment, find_workspace};
+use crate::cli::opened::find_workspace;
 use crate::cli::runs;
 use crate::cli::surroundings::Surroundings;
-use crate::cli::terminal::{Failure, Terminal, shown};
+use crate::cli::terminal::{Failure, Terminal, environment, shown};
 use crate::digest::Digests;
 use crate::exit_code::ExitCode;
 use crate::store::atomic;

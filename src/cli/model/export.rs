@@ -5,9 +5,8 @@ use std::io::{self, IsTerminal as _};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::read_model;
-use crate::cli::opened::environment;
 use crate::cli::surroundings::Surroundings;
-use crate::cli::terminal::{Failure, Terminal, shown};
+use crate::cli::terminal::{Failure, Terminal, environment, shown};
 use crate::exit_code::ExitCode;
 use crate::model::export::{Recipe, js, onnx, pmml, sql};
 use crate::store::atomic;
