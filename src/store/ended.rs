@@ -55,6 +55,7 @@ impl<'a> Ended<'a> {
 
     /// Whether a receipt by `key`, which has ended, was in one of its logs then.
     pub(super) fn was_logged(&self, key: &TrustedKey, receipt: ReceiptId) -> bool {
+        // On one thread alone: one of a pool that waited for others in here could be given work that waits for this.
         let read = || {
             let heads = key.end().into_iter().flat_map(|end| &end.logs);
             heads.flat_map(|head| self.entries(key, head)).collect()
