@@ -81,6 +81,23 @@ fn of_a_stage_that_ran_the_history_is_asked_as_it_was_then() {
 }
 
 #[test]
+fn a_stage_is_compared_with_its_newest_receipt() {
+    let stage = "stages:
+  a: {run: 'cat ${inputs.i} > ${outputs.o}', inputs: {i: in}, outputs: {o: out/a}}";
+    let space = Space::with(stage);
+    for source in ["1", "2"] {
+        space.write("in", source);
+        space.run(&[]).success();
+    }
+    space.write(
+        "pipeline.yaml",
+        space.read("pipeline.yaml").replace("cat $", "cat -u $"),
+    );
+    let ran = space.madmall(["why", "pipeline.yaml", "a"]).success();
+    ran.says("command").says_not("input `i` changed");
+}
+
+#[test]
 fn a_merge_is_followed_to_the_side_that_has_the_bytes() {
     let space = space(TWO);
     space.git(&["checkout", "-q", "-b", "side"]);

@@ -292,3 +292,45 @@ fn by_hash(a: &[u8], b: &[u8]) -> Ordering {
         false => blake3::hash(a).as_bytes().cmp(blake3::hash(b).as_bytes()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Row;
+    use super::super::record::NewRecord;
+    use super::*;
+
+    #[test]
+    fn ids_of_one_key_are_repeated_only_if_they_are_one() {
+        let rows: Vec<Vec<u8>> = (0..)
+            .zip(["a", "b", "b", "b"])
+            .map(|(line, id)| {
+                let mut bytes = Vec::new();
+                let row = Row {
+                    id,
+                    label: None,
+                    groups: [None, None],
+                };
+                let (keys, values) = (&[], &[]);
+                let new = NewRecord {
+                    line,
+                    row,
+                    shape: 0,
+                    keys,
+                    values,
+                };
+                new.write(&mut bytes);
+                bytes
+            })
+            .collect();
+        let row = |bytes: &Vec<u8>| Stored {
+            chunk: 5,
+            shape: 0,
+            bytes: &rows[rows.iter().position(|other| other == bytes).expect("one of them")],
+        };
+        // No two ids are known whose keys are one.
+        let repeated = |most| repeated_among(&rows, most, |_| 7, row);
+        assert_eq!(repeated(9), [[(5, 1), (5, 2)], [(5, 2), (5, 3)]]);
+        assert_eq!(repeated(1), [[(5, 1), (5, 2)]]);
+        assert!(repeated_among(&rows, 9, |bytes| u64::from(bytes[0]), row).is_empty());
+    }
+}
