@@ -70,25 +70,20 @@ impl Believed {
             .unwrap_or_default()
             .into_iter()
             .collect();
-        let files: Vec<(String, Option<Vec<Claim>>)> = run_files(&runs)?
-            .into_iter()
-            .map(|name| {
-                known
-                    .remove(&name)
-                    .map_or((name.clone(), None), |claims| (name, Some(claims)))
-            })
-            .collect();
-        let changed = !known.is_empty() || files.iter().any(|(_, claims)| claims.is_none());
-        let read = |(name, claims): (String, Option<Vec<Claim>>)| {
-            let claims = match claims {
+        let names = run_files(&runs)?;
+        let mut files = Files::with_capacity(names.len());
+        let mut changed = false;
+        for name in names {
+            let claims = match known.remove(&name) {
                 Some(claims) => claims,
-                None => read_run_file(&runs.join(&name), &name, trust, &ended)?,
+                None => {
+                    changed = true;
+                    read_run_file(&runs.join(&name), &name, trust, &ended)?
+                }
             };
-            Ok((name, claims))
-        };
-        let files: Vec<Result<_, StoreError>> = files.into_par_iter().map(read).collect();
-        // Whichever fails first in order is told.
-        let files: Files = files.into_iter().collect::<Result<_, _>>()?;
+            files.push((name, claims));
+        }
+        let changed = changed || !known.is_empty();
         let mut index = Self {
             runs,
             context,
@@ -323,7 +318,8 @@ pub fn run_files(runs: &Utf8Path) -> Result<Vec<String>, StoreError> {
 }
 
 /// What the receipts of stages in a run's file say. A line that is no receipt, and one whose signature by a trusted key does not
-/// hold, says nothing here; `verify` says what is wrong with it.
+/// hold, says nothing here; `verify` says what is wrong with it. Lines are read by all cores, files one after the other: no more than one
+/// is held.
 fn read_run_file(path: &Utf8Path, name: &str, trust: &Trust, ended: &Ended<'_>) -> Result<Vec<Claim>, StoreError> {
     let failed = |source| StoreError::Read {
         path: path.to_owned(),

@@ -58,7 +58,9 @@ fn spell(context: Digest, files: &Files) -> Vec<u8> {
             .collect(),
         lengths: parts.iter().map(Vec::len).collect(),
     };
-    [sealed::spelled(&contents), parts.concat()].concat()
+    let mut body = sealed::spelled(&contents);
+    parts.iter().for_each(|part| body.extend_from_slice(part));
+    body
 }
 
 fn read_spelled(body: &[u8], context: Digest) -> Option<Files> {
