@@ -162,6 +162,12 @@ pub(super) fn open_noting(
             })
         }
         Err(faults) => {
+            let absolute = workspace.absolute(file);
+            let near = absolute.metadata().err();
+            if let Some(near) = near.and_then(|error| meant(&absolute, file, &error)) {
+                let message = shown(&format!("there is no pipeline file `{file}`"));
+                return Err(Failure::new(ExitCode::Refused, message, Some(&near)));
+            }
             let count = faults.0.len();
             let mut text = diagnostic::render(&faults.0, true).trim_end().to_owned();
             if count > 1 {

@@ -220,6 +220,17 @@ fn a_pipeline_that_is_not_there_is_said_in_two_lines() {
 }
 
 #[test]
+fn a_pipeline_beside_it_is_meant_wherever_it_lies() {
+    let space = Space::with(COPY);
+    for (written, meant) in [("pipelin.yaml", "pipeline.yaml"), ("more/oen.yaml", "more/one.yaml")] {
+        space.write("more/one.yaml", "");
+        let ran = space.madmall(["run", written]).code(2);
+        let expected = format!("error: there is no pipeline file `{written}`\nhelp: did you mean `{meant}`?\n");
+        assert_eq!(ran.err, expected);
+    }
+}
+
+#[test]
 fn where_there_is_no_pipeline_the_advice_is_one_that_runs() {
     let space = Space::with(COPY);
     let ran = space.madmall(["run", "pipelines/first.yaml"]).code(2);
