@@ -7,17 +7,14 @@ use std::io::{self, Write as _};
 use camino::Utf8Path;
 
 use super::ExecError;
-use super::confine::not_enforced;
 use super::consent::Consents;
 use super::event::FailureKind;
-use super::process::{Ended, Finish, Program, is_executable, run};
 use super::root::{ExecutionRoot, RootEntry, RootEntryKind};
-use super::sandbox::SandboxError;
 use super::stage::{Attempt, Said};
-use super::state::{Content, InputState};
-use super::tools::{Tool, UsedTool};
+use super::state::Content;
+use super::tools::UsedTool;
 use crate::consent::population::Population;
-use crate::plan::{Command, Input, InputSource, SHELL, Streams, written_input};
+use crate::plan::{Command, InputSource, written_input};
 use crate::stages::ingest::fault::grouped;
 use crate::stages::{InputFile, PassedOn, Refusal, StageContext, StageError, builtin};
 use crate::store::StoreError;
@@ -37,13 +34,6 @@ pub(super) struct CommandEnd {
     pub(super) consents: Consents,
     /// Which events an ingest has let in.
     pub(super) population: Option<Population>,
-}
-
-/// A program of the machine that a stage uses.
-struct FoundTool {
-    /// As the stage calls it.
-    called: String,
-    tool: Tool,
 }
 
 impl Attempt<'_> {
@@ -75,189 +65,9 @@ impl Attempt<'_> {
                     ..CommandEnd::default()
                 }))
             }
-            Command::Argv(argv) => self.run_program(argv, root, (log, log_file)),
-            Command::Shell(text) => {
-                let argv = [SHELL, "-eu", "-c", text].map(str::to_owned);
-                self.run_program(&argv, root, (log, log_file))
-            }
+            Command::Argv(argv) => self.run_argv(argv, root, (log, log_file)),
+            Command::Shell(text) => self.run_text(text, root, (log, log_file)),
         }
-    }
-
-    fn run_program(
-        &self,
-        argv: &[String],
-        root: &ExecutionRoot,
-        (log, log_file): (&Utf8Path, File),
-    ) -> Result<CommandEnd, ExecError> {
-        let session = self.session;
-        let folder = root.folder();
-        let found = self.find_tools()?;
-        // A program in the execution root is an input of the stage, and in the receipt as that.
-        let own = found.values().find(|tool| tool.called == argv[0]);
-        let executable = match own {
-            Some(own) => own.tool.executable.clone(),
-            None => Some(folder.join(&argv[0]))
-                .filter(|path| is_executable(path))
-                .ok_or_else(|| self.not_found(&argv[0]))?,
-        };
-        let failed = |source| self.cannot_run(&argv[0], source);
-        let secrets: Vec<String> = self
-            .stage
-            .secrets
-            .iter()
-            .filter_map(|name| session.environment.get(name).cloned())
-            .collect();
-        let environment = self.program_environment(root);
-        let (stdin, stdout) = self.streams(folder)?;
-        let mut own_log = log_file.try_clone().map_err(failed)?;
-        let executables: Vec<&Utf8Path> = found.values().map(|found| found.tool.executable.as_path()).collect();
-        let program = Program {
-            executable: &executable,
-            argv,
-            folder,
-            environment: &environment,
-            secrets: &secrets,
-            stdin,
-            stdout,
-            timeout: self.stage.limits.timeout,
-            log: log_file,
-            confinement: self.confinement(root, log, &executables),
-        };
-        let tools = found.values().map(|found| (found.called.as_str(), &found.tool));
-        let end = match session.run_beside_asking(tools, || run(program, &session.groups)) {
-            Ok(end) => end,
-            Err(SandboxError::Spawn(source)) => return Err(failed(source)),
-            Err(SandboxError::NotEnforced(missing)) => {
-                let refusal = not_enforced(&missing);
-                write_refusal(&mut own_log, &refusal).map_err(failed)?;
-                return Ok(CommandEnd {
-                    failure: Some(FailureKind::Refused(refusal)),
-                    tools: self.used_tools(found)?,
-                    ..CommandEnd::default()
-                });
-            }
-            Err(error @ SandboxError::Setup(_)) => {
-                return Err(ExecError::Sandbox {
-                    program: argv[0].clone(),
-                    stage: self.stage.name.clone(),
-                    reason: error.to_string(),
-                });
-            }
-        };
-        let Finish { ended, timed_out } = end.finish;
-        let failure = match self.stage.limits.timeout.filter(|_| timed_out) {
-            Some(after) => Some(FailureKind::TimedOut { after, ended }),
-            None => (ended != Ended::Exited(0)).then_some(FailureKind::Ended(ended)),
-        };
-        Ok(CommandEnd {
-            failure,
-            tools: self.used_tools(found)?,
-            sandbox: self.sandbox_words(&end.enforced),
-            ..CommandEnd::default()
-        })
-    }
-
-    /// The programs of the machine that the stage uses, by name. One that is not there is an error, before anything runs.
-    fn find_tools(&self) -> Result<BTreeMap<String, FoundTool>, ExecError> {
-        let mut found = BTreeMap::new();
-        for (name, called) in self.stage.called_tools() {
-            let tool = match self.stage.pin {
-                true => self.session.find_tool(called),
-                false => self.session.find_tool_to_run(called),
-            };
-            let tool = tool.map_err(|source| self.cannot_run(called, source))?;
-            let tool = tool.ok_or_else(|| self.not_found(called))?;
-            let called = called.to_owned();
-            found.insert(name.to_owned(), FoundTool { called, tool });
-        }
-        for (name, pinned) in &self.resolved.tools {
-            let found = found.get(name).map(|found| found.tool.digests.blake3);
-            if found != *pinned {
-                return Err(self.tool_changed(name));
-            }
-        }
-        Ok(found)
-    }
-
-    /// What the receipt says of the programs that the stage used. One that is pinned may not have changed meanwhile.
-    fn used_tools(&self, found: BTreeMap<String, FoundTool>) -> Result<Vec<UsedTool>, ExecError> {
-        let mut used = Vec::with_capacity(found.len());
-        for (name, FoundTool { called, tool }) in found {
-            if self.stage.pin
-                && !self
-                    .session
-                    .find_tool(&called)
-                    .is_ok_and(|now| now.as_ref() == Some(&tool))
-            {
-                return Err(self.tool_changed(&name));
-            }
-            let version = self.session.version_of(&called, &tool);
-            let digests = tool.digests;
-            used.push(UsedTool { name, digests, version });
-        }
-        Ok(used)
-    }
-
-    fn not_found(&self, program: &str) -> ExecError {
-        ExecError::ProgramNotFound {
-            program: program.to_owned(),
-            stage: self.stage.name.clone(),
-        }
-    }
-
-    fn cannot_run(&self, program: &str, source: io::Error) -> ExecError {
-        ExecError::Spawn {
-            program: program.to_owned(),
-            stage: self.stage.name.clone(),
-            source,
-        }
-    }
-
-    fn tool_changed(&self, tool: &str) -> ExecError {
-        ExecError::ToolChanged {
-            tool: tool.to_owned(),
-            stage: self.stage.name.clone(),
-        }
-    }
-
-    /// The files that the program's standard input and output are, in the execution root.
-    fn streams(&self, folder: &Utf8Path) -> Result<(Option<File>, Option<File>), ExecError> {
-        let Streams { stdin, stdout } = &self.stage.streams;
-        let input =
-            |(input, state): (&Input, &InputState)| (Some(&input.name) == stdin.as_ref()).then(|| state.path.clone());
-        let stdin = self.stage.inputs.iter().zip(&self.inputs).find_map(input);
-        let stdin = stdin.map(|path| {
-            let path = folder.join(path);
-            File::open(&path).map_err(|source| StoreError::Read { path, source })
-        });
-        let output = self
-            .stage
-            .outputs
-            .iter()
-            .find(|output| Some(&output.name) == stdout.as_ref());
-        let stdout = output.map(|output| {
-            let path = folder.join(&output.path);
-            File::create_new(&path).map_err(|source| StoreError::Write { path, source })
-        });
-        Ok((stdin.transpose()?, stdout.transpose()?))
-    }
-
-    /// All that a program sees of the environment.
-    fn program_environment(&self, root: &ExecutionRoot) -> BTreeMap<String, String> {
-        let caller = self.session.environment;
-        let mut environment = BTreeMap::from([
-            ("HOME".to_owned(), root.home().to_string()),
-            ("TMPDIR".to_owned(), root.home().to_string()),
-            ("LANG".to_owned(), "C.UTF-8".to_owned()),
-            ("TZ".to_owned(), "UTC".to_owned()),
-        ]);
-        let named = self.stage.env.iter().chain(&self.stage.secrets).map(String::as_str);
-        for name in named.chain(["PATH"]) {
-            if let Some(value) = caller.get(name) {
-                environment.insert(name.to_owned(), value.clone());
-            }
-        }
-        environment
     }
 
     /// Gives how the stage ended, or what went wrong.

@@ -47,6 +47,7 @@ pub mod pending;
 mod personal;
 mod place;
 pub mod process;
+mod program;
 mod publish;
 mod read_ahead;
 pub mod root;

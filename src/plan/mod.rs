@@ -5,6 +5,7 @@ pub mod command_text;
 pub mod limits;
 mod masked;
 mod model;
+pub mod plain;
 mod resolve;
 pub mod snapshot;
 pub mod stage_name;

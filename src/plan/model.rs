@@ -8,6 +8,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::Limits;
+use super::plain::{Plain, plain};
 use crate::consent::purposes::Purposes;
 use crate::digest::Digests;
 
@@ -140,6 +141,16 @@ impl Stage {
         makers.filter(|stage| seen.insert(*stage)).collect()
     }
 
+    /// Its text for the shell as a program with its words, if the shell has nothing to do but to start that. Of a stage with `pin: true`,
+    /// what starts it is part of what it is: that is the shell. Nor is one started by what it is shown as, if that is not what runs.
+    #[must_use]
+    pub fn plain(&self) -> Option<Plain<'_>> {
+        match &self.command {
+            Command::Shell(text) if !self.pin && self.actual.is_none() => plain(text),
+            _ => None,
+        }
+    }
+
     /// The programs of the machine that it uses, its own among them: by the name that its receipt has, what each is called. A
     /// program that it reads as an input is none of them.
     #[must_use]
@@ -151,8 +162,10 @@ impl Stage {
             Command::Shell(_) => Some(SHELL),
             Command::Argv(argv) => argv.first().map(String::as_str),
         };
+        // The shell last: what it starts may be called so, too.
+        let own = [self.plain().map(|plain| plain.program), own].into_iter().flatten();
         let own = own.filter(|own| own.starts_with('/') || !own.contains('/'));
-        called.extend(own.and_then(|own| Some((Utf8Path::new(own).file_name()?, own))));
+        called.extend(own.filter_map(|own| Some((Utf8Path::new(own).file_name()?, own))));
         called
     }
 }

@@ -255,3 +255,84 @@ fn a_second_run_waits_for_the_first_and_finds_the_work_done() {
     );
     assert_eq!(ran.iter().filter(|ran| ran.out.contains("1 up to date")).count(), 1);
 }
+
+/// Says of itself what it is started with, and ends by a signal if it is told to.
+const WITNESS: &str = "#!/bin/sh\n[ \"$2\" = die ] && kill -9 $$\nenv | grep -v -e ^_= -e ^SHLVL= -e ^OLDPWD= | sort | sed \"s,$PWD,HERE,\"\ncat; printf '<%s>' \"$@\"\n";
+
+fn witness(text: &str, more: &str) -> Space {
+    let space = Space::with(&format!(
+        "stages: {{a: {{run: {text}, inputs: {{tool: bin/witness, i: 'data/in 1'}}, outputs: {{o: out/o}}{more}}}}}"
+    ));
+    write_executable(&space, "bin/witness", WITNESS);
+    space.write("data/in 1", "what it reads\n");
+    space
+}
+
+fn write_executable(space: &Space, path: &str, text: &str) {
+    use std::os::unix::fs::PermissionsExt as _;
+    space.write(path, text);
+    std::fs::set_permissions(space.path(path), std::fs::Permissions::from_mode(0o755)).expect("set");
+}
+
+#[test]
+fn a_text_that_is_one_program_gives_the_same_without_the_shell() {
+    let text = |end: &str| format!(r#""bin/witness 'a  b' \"c d\" < ${{inputs.i}} > ${{outputs.o}}{end}""#);
+    let plain = witness(&text(""), "");
+    // A comment is the shell's to leave out.
+    let by_shell = witness(&text(" # as written"), "");
+    let mut made = Vec::new();
+    for space in [&plain, &by_shell] {
+        space.run(&[]).success();
+        let out = space.read("out/o");
+        made.push(
+            out.lines()
+                .filter(|line| !line.starts_with("HOME=") && !line.starts_with("TMPDIR="))
+                .collect::<Vec<_>>()
+                .join("\n"),
+        );
+        space.run(&[]).success().says("1 up to date");
+        space.madmall(["verify"]).success();
+    }
+    assert!(
+        made[0].contains("PWD=HERE\n") && made[0].ends_with("what it reads\n<a  b><c d>"),
+        "{}",
+        made[0]
+    );
+    assert_eq!(made[0], made[1]);
+}
+
+#[test]
+fn how_a_text_that_is_one_program_ended_is_said_as_it_was() {
+    let die = "'bin/witness x die > ${outputs.o}'";
+    witness(die, "").run(&[]).code(1).says("was ended by signal 9");
+    // There a shell waited for it, and told what came of that in its own way.
+    witness(die, ", pin: true").run(&[]).code(1).says("exit code 137");
+}
+
+#[test]
+fn what_cannot_be_started_is_left_to_the_shell() {
+    // It is the stage that failed, and not the machine, as with any text.
+    let space = witness("'no-such-program-anywhere > ${outputs.o}'", "");
+    space
+        .run(&[])
+        .code(1)
+        .says("no-such-program-anywhere: not found")
+        .says("exit code 127");
+    let space = witness("'bin/none > ${outputs.o}'", "");
+    space.run(&[]).code(1).says("exit code 127");
+    // A text without a line that names its interpreter is the shell's own.
+    let space = witness("'bin/witness a > ${outputs.o}'", "");
+    write_executable(&space, "bin/witness", "echo read by the shell: $1\n");
+    space.run(&[]).success();
+    assert_eq!(space.read("out/o"), "read by the shell: a\n");
+    // What it writes itself must be an output.
+    let space = witness("'bin/witness a > ../outside'", "");
+    space.run(&[]).code(1);
+    // Where the shell looks for programs in the folder that it is in, it is asked.
+    let mut space = witness("'witness a > ${outputs.o}'", "");
+    write_executable(&space, "witness", "#!/bin/sh\necho the one here\n");
+    let path = std::env::var("PATH").expect("a PATH");
+    space.set("PATH", &format!("bin:{path}"));
+    space.run(&[]).success();
+    assert!(space.read("out/o").contains("<a>"));
+}

@@ -142,6 +142,33 @@ fn another_tool_is_a_warning_until_the_stage_has_run_with_it() {
 }
 
 #[test]
+fn of_a_text_that_is_one_program_that_is_named_and_the_shell_only_where_it_is_started() {
+    let names = |text: &str, more: &str| {
+        let space = space(&format!(
+            "stages: {{a: {{run: {text}, inputs: {{i: in}}, outputs: {{o: out/o}}{more}}}}}"
+        ));
+        install(&space, "wordy", "a");
+        space.run(&[]).success();
+        let recorded = recorded(&space).into_iter().map(|(name, _)| name);
+        (space, recorded.collect::<Vec<_>>())
+    };
+    let (space, named) = names("'wordy ${inputs.i} ${outputs.o}'", "");
+    assert_eq!(named, ["wordy"]);
+    install(&space, "wordy", "b");
+    settled_run(&space)
+        .says("1 up to date")
+        .says("W-TOOL")
+        .says("the program `wordy` is another");
+    assert_eq!(names("'cat ${inputs.i} > ${outputs.o}'", "").1, ["cat"]);
+    assert_eq!(names("'cat ${inputs.i} > ${outputs.o};'", "").1, ["sh"]);
+    assert_eq!(names("'cat ${inputs.i} > ${outputs.o}'", ", pin: true").1, ["sh"]);
+    assert_eq!(
+        names("'cat ${inputs.i} > ${outputs.o}'", ", tools: [sh]").1,
+        ["cat", "sh"]
+    );
+}
+
+#[test]
 fn a_program_that_comes_to_lie_before_another_is_another() {
     let space = space(&format!("stages: {{{STAGE}}}}}"));
     space.run(&[]).success();
