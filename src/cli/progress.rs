@@ -22,6 +22,8 @@ const BAR_AFTER: Duration = Duration::from_secs(1);
 const TAIL_LINES: usize = 20;
 /// How much of a failed stage's command is shown.
 const COMMAND_LINES: usize = 12;
+/// No more text is held than this.
+const MOST_HELD: usize = 16 * 1024;
 /// How much of the log is read for that.
 const TAIL_BYTES: u64 = 64 * 1024;
 
@@ -40,6 +42,8 @@ pub(super) struct Lines<'a> {
     width: usize,
     bars: Option<MultiProgress>,
     running: BTreeMap<StageId, Running>,
+    /// Lines of stages that are up to date, of which there are many at once: each by itself would be a call to the system.
+    held: String,
 }
 
 impl<'a> Lines<'a> {
@@ -57,14 +61,29 @@ impl<'a> Lines<'a> {
             width,
             bars,
             running: BTreeMap::new(),
+            held: String::new(),
         }
     }
 
-    /// Prints with the bars out of the way.
+    /// Prints after what is held, with the bars out of the way.
     fn print(&mut self, print: impl FnOnce(&mut Terminal)) {
+        let held = std::mem::take(&mut self.held);
+        let print = |terminal: &mut Terminal| {
+            if !held.is_empty() {
+                terminal.results(&held);
+            }
+            print(terminal);
+        };
         match &self.bars {
             Some(bars) => bars.suspend(|| print(self.terminal)),
             None => print(self.terminal),
+        }
+    }
+
+    /// Prints what is held.
+    fn let_go(&mut self) {
+        if !self.held.is_empty() {
+            self.print(|_| {});
         }
     }
 
@@ -93,6 +112,7 @@ impl<'a> Lines<'a> {
 
     /// Gives a bar to each stage that has run long enough, and moves those that there are.
     fn tick(&mut self) {
+        self.let_go();
         let Some(bars) = &self.bars else { return };
         for (stage, running) in &mut self.running {
             if running.bar.is_none() && running.since.elapsed() >= BAR_AFTER {
@@ -144,7 +164,13 @@ impl<'a> Lines<'a> {
         };
         let (name, width) = (self.name(stage), self.width);
         let line = stage_line(name, width, (style, state), &time, &shown(&text));
-        self.print(|terminal| terminal.result(line));
+        match &report.outcome {
+            StageOutcome::UpToDate { restored, .. } if restored.is_empty() && self.held.len() < MOST_HELD => {
+                self.held.push_str(&line);
+                self.held.push('\n');
+            }
+            _ => self.print(|terminal| terminal.result(line)),
+        }
         match &report.outcome {
             StageOutcome::Failed(failure) => self.failure(stage, failure),
             StageOutcome::Broken(error) => {
@@ -354,6 +380,12 @@ impl Observer for Lines<'_> {
             Event::Finished { stage, report } => self.finished(stage, report),
             Event::Note(note) => self.note(&note),
         }
+    }
+}
+
+impl Drop for Lines<'_> {
+    fn drop(&mut self) {
+        self.let_go();
     }
 }
 
