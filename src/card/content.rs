@@ -3,6 +3,7 @@
 use super::figures;
 use super::origin::Origin;
 use super::{Block, Card};
+use crate::commitment::{BLAKE3_KEYED, HMAC_SHA256};
 use crate::preparation::{Numeric, Range};
 use crate::stages::ingest::fault::printable;
 
@@ -38,6 +39,17 @@ pub(super) fn heading(text: &str) -> Block {
 fn what(card: &Card<'_>) -> Vec<Block> {
     let labels = &card.model.labels;
     let (positive, negative) = (printable(&labels.positive), printable(&labels.negative));
+    // Nothing that is personal is named by digests that could be guessed.
+    let [first, second] = match card.commitment() {
+        None => [
+            ("SHA-256", card.digests.sha256.to_hex()),
+            ("BLAKE3", card.digests.blake3.to_hex()),
+        ],
+        Some(keyed) => [
+            (HMAC_SHA256, keyed.sha256.to_hex()),
+            (BLAKE3_KEYED, keyed.blake3.to_hex()),
+        ],
+    };
     let rows = [
         ("Kind", "binary logistic regression".to_owned()),
         (
@@ -45,20 +57,34 @@ fn what(card: &Card<'_>) -> Vec<Block> {
             format!("the probability of “{positive}”, the other label being “{negative}”"),
         ),
         ("Columns", card.model.weights.len().to_string()),
-        ("SHA-256", card.digests.sha256.to_hex()),
-        ("BLAKE3", card.digests.blake3.to_hex()),
+        first,
+        second,
     ];
-    vec![Block::Table {
+    let mut blocks = vec![Block::Table {
         head: vec!["The model".to_owned(), String::new()],
         rows: rows.map(|(name, value)| vec![name.to_owned(), value]).to_vec(),
         numbers: false,
-    }]
+    }];
+    if card.commitment().is_some() {
+        let text = "The model is personal: it was made from what is personal, and no stage has said that it holds nothing of a person. So is this page: \
+                    show it to nobody who may not see that.";
+        blocks.push(Block::Text(text.to_owned()));
+    }
+    blocks
 }
 
 fn made(card: &Card<'_>) -> Vec<Block> {
     let mut blocks = vec![heading("Where it comes from")];
     let Some(origin) = &card.origin else {
-        let text = "No receipt found: nothing here says what made these bytes, from which data, or with whose consent.";
+        let text = match card.may_be_keyed {
+            false => {
+                "No receipt found: nothing here says what made these bytes, from which data, or with whose consent."
+            }
+            true => {
+                "No receipt found that could be told to be about these bytes. There are receipts that name what they made by a consent secret that is \
+                 not here; whoever has it may find one."
+            }
+        };
         blocks.push(Block::Text(text.to_owned()));
         return blocks;
     };

@@ -11,7 +11,9 @@ pub mod markdown;
 pub mod origin;
 
 use self::origin::Origin;
+use crate::commitment::Commitment;
 use crate::digest::Digests;
+use crate::listing::ArtifactDigests;
 use crate::model::Model;
 use crate::preparation::Preparation;
 
@@ -27,6 +29,19 @@ pub struct Card<'a> {
     pub preparation: &'a Preparation,
     /// What made it, if a receipt says so.
     pub origin: Option<Origin>,
+    /// Whether there are receipts that nobody can compare it with who lacks another consent secret.
+    pub may_be_keyed: bool,
+}
+
+impl Card<'_> {
+    /// The keyed digests of a model that is personal.
+    #[must_use]
+    pub fn commitment(&self) -> Option<Commitment> {
+        match self.origin.as_ref()?.claimed {
+            ArtifactDigests::Keyed(commitment) => Some(commitment),
+            ArtifactDigests::File(_) | ArtifactDigests::Folder(_) => None,
+        }
+    }
 }
 
 /// A part of a page.

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use crate::commitment::{PersonalKey, Same};
 use crate::digest::Digests;
 use crate::history::artifact;
 use crate::history::runs;
 use crate::json::{Limits, parse_strict};
-use crate::receipt::digests::file_digests;
+use crate::listing::ArtifactDigests;
+use crate::receipt::digests::artifact_digests;
 use crate::receipt::envelope::Envelope;
 use crate::receipt::run_file::Receipt;
 use crate::receipt::statement::{CommandRecord, ParamRecord, ReceiptId, Resource, Role, Statement};
@@ -27,6 +29,8 @@ const MOST_STAGES: usize = 100;
 /// What made a model.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Origin {
+    /// The model's digests, as the receipt has them: keyed, if it is personal.
+    pub claimed: ArtifactDigests,
     /// The id of the receipt that claims the model's bytes (`sha256:…`).
     pub receipt: String,
     /// The run it is from.
@@ -55,8 +59,17 @@ pub struct Origin {
     pub notes: Vec<String>,
 }
 
-/// Looks for the newest receipt of a stage that claims `digests`, one whose signature `signer` trusts before any other; `signer` gives words,
-/// and whether it does. Receipts are not verified any further.
+/// What was found of what made a model.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// What did, if a receipt says so.
+    pub origin: Option<Origin>,
+    /// Whether there are receipts that name what they made by a consent secret that is not here: one of them may be about it.
+    pub may_be_keyed: bool,
+}
+
+/// Looks for the newest receipt of a stage that claims `digests`, in plain or by `key`, one whose signature `signer` trusts before any other; `signer`
+/// gives words, and whether it does. Receipts are not verified any further.
 ///
 /// # Errors
 ///
@@ -64,8 +77,9 @@ pub struct Origin {
 pub fn find(
     workspace: &Workspace,
     digests: Digests,
+    key: Option<&PersonalKey>,
     signer: &dyn Fn(&Envelope) -> (String, bool),
-) -> Result<Option<Origin>, StoreError> {
+) -> Result<Found, StoreError> {
     let ids = runs::run_ids(workspace)?;
     // What cannot be read claims nothing; `verify` says what is wrong with it.
     let receipts: Vec<Receipt> = ids
@@ -73,19 +87,22 @@ pub fn find(
         .rev()
         .flat_map(|id| runs::read(workspace, id).unwrap_or_default())
         .collect();
-    let claims = |receipt: &&Receipt| {
-        let is_it = |subject: &Resource| file_digests(subject) == Some(digests);
-        receipt.statement.is_stage_success() && receipt.statement.subject.iter().any(is_it)
-    };
-    let mut found: Vec<(&Receipt, (String, bool))> = receipts
-        .iter()
-        .filter(claims)
-        .map(|receipt| (receipt, signer(&receipt.envelope)))
-        .collect();
+    let model = ArtifactDigests::File(digests);
+    let mut may_be_keyed = false;
+    let mut found: Vec<(&Receipt, ArtifactDigests, (String, bool))> = Vec::new();
+    for receipt in receipts.iter().filter(|receipt| receipt.statement.is_stage_success()) {
+        for claimed in receipt.statement.subject.iter().filter_map(artifact_digests) {
+            match model.compare(&claimed, key) {
+                Same::Yes => found.push((receipt, claimed, signer(&receipt.envelope))),
+                Same::No => {}
+                Same::Unknown => may_be_keyed = true,
+            }
+        }
+    }
     // Stable: newest first among those that are trusted, then the others.
-    found.sort_by_key(|(_, (_, is_trusted))| !is_trusted);
-    let origin = found.into_iter().next().map(|(receipt, (signer, _))| {
-        let mut origin = of(receipt, signer);
+    found.sort_by_key(|(_, _, (_, is_trusted))| !is_trusted);
+    let origin = found.into_iter().next().map(|(receipt, claimed, (signer, _))| {
+        let mut origin = of(receipt, claimed, signer);
         Follow {
             workspace,
             store: Store::of(workspace.root()),
@@ -94,14 +111,15 @@ pub fn find(
         .into_origin(receipt, &mut origin);
         origin
     });
-    Ok(origin)
+    Ok(Found { origin, may_be_keyed })
 }
 
-fn of(receipt: &Receipt, signer: String) -> Origin {
+fn of(receipt: &Receipt, claimed: ArtifactDigests, signer: String) -> Origin {
     let statement = &receipt.statement;
     let (external, metadata, made) = (statement.external(), statement.metadata(), &statement.internal().made);
     let params = statement.stage().map(|(stage, _)| &stage.params);
     Origin {
+        claimed,
         receipt: receipt.id.to_string(),
         run: metadata.invocation_id.clone(),
         finished: metadata.finished_on.clone(),
@@ -199,14 +217,9 @@ pub(super) fn output(
 ) -> Option<Value> {
     let is_it = |subject: &&Resource| matches!(subject.role(), Role::Output { output, .. } if output == name);
     let subject = statement.subject.iter().find(is_it)?;
-    let digest = file_digests(subject)?.blake3;
-    let bytes = artifact::bytes(
-        workspace,
-        store,
-        digest,
-        subject.name.as_str().into(),
-        LIMITS.bytes as u64,
-    );
+    let path = subject.name.as_str().into();
+    let bytes = artifact::digest(subject)?
+        .and_then(|digest| artifact::bytes(workspace, store, digest, path, LIMITS.bytes as u64));
     let read = bytes.map_err(|error| error.to_string());
     let read = read.and_then(|bytes| parse_strict(&bytes, LIMITS).map_err(|error| error.to_string()));
     read.map_err(|why| notes.push(format!("`{}` is not shown: {why}", subject.name)))

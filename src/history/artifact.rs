@@ -6,6 +6,8 @@ use std::io::Read as _;
 use camino::Utf8Path;
 
 use crate::digest::Digest;
+use crate::receipt::digests::artifact_digests;
+use crate::receipt::statement::Resource;
 use crate::store::Store;
 use crate::tree::{EntryKind, Tree as _};
 use crate::workspace::Workspace;
@@ -19,6 +21,19 @@ pub enum Unavailable {
     /// There are more of them than are read.
     #[error("it is longer than {0} bytes")]
     TooLong(u64),
+    /// What is personal is shown by nobody who only reads receipts.
+    #[error("it is personal; if it holds nothing of a person, its stage can say so (`declassify:`)")]
+    Personal,
+}
+
+/// By what the bytes of an output are known that is a file; `None` of a folder.
+#[must_use]
+pub fn digest(subject: &Resource) -> Option<Result<Digest, Unavailable>> {
+    let digests = artifact_digests(subject).filter(|digests| !digests.is_folder())?;
+    Some(match subject.is_keyed() {
+        true => Err(Unavailable::Personal),
+        false => Ok(digests.blake3()),
+    })
 }
 
 /// The bytes of the artifact `digest`: from the store, else from its place `path`. They are hashed: what is given is what

@@ -9,7 +9,6 @@ use super::artifact;
 use super::numbers;
 use super::past::PastRun;
 use crate::plan::command_text::{command_lines, param_text};
-use crate::receipt::digests::file_digests;
 use crate::receipt::run_file::Receipt;
 use crate::receipt::statement::{CommandRecord, Outcome, Role};
 use crate::store::Store;
@@ -226,12 +225,12 @@ fn metrics(run: &PastRun, workspace: &Workspace, store: &Store, notes: &mut Vec<
         };
         let path = Utf8Path::new(&subject.name);
         // A folder holds no numbers of its own.
-        let digest = file_digests(subject).map(|digests| digests.blake3);
-        let (Some("json"), Some(digest)) = (path.extension(), digest) else {
+        let (Some("json"), Some(digest)) = (path.extension(), artifact::digest(subject)) else {
             continue;
         };
-        let bytes = artifact::bytes(workspace, store, digest, path, numbers::LIMITS.bytes as u64);
-        let read = bytes
+        let limit = numbers::LIMITS.bytes as u64;
+        let read = digest
+            .and_then(|digest| artifact::bytes(workspace, store, digest, path, limit))
             .map_err(|error| error.to_string())
             .and_then(|bytes| numbers::read(&bytes).map_err(|error| format!("is not read: {error}")));
         match read {

@@ -9,7 +9,6 @@ use super::artifact;
 use super::numbers::{self, Named};
 use super::runs::{self, RunError};
 use crate::digest::Digest;
-use crate::receipt::digests::file_digests;
 use crate::receipt::run_file::Receipt;
 use crate::receipt::statement::{Outcome, Role};
 use crate::store::Store;
@@ -177,10 +176,14 @@ impl Reader<'_> {
             let path = Utf8Path::new(&subject.name);
             let is_asked = output == METRICS || (!self.only_metrics && path.extension() == Some("json"));
             // A folder holds no numbers of its own.
-            let Some(digest) = file_digests(subject).map(|digests| digests.blake3).filter(|_| is_asked) else {
+            let Some(digest) = artifact::digest(subject).filter(|_| is_asked) else {
                 continue;
             };
-            match self.read(digest, path) {
+            let read = match digest {
+                Ok(digest) => self.read(digest, path).map_err(Clone::clone),
+                Err(why) => Err(why.to_string()),
+            };
+            match read {
                 Ok(named) => all.extend(named.iter().map(|number| {
                     let source = Source {
                         stage: stage.clone(),

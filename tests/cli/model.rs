@@ -1,5 +1,6 @@
 //! What can be done with a trained model: other forms of it, its card. What other programs make of the forms is for `tests/foreign/run` to say.
 
+use madmall::digest::Digests;
 use serde_json::{Value, json};
 
 use crate::space::Space;
@@ -81,6 +82,11 @@ fn trained() -> Space {
 
 /// The same of the events in `file`, which the pipeline calls `events`.
 fn trained_from(events: &str, file: &str) -> Space {
+    trained_by(events, file, "out/features.arrow")
+}
+
+/// The same with `features` as the output that the features are.
+fn trained_by(events: &str, file: &str, features: &str) -> Space {
     let space = Space::empty();
     space.write(file, include_bytes!("../golden/small-events.ndjson"));
     space.write("schema.json", include_bytes!("../../schemas/byte_event.schema.json"));
@@ -89,7 +95,7 @@ fn trained_from(events: &str, file: &str) -> Space {
         "purpose: care
 stages:
   ingest: {{uses: madmall/ingest, inputs: {{events: {events}, schema: schema.json}}, outputs: {{events: out/events.ndjson, report: out/ingest.json}}}}
-  featurize: {{uses: madmall/featurize, inputs: {{events: ingest.events}}, params: {{groups: [source.kind]}}, outputs: {{features: out/features.arrow}}}}
+  featurize: {{uses: madmall/featurize, inputs: {{events: ingest.events}}, params: {{groups: [source.kind]}}, outputs: {{features: {features}}}}}
   train: {{uses: madmall/train, inputs: {{features: featurize.features}}, params: {{holdout: 0.3, l2: 1}}, outputs: {{model: out/model.json, metrics: out/metrics.json}}}}",
     ));
     space.run(&[]).success();
@@ -164,6 +170,37 @@ fn a_card_says_what_the_ledger_says_of_these_bytes_and_of_no_others() {
         card.contains("out/metrics.json\\` is not shown: its bytes are neither in the store nor in place"),
         "{card}"
     );
+}
+
+#[test]
+fn a_personal_model_has_a_card_for_who_has_the_secret_and_its_numbers_are_on_no_other_page() {
+    let mut space = trained_by(
+        "events.ndjson",
+        "events.ndjson",
+        "{path: out/features.arrow, personal: true}",
+    );
+    let card = space.madmall(["model", "card", "out/model.json"]).success();
+    let card = card.says("The model is personal").says("| Receipt | sha256:");
+    let card = card
+        .says("| hmacSha256 | ")
+        .says("| blake3Keyed | ")
+        .says("| Stands on | featurize: ");
+    let card = card.says("out/metrics.json\\` is not shown: it is personal");
+    let plain = Digests::of(&space.bytes("out/model.json"));
+    card.says_not(&plain.sha256.to_hex()).says_not(&plain.blake3.to_hex());
+    space
+        .madmall(["metrics"])
+        .code(6)
+        .says("`out/metrics.json` of")
+        .says("it is personal; if it holds nothing of a person, its stage can say so");
+    let diff = space.madmall(["diff", "latest", "latest"]).success();
+    diff.says("`out/metrics.json` of").says("it is personal");
+    // Whoever has another secret cannot compare, and is told that this may be why.
+    let other = format!("madmall-consent-secret-v1 {}", "ab".repeat(32));
+    space.set("MADMALL_CONSENT_SECRET", &other);
+    let card = space.madmall(["model", "card", "out/model.json"]).success();
+    card.says("by a consent secret that is not here")
+        .says_not("No receipt found: ");
 }
 
 #[test]

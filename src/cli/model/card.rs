@@ -4,7 +4,8 @@ use camino::{Utf8Path, Utf8PathBuf};
 use clap::ValueEnum;
 
 use super::{parse, prepared, read_bytes};
-use crate::card::{Card, content, html, markdown, origin};
+use crate::card::origin::{self, Found};
+use crate::card::{Card, content, html, markdown};
 use crate::cli::opened::find_workspace;
 use crate::cli::runs;
 use crate::cli::surroundings::Surroundings;
@@ -46,14 +47,19 @@ pub(super) fn card(
     let digests = Digests::of(&bytes);
     let (workspace, _) = find_workspace(&surroundings.folder, &arguments.model)?;
     let trust = runs::trust(surroundings)?;
-    let origin = origin::find(&workspace, digests, &|envelope| runs::signer(envelope, trust.as_ref()));
+    let store = surroundings.store(&workspace);
+    let found = origin::find(&workspace, digests, store.key(), &|envelope| {
+        runs::signer(envelope, trust.as_ref())
+    });
+    let Found { origin, may_be_keyed } = found.map_err(|error| environment(&error))?;
     let preparation = prepared(&model)?;
     let card = Card {
         name: arguments.model.file_name().unwrap_or_default(),
         digests,
         model: &model,
         preparation: &preparation,
-        origin: origin.map_err(|error| environment(&error))?,
+        origin,
+        may_be_keyed,
     };
     let (title, blocks) = (content::title(&card), content::blocks(&card));
     let page = match arguments.format {
