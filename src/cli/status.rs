@@ -141,12 +141,19 @@ fn print(status: &Shown<'_>, terminal: &mut Terminal) {
         );
     }
     print_orphans(status, terminal);
+    // Where nothing was ever run there is nothing to say of it.
+    if !(status.pipelines.is_empty() && status.usage == Usage::default()) {
+        print_usage(&status.usage, terminal);
+    }
+}
+
+fn print_usage(usage: &Usage, terminal: &mut Terminal) {
     let Usage {
         objects,
         logs,
         displaced,
         populations,
-    } = &status.usage;
+    } = usage;
     let mut text = format!(
         "store: {}, {}",
         amount(objects, "object", "objects"),

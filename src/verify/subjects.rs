@@ -9,6 +9,7 @@ use super::evidence::{Claim, Evidence};
 use super::places::{self, Place};
 use super::report::{Code, Finding, Severity};
 use crate::commitment::{PersonalKey, Same};
+use crate::diagnostic::nearest;
 use crate::listing::{ArtifactDigests, ListedFile};
 use crate::receipt::statement::Role;
 use crate::store::trees;
@@ -100,7 +101,15 @@ impl Question<'_> {
     fn absent(&self, path: &Utf8Path, claims: &[Claim], evidence: &Evidence, answer: &mut Answer) {
         if self.named == Some(path) {
             let finding = Finding::new(Code::Absent, "is not here, so its bytes cannot be compared").file(path);
-            answer.findings.push(finding);
+            let known = evidence.claims();
+            let near = match claims.is_empty() {
+                true => nearest(path.as_str(), known.keys().map(|path| path.as_str())),
+                false => None,
+            };
+            answer.findings.push(match near {
+                Some(near) => finding.help(format!("did you mean `{near}`?")),
+                None => finding,
+            });
         }
         // A log may be thrown away at any time; that it is gone is no news.
         if !claims.iter().all(|claim| is_log(evidence, claim, path)) {

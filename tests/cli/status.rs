@@ -109,7 +109,8 @@ fn a_pipeline_elsewhere_is_known_by_its_receipts() {
     space
         .madmall(["status"])
         .success()
-        .says("there is no pipeline under `pipelines/`");
+        .says("there is no pipeline under `pipelines/`")
+        .says_not("store:");
     space.write("two.yaml", TWO);
     space.madmall(["run", "two.yaml"]).success();
     space.madmall(["status"]).success().says("two  two.yaml\n");

@@ -295,3 +295,18 @@ fn a_command_that_is_nearly_one_is_named() {
     }
     space.madmall(["frobnicate"]).code(2).says_not("similar");
 }
+
+#[test]
+fn verify_names_the_output_that_is_called_nearly_so() {
+    let space = Space::with("stages: {a: {run: 'cat in > ${outputs.o}', inputs: {i: in}, outputs: {o: out/rows.csv}}}");
+    space.write("in", "1\n");
+    space.run(&[]).success();
+    let asked = |what: &str| space.madmall(["verify", what]).code(6);
+    asked("out/row.csv")
+        .says("is not here")
+        .says("did you mean `out/rows.csv`?");
+    asked("somewhere/else").says("is not here").says_not("did you mean");
+    // One that is known and gone is what was meant.
+    space.remove("out/rows.csv");
+    asked("out/rows.csv").says("is not here").says_not("did you mean");
+}
