@@ -51,13 +51,26 @@ impl Session<'_> {
         self.plan.purposes.narrowest(known).map(str::to_owned)
     }
 
-    /// Why the stage `id` may not begin with these inputs, if it may not.
-    pub(super) fn consent_refusal(&self, id: StageId, inputs: &[InputState]) -> Option<Refusal> {
+    /// Why the stage `id` may not begin with these inputs, which need not be all, if it may not.
+    pub(super) fn refusal<'i>(
+        &self,
+        id: StageId,
+        inputs: impl Iterator<Item = (&'i Input, &'i InputState)> + Clone,
+    ) -> Option<Refusal> {
+        let refusal = self.consent_refusal(id, inputs.clone());
+        refusal.or_else(|| self.personal_refusal(inputs))
+    }
+
+    fn consent_refusal<'i>(
+        &self,
+        id: StageId,
+        inputs: impl Iterator<Item = (&'i Input, &'i InputState)>,
+    ) -> Option<Refusal> {
         let stage = &self.plan.stages[id.index()];
         let purpose = stage.requires.as_deref().or(self.plan.purpose.as_deref());
         let purposes = &self.plan.purposes;
         let mut details = Vec::new();
-        for (input, state) in stage.inputs.iter().zip(inputs) {
+        for (input, state) in inputs {
             let Some(consent) = state.consent.as_deref().filter(|_| !is_judged(stage, input)) else {
                 continue;
             };

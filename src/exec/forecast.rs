@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use super::state::InputState;
 use super::{ExecError, Session};
 use crate::digest::Digest;
 use crate::plan::action::{Resolved, ResolvedInput, action_digest};
 use crate::plan::snapshot::Snapshot;
 use crate::plan::stale::Stale;
-use crate::plan::{InputSource, Output, Plan, Stage, StageId};
+use crate::plan::{Input, InputSource, Output, Plan, Stage, StageId};
 use crate::receipt::statement::ReceiptId;
 use crate::store::believed::{Believed, Claim, ClaimedOutput};
 
@@ -141,15 +142,21 @@ fn forecast_stage<'a>(
     let last = LazyCell::new(|| last_snapshot(plan, stage, &session.believed));
     let mut before = Vec::new();
     let mut inputs = Vec::new();
+    // What is known of what they hold, and of the consent that they carry.
+    let mut states: Vec<(&Input, InputState)> = Vec::new();
     for input in &stage.inputs {
         inputs.push(match &input.source {
             InputSource::Output { stage: maker, output } => match claims[maker.index()] {
                 Some(claim) => {
                     let name = &plan.stages[maker.index()].outputs[*output].name;
                     let output = claim.outputs.iter().find(|output| output.name == *name);
-                    output.map_or_else(unknown, |output| ResolvedInput {
-                        digest: output.digests.blake3(),
-                        executable: output.executable,
+                    output.map_or_else(unknown, |output| {
+                        let (state, consent) = (InputState::gone(output), output.consent.clone());
+                        states.push((input, InputState { consent, ..state }));
+                        ResolvedInput {
+                            digest: output.digests.blake3(),
+                            executable: output.executable,
+                        }
                     })
                 }
                 None => {
@@ -165,16 +172,18 @@ fn forecast_stage<'a>(
                 }
             },
             source => {
-                let state = session.hashes.source(source)?;
-                match input.is_personal {
-                    true => session
-                        .hashes
-                        .keyed(state)
-                        .map_or_else(unknown, |state| state.resolved()),
-                    false => state.resolved(),
-                }
+                // Without a secret, what is personal is taken for new.
+                let state = session.as_input(input, session.hashes.source(source)?).ok();
+                let state = state.map(|state| session.with_consent(stage, input, state));
+                let resolved = state.as_ref().map_or_else(unknown, InputState::resolved);
+                states.extend(state.map(|state| (input, state)));
+                resolved
             }
         });
+    }
+    if let Some(refusal) = session.refusal(id, states.iter().map(|(input, state)| (*input, state))) {
+        let why = vec![Stale::Refused { why: refusal.summary }];
+        return Ok((None, Forecast::Run { why }));
     }
     let env = stage
         .env

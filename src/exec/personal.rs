@@ -4,7 +4,7 @@ use super::Session;
 use super::inputs::InputError;
 use super::state::{Content, InputState};
 use crate::consent::secret::SecretId;
-use crate::plan::{Input, InputSource, Stage, StageId};
+use crate::plan::{Input, InputSource, Stage};
 use crate::stages::Refusal;
 
 impl Session<'_> {
@@ -23,13 +23,15 @@ impl Session<'_> {
         Some(key.id())
     }
 
-    /// Why the stage `id` may not begin, if it would name by plain digests what a receipt has as personal: another pipeline made it, or
-    /// this one when it said so.
-    pub(super) fn personal_refusal(&self, id: StageId, inputs: &[InputState]) -> Option<Refusal> {
-        let stage = &self.plan.stages[id.index()];
+    /// Why a stage may not begin with these inputs, if it would name by plain digests what a receipt has as personal: another pipeline made
+    /// it, or this one when it said so.
+    pub(super) fn personal_refusal<'i>(
+        &self,
+        inputs: impl Iterator<Item = (&'i Input, &'i InputState)>,
+    ) -> Option<Refusal> {
         let key = self.hashes.key().filter(|_| self.believed.knows_personal())?;
         let is_source = |input: &Input| !input.is_personal && !matches!(input.source, InputSource::Output { .. });
-        let details: Vec<String> = (stage.inputs.iter().zip(inputs))
+        let details: Vec<String> = inputs
             .filter(|(input, state)| {
                 let whole = match &state.content {
                     Content::Several { listing, .. } => Some(listing.blake3),

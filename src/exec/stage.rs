@@ -117,8 +117,7 @@ fn attempt(
 ) -> Result<Tried, ExecError> {
     let attempt = Attempt::new(session, id, upstream, say)?;
     // Before anything is looked up: what was made once for another purpose is not taken for this one.
-    let refusal = session.consent_refusal(id, &attempt.inputs);
-    if let Some(refusal) = refusal.or_else(|| session.personal_refusal(id, &attempt.inputs)) {
+    if let Some(refusal) = session.refusal(id, attempt.with_states()) {
         let makers = attempt.makers_of_gone();
         if !makers.is_empty() {
             return Ok(Err(makers));
@@ -181,8 +180,7 @@ pub fn known_up_to_date(session: &Session<'_>, id: StageId, upstream: &Upstream)
         _ => Err(()),
     });
     let attempt = Attempt::with(session, id, inputs.ok()?, &|_| {});
-    if session.consent_refusal(id, &attempt.inputs).is_some() || session.personal_refusal(id, &attempt.inputs).is_some()
-    {
+    if session.refusal(id, attempt.with_states()).is_some() {
         return None;
     }
     let claim = session.believed.lookup(attempt.action)?;
@@ -269,6 +267,11 @@ impl<'a> Attempt<'a> {
             action,
             say,
         }
+    }
+
+    /// The stage's inputs, each with what it holds.
+    fn with_states(&self) -> impl Iterator<Item = (&Input, &InputState)> + Clone {
+        self.stage.inputs.iter().zip(&self.inputs)
     }
 
     /// Why the stage must run, by its last receipt.

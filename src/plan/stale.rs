@@ -133,6 +133,11 @@ pub enum Stale {
         /// The stage that reads it.
         by: String,
     },
+    /// It is begun, and may not go on: what it reads is not for what it does (in a forecast).
+    Refused {
+        /// Why, in one line.
+        why: String,
+    },
     /// A stage that this one reads from must run first (in a forecast).
     AfterStage {
         /// Its name.
@@ -178,6 +183,7 @@ impl fmt::Display for Stale {
             Self::SystemChanged { was, is } => write!(f, "system changed: {was} → {is}"),
             Self::Needed { path, by } => write!(f, "its temporary output `{path}` is needed by `{by}`"),
             Self::OutputMissing { path } => write!(f, "output `{path}` is neither in place nor in the store"),
+            Self::Refused { why } => write!(f, "would be refused: {why}"),
             Self::AfterStage { stage } => write!(f, "`{stage}` runs first"),
         }
     }

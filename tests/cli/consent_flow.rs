@@ -109,7 +109,11 @@ fn what_was_let_in_for_care_stops_before_a_stage_that_is_for_research() {
     let space = space();
     let copy = "  copy: {run: 'cp ${inputs.a} ${outputs.o}', inputs: {a: ingest.events}, outputs: {o: care/copy}}\n";
     let wants = "  wants: {run: 'echo ran >> $TRACE; cp ${inputs.a} ${outputs.o}', env: [TRACE], sandbox: off, requires: research, inputs: {a: copy}, outputs: {o: care/wants}}\n";
+    space.write("care.yaml", pipeline("care", "care.ndjson", copy));
+    space.madmall(["run", "care.yaml"]).success();
     space.write("care.yaml", pipeline("care", "care.ndjson", &format!("{copy}{wants}")));
+    let planned = space.madmall(["plan", "care.yaml"]).success();
+    planned.says("would be refused: it requires consent to `research`, which what it reads does not cover");
     let ran = space.madmall(["run", "care.yaml"]).code(2);
     ran.says("care/copy of stage `copy` carries consent to `care` alone")
         .says("it requires consent to `research`");
@@ -183,7 +187,13 @@ fn what_is_in_the_store_from_another_purpose_is_not_taken() {
     // Somebody makes the same bytes of what is for care alone: from now on they carry that.
     let make = "  make: {run: 'head -c 0 ${inputs.a} > ${outputs.o}; echo notes >> ${outputs.o}', inputs: {a: ingest.events}, outputs: {o: care/notes}}\n";
     space.write("care.yaml", pipeline("care", "care.ndjson", make));
+    space.madmall(["plan", "plain.yaml", "--check"]).success();
     space.madmall(["run", "care.yaml"]).success();
+    // What it made is there; that it would not be made again is said before anything runs.
+    let refused = "would be refused: it is for `research`, which the consent of what it reads does not cover";
+    space.madmall(["plan", "plain.yaml", "--check"]).code(3).says(refused);
+    space.madmall(["status", "plain.yaml"]).success().says(refused);
+    space.madmall(["why", "plain.yaml", "copy"]).success().says(refused);
     space
         .madmall(["run", "plain.yaml"])
         .code(2)
