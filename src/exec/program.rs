@@ -80,7 +80,7 @@ impl Attempt<'_> {
         root: &ExecutionRoot,
         (log, log_file): (&Utf8Path, File),
     ) -> Result<CommandEnd, ExecError> {
-        if let Some(start) = self.stage.plain().and_then(|plain| self.start_plain(plain, root)) {
+        if let Some(start) = self.stage.plain().and_then(|plain| self.start_plain(plain)) {
             let log_file = log_file.try_clone().map_err(|source| self.cannot_run(SHELL, source))?;
             match self.run_program(&start, root, (log, log_file)) {
                 // What is not there, or no program, is for the shell to read, or to say.
@@ -271,16 +271,15 @@ impl Attempt<'_> {
 
     /// The program that a text for the shell is, if what it reads and writes itself are an input and an output of the stage, which are
     /// files.
-    fn start_plain<'s>(&'s self, plain: Plain<'_>, root: &ExecutionRoot) -> Option<Start<'s>> {
+    fn start_plain<'s>(&'s self, plain: Plain<'_>) -> Option<Start<'s>> {
         let is_file = |state: &&InputState| matches!(state.content, Content::File(_));
         let inputs = self.inputs.iter().filter(is_file).map(|state| state.path.as_path());
         let outputs = self.stage.outputs.iter().filter(|output| !output.is_folder);
         let stdin = named(plain.stdin, inputs)?;
         let stdout = named(plain.stdout, outputs.map(|output| output.path.as_path()))?;
-        // One that is there is written over by the shell; and it looks for programs in relative folders, too.
-        let is_there = |path: &Utf8Path| root.folder().join(path).symlink_metadata().is_ok();
+        // The shell looks for programs in relative folders, too.
         let path = self.session.environment.get("PATH").map_or("", String::as_str);
-        if stdout.is_some_and(is_there) || path.split(':').any(|folder| !folder.starts_with('/')) {
+        if path.split(':').any(|folder| !folder.starts_with('/')) {
             return None;
         }
         let argv = std::iter::once(plain.program.to_owned())

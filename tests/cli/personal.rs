@@ -417,6 +417,18 @@ fn a_personal_parameter_is_in_no_receipt_and_on_no_screen() {
 }
 
 #[test]
+fn a_text_that_is_one_program_is_given_the_value_and_not_what_it_is_shown_as() {
+    let space = Space::with(
+        &ONE_PERSON
+            .replace("; test -n ${params.copy}", "")
+            .replace("params: { copy: \"${params.person}\" }", ""),
+    );
+    space.write("rows.csv", "P-mrs-q5081,1\nP-7,2\n");
+    space.run(&["--set", "person=P-mrs-q5081"]).success();
+    assert_eq!(space.read("out/found.csv"), "P-mrs-q5081,1\n");
+}
+
+#[test]
 fn a_personal_parameter_that_would_be_seen_is_refused() {
     let space = Space::with(&ONE_PERSON.replace("person: ''", "person: P-1"));
     space.write("rows.csv", "P-1,1\n");

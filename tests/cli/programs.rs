@@ -302,6 +302,25 @@ fn a_text_that_is_one_program_gives_the_same_without_the_shell() {
 }
 
 #[test]
+fn a_program_is_told_its_folder_as_a_shell_would_tell_it() {
+    let variables = |text: &str| {
+        let space = witness(text, "");
+        space.run(&[]).success();
+        let out = space.read("out/o");
+        let named = out.lines().map(|line| line.split_once('=').expect("a variable"));
+        let own = named.filter(|(name, _)| !["OLDPWD", "SHLVL", "_"].contains(name));
+        let paths_end = |(name, value): (&str, &str)| match name {
+            "PWD" => (name.to_owned(), value.rsplit('/').next().map(str::to_owned)),
+            _ => (name.to_owned(), None),
+        };
+        own.map(paths_end).collect::<std::collections::BTreeMap<_, _>>()
+    };
+    let plain = variables("'env > ${outputs.o}'");
+    assert_eq!(plain, variables("'env > ${outputs.o} # as written'"));
+    assert!(plain["PWD"].is_some());
+}
+
+#[test]
 fn how_a_text_that_is_one_program_ended_is_said_as_it_was() {
     let die = "'bin/witness x die > ${outputs.o}'";
     witness(die, "").run(&[]).code(1).says("was ended by signal 9");
@@ -325,14 +344,16 @@ fn what_cannot_be_started_is_left_to_the_shell() {
     write_executable(&space, "bin/witness", "echo read by the shell: $1\n");
     space.run(&[]).success();
     assert_eq!(space.read("out/o"), "read by the shell: a\n");
-    // What it writes itself must be an output.
+    // What it writes itself must be an output: the shell's own words, from within the sandbox.
     let space = witness("'bin/witness a > ../outside'", "");
-    space.run(&[]).code(1);
-    // Where the shell looks for programs in the folder that it is in, it is asked.
-    let mut space = witness("'witness a > ${outputs.o}'", "");
-    write_executable(&space, "witness", "#!/bin/sh\necho the one here\n");
+    space.run(&[]).code(1).says("cannot create ../outside");
+    // Where the shell would find another program of that name in the folder that it is in, it is asked.
+    let mut space = witness("'cat a > ${outputs.o}'", "");
+    let pipeline = space.read("pipeline.yaml").replace("bin/witness", "bin/cat");
+    space.write("pipeline.yaml", pipeline);
+    write_executable(&space, "bin/cat", "#!/bin/sh\necho \"the one here: $1\"\n");
     let path = std::env::var("PATH").expect("a PATH");
     space.set("PATH", &format!("bin:{path}"));
     space.run(&[]).success();
-    assert!(space.read("out/o").contains("<a>"));
+    assert_eq!(space.read("out/o"), "the one here: a\n");
 }
