@@ -310,3 +310,20 @@ fn verify_names_the_output_that_is_called_nearly_so() {
     space.remove("out/rows.csv");
     asked("out/rows.csv").says("is not here").says_not("did you mean");
 }
+
+#[test]
+fn lines_stand_in_the_order_in_which_stages_were_done_with() {
+    let space = Space::with(
+        "stages:
+  a: {run: 'cat ${inputs.i} > ${outputs.o}', inputs: {i: in}, outputs: {o: out/a}}
+  b: {run: 'cat ${inputs.i} > ${outputs.o}', inputs: {i: a}, outputs: {o: out/b}}
+  c: {run: 'cat ${inputs.i} > ${outputs.o}', inputs: {i: b}, outputs: {o: out/c}}",
+    );
+    space.write("in", "1\n");
+    space.run(&[]).success();
+    // No program runs: what is written at each tick of the run's own clock would be in order whatever is done here.
+    space.remove("out/b");
+    let out = space.run(&[]).success().out;
+    let firsts: Vec<&str> = out.lines().take(3).filter_map(|line| line.get(..11)).collect();
+    assert_eq!(firsts, ["  a  up to ", "  b  restor", "  c  up to "], "{out}");
+}
