@@ -13,7 +13,7 @@ use crate::consent::purposes::NONE;
 use crate::plan::{Command, Input, InputSource, Plan, Stage, StageId, written_input};
 use crate::stages::Refusal;
 use crate::stages::ingest::{BUILTIN as INGEST, EVENTS};
-use crate::store::believed::Believed;
+use crate::store::believed::{Believed, ClaimedOutput};
 
 /// The consent that the outputs of a stage carry, by their names; one that is not here carries none.
 pub(super) type Consents = BTreeMap<String, String>;
@@ -107,17 +107,36 @@ impl Session<'_> {
     }
 
     /// The consent of what a stage writes: `said` by itself, if it is an ingest; else that of its inputs.
-    pub(super) fn consents(&self, stage: &Stage, inputs: &[InputState], said: &Consents) -> Consents {
+    pub(super) fn consents<'i>(
+        &self,
+        stage: &Stage,
+        inputs: impl Iterator<Item = &'i InputState>,
+        said: &Consents,
+    ) -> Consents {
         if is_ingest(stage) {
             return said.clone();
         }
-        let narrowest = (self.plan.purposes).narrowest(inputs.iter().filter_map(|state| state.consent.as_deref()));
+        let narrowest = (self.plan.purposes).narrowest(inputs.filter_map(|state| state.consent.as_deref()));
         let Some(narrowest) = narrowest else {
             return Consents::new();
         };
         let carried = stage.outputs.iter().map(|output| &output.name);
         let carried = carried.filter(|name| stage.declassify.binary_search(name).is_err());
         carried.map(|name| (name.clone(), narrowest.to_owned())).collect()
+    }
+
+    /// The consent of an output that a receipt claims: as that says, and no wider than what the stage's inputs carry now allows.
+    pub(super) fn narrowed<'i>(
+        &self,
+        stage: &Stage,
+        inputs: impl Iterator<Item = &'i InputState>,
+        claimed: &ClaimedOutput,
+    ) -> Option<String> {
+        let said = claimed.consent.iter();
+        let said = said.map(|said| (claimed.name.clone(), said.clone())).collect();
+        let now = self.consents(stage, inputs, &said);
+        let both = claimed.consent.iter().chain(now.get(&claimed.name)).map(String::as_str);
+        self.plan.purposes.narrowest(both).map(str::to_owned)
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use super::consent::Consents;
 use super::state::InputState;
 use super::{ExecError, Session};
 use crate::digest::Digest;
@@ -56,20 +57,41 @@ impl Forecast {
 ///
 /// [`ExecError`] if an input cannot be read.
 pub fn forecast(session: &Session<'_>, selected: &[StageId]) -> Result<Vec<(StageId, Forecast)>, ExecError> {
-    // For each stage the claim that makes it up to date; none for one that would run.
-    let mut claims: Vec<Option<&Claim>> = vec![None; session.plan.stages.len()];
+    // None for a stage that would run.
+    let mut settled: Vec<Option<Settled<'_>>> = session.plan.stages.iter().map(|_| None).collect();
     let mut forecasts = Vec::new();
     for id in selected {
-        let (claim, forecast) = forecast_stage(session, *id, &claims)?;
-        claims[id.index()] = claim;
+        let (own, forecast) = forecast_stage(session, *id, &settled)?;
+        settled[id.index()] = own;
         forecasts.push((*id, forecast));
     }
-    add_needed(session, &claims, &mut forecasts);
+    add_needed(session, &settled, &mut forecasts);
     Ok(forecasts)
 }
 
+/// A stage that is up to date.
+struct Settled<'a> {
+    /// What makes it so.
+    claim: &'a Claim,
+    /// The consent that its outputs carry now, by their names.
+    consents: Consents,
+}
+
+impl<'a> Settled<'a> {
+    fn of(session: &Session<'_>, stage: &Stage, inputs: &[(&Input, InputState)], claim: &'a Claim) -> Self {
+        let carried = claim.outputs.iter().filter_map(|output| {
+            let inputs = inputs.iter().map(|(_, state)| state);
+            Some((output.name.clone(), session.narrowed(stage, inputs, output)?))
+        });
+        Self {
+            claim,
+            consents: carried.collect(),
+        }
+    }
+}
+
 /// A stage that runs needs what it reads: temporary outputs that are not here are put back, or made again.
-fn add_needed(session: &Session<'_>, claims: &[Option<&Claim>], forecasts: &mut [(StageId, Forecast)]) {
+fn add_needed(session: &Session<'_>, settled: &[Option<Settled<'_>>], forecasts: &mut [(StageId, Forecast)]) {
     let plan = session.plan;
     let places: BTreeMap<StageId, usize> = (0..).zip(&*forecasts).map(|(place, (id, _))| (*id, place)).collect();
     // Each stage stands after those that it reads from.
@@ -85,7 +107,8 @@ fn add_needed(session: &Session<'_>, claims: &[Option<&Claim>], forecasts: &mut 
                 continue;
             };
             let output = &plan.stages[maker.index()].outputs[output];
-            let (Some(maker), Some(claim), true) = (places.get(&maker), claims[maker.index()], output.is_temporary)
+            let (Some(maker), Some(Settled { claim, .. }), true) =
+                (places.get(&maker), &settled[maker.index()], output.is_temporary)
             else {
                 continue;
             };
@@ -135,8 +158,8 @@ fn is_in_place(session: &Session<'_>, output: &ClaimedOutput) -> bool {
 fn forecast_stage<'a>(
     session: &'a Session<'_>,
     id: StageId,
-    claims: &[Option<&'a Claim>],
-) -> Result<(Option<&'a Claim>, Forecast), ExecError> {
+    settled: &[Option<Settled<'a>>],
+) -> Result<(Option<Settled<'a>>, Forecast), ExecError> {
     let (plan, stage) = (session.plan, &session.plan.stages[id.index()]);
     // Only of a stage that may run is it asked: its receipt is read again from its file.
     let last = LazyCell::new(|| last_snapshot(plan, stage, &session.believed));
@@ -146,12 +169,12 @@ fn forecast_stage<'a>(
     let mut states: Vec<(&Input, InputState)> = Vec::new();
     for input in &stage.inputs {
         inputs.push(match &input.source {
-            InputSource::Output { stage: maker, output } => match claims[maker.index()] {
-                Some(claim) => {
+            InputSource::Output { stage: maker, output } => match &settled[maker.index()] {
+                Some(Settled { claim, consents }) => {
                     let name = &plan.stages[maker.index()].outputs[*output].name;
                     let output = claim.outputs.iter().find(|output| output.name == *name);
                     output.map_or_else(unknown, |output| {
-                        let (state, consent) = (InputState::gone(output), output.consent.clone());
+                        let (state, consent) = (InputState::gone(output), consents.get(name).cloned());
                         states.push((input, InputState { consent, ..state }));
                         ResolvedInput {
                             digest: output.digests.blake3(),
@@ -230,9 +253,12 @@ fn forecast_stage<'a>(
         return Ok((None, Forecast::Run { why }));
     };
     Ok(match not_in_place(session, stage, claim) {
-        Ok(paths) if paths.is_empty() => (Some(claim), Forecast::UpToDate { receipt: claim.id }),
+        Ok(paths) if paths.is_empty() => (
+            Some(Settled::of(session, stage, &states, claim)),
+            Forecast::UpToDate { receipt: claim.id },
+        ),
         Ok(paths) => (
-            Some(claim),
+            Some(Settled::of(session, stage, &states, claim)),
             Forecast::Restore {
                 receipt: claim.id,
                 paths,

@@ -139,6 +139,7 @@ impl Attempt<'_> {
         } else {
             subject
         };
+        let session = self.session;
         let claimed = outputs.iter().zip(states);
         let mut by_name: BTreeMap<&str, (&ClaimedOutput, InputState)> = claimed
             .map(|(output, state)| (output.name.as_str(), (output, state)))
@@ -148,7 +149,7 @@ impl Attempt<'_> {
             match found.filter(|(claimed, state)| claimed.digests == state.digests()) {
                 Some((claimed, state)) => Ok(InputState {
                     receipt: Some(receipt),
-                    consent: self.narrowed(claimed),
+                    consent: session.narrowed(self.stage, self.inputs.iter(), claimed),
                     ..state
                 }),
                 None => Err(ExecError::OutputMeddled {
@@ -161,18 +162,6 @@ impl Attempt<'_> {
             outputs: states.collect::<Result<_, _>>()?,
             subject,
         })
-    }
-
-    /// The consent of an output: as its receipt says, and no wider than what the inputs carry now allows.
-    fn narrowed(&self, claimed: &ClaimedOutput) -> Option<String> {
-        let said = claimed
-            .consent
-            .iter()
-            .map(|said| (claimed.name.clone(), said.clone()))
-            .collect();
-        let now = self.session.consents(self.stage, &self.inputs, &said);
-        let both = claimed.consent.iter().chain(now.get(&claimed.name)).map(String::as_str);
-        self.session.plan.purposes.narrowest(both).map(str::to_owned)
     }
 
     /// Puts in place what is not there. Gives what lies there then, and whether anything is new.

@@ -171,7 +171,7 @@ impl Attempt<'_> {
         end: &CommandEnd,
         times: Times<'_>,
     ) -> Result<(StageOutcome, Given), ExecError> {
-        let mut consents = self.session.consents(self.stage, &self.inputs, &end.consents);
+        let mut consents = self.session.consents(self.stage, self.inputs.iter(), &end.consents);
         let mut outputs = Vec::new();
         for output in &self.stage.outputs {
             let made = root.folder().join(&output.path);

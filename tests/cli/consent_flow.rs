@@ -201,6 +201,8 @@ fn what_is_in_the_store_from_another_purpose_is_not_taken() {
     space.madmall(["verify"]).code(4).says("E-CONSENT");
     // For care it may be read, and then its output carries the same, though it is taken from the store.
     space.write("plain.yaml", plain.replace("research", "care") + "  more: {run: 'cat ${inputs.a} > ${outputs.o}', requires: research, inputs: {a: copy}, outputs: {o: out/more}}\n");
+    let planned = space.madmall(["plan", "plain.yaml"]).success();
+    planned.says("would be refused: it requires consent to `research`, which what it reads does not cover");
     space
         .madmall(["run", "plain.yaml"])
         .code(2)
