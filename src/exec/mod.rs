@@ -55,6 +55,7 @@ pub mod sandbox;
 pub mod scheduler;
 pub mod stage;
 pub mod state;
+mod survey;
 mod temporary;
 pub mod tools;
 mod trial;

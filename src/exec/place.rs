@@ -1,6 +1,5 @@
 //! The outputs that a receipt claims, put in their places.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::time::SystemTime;
@@ -9,7 +8,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::ExecError;
 use super::event::Note;
-use super::stage::{Attempt, Given, Said, Wanted};
+use super::stage::{Attempt, Given, Said, Subject, Wanted};
 use super::state::InputState;
 use crate::listing::ArtifactDigests;
 use crate::receipt::statement::{ReceiptId, Resource, Role};
@@ -63,7 +62,7 @@ impl Attempt<'_> {
             restored.push(output.path.clone().into());
         }
         let states = states.into_iter().flatten().collect();
-        let given = self.given(claim.id, &claim.outputs, states, Vec::new())?;
+        let given = self.given_by(claim, states)?;
         Ok(Placed::Whole { restored, given })
     }
 
@@ -126,26 +125,30 @@ impl Attempt<'_> {
         Ok(())
     }
 
+    /// What the stage gives to those after it by an earlier receipt, once its outputs are in place: `states`, in the order in which it has
+    /// them.
+    pub(super) fn given_by(&self, claim: &Claim, states: Vec<InputState>) -> Result<Given, ExecError> {
+        self.given(claim.id, &claim.outputs, states, Subject::Claimed(claim.action))
+    }
+
     /// What the stage gives to those after it, once its outputs are in place: `states`, in the order of `outputs`.
     pub(super) fn given(
         &self,
         receipt: ReceiptId,
         outputs: &[ClaimedOutput],
         states: Vec<InputState>,
-        subject: Vec<Resource>,
+        subject: Subject,
     ) -> Result<Given, ExecError> {
-        let subject = if subject.is_empty() {
-            outputs.iter().map(output_resource).collect()
-        } else {
-            subject
-        };
         let session = self.session;
-        let claimed = outputs.iter().zip(states);
-        let mut by_name: BTreeMap<&str, (&ClaimedOutput, InputState)> = claimed
-            .map(|(output, state)| (output.name.as_str(), (output, state)))
-            .collect();
+        let mut claimed: Vec<(&ClaimedOutput, Option<InputState>)> =
+            outputs.iter().zip(states.into_iter().map(Some)).collect();
+        claimed.sort_unstable_by_key(|(output, _)| &output.name);
         let states = self.stage.outputs.iter().map(|output| {
-            let found = by_name.remove(output.name.as_str());
+            let place = claimed.binary_search_by_key(&&output.name, |(output, _)| &output.name);
+            let found = place.ok().and_then(|place| {
+                let (output, state) = &mut claimed[place];
+                Some((*output, state.take()?))
+            });
             match found.filter(|(claimed, state)| claimed.digests == state.digests()) {
                 Some((claimed, state)) => Ok(InputState {
                     receipt: Some(receipt),

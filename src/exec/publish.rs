@@ -9,12 +9,13 @@ use jiff::Timestamp;
 use super::attest::{self, RunRecord, definition, rfc3339, run_statement, used};
 use super::event::{Event, Note, Observer, StageOutcome};
 use super::pending::Pending;
+use super::place::output_resource;
 use super::scheduler::Finished;
-use super::stage::Said;
+use super::stage::{Given, Said, Subject};
 use super::{ExecError, Session, runs_folder};
 use crate::git::{self, Used};
 use crate::log::{self, Begun, News, Publication};
-use crate::receipt::statement::{LogHead, Made, Outcome, Repository};
+use crate::receipt::statement::{LogHead, Made, Outcome, Repository, Resource};
 
 impl Session<'_> {
     /// Signs and publishes the run's receipts.
@@ -32,7 +33,7 @@ impl Session<'_> {
             Some((
                 self.plan.stages[stage.stage.index()].name.clone(),
                 given.receipt,
-                given.subject.clone(),
+                self.subject_of(given),
             ))
         });
         let statement = run_statement(RunRecord {
@@ -56,6 +57,18 @@ impl Session<'_> {
         let published = publication.end(&runs, path.file_name().unwrap_or_default(), ids);
         let path = path.strip_prefix(self.workspace.root()).unwrap_or(&path).to_owned();
         Ok((path, News::Run(published)))
+    }
+
+    /// The subject of a stage's receipt.
+    fn subject_of(&self, given: &Given) -> Vec<Resource> {
+        match &given.subject {
+            Subject::Own(subject) => subject.clone(),
+            Subject::Claimed(action) => {
+                let claim = self.believed.lookup(*action);
+                let outputs = claim.into_iter().flat_map(|claim| &claim.outputs);
+                outputs.map(output_resource).collect()
+            }
+        }
     }
 
     /// Appends what was published to the history, by this run or by one that died. A run that published nothing begins none.

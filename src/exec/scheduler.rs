@@ -1,28 +1,25 @@
 //! The one owner of a run's state: gives stages to workers as what they read from is done.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-
-use rayon::prelude::*;
 
 use super::event::{Event, Note, Observer, StageOutcome, StageReport};
 use super::gate::Gate;
 use super::machine::memory;
 use super::process::{Ending, GRACE};
-use super::stage::{Brought, Given, Said, Upstream, Wanted, bring_up_to_date, known_up_to_date};
+use super::stage::{Brought, Given, Said, Upstream, Wanted, bring_up_to_date, upstream};
+use super::survey::Survey;
 use super::{OnFailure, Session};
-use crate::plan::{InputSource, Stage, StageId};
+use crate::plan::{Stage, StageId};
 
 /// How often the owner looks whether the user has interrupted.
 const TICK: Duration = Duration::from_millis(50);
 
-/// How many stages are looked at before workers are given what must run.
-const FEW: usize = 64;
-
 /// Where a stage is.
-enum State {
+pub(super) enum State {
     /// It waits for this many stages.
     Waiting { blockers: usize },
     /// A worker has it.
@@ -33,6 +30,16 @@ enum State {
     Finished(Box<Finished>),
     /// Not part of this run.
     NotSelected,
+}
+
+impl State {
+    /// What the stage gave.
+    pub(super) fn given(&self) -> Option<&Given> {
+        match self {
+            Self::Finished(finished) => finished.given.as_ref(),
+            _ => None,
+        }
+    }
 }
 
 /// A stage that is done with.
@@ -64,14 +71,15 @@ pub fn schedule(session: &Session<'_>, selected: &[StageId], observer: &mut dyn 
     let (tasks, queue) = channel();
     let (messages, inbox) = channel();
     let queue = Arc::new(Mutex::new(queue));
+    let brought = AtomicUsize::new(0);
     let owner = std::thread::scope(|scope| {
         // In here, so that it is gone, and no worker waits for a task, if it panics itself.
-        let mut owner = Owner::new(session, selected, tasks, observer);
+        let mut owner = Owner::new(session, selected, (tasks, &brought), observer);
         let mut workers = 0;
         let mut spawn = |wanted: usize| {
             while workers < wanted.min(session.options.jobs) {
-                let (queue, messages) = (Arc::clone(&queue), messages.clone());
-                scope.spawn(move || work(session, &queue, &messages));
+                let (queue, messages, brought) = (Arc::clone(&queue), messages.clone(), &brought);
+                scope.spawn(move || work(session, &queue, &messages, brought));
                 workers += 1;
             }
         };
@@ -92,7 +100,7 @@ impl Drop for Alarm<'_> {
     }
 }
 
-fn work(session: &Session<'_>, queue: &Mutex<Receiver<Task>>, messages: &Sender<Message>) {
+fn work(session: &Session<'_>, queue: &Mutex<Receiver<Task>>, messages: &Sender<Message>, ended: &AtomicUsize) {
     let _alarm = Alarm(messages);
     loop {
         let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
@@ -102,6 +110,7 @@ fn work(session: &Session<'_>, queue: &Mutex<Receiver<Task>>, messages: &Sender<
             let _ = messages.send(Message::Said(task.stage, said));
         };
         let brought = bring_up_to_date(session, (task.stage, task.wanted), &task.upstream, &say);
+        ended.fetch_add(1, Ordering::Relaxed);
         if messages.send(Message::Brought(task.stage, brought)).is_err() {
             return;
         }
@@ -125,6 +134,8 @@ struct Owner<'a, 'o> {
     gate: Gate,
     running: usize,
     tasks: Option<Sender<Task>>,
+    /// How many stages workers are done with of which the owner has not heard yet.
+    brought: &'a AtomicUsize,
     observer: &'o mut dyn Observer,
     interrupted: Option<Instant>,
     stopping: bool,
@@ -134,7 +145,7 @@ impl<'a, 'o> Owner<'a, 'o> {
     fn new(
         session: &'a Session<'a>,
         selected: &[StageId],
-        tasks: Sender<Task>,
+        (tasks, brought): (Sender<Task>, &'a AtomicUsize),
         observer: &'o mut dyn Observer,
     ) -> Self {
         let stages = &session.plan.stages;
@@ -169,6 +180,7 @@ impl<'a, 'o> Owner<'a, 'o> {
             gate,
             running: 0,
             tasks: Some(tasks),
+            brought,
             observer,
             interrupted: None,
             stopping: false,
@@ -219,6 +231,7 @@ impl<'a, 'o> Owner<'a, 'o> {
             Message::Panicked => return false,
             Message::Said(stage, said) => self.tell(stage, said),
             Message::Brought(stage, brought) => {
+                self.brought.fetch_sub(1, Ordering::Relaxed);
                 self.running -= 1;
                 self.gate.leave(stage);
                 match brought {
@@ -230,24 +243,37 @@ impl<'a, 'o> Owner<'a, 'o> {
         true
     }
 
-    /// What is up to date needs no slot, and is done with at once; what may have to run goes to the gate. A few of those that are
-    /// ready, so that workers need not wait for all.
+    /// What is up to date needs no slot, and is done with at once; what may have to run goes to the gate. What could not be looked at
+    /// yet, because workers wait, stays ready.
     fn welcome(&mut self) {
-        let few: Vec<StageId> = self.ready.drain(..self.ready.len().min(FEW)).collect();
-        let looked_at: Vec<_> = match self.stopping || self.lost {
-            true => few.into_iter().map(|id| (id, None)).collect(),
-            false => {
-                let few: Vec<_> = few.into_iter().map(|id| (id, self.upstream(id))).collect();
-                let look = |(id, upstream)| (id, known_up_to_date(self.session, id, &upstream));
-                few.into_par_iter().with_min_len(8).map(look).collect()
-            }
+        if self.stopping || self.lost {
+            self.ready.drain(..).for_each(|id| self.gate.come(id));
+            return;
+        }
+        if self.ready.is_empty() {
+            return;
+        }
+        let began = Instant::now();
+        let free = self.session.options.jobs.saturating_sub(self.running);
+        let survey = Survey {
+            session: self.session,
+            states: &self.states,
+            dependents: &self.dependents,
+            is_over: &|may_run| {
+                (free > 0 && may_run > 0) || self.brought.load(Ordering::Relaxed) > 0 || began.elapsed() >= TICK
+            },
         };
-        for (id, done) in looked_at {
-            match done {
-                Some(done) => self.finish(id, done.report, done.given),
-                None => self.gate.come(id),
+        let mut found = survey.look(self.ready.iter().copied().collect());
+        let mut later = VecDeque::new();
+        // Each that is finished with makes others ready.
+        while let Some(id) = self.ready.pop_front() {
+            match found.remove(&id) {
+                Some(Some(done)) => self.finish(id, done.report, done.given),
+                Some(None) => self.gate.come(id),
+                None => later.push_back(id),
             }
         }
+        self.ready = later;
     }
 
     fn start(&mut self, id: StageId, spawn: &mut dyn FnMut(usize)) {
@@ -308,7 +334,7 @@ impl<'a, 'o> Owner<'a, 'o> {
         for maker in makers.filter(|maker| has_temporary(&stages[maker.index()])) {
             let is_done = |reader: &StageId| !self.remaking.contains_key(reader) && self.is_good(*reader);
             if !self.remaking.contains_key(&maker) && self.dependents[maker.index()].iter().all(is_done) {
-                self.session.drop_temporary(maker, self.given(maker));
+                self.session.drop_temporary(maker, self.states[maker.index()].given());
             }
         }
     }
@@ -321,26 +347,11 @@ impl<'a, 'o> Owner<'a, 'o> {
         matches!(ending_of(&finished.report.outcome, id), ForDependents::Go)
     }
 
-    fn given(&self, id: StageId) -> Option<&Given> {
-        match &self.states[id.index()] {
-            State::Finished(finished) => finished.given.as_ref(),
-            _ => None,
-        }
-    }
-
     /// What the stages before have given to `id`.
     fn upstream(&self, id: StageId) -> Upstream {
-        let mut upstream = BTreeMap::new();
-        for (index, input) in self.session.plan.stages[id.index()].inputs.iter().enumerate() {
-            if let InputSource::Output { stage, output } = input.source
-                && let State::Finished(finished) = &self.states[stage.index()]
-                && let Some(given) = &finished.given
-                && let Some(state) = given.outputs.get(output)
-            {
-                upstream.insert(index, state.clone());
-            }
-        }
-        upstream
+        upstream(&self.session.plan.stages[id.index()], |maker| {
+            self.states[maker.index()].given()
+        })
     }
 
     fn tell(&mut self, stage: StageId, said: Said) {

@@ -1,6 +1,5 @@
 //! One stage, from its inputs to its receipt: what a worker does.
 
-use std::collections::BTreeMap;
 use std::time::Instant;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -17,8 +16,17 @@ use crate::plan::{Input, InputSource, Stage, StageId};
 use crate::receipt::statement::{ReceiptId, Resource};
 use crate::stages::Progress;
 
-/// What the stages before have given: for each input that is another stage's output, what it holds, and its receipt.
-pub type Upstream = BTreeMap<usize, InputState>;
+/// What the stages before have given: for each of [`Stage::inputs`] that is another stage's output, what it holds, and its receipt.
+pub type Upstream = Vec<Option<InputState>>;
+
+/// What stages have `given` to `stage`.
+pub fn upstream<'g>(stage: &Stage, given: impl Fn(StageId) -> Option<&'g Given>) -> Upstream {
+    let from = |input: &Input| match input.source {
+        InputSource::Output { stage, output } => given(stage)?.outputs.get(output).cloned(),
+        _ => None,
+    };
+    stage.inputs.iter().map(from).collect()
+}
 
 /// What a stage has given to those after it.
 #[derive(Clone, Debug)]
@@ -28,7 +36,16 @@ pub struct Given {
     /// Its outputs in place, in the order of [`Stage::outputs`].
     pub outputs: Vec<InputState>,
     /// The receipt's subject.
-    pub subject: Vec<Resource>,
+    pub subject: Subject,
+}
+
+/// The subject of a stage's receipt.
+#[derive(Clone, Debug)]
+pub enum Subject {
+    /// Of a receipt that this run has signed.
+    Own(Vec<Resource>),
+    /// As the index of receipts has it under this action.
+    Claimed(Digest),
 }
 
 /// What a worker tells the owner while a stage goes on.
@@ -195,7 +212,7 @@ pub fn known_up_to_date(session: &Session<'_>, id: StageId, upstream: &Upstream)
         };
         states.push(Some(state).filter(|state| state.is(output))?);
     }
-    let given = attempt.given(claim.id, &claim.outputs, states, Vec::new()).ok()?;
+    let given = attempt.given_by(claim, states).ok()?;
     session.compare_tools(id, claim);
     let outcome = StageOutcome::UpToDate {
         receipt: claim.id,
@@ -218,15 +235,9 @@ fn inputs_of<E>(
     upstream: &Upstream,
     look: impl Fn(&Input) -> Result<InputState, E>,
 ) -> Result<Vec<InputState>, E> {
-    let inputs = (0..).zip(&stage.inputs).map(|(index, input)| {
-        let made = match &input.source {
-            InputSource::Output { .. } => upstream.get(&index),
-            _ => None,
-        };
-        match made {
-            Some(state) => Ok(state.clone()),
-            None => look(input).map(|state| session.with_consent(stage, input, state)),
-        }
+    let inputs = stage.inputs.iter().zip(upstream).map(|(input, made)| match made {
+        Some(state) => Ok(state.clone()),
+        None => look(input).map(|state| session.with_consent(stage, input, state)),
     });
     inputs.collect()
 }

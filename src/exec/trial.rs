@@ -15,7 +15,7 @@ use super::passed_on::Known;
 use super::place::output_resource;
 use super::process::Ended;
 use super::root::{ExecutionRoot, RootEntry, RootError};
-use super::stage::{Attempt, Given, Said};
+use super::stage::{Attempt, Given, Said, Subject};
 use crate::commitment::PersonalKey;
 use crate::consent::population::{KeptPopulation, Population};
 use crate::digest::hash_file;
@@ -196,14 +196,14 @@ impl Attempt<'_> {
         let receipt = self.attest(Outcome::Succeeded, subject.clone(), end, times)?;
         self.compare_with_others(&outputs);
         let placed = self.place_all(&outputs).and_then(|(states, changed)| {
-            let given = self.given(receipt, &outputs, states, subject.clone())?;
+            let given = self.given(receipt, &outputs, states, Subject::Own(subject.clone()))?;
             Ok((StageOutcome::Ran { receipt, changed }, given))
         });
         Ok(placed.unwrap_or_else(|error| {
             let given = Given {
                 receipt,
                 outputs: Vec::new(),
-                subject,
+                subject: Subject::Own(subject),
             };
             (StageOutcome::Broken(Box::new(error)), given)
         }))
@@ -294,7 +294,7 @@ impl Attempt<'_> {
         let given = Given {
             receipt,
             outputs: Vec::new(),
-            subject,
+            subject: Subject::Own(subject),
         };
         Ok((
             StageOutcome::Failed(Failure {

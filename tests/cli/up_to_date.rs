@@ -244,3 +244,99 @@ fn a_damaged_object_is_not_restored_but_made_again() {
     assert_eq!(space.read("out/c"), "1\n2\n");
     assert_eq!(space.trace(), "c\n");
 }
+
+/// Layers of this many stages, each of which reads two of the layer before.
+const WIDTH: usize = 40;
+const LAYERS: usize = 3;
+
+/// Stages in layers: the first takes the first lines of two sources, all others copy.
+fn layers() -> Space {
+    let mut stages = "stages:\n".to_owned();
+    for layer in 1..=LAYERS {
+        for at in 0..WIDTH {
+            let program = if layer == 1 { "head, -qn1" } else { "cat" };
+            let read = |at: usize| match layer {
+                1 => format!("src/{at}"),
+                _ => format!("out/l{}_{at}", layer - 1),
+            };
+            let (one, two) = (read(at), read((at + 1) % WIDTH));
+            stages += &format!(
+                "  l{layer}_{at}: {{argv: [{program}, '${{inputs.i}}', '${{inputs.j}}'], stdout: o, inputs: {{i: {one}, j: {two}}}, \
+                 outputs: {{o: out/l{layer}_{at}}}}}\n"
+            );
+        }
+    }
+    let space = Space::with(&stages);
+    (0..WIDTH).for_each(|at| space.write(&format!("src/{at}"), format!("{at}\nmore\n")));
+    space
+}
+
+/// Runs. Gives each stage and how it ended, in the order in which that was said.
+fn ended(space: &Space) -> Vec<(String, String)> {
+    let ran = space.run(&["--json", "-j", "2"]).success();
+    let events = ran.out.lines().map(|line| serde_json::from_str(line).expect("JSON"));
+    let finished = events.filter(|event: &serde_json::Value| event["event"] == "stageFinished");
+    let text = |value: &serde_json::Value| value.as_str().expect("a text").to_owned();
+    finished
+        .map(|event| (text(&event["stage"]), text(&event["outcome"])))
+        .collect()
+}
+
+/// The stages that read from `source`, by way of others or not, in as many layers.
+fn downstream(source: usize, layers: usize) -> Vec<String> {
+    let of_layer = |layer: usize| (0..=layer).map(move |back| format!("l{layer}_{}", (source + WIDTH - back) % WIDTH));
+    let mut all: Vec<String> = (1..=layers).flat_map(of_layer).collect();
+    all.sort();
+    all
+}
+
+#[test]
+fn of_many_stages_those_run_that_read_what_changed_and_each_is_told_after_those_it_reads_from() {
+    let space = layers();
+    let ran = |ended: &[(String, String)]| {
+        let ran = ended.iter().filter(|(_, outcome)| outcome == "ran");
+        let mut ran: Vec<String> = ran.map(|(stage, _)| stage.clone()).collect();
+        ran.sort();
+        ran
+    };
+    let is_in_order = |ended: &[(String, String)]| {
+        let place = |stage: &str| ended.iter().position(|(name, _)| name == stage).expect("it is told");
+        (2..=LAYERS).all(|layer| {
+            (0..WIDTH).all(|at| {
+                let own = place(&format!("l{layer}_{at}"));
+                let before = |at: usize| place(&format!("l{}_{}", layer - 1, at % WIDTH));
+                own > before(at) && own > before(at + 1)
+            })
+        })
+    };
+    let first = ended(&space);
+    assert_eq!(first.len(), LAYERS * WIDTH);
+    assert!(is_in_order(&first) && first.iter().all(|(_, outcome)| outcome == "ran"));
+
+    for source in [0, WIDTH / 2] {
+        Space::let_clock_tick();
+        space.write(&format!("src/{source}"), format!("changed {source}\nmore\n"));
+        let after = ended(&space);
+        assert_eq!(ran(&after), downstream(source, LAYERS));
+        assert!(after.len() == LAYERS * WIDTH && is_in_order(&after), "{after:?}");
+
+        // Beyond the first line.
+        Space::let_clock_tick();
+        space.write(&format!("src/{source}"), format!("changed {source}\nother\n"));
+        let after = ended(&space);
+        assert_eq!(ran(&after), downstream(source, 1));
+        assert!(after.len() == LAYERS * WIDTH && is_in_order(&after), "{after:?}");
+    }
+    Space::let_clock_tick();
+    space.remove("out/l2_7");
+    space.write("out/l1_9", "by hand\n");
+    let after = ended(&space);
+    assert_eq!((ran(&after), after.len()), (Vec::new(), LAYERS * WIDTH));
+    let last = space.read("out/l3_7");
+    let lines: Vec<&str> = last.lines().collect();
+    assert_eq!(lines, ["7", "8", "8", "9", "8", "9", "9", "10"]);
+    assert_eq!(
+        (space.exists("out/l2_7"), space.read("out/l1_9")),
+        (true, "9\n10\n".to_owned())
+    );
+}
