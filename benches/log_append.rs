@@ -105,7 +105,7 @@ fn lines(key: &SigningKey, run: u32, receipts: u32) -> String {
     let mut line = |number: u32| {
         let details = &mut statement.predicate.run_details;
         details.metadata.invocation_id = format!("run-{run}-{number}");
-        sign(&statement, key).expect("a statement").to_line() + "\n"
+        sign(&statement, key).expect("a statement").line
     };
     (0..receipts).map(&mut line).collect()
 }

@@ -90,11 +90,11 @@ pub fn write(
     };
     let name = name.to_name();
     let statement = tombstone.into_statement(heads);
-    let envelope = sign(&statement, key).map_err(EraseError::Statement)?;
+    let receipt = sign(&statement, key).map_err(EraseError::Statement)?;
     let publication = Publication::begin(&runs);
     let path = runs.join(&name);
-    atomic::write(&path, format!("{}\n", envelope.to_line()).as_bytes())?;
-    let news = News::Run(publication.end(&runs, name, vec![envelope.receipt_id()]));
+    atomic::write(&path, receipt.line.as_bytes())?;
+    let news = News::Run(publication.end(&runs, name, vec![receipt.id]));
     log::catch_up(store, &runs, key, &news).map_err(EraseError::Log)?;
     Ok(path.strip_prefix(workspace.root()).unwrap_or(&path).to_owned())
 }

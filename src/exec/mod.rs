@@ -16,8 +16,9 @@ use crate::digest::{Digest, Digests};
 use crate::git;
 use crate::log::News;
 use crate::plan::{Plan, StageId};
-use crate::receipt::envelope::Envelope;
+use crate::receipt::envelope::Signed;
 use crate::receipt::key::SigningKey;
+use crate::receipt::run_file::RUN_FILE_SUFFIX;
 use crate::receipt::statement::{LogHead, Statement};
 use crate::receipt::trust::{Trust, TrustedKey};
 use crate::stamp::settling_time;
@@ -325,11 +326,11 @@ impl<'a> Session<'a> {
         };
         let something_ran = stages.iter().any(has_run);
         let anything = stages.iter().any(|stage| stage.given.is_some());
-        let published = match something_ran || (self.options.record == Record::Always && anything) {
-            true => Some(self.publish(&stages, started)?),
-            false => None,
-        };
-        let (receipts, news) = match published {
+        let is_published = something_ran || (self.options.record == Record::Always && anything);
+        // What the index will say is known before the run's own receipt is.
+        let publish = || is_published.then(|| self.publish(&stages, started)).transpose();
+        let (published, index) = rayon::join(publish, || self.index(is_published));
+        let (receipts, news) = match published? {
             Some((path, news)) => (Some(path), news),
             None => (None, News::Nothing),
         };
@@ -339,7 +340,7 @@ impl<'a> Session<'a> {
         self.settle();
         let id = self.run_id.clone();
         // The receipts are published: what only spares the next run some work is no reason to fail.
-        if let Err(error) = self.keep(receipts.as_deref()) {
+        if let Err(error) = self.keep(index.as_deref()) {
             let why = with_causes(&error);
             observer.event(Event::Note(Note::NotKept { why }));
         }
@@ -382,26 +383,40 @@ impl<'a> Session<'a> {
         placed.into_par_iter().with_min_len(64).for_each(hash);
     }
 
-    /// Notes what a receipt claims that was signed just now and stands at `line` of the run's file.
-    pub(crate) fn note_claim(&self, envelope: &Envelope, statement: &Statement, line: usize) {
-        let claim = self.own.as_ref().zip(u32::try_from(line).ok());
-        let claim = claim.and_then(|(own, line)| Claim::of_own(envelope, statement, line, own));
+    /// What a receipt claims that was signed just now, if that is known without reading it again.
+    pub(crate) fn own_claim(&self, receipt: &Signed, statement: &Statement) -> Option<Claim> {
+        Claim::of_own(receipt, statement, self.own.as_ref()?)
+    }
+
+    /// Notes what the receipt claims that stands at `line` of the run's file.
+    pub(crate) fn note_claim(&self, claim: Option<Claim>, line: usize) {
+        let claim = claim.zip(u32::try_from(line).ok());
+        let claim = claim.map(|(claim, line)| Claim { line, ..claim });
         let mut claims = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
         claims.push(claim);
     }
 
-    /// Writes what files hold; and the index of receipts, with what this run has published in the file `receipts`, which the next
-    /// then need not read.
-    fn keep(self, receipts: Option<&Utf8Path>) -> Result<(), StoreError> {
-        self.hashes
-            .with_cache(|cache| cache.save(&self.store.stat_cache_file()))?;
-        let claims = self.claims.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let name = receipts.and_then(Utf8Path::file_name).map(str::to_owned);
-        let published = name.zip(claims.into_iter().collect());
-        let sealed = self.store.believed_file();
-        self.believed.save(published, &sealed, &self.key.derive_seal_key())?;
-        // The run is over: what is known of a hundred thousand files is not freed one by one.
-        std::mem::forget(self.hashes);
+    /// The index of receipts as it is kept, if it is another than it was; with those of this run if they are `published`, which the
+    /// next run then need not read.
+    fn index(&self, published: bool) -> Option<Vec<u8>> {
+        let claims = std::mem::take(&mut *self.claims.lock().unwrap_or_else(PoisonError::into_inner));
+        let claims: Option<Vec<Claim>> = claims.into_iter().collect();
+        let name = format!("{}{RUN_FILE_SUFFIX}", self.run_id);
+        let published = claims.filter(|_| published).map(|claims| (name, claims));
+        self.believed.sealed(published.as_ref(), &self.key.derive_seal_key())
+    }
+
+    /// Writes what files hold, and the `index` of receipts.
+    fn keep(self, index: Option<&[u8]>) -> Result<(), StoreError> {
+        let keep_stamps = || {
+            self.hashes
+                .with_cache(|cache| cache.save(&self.store.stat_cache_file()))
+        };
+        let keep_index = || index.map_or(Ok(()), |index| atomic::write_cache(&self.store.believed_file(), index));
+        let (stamps, index) = rayon::join(keep_stamps, keep_index);
+        stamps.and(index)?;
+        // The run is over: what is known of a hundred thousand files and receipts is not freed one by one.
+        std::mem::forget((self.hashes, self.believed));
         Ok(())
     }
 }

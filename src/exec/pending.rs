@@ -14,7 +14,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::attest::{RunRecord, run_statement};
 use crate::receipt::digests::artifact_digests;
-use crate::receipt::envelope::{Envelope, sign};
+use crate::receipt::envelope::{Envelope, Signed, sign};
 use crate::receipt::key::SigningKey;
 use crate::receipt::run_file::RUN_FILE_SUFFIX;
 use crate::receipt::statement::{Made, Outcome, ReceiptId, Repository, Resource, Role, Statement};
@@ -25,7 +25,7 @@ use crate::store::{Store, StoreError, atomic};
 pub struct Pending {
     path: Utf8PathBuf,
     file: Option<File>,
-    lines: Vec<Vec<u8>>,
+    lines: Vec<String>,
     ids: Vec<ReceiptId>,
     /// How long the file is when all that was added is whole.
     length: u64,
@@ -50,7 +50,7 @@ impl Pending {
     /// # Errors
     ///
     /// [`StoreError::Write`] if it cannot be written.
-    pub fn append(&mut self, envelope: &Envelope) -> Result<usize, StoreError> {
+    pub fn append(&mut self, receipt: Signed) -> Result<usize, StoreError> {
         let failed = |source| StoreError::Write {
             path: self.path.clone(),
             source,
@@ -65,8 +65,8 @@ impl Pending {
                 self.file.insert(file)
             }
         };
-        let line = line_of(envelope);
-        if let Err(source) = file.write_all(&line) {
+        let Signed { id, line, .. } = receipt;
+        if let Err(source) = file.write_all(line.as_bytes()) {
             // A part of the line (the disk may be full) would spoil the one that comes after it.
             let _ = file.set_len(self.length);
             let _ = file.seek(io::SeekFrom::Start(self.length));
@@ -74,7 +74,7 @@ impl Pending {
         }
         self.length += line.len() as u64;
         self.lines.push(line);
-        self.ids.push(envelope.receipt_id());
+        self.ids.push(id);
         Ok(self.lines.len() - 1)
     }
 
@@ -93,16 +93,15 @@ impl Pending {
         mut self,
         runs: &Utf8Path,
         run: &str,
-        own: &Envelope,
+        own: &Signed,
     ) -> Result<(Utf8PathBuf, Vec<ReceiptId>), StoreError> {
         let path = runs.join(format!("{run}{RUN_FILE_SUFFIX}"));
-        let mut bytes = self.lines.concat();
-        bytes.extend(line_of(own));
-        publish(runs, &path, &bytes)?;
+        let lines = self.lines.iter().chain([&own.line]).map(String::as_bytes);
+        publish(runs, &path, lines)?;
         if self.file.is_some() {
             remove(&self.path)?;
         }
-        self.ids.push(own.receipt_id());
+        self.ids.push(own.id);
         Ok((path, self.ids))
     }
 }
@@ -134,7 +133,7 @@ pub fn recover(store: &Store, runs: &Utf8Path, key: &SigningKey) -> Result<Vec<S
             if let Some(bytes) = interrupted_run(&bytes, run, store, key) {
                 // A run that was published, and lost again with the power, may be another under the same name now.
                 forget(&store.believed_file())?;
-                publish(runs, &published, &bytes)?;
+                publish(runs, &published, [&*bytes])?;
                 recovered.push(run.to_owned());
             } else if bytes.contains(&b'\n') {
                 // Whole lines that cannot be published are no reason to throw them away.
@@ -147,7 +146,7 @@ pub fn recover(store: &Store, runs: &Utf8Path, key: &SigningKey) -> Result<Vec<S
     Ok(recovered)
 }
 
-fn publish(runs: &Utf8Path, path: &Utf8Path, bytes: &[u8]) -> Result<(), StoreError> {
+fn publish<'b>(runs: &Utf8Path, path: &Utf8Path, lines: impl IntoIterator<Item = &'b [u8]>) -> Result<(), StoreError> {
     let attributes = runs.join(".gitattributes");
     if !attributes.exists() {
         // git must hand receipts on byte for byte, whatever the user's settings for line ends are.
@@ -161,13 +160,7 @@ fn publish(runs: &Utf8Path, path: &Utf8Path, bytes: &[u8]) -> Result<(), StoreEr
             source,
         });
     }
-    atomic::write(path, bytes)
-}
-
-fn line_of(envelope: &Envelope) -> Vec<u8> {
-    let mut line = envelope.to_line().into_bytes();
-    line.push(b'\n');
-    line
+    atomic::write_parts(path, lines)
 }
 
 /// Removes the file, if it is there.
@@ -209,7 +202,8 @@ fn interrupted_run(bytes: &[u8], run: &str, store: &Store, key: &SigningKey) -> 
             continue;
         }
         statements.push((envelope.receipt_id(), statement));
-        lines.extend(line_of(&envelope));
+        lines.extend_from_slice(envelope.to_line().as_bytes());
+        lines.push(b'\n');
     }
     let (_, first) = statements.first()?;
     let parameters = first.predicate.build_definition.external_parameters.clone();
@@ -257,7 +251,7 @@ fn interrupted_run(bytes: &[u8], run: &str, store: &Store, key: &SigningKey) -> 
         logs,
         times: (run.to_owned(), started, finished),
     });
-    lines.extend(line_of(&sign(&statement, key).ok()?));
+    lines.extend_from_slice(sign(&statement, key).ok()?.line.as_bytes());
     Some(lines)
 }
 

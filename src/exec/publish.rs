@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use camino::Utf8PathBuf;
 use jiff::Timestamp;
+use rayon::prelude::*;
 
 use super::attest::{self, RunRecord, definition, rfc3339, run_statement, used};
 use super::event::{Event, Note, Observer, StageOutcome};
@@ -15,27 +16,22 @@ use super::stage::{Given, Said, Subject};
 use super::{ExecError, Session, runs_folder};
 use crate::git::{self, Used};
 use crate::log::{self, Begun, News, Publication};
+use crate::receipt::envelope::sign;
 use crate::receipt::statement::{LogHead, Made, Outcome, Repository, Resource};
 
 impl Session<'_> {
     /// Signs and publishes the run's receipts.
-    pub(super) fn publish(
-        &mut self,
-        stages: &[Finished],
-        started: Timestamp,
-    ) -> Result<(Utf8PathBuf, News), ExecError> {
+    pub(super) fn publish(&self, stages: &[Finished], started: Timestamp) -> Result<(Utf8PathBuf, News), ExecError> {
         let made = self.made(
             &self.plan.definition_files.iter().map(used).collect::<Vec<_>>(),
             &|_| {},
         );
-        let receipts = stages.iter().filter_map(|stage| {
+        let of = |stage: &Finished| {
             let given = stage.given.as_ref()?;
-            Some((
-                self.plan.stages[stage.stage.index()].name.clone(),
-                given.receipt,
-                self.subject_of(given),
-            ))
-        });
+            let name = self.plan.stages[stage.stage.index()].name.clone();
+            Some((name, given.receipt, self.subject_of(given)))
+        };
+        let receipts = stages.par_iter().with_min_len(64).filter_map(of);
         let statement = run_statement(RunRecord {
             pipeline: &self.plan.pipeline,
             pipeline_file: self.plan.pipeline_file.as_str(),
@@ -48,12 +44,15 @@ impl Session<'_> {
             logs: self.logs()?,
             times: (self.run_id.clone(), rfc3339(started), rfc3339((self.clock)())),
         });
-        let envelope = crate::receipt::envelope::sign(&statement, self.key)?;
-        let pending = Pending::of(self.store, &self.run_id);
-        let pending = std::mem::replace(self.pending.get_mut().unwrap_or_else(PoisonError::into_inner), pending);
+        let own = sign(&statement, self.key)?;
+        let nothing = Pending::of(self.store, &self.run_id);
+        let pending = std::mem::replace(
+            &mut *self.pending.lock().unwrap_or_else(PoisonError::into_inner),
+            nothing,
+        );
         let runs = runs_folder(self.workspace);
         let publication = Publication::begin(&runs);
-        let (path, ids) = pending.publish(&runs, &self.run_id, &envelope)?;
+        let (path, ids) = pending.publish(&runs, &self.run_id, &own)?;
         let published = publication.end(&runs, path.file_name().unwrap_or_default(), ids);
         let path = path.strip_prefix(self.workspace.root()).unwrap_or(&path).to_owned();
         Ok((path, News::Run(published)))

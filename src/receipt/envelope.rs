@@ -60,19 +60,54 @@ pub enum EnvelopeError {
     },
 }
 
+/// A payload up to this size is signed before it is hashed and spelled, and not beside that.
+const LONG: usize = 64 * 1024;
+
+/// A statement that was signed, as it is kept.
+#[derive(Clone, Debug)]
+pub struct Signed {
+    /// The receipt.
+    pub id: ReceiptId,
+    /// Who signed it.
+    pub keyid: KeyId,
+    /// The envelope's one spelling, with a line break.
+    pub line: String,
+}
+
 /// Signs `statement`.
 ///
 /// # Errors
 ///
 /// [`StatementError`] if its fields do not go together: nothing is signed that could not be read back.
-pub fn sign(statement: &Statement, key: &SigningKey) -> Result<Envelope, StatementError> {
+pub fn sign(statement: &Statement, key: &SigningKey) -> Result<Signed, StatementError> {
     let payload = statement.to_payload()?;
-    let signature = key.sign(&pre_authentication_encoding(&payload));
-    Ok(Envelope {
-        payload,
-        keyid: key.public().keyid(),
-        signature,
-    })
+    let keyid = key.public().keyid();
+    let signature = || key.sign(&pre_authentication_encoding(&payload));
+    let unsigned = || (Sha256::of(&payload), before_signature(&payload, keyid));
+    let (signature, (id, mut line)) = match payload.len() < LONG {
+        true => (signature(), unsigned()),
+        false => rayon::join(signature, unsigned),
+    };
+    add_signature(&mut line, &signature);
+    line.push('\n');
+    Ok(Signed { id, keyid, line })
+}
+
+/// All of an envelope's line that stands before the signature; there is room for that, and for a line break.
+fn before_signature(payload: &[u8], keyid: KeyId) -> String {
+    let fixed = BEFORE_PAYLOAD.len() + BEFORE_KEYID.len() + BEFORE_SIG.len() + AFTER_SIG.len();
+    let mut line = String::with_capacity(fixed + payload.len().div_ceil(3) * 4 + 64 + 88 + 1);
+    line.push_str(BEFORE_PAYLOAD);
+    STANDARD.encode_string(payload, &mut line);
+    line.push_str(BEFORE_KEYID);
+    line.push_str(&keyid.to_string());
+    line.push_str(BEFORE_SIG);
+    line
+}
+
+fn add_signature(line: &mut String, signature: &[u8; 64]) {
+    STANDARD.encode_string(signature, line);
+    line.push_str(AFTER_SIG);
 }
 
 impl Envelope {
@@ -111,10 +146,9 @@ impl Envelope {
     /// The one spelling, without a line break.
     #[must_use]
     pub fn to_line(&self) -> String {
-        let payload = STANDARD.encode(&self.payload);
-        let signature = STANDARD.encode(self.signature);
-        let keyid = self.keyid;
-        format!("{BEFORE_PAYLOAD}{payload}{BEFORE_KEYID}{keyid}{BEFORE_SIG}{signature}{AFTER_SIG}")
+        let mut line = before_signature(&self.payload, self.keyid);
+        add_signature(&mut line, &self.signature);
+        line
     }
 
     /// Checks the signature over the decoded payload, and that the envelope names the key that verifies.

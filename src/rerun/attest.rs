@@ -88,10 +88,9 @@ pub fn attest(
     let mut lines = String::new();
     let mut ids = Vec::new();
     for receipt in file.receipts() {
-        let envelope = sign(&receipt.statement, key).map_err(|error| unreadable(error.to_string()))?;
-        ids.push(envelope.receipt_id());
-        lines.push_str(&envelope.to_line());
-        lines.push('\n');
+        let signed = sign(&receipt.statement, key).map_err(|error| unreadable(error.to_string()))?;
+        ids.push(signed.id);
+        lines.push_str(&signed.line);
     }
     let digits = &keyid.to_string()[..DIGITS];
     let name = RunFileName {

@@ -19,8 +19,17 @@ use super::unfinished::Unfinished;
 ///
 /// [`StoreError::Write`] if any step fails; `path` is then as it was.
 pub fn write(path: &Utf8Path, bytes: &[u8]) -> Result<(), StoreError> {
+    write_parts(path, [bytes])
+}
+
+/// The same of bytes that lie in several places.
+///
+/// # Errors
+///
+/// Like [`write`].
+pub fn write_parts<'b>(path: &Utf8Path, parts: impl IntoIterator<Item = &'b [u8]>) -> Result<(), StoreError> {
     let folder = folder_of(path);
-    put(path, bytes, |file| file.sync_all())?;
+    put(path, parts, |file| file.sync_all())?;
     sync_folder(folder)
 }
 
@@ -31,7 +40,7 @@ pub fn write(path: &Utf8Path, bytes: &[u8]) -> Result<(), StoreError> {
 ///
 /// [`StoreError::Write`] if any step fails; `path` is then as it was.
 pub fn write_cache(path: &Utf8Path, bytes: &[u8]) -> Result<(), StoreError> {
-    put(path, bytes, |_| Ok(()))
+    put(path, [bytes], |_| Ok(()))
 }
 
 /// Writes `bytes` to `path`, whole or not at all as long as the power stays on. It is durable after `unsynced` is.
@@ -40,7 +49,7 @@ pub fn write_cache(path: &Utf8Path, bytes: &[u8]) -> Result<(), StoreError> {
 ///
 /// [`StoreError::Write`] if any step fails; `path` is then as it was.
 pub fn write_unsynced(path: &Utf8Path, bytes: &[u8], unsynced: &Unsynced) -> Result<(), StoreError> {
-    put(path, bytes, |_| Ok(()))?;
+    put(path, [bytes], |_| Ok(()))?;
     unsynced.add(path.to_owned());
     Ok(())
 }
@@ -89,7 +98,11 @@ pub fn write_long(
     file.publish(path, Existing::Replace).map_err(failed)
 }
 
-fn put(path: &Utf8Path, bytes: &[u8], sync: impl FnOnce(&File) -> io::Result<()>) -> Result<(), StoreError> {
+fn put<'b>(
+    path: &Utf8Path,
+    parts: impl IntoIterator<Item = &'b [u8]>,
+    sync: impl FnOnce(&File) -> io::Result<()>,
+) -> Result<(), StoreError> {
     let folder = folder_of(path);
     create_folder(folder)?;
     let failed = |source| StoreError::Write {
@@ -100,7 +113,9 @@ fn put(path: &Utf8Path, bytes: &[u8], sync: impl FnOnce(&File) -> io::Result<()>
         .prefix(TEMPORARY)
         .tempfile_in(folder)
         .map_err(failed)?;
-    file.write_all(bytes).map_err(failed)?;
+    for part in parts {
+        file.write_all(part).map_err(failed)?;
+    }
     // A temporary file is private to its owner; what is published follows the umask, as any file does.
     set_published_mode(file.as_file(), false).map_err(failed)?;
     sync(file.as_file()).map_err(failed)?;

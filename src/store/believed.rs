@@ -114,27 +114,18 @@ impl Believed {
         Ok(index)
     }
 
-    /// Writes the index to `file`, if it has changed since it was opened; with the claims of a run that was `published` since,
+    /// The index as its file holds it, if it has changed since it was opened; with the claims of a run that is `published` since,
     /// under the name of its file.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError::Write`] if it cannot be written.
-    pub fn save(
-        mut self,
-        published: Option<(String, Vec<Claim>)>,
-        file: &Utf8Path,
-        seal_key: &[u8; 32],
-    ) -> Result<(), StoreError> {
+    #[must_use]
+    pub fn sealed(&self, published: Option<&(String, Vec<Claim>)>, seal_key: &[u8; 32]) -> Option<Vec<u8>> {
         if !self.changed && published.is_none() {
-            return Ok(());
+            return None;
         }
-        if let Some((name, claims)) = published {
-            // A clock that was set back gives a name that stands before others.
-            let place = self.files.partition_point(|(other, _)| *other < name);
-            self.files.insert(place, (name, claims));
-        }
-        kept::save(file, seal_key, self.context, &self.files)
+        // A clock that was set back gives a name that stands before others.
+        let is_before = |(other, _): &(String, Vec<Claim>)| published.is_some_and(|(name, _)| other < name);
+        let (before, after) = self.files.split_at(self.files.partition_point(is_before));
+        let files: Vec<_> = before.iter().chain(published).chain(after).collect();
+        Some(kept::sealed(seal_key, self.context, &files))
     }
 
     fn at(&self, (file, line): Place) -> &Claim {
@@ -351,6 +342,6 @@ fn read_claim(line: &[u8], run: &str, number: u32, trust: &Trust, ended: &Ended<
     let believed = signer.is_some_and(|key| {
         key.refuses(&statement).is_none() && (key.end().is_none() || ended.was_logged(key, envelope.receipt_id()))
     });
-    let claim = Claim::of(&envelope, &statement, number)?;
+    let claim = Claim::of(envelope.receipt_id(), envelope.keyid(), &statement, number)?;
     Some(Claim { believed, ..claim })
 }

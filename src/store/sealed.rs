@@ -43,17 +43,13 @@ pub(super) fn keep(
     seal_key: &[u8; 32],
     value: &impl Serialize,
 ) -> Result<(), StoreError> {
-    keep_bytes(path, header, seal_key, &spelled(value))
+    atomic::write_cache(path, &seal(header, seal_key, &spelled(value)))
 }
 
-/// The same with the bytes that [`open_with`] reads.
-///
-/// # Errors
-///
-/// [`StoreError::Write`] if it cannot be written.
-pub(super) fn keep_bytes(path: &Utf8Path, header: &[u8], seal_key: &[u8; 32], body: &[u8]) -> Result<(), StoreError> {
+/// What a file has that holds the bytes `body`, which [`open_with`] reads.
+pub(super) fn seal(header: &[u8], seal_key: &[u8; 32], body: &[u8]) -> Vec<u8> {
     let seal = blake3::keyed_hash(seal_key, body);
-    atomic::write_cache(path, &[header, seal.as_bytes(), body].concat())
+    [header, seal.as_bytes(), body].concat()
 }
 
 /// How these files hold `value`.

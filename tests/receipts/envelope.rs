@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use madmall::digest::Digests;
-use madmall::receipt::envelope::{Envelope, EnvelopeError};
+use madmall::digest::{Digests, Sha256};
+use madmall::receipt::envelope::{Envelope, EnvelopeError, sign};
 use madmall::receipt::run_file::{RunFile, split_lines};
 use madmall::receipt::statement::{LogHead, MAX_LOG_HEADS, Made, Repository, Resource, Role, Statement};
 use proptest::prelude::{ProptestConfig, any, prop_assert_eq, proptest};
@@ -233,6 +233,46 @@ fn a_folder_as_input_is_tied_to_each_of_its_files() {
             is_file,
             "{name}: as a file it may stand there"
         );
+    }
+}
+
+/// The receipt of a run of so many stages, each with an output.
+fn run_of(stages: usize) -> Statement {
+    let file = run_file();
+    let mut statement = file.receipts().last().expect("the run's own").statement.clone();
+    let output = statement.subject[0].clone();
+    statement.subject.clear();
+    let dependencies = &mut statement.predicate.build_definition.resolved_dependencies;
+    dependencies.retain(|dependency| matches!(dependency.role(), Role::Definition {}));
+    for number in 0..stages {
+        let stage = format!("s{number}");
+        dependencies.push(Resource::receipt(Sha256::of(stage.as_bytes()), &stage));
+        let mut output = output.clone();
+        output.name = format!("out/\u{e4}{number}");
+        if let Role::Output { stage: of, .. } = &mut output.annotations.madmall {
+            *of = Some(stage);
+        }
+        statement.subject.push(output);
+    }
+    Statement::new(statement.subject, statement.predicate)
+}
+
+#[test]
+fn the_receipt_of_many_stages_is_spelled_and_signed_like_any_other() {
+    for stages in [1, 255, 256, 257, 512, 600] {
+        let statement = run_of(stages);
+        let payload = statement.to_payload().expect("it holds together");
+        let canonical = serde_json_canonicalizer::to_vec(&statement).expect("spelled");
+        assert!(payload == canonical, "{stages} stages");
+
+        let signed = sign(&statement, &key(1)).expect("signed");
+        let line = signed.line.strip_suffix('\n').expect("a line");
+        let envelope = Envelope::parse(line.as_bytes()).expect("its own spelling");
+        assert!(envelope.to_line() == line, "{stages} stages");
+        assert_eq!(envelope.payload(), payload);
+        assert_eq!(envelope.verify_signature(&key(1).public()), Ok(()));
+        assert_eq!((envelope.receipt_id(), envelope.keyid()), (signed.id, signed.keyid));
+        assert_eq!(signed.id, Sha256::of(&payload));
     }
 }
 

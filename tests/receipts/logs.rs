@@ -34,7 +34,7 @@ fn line(number: usize) -> String {
         run: format!("run-{number}"),
         finished_on: "2026-11-23T09:15:00Z".to_owned(),
     });
-    envelope::sign(&statement, &key(1)).expect("a statement").to_line() + "\n"
+    envelope::sign(&statement, &key(1)).expect("a statement").line
 }
 
 fn copy(from: &Utf8Path, to: &Utf8Path) {

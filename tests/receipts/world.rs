@@ -332,7 +332,7 @@ impl World {
     pub(crate) fn finish(&self, stages: Vec<Receipt>, run: &str, finished_on: &str, key: &SigningKey) -> RunFile {
         let statement = run_statement(&stages, self.made(&[]), run, finished_on);
         let mut envelopes: Vec<_> = stages.into_iter().map(|receipt| receipt.envelope).collect();
-        envelopes.push(envelope::sign(&statement, key).expect("a run's statement"));
+        envelopes.push(signed(&statement, key).envelope);
         let file = RunFile::new(&envelopes).expect("receipts that go together");
         self.write(&format!("runs/{run}.intoto.jsonl"), file.to_bytes());
         file
@@ -367,8 +367,8 @@ impl World {
 }
 
 pub(crate) fn signed(statement: &Statement, key: &SigningKey) -> Receipt {
-    let envelope = envelope::sign(statement, key).expect("a statement that holds together");
-    Receipt::parse(envelope.to_line().as_bytes()).expect("its own spelling")
+    let signed = envelope::sign(statement, key).expect("a statement that holds together");
+    Receipt::parse(signed.line.trim_end_matches('\n').as_bytes()).expect("its own spelling")
 }
 
 /// The codes of a report's findings, and its exit code.

@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Digest;
 use crate::listing::ArtifactDigests;
 use crate::receipt::digests::{artifact_digests, file_digests};
-use crate::receipt::envelope::Envelope;
+use crate::receipt::envelope::Signed;
+use crate::receipt::key::KeyId;
 use crate::receipt::statement::{Outcome, ReceiptId, Resource, Role, Statement};
 use crate::receipt::trust::TrustedKey;
 use crate::stages::ingest::EVENTS;
@@ -41,18 +42,18 @@ pub struct Claim {
 
 impl Claim {
     /// What the receipt of a stage says that stands at `line` of its run's file; not yet believed.
-    pub(super) fn of(envelope: &Envelope, statement: &Statement, line: u32) -> Option<Self> {
+    pub(super) fn of(id: ReceiptId, keyid: KeyId, statement: &Statement, line: u32) -> Option<Self> {
         let build = &statement.predicate.build_definition;
         let internal = &build.internal_parameters.madmall;
         let mut outputs: Vec<_> = statement.subject.iter().filter_map(claimed_output).collect();
         outputs.sort_by(|a, b| a.name.cmp(&b.name));
         let tools = build.resolved_dependencies.iter().filter_map(claimed_tool);
         Some(Self {
-            id: envelope.receipt_id(),
+            id,
             run: statement.predicate.run_details.metadata.invocation_id.clone(),
             line,
             believed: false,
-            keyid: envelope.keyid().to_string(),
+            keyid: keyid.to_string(),
             pipeline: build.external_parameters.pipeline.clone(),
             stage: build.external_parameters.stage.as_ref()?.name.clone(),
             action: internal.stage.as_ref()?.action.parse().ok()?,
@@ -70,10 +71,14 @@ impl Claim {
         outputs.chain(self.raw.iter().map(|digest| (*digest, None)))
     }
 
-    /// What a receipt says that was signed just now with the key `own`; `None` if what it is worth depends on the logs.
+    /// What a receipt says that was signed just now with the key `own`, wherever it comes to stand; `None` if what it is worth depends on
+    /// the logs.
     #[must_use]
-    pub fn of_own(envelope: &Envelope, statement: &Statement, line: u32, own: &TrustedKey) -> Option<Self> {
-        let claim = own.end().is_none().then(|| Self::of(envelope, statement, line))??;
+    pub fn of_own(receipt: &Signed, statement: &Statement, own: &TrustedKey) -> Option<Self> {
+        let claim = own
+            .end()
+            .is_none()
+            .then(|| Self::of(receipt.id, receipt.keyid, statement, 0))??;
         let believed = own.refuses(statement).is_none();
         Some(Self { believed, ..claim })
     }

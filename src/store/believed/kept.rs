@@ -10,22 +10,21 @@ use serde::{Deserialize, Serialize};
 
 use super::Claim;
 use crate::digest::Digest;
-use crate::store::{StoreError, sealed};
+use crate::store::sealed;
 
 const HEADER: &[u8] = b"madmall believed v7\n";
 /// So many claims are spelled, and read, together: by any core.
 const TOGETHER: usize = 128;
 
 /// What the sealed index holds: the names of the runs' files, sorted and so by time, each with what its receipts claim.
-pub(super) type Files = Vec<(String, Vec<Claim>)>;
+pub(super) type Files = Vec<FileClaims>;
 
-/// Writes the index of `files`, made under the policy `context`, to `file`.
-///
-/// # Errors
-///
-/// [`StoreError::Write`] if it cannot be written.
-pub(super) fn save(file: &Utf8Path, seal_key: &[u8; 32], context: Digest, files: &Files) -> Result<(), StoreError> {
-    sealed::keep_bytes(file, HEADER, seal_key, &spell(context, files))
+/// The name of a run's file, and what its receipts claim.
+type FileClaims = (String, Vec<Claim>);
+
+/// The index of `files`, made under the policy `context`, sealed.
+pub(super) fn sealed(seal_key: &[u8; 32], context: Digest, files: &[&FileClaims]) -> Vec<u8> {
+    sealed::seal(HEADER, seal_key, &spell(context, files))
 }
 
 /// Opens the sealed index, or gives `None` if it is absent, damaged, of another version, sealed by another key or made under
@@ -44,7 +43,7 @@ struct Contents {
     lengths: Vec<usize>,
 }
 
-fn spell(context: Digest, files: &Files) -> Vec<u8> {
+fn spell(context: Digest, files: &[&FileClaims]) -> Vec<u8> {
     let claims: Vec<&Claim> = files.iter().flat_map(|(_, claims)| claims).collect();
     let parts: Vec<Vec<u8>> = claims
         .par_chunks(TOGETHER)
@@ -127,7 +126,7 @@ mod tests {
         let context = Digest::of(b"policy");
         for counts in [&[][..], &[0], &[1, 0, 3], &[127, 2, 300, 0], &[128], &[129, 128, 127]] {
             let files = files(counts);
-            let body = spell(context, &files);
+            let body = spell(context, &files.iter().collect::<Vec<_>>());
             assert_eq!(read_spelled(&body, context), Some(files), "{counts:?}");
             assert_eq!(read_spelled(&body, Digest::of(b"another policy")), None);
         }
@@ -137,7 +136,7 @@ mod tests {
     fn what_is_cut_off_longer_or_miscounted_is_none() {
         let context = Digest::of(b"policy");
         let files = files(&[3, 200]);
-        let body = spell(context, &files);
+        let body = spell(context, &files.iter().collect::<Vec<_>>());
         for length in 0..body.len() {
             assert_eq!(read_spelled(&body[..length], context), None, "{length}");
         }
