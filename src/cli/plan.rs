@@ -122,21 +122,24 @@ pub(super) fn with_session<T>(
     let secret = surroundings.secret_if_any().ok().flatten();
     let store = Store::of(opened.workspace.root()).keyed_by(secret.as_ref().map(PersonalKey::of));
     let interrupts = Interrupts::default();
-    let session = Session::open(SessionInputs {
-        plan: &opened.plan,
-        workspace: &opened.workspace,
-        store: &store,
-        key: &key,
-        secret: secret.as_ref(),
-        trust: &trust,
-        environment: &surroundings.environment,
-        clock: &surroundings.clock,
-        nonce: 0,
-        options,
-        interrupts: &interrupts,
-        looks: None,
-        bounds: &opened.bounds,
-    })
+    let session = Session::open(
+        SessionInputs {
+            plan: &opened.plan,
+            workspace: &opened.workspace,
+            store: &store,
+            key: &key,
+            secret: secret.as_ref(),
+            trust: &trust,
+            environment: &surroundings.environment,
+            clock: &surroundings.clock,
+            nonce: 0,
+            options,
+            interrupts: &interrupts,
+            looks: None,
+            bounds: &opened.bounds,
+        },
+        None,
+    )
     .map_err(|error| environment(&error))?;
     look(&session)
 }

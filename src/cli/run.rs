@@ -24,6 +24,7 @@ use crate::receipt::key::SigningKey;
 use crate::receipt::trust::Trust;
 use crate::store::lock::WorkspaceLock;
 use crate::store::looks::{Looks, Rigour};
+use crate::store::stat_cache::StatCache;
 use crate::store::{Store, StoreError, atomic, plans};
 
 /// Arguments of `run`.
@@ -114,8 +115,15 @@ pub(super) fn run(
         return Ok(ExitCode::Success);
     }
     let looks = Looks::begin();
+    let mut stamps = None;
     let (mut opened, to_keep) = match arguments.rigour() {
-        Rigour::Stamps => open_kept(surroundings, workspace, (&file, &overrides), &looks, terminal)?,
+        Rigour::Stamps => {
+            let kept = Store::of(workspace.root()).stat_cache_file();
+            rayon::in_place_scope(|scope| {
+                scope.spawn(|_| stamps = Some(StatCache::load(&kept)));
+                open_kept(surroundings, workspace, (&file, &overrides), &looks, terminal)
+            })?
+        }
         Rigour::EveryByte => {
             let opened = open_noting(surroundings, workspace, &file, &overrides, &looks, terminal)?;
             (opened, None)
@@ -148,7 +156,9 @@ pub(super) fn run(
     let Some(_lock) = take_lock(&store, &opened, &interrupts, &mut observer)? else {
         return Ok(interrupts.exit_code());
     };
-    // While this run waited for another, the key may have been replaced.
+    // Whom this run waited for has kept what it found.
+    let stamps = stamps.filter(|_| !observer.told);
+    // The key may have been replaced meanwhile.
     let key = surroundings.key_if_any()?.unwrap_or(key);
     let trust = runs::trust_of(&key, surroundings)?;
     if !trust
@@ -183,7 +193,7 @@ pub(super) fn run(
         &store,
         (&key, secret.as_ref(), &trust),
         &interrupts,
-        &looks,
+        (&looks, stamps),
     )?;
     let run = session
         .run(&selected, &mut observer)
@@ -202,7 +212,7 @@ pub(super) fn run(
         false => summarize(&run, &key, began, code, terminal),
     }
     // The process ends: what thousands of stages take is not freed piece by piece.
-    std::mem::forget((run, opened));
+    std::mem::forget((run, opened, looks));
     Ok(code)
 }
 
@@ -241,7 +251,7 @@ fn open_session<'a>(
     store: &'a Store,
     (key, secret, trust): (&'a SigningKey, Option<&'a ConsentSecret>, &'a Trust),
     interrupts: &'a Interrupts,
-    looks: &'a Looks,
+    (looks, stamps): (&'a Looks, Option<StatCache>),
 ) -> Result<Session<'a>, Failure> {
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
     let options = RunOptions {
@@ -278,7 +288,7 @@ fn open_session<'a>(
         looks: Some(looks),
         bounds: &opened.bounds,
     };
-    Session::open(inputs).map_err(|error| environment(&error))
+    Session::open(inputs, stamps).map_err(|error| environment(&error))
 }
 
 /// Random bits for a run's id.

@@ -266,8 +266,13 @@ impl<'a> FileHashes<'a> {
     /// What the file at `path` holds, if that is known without reading it.
     #[must_use]
     pub fn vouched(&self, path: &Utf8Path) -> Option<Hashed> {
-        let looked_at = SystemTime::now();
-        let stamp = self.workspace.stamp_of(path).ok()?;
+        let (stamp, looked_at) = match self.looks.and_then(|looks| looks.just_seen(path)) {
+            Some(just) => just,
+            None => {
+                let looked_at = SystemTime::now();
+                (self.workspace.stamp_of(path).ok()?, looked_at)
+            }
+        };
         let digests = self.with_cache(|cache| cache.get(path, &stamp))?;
         if let Some(looks) = self.looks {
             looks.note(path, Seen::File(stamp, digests.blake3), looked_at);

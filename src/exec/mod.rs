@@ -226,12 +226,12 @@ pub fn runs_folder(workspace: &Workspace) -> Utf8PathBuf {
 }
 
 impl<'a> Session<'a> {
-    /// Opens the caches; nothing is written yet.
+    /// Opens the caches; nothing is written yet. What files held may have been read before as `stamps`.
     ///
     /// # Errors
     ///
     /// [`StoreError`] if the receipts cannot be read.
-    pub fn open(inputs: SessionInputs<'a>) -> Result<Self, StoreError> {
+    pub fn open(inputs: SessionInputs<'a>, stamps: Option<StatCache>) -> Result<Self, StoreError> {
         let SessionInputs {
             plan,
             workspace,
@@ -248,7 +248,7 @@ impl<'a> Session<'a> {
             bounds,
         } = inputs;
         let load_cache = || match options.rigour {
-            Rigour::Stamps => StatCache::load(&store.stat_cache_file()),
+            Rigour::Stamps => stamps.unwrap_or_else(|| StatCache::load(&store.stat_cache_file())),
             Rigour::EveryByte => StatCache::default(),
         };
         if let Some(looks) = looks {

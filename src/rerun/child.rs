@@ -238,28 +238,31 @@ pub fn run_stage(
     store.create().map_err(|error| text(&error))?;
     let key = SigningKey::generate().map_err(|error| text(&error))?;
     let trust = Trust::own_key(&key.public());
-    let session = Session::open(SessionInputs {
-        plan: &recipe.plan,
-        workspace: &workspace,
-        store: &store,
-        key: &key,
-        // Only to know what is withdrawn by its token. Which events were let in is nobody's to say but the run's that is compared with.
-        secret,
-        trust: &trust,
-        environment,
-        clock: &jiff::Timestamp::now,
-        nonce: 0,
-        options: RunOptions {
-            jobs,
-            on_failure: OnFailure::Stop,
-            cache: CacheMode::Bypass,
-            record: Record::WhenSomethingRan,
-            rigour: Rigour::EveryByte,
+    let session = Session::open(
+        SessionInputs {
+            plan: &recipe.plan,
+            workspace: &workspace,
+            store: &store,
+            key: &key,
+            // Only to know what is withdrawn by its token. Which events were let in is nobody's to say but the run's that is compared with.
+            secret,
+            trust: &trust,
+            environment,
+            clock: &jiff::Timestamp::now,
+            nonce: 0,
+            options: RunOptions {
+                jobs,
+                on_failure: OnFailure::Stop,
+                cache: CacheMode::Bypass,
+                record: Record::WhenSomethingRan,
+                rigour: Rigour::EveryByte,
+            },
+            interrupts: &interrupts,
+            looks: None,
+            bounds,
         },
-        interrupts: &interrupts,
-        looks: None,
-        bounds,
-    })
+        None,
+    )
     .map_err(|error| text(&error))?;
     let run = session.run(&[StageId::new(0)], &mut Silent);
     let run = match run {

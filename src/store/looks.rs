@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io::{self, Read as _};
 use std::sync::{Mutex, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use rayon::prelude::*;
@@ -122,6 +122,9 @@ fn has_bytes(workspace: &Workspace, path: &Utf8Path, stamp: &Stamp, digest: &Dig
     Ok(Digest::of(&bytes) == *digest)
 }
 
+/// For so long what was seen need not be looked at again: it is what stood there when the run began.
+const MOMENT: Duration = Duration::from_millis(100);
+
 /// A look: what was seen, and when.
 type Look = (Seen, SystemTime);
 
@@ -168,6 +171,18 @@ impl Looks {
                     return;
                 }
             }
+        }
+    }
+
+    /// The stamp of the file at `path`, and when it was looked at, if that was a moment ago and no link leads there.
+    #[must_use]
+    pub fn just_seen(&self, path: &Utf8Path) -> Option<(Stamp, SystemTime)> {
+        let guard = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        match guard.as_ref()?.get(path.as_str()) {
+            Some((Seen::Plain(stamp, false), at)) if at.elapsed().is_ok_and(|since| since < MOMENT) => {
+                Some((*stamp, *at))
+            }
+            _ => None,
         }
     }
 

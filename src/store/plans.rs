@@ -44,15 +44,26 @@ impl Asked<'_> {
 #[must_use]
 pub fn load(folder: &Utf8Path, asked: Asked<'_>, seal_key: &[u8; 32], workspace: &Workspace) -> Option<(Plan, Seens)> {
     let digest = asked.digest()?;
-    let (kept_for, seen, plan): (Digest, Seens, Plan) = sealed::open(&file_of(folder, digest), HEADER, seal_key)?;
-    if kept_for != digest {
-        return None;
-    }
-    let looks = seen.into_par_iter().with_min_len(64).map(|(path, seen)| {
+    let look = |(path, seen): (Utf8PathBuf, Seen)| {
         let now = seen.resolves_alike_at(workspace, &path)?;
         Some((path, now))
-    });
-    Some((plan, looks.collect::<Option<Seens>>()?))
+    };
+    sealed::open_with(&file_of(folder, digest), HEADER, seal_key, |body| {
+        let ((kept_for, seen), plan): ((Digest, Seens), _) = postcard::take_from_bytes(body).ok()?;
+        if kept_for != digest {
+            return None;
+        }
+        let (plan, looks) = rayon::join(
+            || postcard::from_bytes(plan).ok(),
+            || {
+                seen.into_par_iter()
+                    .with_min_len(64)
+                    .map(look)
+                    .collect::<Option<Seens>>()
+            },
+        );
+        Some((plan?, looks?))
+    })
 }
 
 /// Remembers the plan, and what was looked at when it was resolved.
