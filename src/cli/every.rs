@@ -94,7 +94,12 @@ pub(super) fn believed(workspace: &Workspace, store: &Store, surroundings: &Surr
         None => SigningKey::generate().map_err(|error| Failure::of(crate::exit_code::ExitCode::Environment, &error))?,
     };
     let trust = runs::trust_of(&key, surroundings)?;
-    let opened = Believed::open(&store.believed_file(), workspace, &trust, &key.derive_seal_key());
+    let opened = Believed::open(
+        (&store.believed_file(), None),
+        workspace,
+        &trust,
+        &key.derive_seal_key(),
+    );
     opened.map_err(|error| environment(&error))
 }
 

@@ -12,7 +12,7 @@ use super::{PipelineArgument, SetArguments};
 use crate::commitment::PersonalKey;
 use crate::exec::forecast::{Forecast, forecast};
 use crate::exec::interrupt::Interrupts;
-use crate::exec::{CacheMode, OnFailure, Record, RunOptions, Session, SessionInputs};
+use crate::exec::{CacheMode, Caches, OnFailure, Record, RunOptions, Session, SessionInputs};
 use crate::exit_code::ExitCode;
 use crate::plan::stale::Stale;
 use crate::plan::{Output, StageId};
@@ -138,7 +138,7 @@ pub(super) fn with_session<T>(
             looks: None,
             bounds: &opened.bounds,
         },
-        None,
+        Caches::default(),
     )
     .map_err(|error| environment(&error))?;
     look(&session)

@@ -17,14 +17,15 @@ use crate::consent::secret::ConsentSecret;
 use crate::exec::event::{Event, FailureKind, Note, Observer, StageOutcome, StageReport};
 use crate::exec::interrupt::Interrupts;
 use crate::exec::pending::recover;
-use crate::exec::{CacheMode, OnFailure, Record, Run, RunOptions, Session, SessionInputs, has_ingest, runs_folder};
+use crate::exec::{
+    CacheMode, Caches, OnFailure, Record, Run, RunOptions, Session, SessionInputs, has_ingest, runs_folder,
+};
 use crate::exit_code::ExitCode;
 use crate::plan::{Plan, Stage};
 use crate::receipt::key::SigningKey;
 use crate::receipt::trust::Trust;
 use crate::store::lock::WorkspaceLock;
 use crate::store::looks::{Looks, Rigour};
-use crate::store::stat_cache::StatCache;
 use crate::store::{Store, StoreError, atomic, plans};
 
 /// Arguments of `run`.
@@ -115,12 +116,16 @@ pub(super) fn run(
         return Ok(ExitCode::Success);
     }
     let looks = Looks::begin();
-    let mut stamps = None;
+    let mut caches = Caches::default();
     let (mut opened, to_keep) = match arguments.rigour() {
         Rigour::Stamps => {
-            let kept = Store::of(workspace.root()).stat_cache_file();
+            let (of, store) = (workspace.clone(), Store::of(workspace.root()));
+            let signer = surroundings.key_if_any()?.and_then(|key| {
+                let trust = runs::trust_of(&key, surroundings).ok()?;
+                Some((key, trust))
+            });
             rayon::in_place_scope(|scope| {
-                scope.spawn(|_| stamps = Some(StatCache::load(&kept)));
+                scope.spawn(|_| caches = Caches::read(&store, &of, signer.as_ref()));
                 open_kept(surroundings, workspace, (&file, &overrides), &looks, terminal)
             })?
         }
@@ -156,9 +161,7 @@ pub(super) fn run(
     let Some(_lock) = take_lock(&store, &opened, &interrupts, &mut observer)? else {
         return Ok(interrupts.exit_code());
     };
-    // Whom this run waited for has kept what it found.
-    let stamps = stamps.filter(|_| !observer.told);
-    // The key may have been replaced meanwhile.
+    // While this run waited for another, the key may have been replaced.
     let key = surroundings.key_if_any()?.unwrap_or(key);
     let trust = runs::trust_of(&key, surroundings)?;
     if !trust
@@ -193,11 +196,14 @@ pub(super) fn run(
         &store,
         (&key, secret.as_ref(), &trust),
         &interrupts,
-        (&looks, stamps),
+        (&looks, caches),
     )?;
     let run = session
         .run(&selected, &mut observer)
         .map_err(|error| environment(&error))?;
+    if run.receipts.is_some() {
+        question.forget(&store, &trust);
+    }
     if !observer.told && !arguments.force && !arguments.record {
         let kept = question.remember(&run, &opened, &looks, (&key, &trust), surroundings);
         tell_not_kept(kept, &mut observer);
@@ -251,7 +257,7 @@ fn open_session<'a>(
     store: &'a Store,
     (key, secret, trust): (&'a SigningKey, Option<&'a ConsentSecret>, &'a Trust),
     interrupts: &'a Interrupts,
-    (looks, stamps): (&'a Looks, Option<StatCache>),
+    (looks, caches): (&'a Looks, Caches),
 ) -> Result<Session<'a>, Failure> {
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
     let options = RunOptions {
@@ -288,7 +294,7 @@ fn open_session<'a>(
         looks: Some(looks),
         bounds: &opened.bounds,
     };
-    Session::open(inputs, stamps).map_err(|error| environment(&error))
+    Session::open(inputs, caches).map_err(|error| environment(&error))
 }
 
 /// Random bits for a run's id.

@@ -113,6 +113,11 @@ impl Question<'_> {
         Ok(())
     }
 
+    /// Forgets what was remembered before something ran.
+    pub(super) fn forget(&self, store: &Store, trust: &Trust) {
+        Settled::forget(&store.settled_folder(), &self.asked(trust));
+    }
+
     /// Remembers a run that found nothing to do and had nothing to tell, if what it looked at can be vouched for.
     ///
     /// # Errors

@@ -31,6 +31,7 @@ use crate::workspace::Workspace;
 
 mod advice;
 pub mod attest;
+mod caches;
 mod command;
 mod confine;
 mod consent;
@@ -61,6 +62,7 @@ mod temporary;
 pub mod tools;
 mod trial;
 
+pub use caches::Caches;
 pub use consent::has_ingest;
 pub use error::ExecError;
 
@@ -226,12 +228,12 @@ pub fn runs_folder(workspace: &Workspace) -> Utf8PathBuf {
 }
 
 impl<'a> Session<'a> {
-    /// Opens the caches; nothing is written yet. What files held may have been read before as `stamps`.
+    /// Opens the `caches`, some of which may have been read before; nothing is written yet.
     ///
     /// # Errors
     ///
     /// [`StoreError`] if the receipts cannot be read.
-    pub fn open(inputs: SessionInputs<'a>, stamps: Option<StatCache>) -> Result<Self, StoreError> {
+    pub fn open(inputs: SessionInputs<'a>, caches: Caches) -> Result<Self, StoreError> {
         let SessionInputs {
             plan,
             workspace,
@@ -248,14 +250,17 @@ impl<'a> Session<'a> {
             bounds,
         } = inputs;
         let load_cache = || match options.rigour {
-            Rigour::Stamps => stamps.unwrap_or_else(|| StatCache::load(&store.stat_cache_file())),
+            Rigour::Stamps => caches
+                .stamps
+                .unwrap_or_else(|| StatCache::load(&store.stat_cache_file())),
             Rigour::EveryByte => StatCache::default(),
         };
         if let Some(looks) = looks {
             looks.note_folder(workspace, Utf8Path::new("runs"));
         }
         let seal_key = key.derive_seal_key();
-        let open_believed = || Believed::open(&store.believed_file(), workspace, trust, &seal_key);
+        let index = (&*store.believed_file(), caches.index);
+        let open_believed = || Believed::open(index, workspace, trust, &seal_key);
         let (cache, believed) = rayon::join(load_cache, open_believed);
         let believed = believed?;
         let run_id = run_id(&plan.pipeline, clock(), nonce);

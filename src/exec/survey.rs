@@ -14,7 +14,7 @@ use crate::plan::StageId;
 const TOGETHER: usize = 16;
 
 /// What was found of the stages that were looked at: that one is up to date; nothing, if it may have to run.
-pub(super) type Found = HashMap<StageId, Option<Done>>;
+pub(super) type Found = HashMap<StageId, Option<Box<Done>>>;
 
 /// What all cores look at.
 pub(super) struct Survey<'s> {
@@ -92,7 +92,7 @@ impl Survey<'_> {
             let progress = lock();
             upstream(stage, |maker| self.given(&progress.found, maker))
         };
-        let done = known_up_to_date(self.session, id, &upstream);
+        let done = known_up_to_date(self.session, id, &upstream).map(Box::new);
         let mut progress = lock();
         let is_known = done.is_some();
         progress.found.insert(id, done);

@@ -22,7 +22,7 @@ use crate::diagnostic::with_causes;
 use crate::exec::event::{Event, Failure, FailureKind, Observer, StageOutcome};
 use crate::exec::interrupt::Interrupts;
 use crate::exec::sandbox::Bounds;
-use crate::exec::{CacheMode, OnFailure, Record, RunOptions, Session, SessionInputs};
+use crate::exec::{CacheMode, Caches, OnFailure, Record, RunOptions, Session, SessionInputs};
 use crate::plan::{Command as PlannedCommand, StageId, find_files};
 use crate::receipt::key::SigningKey;
 use crate::receipt::statement::Statement;
@@ -261,7 +261,7 @@ pub fn run_stage(
             looks: None,
             bounds,
         },
-        None,
+        Caches::default(),
     )
     .map_err(|error| text(&error))?;
     let run = session.run(&[StageId::new(0)], &mut Silent);

@@ -26,7 +26,7 @@ pub fn write(path: &Utf8Path, bytes: &[u8]) -> Result<(), StoreError> {
 ///
 /// # Errors
 ///
-/// Like [`write`].
+/// Like [`write()`].
 pub fn write_parts<'b>(path: &Utf8Path, parts: impl IntoIterator<Item = &'b [u8]>) -> Result<(), StoreError> {
     let folder = folder_of(path);
     put(path, parts, |file| file.sync_all())?;

@@ -18,6 +18,7 @@ use rayon::prelude::*;
 
 pub use self::claim::{Claim, ClaimedOutput};
 use self::kept::Files;
+pub use self::kept::Kept;
 use super::ended::Ended;
 use super::{StoreError, read_bounded};
 use crate::consent::purposes::NONE;
@@ -52,13 +53,20 @@ pub struct Believed {
 }
 
 impl Believed {
-    /// Opens the index at `file` and brings it up to date with the receipts in the folder of runs of `workspace`.
+    /// Reads the index at `file` for whoever opens it in a moment; `None` if there is none that opens.
+    #[must_use]
+    pub fn read(file: &Utf8Path, workspace: &Workspace, trust: &Trust, seal_key: &[u8; 32]) -> Option<Kept> {
+        Kept::read(file, seal_key, Ended::of(workspace, trust).context())
+    }
+
+    /// Opens the index at `file`, which may have been read before as `kept`, and brings it up to date with the receipts in the folder of
+    /// runs of `workspace`.
     ///
     /// # Errors
     ///
     /// [`StoreError::Read`] if `runs` is there and cannot be read.
     pub fn open(
-        file: &Utf8Path,
+        (file, kept): (&Utf8Path, Option<Kept>),
         workspace: &Workspace,
         trust: &Trust,
         seal_key: &[u8; 32],
@@ -66,7 +74,9 @@ impl Believed {
         let runs = workspace.absolute(Utf8Path::new(RUNS));
         let ended = Ended::of(workspace, trust);
         let context = ended.context();
-        let mut known: BTreeMap<String, Vec<Claim>> = kept::load(file, seal_key, context)
+        let kept = kept.and_then(|kept| kept.if_still(file, seal_key, context));
+        let mut known: BTreeMap<String, Vec<Claim>> = kept
+            .or_else(|| kept::load(file, seal_key, context))
             .unwrap_or_default()
             .into_iter()
             .collect();

@@ -4,6 +4,7 @@
 //! that does not open is dropped. See `docs/decisions/0031-a-run-with-nothing-to-do-is-remembered.md`.
 
 use std::collections::BTreeMap;
+use std::fs;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use rayon::prelude::*;
@@ -80,6 +81,13 @@ impl Settled {
         let file = file_of(folder, digest);
         sealed::make_room(folder, &file, MOST)?;
         sealed::keep(&file, HEADER, seal_key, &(digest, self))
+    }
+
+    /// Forgets the run that was remembered in `folder` for what is asked, if it can: it says nothing any more, and need not be read.
+    pub fn forget(folder: &Utf8Path, asked: &Asked<'_>) {
+        if let Some(digest) = asked.digest() {
+            let _ = fs::remove_file(file_of(folder, digest));
+        }
     }
 
     /// Whether a look at the same, in `workspace` and with these variables, shows the same.

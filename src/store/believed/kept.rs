@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Claim;
 use crate::digest::Digest;
+use crate::stamp::Stamp;
 use crate::store::sealed;
 
 const HEADER: &[u8] = b"madmall believed v7\n";
@@ -25,6 +26,34 @@ type FileClaims = (String, Vec<Claim>);
 /// The index of `files`, made under the policy `context`, sealed.
 pub(super) fn sealed(seal_key: &[u8; 32], context: Digest, files: &[&FileClaims]) -> Vec<u8> {
     sealed::seal(HEADER, seal_key, &spell(context, files))
+}
+
+/// What the file of the index held when it was read.
+pub struct Kept {
+    stamp: Stamp,
+    context: Digest,
+    seal_key: [u8; 32],
+    files: Files,
+}
+
+impl Kept {
+    /// Reads the sealed index at `file`; `None` if it does not open (see [`load`]).
+    pub(super) fn read(file: &Utf8Path, seal_key: &[u8; 32], context: Digest) -> Option<Self> {
+        let stamp = Stamp::of(file).ok()?;
+        let files = load(file, seal_key, context)?;
+        Some(Self {
+            stamp,
+            context,
+            seal_key: *seal_key,
+            files,
+        })
+    }
+
+    /// What reading the index at `file` would give now, if that is known.
+    pub(super) fn if_still(self, file: &Utf8Path, seal_key: &[u8; 32], context: Digest) -> Option<Files> {
+        let is_still = self.context == context && self.seal_key == *seal_key;
+        (is_still && Stamp::of(file).is_ok_and(|now| now == self.stamp)).then_some(self.files)
+    }
 }
 
 /// Opens the sealed index, or gives `None` if it is absent, damaged, of another version, sealed by another key or made under
