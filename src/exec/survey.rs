@@ -44,39 +44,36 @@ impl Survey<'_> {
         let progress = Mutex::default();
         let mut ready = VecDeque::from(ready);
         while ready.len() < TOGETHER
+            && !self.is_over(&progress)
             && let Some(id) = ready.pop_front()
         {
-            if self.is_over(&progress) {
-                ready.clear();
-            } else {
-                ready.extend(self.look_at(id, &progress));
-            }
+            ready.extend(self.look_at(id, &progress));
         }
-        if !ready.is_empty() {
-            rayon::scope_fifo(|scope| self.share(&mut ready, &progress, scope));
+        if !ready.is_empty() && !self.is_over(&progress) {
+            rayon::scope_fifo(|scope| self.share(ready.make_contiguous(), &progress, scope));
         }
         let progress: Progress = progress.into_inner().unwrap_or_else(PoisonError::into_inner);
         progress.found
     }
 
     /// Gives the stages `ready` to whichever cores are free.
-    fn share<'p>(&'p self, ready: &mut VecDeque<StageId>, progress: &'p Mutex<Progress>, scope: &ScopeFifo<'p>) {
-        while !ready.is_empty() {
-            let part: VecDeque<StageId> = ready.drain(..ready.len().min(TOGETHER)).collect();
-            scope.spawn_fifo(|scope| self.look_beside(part, progress, scope));
+    fn share<'p>(&'p self, ready: &[StageId], progress: &'p Mutex<Progress>, scope: &ScopeFifo<'p>) {
+        for part in ready.chunks(TOGETHER) {
+            let part = part.to_vec();
+            scope.spawn_fifo(move |scope| self.look_beside(&part, progress, scope));
         }
     }
 
-    fn look_beside<'p>(&'p self, mut ready: VecDeque<StageId>, progress: &'p Mutex<Progress>, scope: &ScopeFifo<'p>) {
-        while let Some(id) = ready.pop_front() {
+    /// What is ready then comes after all that was ready before: what has to run is mostly among the first.
+    fn look_beside<'p>(&'p self, part: &[StageId], progress: &'p Mutex<Progress>, scope: &ScopeFifo<'p>) {
+        let mut ready = Vec::new();
+        for id in part {
             if self.is_over(progress) {
                 return;
             }
-            ready.extend(self.look_at(id, progress));
-            if ready.len() > TOGETHER {
-                self.share(&mut ready.split_off(TOGETHER), progress, scope);
-            }
+            ready.extend(self.look_at(*id, progress));
         }
+        self.share(&ready, progress, scope);
     }
 
     fn is_over(&self, progress: &Mutex<Progress>) -> bool {

@@ -233,6 +233,30 @@ mod tests {
     use super::*;
 
     #[test]
+    fn only_a_file_that_no_link_leads_to_was_just_seen_and_only_for_a_moment() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let root = Utf8Path::from_path(folder.path()).expect("UTF-8");
+        let (workspace, path) = (Workspace::at(root.to_owned()), Utf8Path::new("f"));
+        crate::store::atomic::write(&workspace.absolute(path), b"1").expect("written");
+        let stamp = workspace.stamp_of(path).expect("stamped");
+        let now = SystemTime::now();
+        let looks = Looks::begin();
+        assert_eq!(looks.just_seen(path), None);
+        for other in [Seen::Absent, Seen::Entry(stamp), Seen::Plain(stamp, true)] {
+            let looks = Looks::begin();
+            looks.note(path, other, now);
+            assert_eq!(looks.just_seen(path), None, "{other:?}");
+        }
+        looks.note(path, Seen::Plain(stamp, false), now - Duration::from_secs(1));
+        assert_eq!(looks.just_seen(path), None, "that was long ago");
+        looks.note(path, Seen::Plain(stamp, false), now + Duration::from_secs(60));
+        assert_eq!(looks.just_seen(path), None, "the clock was set back");
+        let (looks, now) = (Looks::begin(), SystemTime::now());
+        looks.note(path, Seen::Plain(stamp, false), now);
+        assert_eq!(looks.just_seen(path), Some((stamp, now)));
+    }
+
+    #[test]
     fn what_was_too_new_when_it_was_asked_for_is_not_vouched_for_by_a_later_look() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let root = Utf8Path::from_path(folder.path()).expect("UTF-8");

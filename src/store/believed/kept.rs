@@ -121,6 +121,7 @@ fn read_spelled(body: &[u8], context: Digest) -> Option<Files> {
 mod tests {
     use super::*;
     use crate::receipt::statement::ReceiptId;
+    use crate::store::atomic;
 
     fn claim(number: u32) -> Claim {
         Claim {
@@ -159,6 +160,39 @@ mod tests {
             assert_eq!(read_spelled(&body, context), Some(files), "{counts:?}");
             assert_eq!(read_spelled(&body, Digest::of(b"another policy")), None);
         }
+    }
+
+    #[test]
+    fn what_was_read_before_counts_while_its_file_key_and_policy_are_the_same() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let file = Utf8Path::from_path(folder.path()).expect("UTF-8").join("believed");
+        let (key, context) = ([7; 32], Digest::of(b"policy"));
+        let keep = |counts: &[u32]| {
+            let files = files(counts);
+            let sealed = sealed(&key, context, &files.iter().collect::<Vec<_>>());
+            atomic::write_cache(&file, &sealed).expect("written");
+            files
+        };
+        let read = || Kept::read(&file, &key, context);
+        assert!(read().is_none(), "there is none yet");
+        let kept = keep(&[3, 200]);
+        assert_eq!(
+            read().expect("it opens").if_still(&file, &key, context),
+            Some(kept.clone())
+        );
+        let others = [([8; 32], context), (key, Digest::of(b"another policy"))];
+        for (other_key, other_context) in others {
+            assert!(Kept::read(&file, &other_key, other_context).is_none());
+            let before = read().expect("it opens");
+            assert_eq!(before.if_still(&file, &other_key, other_context), None);
+        }
+        // The same bytes in another file: nobody knows what was there between.
+        let before = read().expect("it opens");
+        keep(&[3, 200]);
+        assert_eq!(before.if_still(&file, &key, context), None);
+        let before = read().expect("it opens");
+        std::fs::remove_file(&file).expect("removed");
+        assert_eq!(before.if_still(&file, &key, context), None);
     }
 
     #[test]
