@@ -198,6 +198,22 @@ fn settings_that_appear_are_read() {
 }
 
 #[test]
+fn what_was_remembered_is_dropped_when_something_ran() {
+    let space = settled();
+    let remembered = || files_below(&space.path(".madmall/settled"));
+    space.run(&["a"]).success().says("1 stage: 1 up to date");
+    let both = remembered();
+    assert_eq!(both.len(), 2);
+    space.write("in", "other\n");
+    space.run(&[]).success().says("2 ran");
+    let left = remembered();
+    assert!(left.len() == 1 && both.contains(&left[0]), "{left:?}");
+    Space::let_clock_tick();
+    space.run(&[]).success().says("2 up to date");
+    assert_eq!(remembered(), both);
+}
+
+#[test]
 fn another_question_is_another_answer() {
     let space = settled();
     space.run(&["a"]).success().says("1 stage: 1 up to date");
