@@ -31,6 +31,7 @@ mod log;
 mod meant;
 mod metrics;
 mod model;
+mod ndjson;
 mod opened;
 mod plan;
 mod predict;

@@ -100,7 +100,7 @@ impl Drop for Alarm<'_> {
     }
 }
 
-fn work(session: &Session<'_>, queue: &Mutex<Receiver<Task>>, messages: &Sender<Message>, ended: &AtomicUsize) {
+fn work(session: &Session<'_>, queue: &Mutex<Receiver<Task>>, messages: &Sender<Message>, brought: &AtomicUsize) {
     let _alarm = Alarm(messages);
     loop {
         let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
@@ -109,9 +109,10 @@ fn work(session: &Session<'_>, queue: &Mutex<Receiver<Task>>, messages: &Sender<
             // The owner outlives its workers; if it is gone, nobody listens.
             let _ = messages.send(Message::Said(task.stage, said));
         };
-        let brought = bring_up_to_date(session, (task.stage, task.wanted), &task.upstream, &say);
-        ended.fetch_add(1, Ordering::Relaxed);
-        if messages.send(Message::Brought(task.stage, brought)).is_err() {
+        let what = bring_up_to_date(session, (task.stage, task.wanted), &task.upstream, &say);
+        // First, so that the owner never hears of more than it has counted.
+        brought.fetch_add(1, Ordering::Relaxed);
+        if messages.send(Message::Brought(task.stage, what)).is_err() {
             return;
         }
     }
