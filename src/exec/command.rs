@@ -13,6 +13,7 @@ use super::root::{ExecutionRoot, RootEntry, RootEntryKind};
 use super::stage::{Attempt, Said};
 use super::state::Content;
 use super::tools::UsedTool;
+use super::trial::begin_log;
 use crate::consent::population::Population;
 use crate::plan::{Command, InputSource, written_input};
 use crate::stages::ingest::fault::grouped;
@@ -45,7 +46,7 @@ impl Attempt<'_> {
             source,
         };
         let log_file = match retry {
-            0 => File::create(log),
+            0 => begin_log(log),
             _ => File::options().append(true).open(log),
         };
         let mut log_file = log_file.map_err(write_log)?;

@@ -17,9 +17,8 @@ use super::inputs::InputError;
 use super::root::Breach;
 use super::stage::{Attempt, Said};
 use super::state::{FileState, InputState};
-use super::trial::is_executable;
+use super::trial::MadeFile;
 use crate::commitment::PersonalKey;
-use crate::digest::hash_file;
 use crate::listing::{ArtifactDigests, ListedFile, listing_digests};
 use crate::plan::folded;
 use crate::store::stat_cache::Hashed;
@@ -145,14 +144,13 @@ impl Attempt<'_> {
                     path: file.clone(),
                     source,
                 };
-                let (digests, _) = hash_file(&file).map_err(failed)?;
-                let executable = is_executable(&file).map_err(failed)?;
-                session.unsynced.add(cas.adopt(&file, digests.blake3)?);
+                let read = MadeFile::read(&file).map_err(failed)?;
+                session.unsynced.add(cas.adopt(&file, &read.file, read.digests.blake3)?);
                 let below = file.strip_prefix(made).unwrap_or(&file);
                 Ok(ListedFile {
                     path: path.join(below),
-                    executable,
-                    digests,
+                    executable: read.executable,
+                    digests: read.digests,
                 })
             })
             .collect::<Result<Vec<ListedFile>, StoreError>>()?;

@@ -20,6 +20,7 @@ use crate::digest::{Digest, Digests};
 use crate::listing::ArtifactDigests;
 use crate::stages::ingest::lines::open_regular;
 use crate::stages::{PassedOn, Progress, Unit};
+use crate::store::StoreError;
 use crate::store::copy::copy_file;
 
 /// What is known of the outputs that are inputs, by the name of the output.
@@ -89,7 +90,13 @@ impl Attempt<'_> {
         let cas = self.session.store.cas();
         let object: Utf8PathBuf = match made.symlink_metadata() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => cas.path(digests.blake3()),
-            _ => cas.adopt(made, digests.blake3())?,
+            _ => {
+                let file = File::open(made).map_err(|source| StoreError::Read {
+                    path: made.to_owned(),
+                    source,
+                })?;
+                cas.adopt(made, &file, digests.blake3())?
+            }
         };
         let bytes = object.metadata().map_or(0, |found| found.len());
         self.session.unsynced.add_sized(object, bytes);

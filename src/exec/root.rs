@@ -20,6 +20,9 @@ use crate::store::{StoreError, atomic};
 /// An input file up to this size is copied in; a larger one is linked to.
 const COPY_LIMIT: u64 = 1024 * 1024;
 
+/// How much more room there is for a file than it should take: what reading it to its end looks for.
+const SPARE: usize = 64;
+
 /// What the roots of finished stages may take together.
 const ROOM: u64 = 256 << 20;
 
@@ -355,7 +358,8 @@ fn bring(entry: &RootEntry, to: &Utf8Path) -> Result<(), RootError> {
             executable,
         } if size <= COPY_LIMIT => {
             let from = File::open(&entry.absolute).map_err(failed)?;
-            let mut bytes = Vec::new();
+            // With room for a little more than there should be its end is seen without asking for more room.
+            let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0) + SPARE);
             from.take(size + 1).read_to_end(&mut bytes).map_err(failed)?;
             if bytes.len() as u64 != size || Digest::of(&bytes) != digest {
                 return Err(RootError::InputChanged {

@@ -235,11 +235,14 @@ fn inputs_of<E>(
     upstream: &Upstream,
     look: impl Fn(&Input) -> Result<InputState, E>,
 ) -> Result<Vec<InputState>, E> {
-    let inputs = stage.inputs.iter().zip(upstream).map(|(input, made)| match made {
-        Some(state) => Ok(state.clone()),
-        None => look(input).map(|state| session.with_consent(stage, input, state)),
-    });
-    inputs.collect()
+    let mut inputs = Vec::with_capacity(stage.inputs.len());
+    for (input, made) in stage.inputs.iter().zip(upstream) {
+        inputs.push(match made {
+            Some(state) => state.clone(),
+            None => session.with_consent(stage, input, look(input)?),
+        });
+    }
+    Ok(inputs)
 }
 
 impl<'a> Attempt<'a> {

@@ -18,13 +18,14 @@ use super::root::{ExecutionRoot, RootEntry, RootError};
 use super::stage::{Attempt, Given, Said, Subject};
 use crate::commitment::PersonalKey;
 use crate::consent::population::{KeptPopulation, Population};
-use crate::digest::hash_file;
+use crate::digest::{Digests, hash_file, hash_reader};
 use crate::listing::ArtifactDigests;
 use crate::plan::stage_name::log_name;
 use crate::plan::{Command, Output};
 use crate::receipt::envelope::sign;
 use crate::receipt::statement::{Outcome, ReceiptId, Resource, Role};
 use crate::stages::Refusal;
+use crate::stamp::Stamp;
 use crate::store::believed::ClaimedOutput;
 use crate::store::{StoreError, atomic};
 
@@ -38,8 +39,8 @@ impl Attempt<'_> {
     /// Attests that the stage may not begin.
     pub(super) fn refuse(&self, refusal: Refusal) -> Result<(StageOutcome, Option<Given>), ExecError> {
         let now = (self.session.clock)();
-        let log = self.log()?;
-        let written = File::create(&log).and_then(|mut file| write_refusal(&mut file, &refusal));
+        let log = self.log();
+        let written = begin_log(&log).and_then(|mut file| write_refusal(&mut file, &refusal));
         written.map_err(|source| StoreError::Write {
             path: log.clone(),
             source,
@@ -54,12 +55,10 @@ impl Attempt<'_> {
         Ok((outcome, Some(given)))
     }
 
-    /// The file of the stage's log, whose folder is there.
-    fn log(&self) -> Result<Utf8PathBuf, StoreError> {
+    /// Where the stage's log is to be.
+    fn log(&self) -> Utf8PathBuf {
         let folder = self.session.store.output_folder(&self.session.run_id);
-        let log = folder.join(format!("{}.log", log_name(&self.stage.name)));
-        atomic::create_folder(atomic::folder_of(&log))?;
-        Ok(log)
+        folder.join(format!("{}.log", log_name(&self.stage.name)))
     }
 
     /// Runs the stage and attests what came of it.
@@ -70,7 +69,7 @@ impl Attempt<'_> {
             return Err(InputError::NoSecret { path }.into());
         }
         let started = (session.clock)();
-        let log = self.log()?;
+        let log = self.log();
         let base = session.scratch().join(self.id.index().to_string());
         let entries = match self.stage.command {
             Command::Builtin { .. } => Vec::new(),
@@ -240,13 +239,12 @@ impl Attempt<'_> {
             path: made.to_owned(),
             source,
         };
-        let (digests, bytes) = hash_file(made).map_err(failed)?;
-        let executable = is_executable(made).map_err(failed)?;
-        let plain = ArtifactDigests::File(digests);
+        let read = MadeFile::read(made).map_err(failed)?;
+        let plain = ArtifactDigests::File(read.digests);
         let digests = plain.keyed_by(key);
-        let object = self.session.store.cas().adopt(made, digests.blake3())?;
-        self.session.unsynced.add_sized(object, bytes);
-        Ok((digests, executable))
+        let object = self.session.store.cas().adopt(made, &read.file, digests.blake3())?;
+        self.session.unsynced.add_sized(object, read.bytes);
+        Ok((digests, read.executable))
     }
 
     fn fail(
@@ -348,7 +346,7 @@ impl Attempt<'_> {
     /// Whether others who ran the same action got the same outputs.
     fn compare_with_others(&self, outputs: &[ClaimedOutput]) {
         for claim in self.session.believed.by_others(self.action) {
-            let (stage, keyid) = (self.id, claim.keyid.clone());
+            let (stage, keyid) = (self.id, claim.keyid.to_string());
             let other = outputs.iter().find(|ours| {
                 claim
                     .outputs
@@ -367,6 +365,11 @@ impl Attempt<'_> {
             }
         }
     }
+}
+
+/// Makes the file of a log, and its folder if it is the run's first.
+pub(super) fn begin_log(log: &Utf8Path) -> io::Result<File> {
+    atomic::in_folder_of(log, || File::create(log))
 }
 
 fn append_to_log(log: &Utf8Path, kind: &FailureKind) -> Result<(), StoreError> {
@@ -389,13 +392,27 @@ fn append_to_log(log: &Utf8Path, kind: &FailureKind) -> Result<(), StoreError> {
     })
 }
 
-#[cfg(unix)]
-pub(super) fn is_executable(path: &Utf8Path) -> io::Result<bool> {
-    use std::os::unix::fs::PermissionsExt as _;
-    Ok(fs::metadata(path)?.permissions().mode() & 0o100 != 0)
+/// A file that a stage has made, open, so that it need not be looked for again.
+pub(super) struct MadeFile {
+    pub(super) file: File,
+    pub(super) digests: Digests,
+    /// How long it is.
+    pub(super) bytes: u64,
+    /// Whether its owner may execute it.
+    pub(super) executable: bool,
 }
 
-#[cfg(not(unix))]
-pub(super) fn is_executable(_path: &Utf8Path) -> io::Result<bool> {
-    Ok(false)
+impl MadeFile {
+    /// Reads the file at `path`.
+    pub(super) fn read(path: &Utf8Path) -> io::Result<Self> {
+        let file = File::open(path)?;
+        let (digests, bytes) = hash_reader(&file)?;
+        let executable = Stamp::from_metadata(&file.metadata()?).is_executable();
+        Ok(Self {
+            file,
+            digests,
+            bytes,
+            executable,
+        })
+    }
 }

@@ -14,6 +14,8 @@ use crate::stamp::Stamp;
 /// An object of up to so many bytes is written from memory where it is put: to ask the file system whether it can share the blocks takes
 /// longer, and where it cannot, a file is made for it in vain.
 const SMALL: u64 = 64 << 10;
+/// How much more room there is for an object than it takes: what reading it to its end looks for.
+const SPARE: usize = 64;
 
 /// Bytes by digest, one read-only file each.
 #[derive(Clone, Debug)]
@@ -53,13 +55,13 @@ impl Cas {
         self.path(digest).is_file()
     }
 
-    /// Moves the file at `from` (same file system, its bytes hashed to `digest` by the caller) into the store. Gives the
-    /// object's path, for the group commit that makes it durable.
+    /// Moves the `file` that lies at `from` (same file system, its bytes hashed to `digest` by the caller) into the store.
+    /// Gives the object's path, for the group commit that makes it durable.
     ///
     /// # Errors
     ///
     /// [`StoreError`] if it cannot be moved.
-    pub fn adopt(&self, from: &Utf8Path, digest: Digest) -> Result<Utf8PathBuf, StoreError> {
+    pub fn adopt(&self, from: &Utf8Path, file: &File, digest: Digest) -> Result<Utf8PathBuf, StoreError> {
         let path = self.path(digest);
         if path.is_file() && self.is_whole(digest) {
             return Ok(path);
@@ -68,7 +70,7 @@ impl Cas {
             path: path.clone(),
             source,
         };
-        set_read_only(&File::open(from).map_err(failed)?).map_err(failed)?;
+        set_read_only(file).map_err(failed)?;
         atomic::in_folder_of(&path, || fs::rename(from, &path)).map_err(failed)?;
         Ok(path)
     }
@@ -178,7 +180,8 @@ impl Object {
         if size > SMALL {
             return Ok(Self::Large(file));
         }
-        let mut bytes = Vec::new();
+        // With a little more room than it takes its end is seen without asking for more.
+        let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0) + SPARE);
         file.take(SMALL + 1).read_to_end(&mut bytes)?;
         Ok(Self::Small(bytes))
     }
@@ -210,12 +213,17 @@ mod tests {
         (folder, root, cas)
     }
 
+    fn adopt(cas: &Cas, from: &Utf8Path, digest: Digest) {
+        let file = File::open(from).expect("opened");
+        cas.adopt(from, &file, digest).expect("adopted");
+    }
+
     #[test]
     fn what_is_adopted_can_be_placed_and_editing_it_there_leaves_the_store_whole() {
         let (_guard, root, cas) = store();
         atomic::write(&root.join("made"), b"bytes").expect("written");
         let digest = Digest::of(b"bytes");
-        cas.adopt(&root.join("made"), digest).expect("adopted");
+        adopt(&cas, &root.join("made"), digest);
         assert!(!root.join("made").exists());
 
         cas.place(digest, &root.join("a/b"), false).expect("placed");
@@ -267,7 +275,7 @@ mod tests {
             let bytes = vec![b'x'; usize::try_from(size).expect("small")];
             let digest = Digest::of(&bytes);
             atomic::write(&root.join("made"), &bytes).expect("written");
-            cas.adopt(&root.join("made"), digest).expect("adopted");
+            adopt(&cas, &root.join("made"), digest);
             cas.place(digest, &root.join("in/data"), false).expect("placed");
             cas.place(digest, &root.join("in/program"), true).expect("placed");
             assert_eq!(fs::read(root.join("in/data")).expect("read"), bytes);

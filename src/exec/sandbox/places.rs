@@ -76,7 +76,7 @@ impl Places {
     /// What a program that is run from `executable` needs of where it is installed: the folder above its `bin`, or the
     /// program alone; by the path it was found at, and by where that leads. Nothing that is readable anyway.
     pub fn add_tool(&self, executable: &Utf8Path, to: &mut Vec<Utf8PathBuf>) {
-        let real = executable.canonicalize_utf8().ok();
+        let real = executable.canonicalize_utf8().ok().filter(|real| real != executable);
         for path in std::iter::once(executable).chain(real.as_deref()) {
             if let Some(place) = self.place_of_tool(path)
                 && !self.cover(&place)
