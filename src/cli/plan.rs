@@ -1,6 +1,7 @@
 //! `madmall plan`: what a run would do, in order, and why; and where each result would come from.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use camino::Utf8PathBuf;
 use serde_json::json;
@@ -96,7 +97,7 @@ pub(super) fn plan(
 }
 
 /// The run that each receipt belongs to.
-type Runs = HashMap<ReceiptId, String>;
+type Runs = HashMap<ReceiptId, Arc<str>>;
 
 /// Opens a session that only looks: without a signing key yet, nothing is believed.
 pub(super) fn with_session<T>(
@@ -190,7 +191,7 @@ fn print_json(opened: &Opened, forecasts: &[(StageId, Forecast)], runs: &Runs, t
         json!({
             "stage": opened.plan.stages[id.index()].name, "state": state, "from": from, "restore": paths,
             "gone": if matches!(forecast, Forecast::UpToDate { .. }) { gone(opened, *id) } else { Vec::new() },
-            "madeBy": receipt.and_then(|receipt| runs.get(receipt)), "why": reasons(why),
+            "madeBy": receipt.and_then(|receipt| runs.get(receipt).map(|run| &**run)), "why": reasons(why),
         })
     });
     let stages: Vec<_> = stages.collect();

@@ -226,7 +226,7 @@ impl<'a> Template<'a> {
     /// Everything up to the next quotation mark, as `read` takes it.
     fn text<T>(&mut self, expected: &'static str, read: impl FnOnce(&'a str) -> Option<T>) -> Result<T, EnvelopeError> {
         let rest = &self.line[self.at..];
-        let end = rest.iter().position(|b| *b == b'"');
+        let end = memchr::memchr(b'"', rest);
         let value = end
             .and_then(|end| std::str::from_utf8(&rest[..end]).ok())
             .and_then(read)

@@ -9,6 +9,7 @@ use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
 use ed25519_dalek::pkcs8::{
     DecodePrivateKey as _, DecodePublicKey as _, EncodePrivateKey as _, EncodePublicKey as _, KeypairBytes,
 };
+use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize as _, Zeroizing};
 
 use super::ssh;
@@ -16,7 +17,7 @@ use crate::digest::{Sha256, hex};
 
 /// What a key is called: the SHA-256 of `{"keytype":"ed25519","keyval":{"public":HEX},"scheme":"ed25519"}`, in 64
 /// hexadecimal digits (as securesystemslib computes it). A hint: nothing is decided by it.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct KeyId(Sha256);
 
 impl From<Sha256> for KeyId {

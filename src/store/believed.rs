@@ -7,6 +7,7 @@
 
 mod claim;
 mod kept;
+mod run_lines;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
@@ -19,8 +20,9 @@ use rayon::prelude::*;
 pub use self::claim::{Claim, ClaimedOutput};
 use self::kept::Files;
 pub use self::kept::Kept;
+use self::run_lines::RunLines;
+use super::StoreError;
 use super::ended::Ended;
-use super::{StoreError, read_bounded};
 use crate::consent::purposes::NONE;
 use crate::digest::Digest;
 use crate::listing::ArtifactDigests;
@@ -39,7 +41,8 @@ pub struct Believed {
     /// Of the policy that it was made under.
     context: Digest,
     files: Files,
-    by_action: HashMap<Digest, Vec<Place>>,
+    /// All claims, sorted by their action, those of one in their order.
+    by_action: Vec<(Digest, Place)>,
     /// All claims, by the name of their stage; made when it is asked for.
     by_stage: OnceLock<Vec<Place>>,
     claimed: HashSet<Digest>,
@@ -47,8 +50,8 @@ pub struct Believed {
     personal: HashSet<Digest>,
     /// What carries consent, by its bytes: the claim, and the output, or none if it was read as raw events.
     with_consent: HashMap<Digest, Vec<(Place, Option<usize>)>>,
-    /// The run whose file was read last, and its lines.
-    last_read: Mutex<Option<RunRead>>,
+    /// The file that was read from last.
+    last_read: Mutex<Option<RunLines>>,
     changed: bool,
 }
 
@@ -98,7 +101,7 @@ impl Believed {
             runs,
             context,
             files,
-            by_action: HashMap::new(),
+            by_action: Vec::new(),
             by_stage: OnceLock::new(),
             claimed: HashSet::new(),
             personal: HashSet::new(),
@@ -107,7 +110,7 @@ impl Believed {
             changed,
         };
         for (place, claim) in places(&index.files) {
-            index.by_action.entry(claim.action).or_default().push(place);
+            index.by_action.push((claim.action, place));
             if claim.believed && claim.succeeded {
                 let digests = claim.outputs.iter().map(|output| output.digests.blake3());
                 index.claimed.extend(digests);
@@ -121,6 +124,7 @@ impl Believed {
                 }
             }
         }
+        index.by_action.sort_unstable();
         Ok(index)
     }
 
@@ -144,8 +148,9 @@ impl Believed {
 
     /// The claims of `action`, oldest first.
     fn of_action(&self, action: Digest) -> impl DoubleEndedIterator<Item = &Claim> {
-        let places = self.by_action.get(&action);
-        places.into_iter().flatten().map(|place| self.at(*place))
+        let from = &self.by_action[self.by_action.partition_point(|(other, _)| *other < action)..];
+        let known = &from[..from.partition_point(|(other, _)| *other == action)];
+        known.iter().map(|(_, place)| self.at(*place))
     }
 
     /// The newest believed receipt of a success of `action`.
@@ -245,36 +250,14 @@ impl Believed {
     pub fn statement(&self, claim: &Claim) -> Option<Statement> {
         let mut last_read = self.last_read.lock().unwrap_or_else(PoisonError::into_inner);
         // What is asked of many stages is mostly in one file.
-        if last_read.as_ref().is_none_or(|read| read.run != claim.run) {
+        if last_read.as_ref().is_none_or(|read| !read.is_of(&claim.run)) {
             let path = self.runs.join(format!("{}{RUN_FILE_SUFFIX}", claim.run));
-            let bytes = read_bounded(&path, MAX_RUN_FILE)?;
-            *last_read = Some(RunRead {
-                run: claim.run.clone(),
-                ends: memchr::memchr_iter(b'\n', &bytes).collect(),
-                bytes,
-            });
+            *last_read = RunLines::open(&claim.run, &path);
         }
-        let line = last_read.as_ref()?.line(claim.line as usize)?;
+        let line = last_read.as_mut()?.line(claim.line as usize)?;
         let envelope = Envelope::parse(line).ok()?;
         // It was read strictly when it came into the index.
         (envelope.receipt_id() == claim.id).then(|| Statement::parse_known(envelope.payload()))?
-    }
-}
-
-/// A run's file that was read.
-struct RunRead {
-    run: String,
-    bytes: Vec<u8>,
-    /// Where its lines end.
-    ends: Vec<usize>,
-}
-
-impl RunRead {
-    fn line(&self, number: usize) -> Option<&[u8]> {
-        let start = number
-            .checked_sub(1)
-            .map_or(Some(0), |before| Some(self.ends.get(before)? + 1))?;
-        self.bytes.get(start..*self.ends.get(number)?)
     }
 }
 

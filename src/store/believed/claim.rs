@@ -1,5 +1,7 @@
 //! What one stage's receipt says, as far as the action cache needs it.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
@@ -16,14 +18,15 @@ use crate::stages::ingest::EVENTS;
 pub struct Claim {
     /// The receipt.
     pub id: ReceiptId,
-    /// The run that it belongs to.
-    pub run: String,
+    /// The run that it belongs to, as the name of its file says; that is where it is kept.
+    #[serde(skip)]
+    pub run: Arc<str>,
     /// Where it stands in the run's file, from 0.
     pub line: u32,
     /// Whether it is believed: a key signed it that is trusted for it.
     pub believed: bool,
     /// Who signed it (a hint, if it is not believed).
-    pub keyid: String,
+    pub keyid: KeyId,
     /// The pipeline.
     pub pipeline: String,
     /// The stage's name then.
@@ -50,10 +53,10 @@ impl Claim {
         let tools = build.resolved_dependencies.iter().filter_map(claimed_tool);
         Some(Self {
             id,
-            run: statement.predicate.run_details.metadata.invocation_id.clone(),
+            run: statement.predicate.run_details.metadata.invocation_id.as_str().into(),
             line,
             believed: false,
-            keyid: keyid.to_string(),
+            keyid,
             pipeline: build.external_parameters.pipeline.clone(),
             stage: build.external_parameters.stage.as_ref()?.name.clone(),
             action: internal.stage.as_ref()?.action.parse().ok()?,

@@ -4,16 +4,19 @@
 //! header │ seal │ contents │ claims │ claims │ …          claims: of as many as are spelled together, whichever files they are of
 //! ```
 
+use std::sync::Arc;
+
 use camino::Utf8Path;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::Claim;
 use crate::digest::Digest;
+use crate::receipt::run_file::RunFileName;
 use crate::stamp::Stamp;
 use crate::store::sealed;
 
-const HEADER: &[u8] = b"madmall believed v7\n";
+const HEADER: &[u8] = b"madmall believed v8\n";
 /// So many claims are spelled, and read, together: by any core.
 const TOGETHER: usize = 128;
 
@@ -106,20 +109,29 @@ fn read_spelled(body: &[u8], context: Digest) -> Option<Files> {
         .into_par_iter()
         .map(|part| postcard::from_bytes(part).ok())
         .collect();
-    let claims: Vec<Claim> = claims?.into_iter().flatten().collect();
+    let claims = claims?;
     let mut counts = contents.files.iter().map(|(_, count)| *count);
     let count = counts.try_fold(0_usize, usize::checked_add)?;
-    if count != claims.len() || !rest.is_empty() {
+    if count != claims.iter().map(Vec::len).sum::<usize>() || !rest.is_empty() {
         return None;
     }
-    let mut claims = claims.into_iter();
-    let file = |(name, count)| (name, claims.by_ref().take(count).collect());
+    let mut claims = claims.into_iter().flatten();
+    let file = |(name, count): (String, usize)| {
+        let run: Arc<str> = RunFileName::parse(&name).map_or(&*name, |parsed| parsed.run).into();
+        let mut of_file = Vec::with_capacity(count);
+        of_file.extend(claims.by_ref().take(count).map(|claim| {
+            let run = Arc::clone(&run);
+            Claim { run, ..claim }
+        }));
+        (name, of_file)
+    };
     Some(contents.files.into_iter().map(file).collect())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::receipt::run_file::RUN_FILE_SUFFIX;
     use crate::receipt::statement::ReceiptId;
     use crate::store::atomic;
 
@@ -129,7 +141,7 @@ mod tests {
             run: "run".into(),
             line: number,
             believed: true,
-            keyid: "key".into(),
+            keyid: ReceiptId::of(b"key").into(),
             pipeline: "p".into(),
             stage: format!("s{number}"),
             action: Digest::of(&number.to_be_bytes()),
@@ -147,7 +159,12 @@ mod tests {
         let claims: Vec<Vec<Claim>> = counts.iter().map(claims).collect();
         (0..)
             .zip(claims)
-            .map(|(at, claims): (u32, _)| (format!("{at}"), claims))
+            .map(|(at, mut claims): (u32, _)| {
+                claims.iter_mut().for_each(|claim| claim.run = format!("{at}").into());
+                // A countersigned one is of the same run.
+                let countersigner = if at % 2 == 0 { "" } else { ".0123abcd" };
+                (format!("{at}{countersigner}{RUN_FILE_SUFFIX}"), claims)
+            })
             .collect()
     }
 
