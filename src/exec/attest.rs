@@ -125,8 +125,8 @@ pub struct RunRecord<'a> {
     pub purposes: Option<Vec<String>>,
     /// The files that define it.
     pub definitions: Vec<Resource>,
-    /// Stage name, its receipt, and the receipt's subject.
-    pub stages: Vec<(String, ReceiptId, Vec<Resource>)>,
+    /// The stages that have a receipt, in parts.
+    pub stages: Vec<StagesOfRun>,
     /// How it ended.
     pub outcome: Outcome,
     /// The commit.
@@ -137,6 +137,35 @@ pub struct RunRecord<'a> {
     pub times: (String, String, String),
 }
 
+/// What the receipt of a run says of some of its stages.
+#[derive(Default)]
+pub struct StagesOfRun {
+    receipts: Vec<Resource>,
+    subject: Vec<Resource>,
+}
+
+impl StagesOfRun {
+    /// There is room for `count` stages.
+    #[must_use]
+    pub fn with_capacity(count: usize) -> Self {
+        Self {
+            receipts: Vec::with_capacity(count),
+            subject: Vec::with_capacity(count),
+        }
+    }
+
+    /// Adds the stage with this name, by its receipt `id`, which has this subject.
+    pub fn add(&mut self, name: &str, id: ReceiptId, subject: impl IntoIterator<Item = Resource>) {
+        self.receipts.push(Resource::receipt(id, name));
+        self.subject.extend(subject.into_iter().map(|mut resource| {
+            if let Role::Output { stage, .. } = &mut resource.annotations.madmall {
+                *stage = Some(name.to_owned());
+            }
+            resource
+        }));
+    }
+}
+
 /// The statement about a run.
 #[must_use]
 pub fn run_statement(record: RunRecord<'_>) -> Statement {
@@ -144,15 +173,11 @@ pub fn run_statement(record: RunRecord<'_>) -> Statement {
     let finished = finished.max(started.clone());
     let mut dependencies = record.definitions;
     dependencies.extend(record.made.commit.as_ref().map(Resource::commit));
-    let mut subject = Vec::new();
-    for (stage, id, resources) in record.stages {
-        dependencies.push(Resource::receipt(id, &stage));
-        subject.extend(resources.into_iter().map(|mut resource| {
-            if let Role::Output { stage: of, .. } = &mut resource.annotations.madmall {
-                *of = Some(stage.clone());
-            }
-            resource
-        }));
+    dependencies.reserve(record.stages.iter().map(|stages| stages.receipts.len()).sum());
+    let mut subject = Vec::with_capacity(record.stages.iter().map(|stages| stages.subject.len()).sum());
+    for stages in record.stages {
+        dependencies.extend(stages.receipts);
+        subject.extend(stages.subject);
     }
     let parts = Parts {
         build_type: RUN_BUILD_TYPE,

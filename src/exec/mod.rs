@@ -14,7 +14,7 @@ use crate::consent::secret::ConsentSecret;
 use crate::diagnostic::with_causes;
 use crate::digest::{Digest, Digests};
 use crate::git;
-use crate::log::News;
+use crate::log::{Begun, News};
 use crate::plan::{Plan, StageId};
 use crate::receipt::envelope::Signed;
 use crate::receipt::key::SigningKey;
@@ -332,23 +332,34 @@ impl<'a> Session<'a> {
         let something_ran = stages.iter().any(has_run);
         let anything = stages.iter().any(|stage| stage.given.is_some());
         let is_published = something_ran || (self.options.record == Record::Always && anything);
-        // What the index will say is known before the run's own receipt is.
+        // What files hold, and what the index will say, is known before the run's own receipt is.
         let publish = || is_published.then(|| self.publish(&stages, started)).transpose();
-        let (published, index) = rayon::join(publish, || self.index(is_published));
+        let beside = || {
+            let index = self.index(is_published);
+            self.settle();
+            (index, self.keep_stamps())
+        };
+        let (published, (index, stamps)) = rayon::join(publish, beside);
         let (receipts, news) = match published? {
             Some((path, news)) => (Some(path), news),
             None => (None, News::Nothing),
         };
-        self.log(&news, observer)?;
+        // It says what is published, and nothing else.
+        let (logged, index) = rayon::join(|| self.log(&news), || self.keep_index(index.as_deref()));
+        if let Some(Begun { log, why }) = logged? {
+            let log = log.to_string();
+            observer.event(Event::Note(Note::LogBegun { log, why }));
+        }
         self.forget_temporary(&stages)?;
         removed?;
-        self.settle();
         let id = self.run_id.clone();
         // The receipts are published: what only spares the next run some work is no reason to fail.
-        if let Err(error) = self.keep(index.as_deref()) {
+        if let Err(error) = stamps.and(index) {
             let why = with_causes(&error);
             observer.event(Event::Note(Note::NotKept { why }));
         }
+        // The run is over: what is known of a hundred thousand files and receipts is not freed one by one.
+        std::mem::forget((self.hashes, self.believed));
         Ok(Run { id, stages, receipts })
     }
 
@@ -411,18 +422,15 @@ impl<'a> Session<'a> {
         self.believed.sealed(published.as_ref(), &self.key.derive_seal_key())
     }
 
-    /// Writes what files hold, and the `index` of receipts.
-    fn keep(self, index: Option<&[u8]>) -> Result<(), StoreError> {
-        let keep_stamps = || {
-            self.hashes
-                .with_cache(|cache| cache.save(&self.store.stat_cache_file()))
-        };
-        let keep_index = || index.map_or(Ok(()), |index| atomic::write_cache(&self.store.believed_file(), index));
-        let (stamps, index) = rayon::join(keep_stamps, keep_index);
-        stamps.and(index)?;
-        // The run is over: what is known of a hundred thousand files and receipts is not freed one by one.
-        std::mem::forget((self.hashes, self.believed));
-        Ok(())
+    /// Writes what files hold.
+    fn keep_stamps(&self) -> Result<(), StoreError> {
+        self.hashes
+            .with_cache(|cache| cache.save(&self.store.stat_cache_file()))
+    }
+
+    /// Writes the `index` of receipts, if there is another.
+    fn keep_index(&self, index: Option<&[u8]>) -> Result<(), StoreError> {
+        index.map_or(Ok(()), |index| atomic::write_cache(&self.store.believed_file(), index))
     }
 }
 

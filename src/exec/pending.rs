@@ -12,7 +12,7 @@ use std::io::{self, Seek as _, Write as _};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::attest::{RunRecord, run_statement};
+use super::attest::{RunRecord, StagesOfRun, run_statement};
 use crate::receipt::digests::artifact_digests;
 use crate::receipt::envelope::{Envelope, Signed, sign};
 use crate::receipt::key::SigningKey;
@@ -225,27 +225,19 @@ fn interrupted_run(bytes: &[u8], run: &str, store: &Store, key: &SigningKey) -> 
         .collect();
     let made = merged_made(&statements, &definitions);
     let logs = first.internal().logs.clone();
-    let stages = statements
-        .into_iter()
-        .filter_map(|(id, statement)| {
-            let stage = statement
-                .predicate
-                .build_definition
-                .external_parameters
-                .stage
-                .as_ref()?
-                .name
-                .clone();
-            Some((stage, id, statement.subject))
-        })
-        .collect();
+    let mut stages = StagesOfRun::default();
+    for (id, statement) in statements {
+        if let Some(stage) = &statement.predicate.build_definition.external_parameters.stage {
+            stages.add(&stage.name, id, statement.subject);
+        }
+    }
     let statement = run_statement(RunRecord {
         pipeline: &parameters.pipeline,
         pipeline_file: &parameters.pipeline_file,
         purpose: parameters.purpose.as_deref(),
         purposes: parameters.purposes.clone(),
         definitions: definitions.into_values().collect(),
-        stages,
+        stages: vec![stages],
         outcome: Outcome::Interrupted,
         made,
         logs,

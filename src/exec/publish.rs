@@ -7,17 +7,20 @@ use camino::Utf8PathBuf;
 use jiff::Timestamp;
 use rayon::prelude::*;
 
-use super::attest::{self, RunRecord, definition, rfc3339, run_statement, used};
-use super::event::{Event, Note, Observer, StageOutcome};
+use super::attest::{self, RunRecord, StagesOfRun, definition, rfc3339, run_statement, used};
+use super::event::{Note, StageOutcome};
 use super::pending::Pending;
 use super::place::output_resource;
 use super::scheduler::Finished;
-use super::stage::{Given, Said, Subject};
+use super::stage::{Said, Subject};
 use super::{ExecError, Session, runs_folder};
 use crate::git::{self, Used};
 use crate::log::{self, Begun, News, Publication};
 use crate::receipt::envelope::sign;
-use crate::receipt::statement::{LogHead, Made, Outcome, Repository, Resource};
+use crate::receipt::statement::{LogHead, Made, Outcome, Repository};
+
+/// So many stages are told of together, by any core.
+const TOGETHER: usize = 128;
 
 impl Session<'_> {
     /// Signs and publishes the run's receipts.
@@ -26,19 +29,14 @@ impl Session<'_> {
             &self.plan.definition_files.iter().map(used).collect::<Vec<_>>(),
             &|_| {},
         );
-        let of = |stage: &Finished| {
-            let given = stage.given.as_ref()?;
-            let name = self.plan.stages[stage.stage.index()].name.clone();
-            Some((name, given.receipt, self.subject_of(given)))
-        };
-        let receipts = stages.par_iter().with_min_len(64).filter_map(of);
+        let parts = stages.par_chunks(TOGETHER).map(|stages| self.stages_of_run(stages));
         let statement = run_statement(RunRecord {
             pipeline: &self.plan.pipeline,
             pipeline_file: self.plan.pipeline_file.as_str(),
             purpose: self.plan.purpose.as_deref(),
             purposes: attest::declared(&self.plan.purposes),
             definitions: self.plan.definition_files.iter().map(definition).collect(),
-            stages: receipts.collect(),
+            stages: parts.collect(),
             outcome: outcome_of(stages),
             made,
             logs: self.logs()?,
@@ -58,27 +56,29 @@ impl Session<'_> {
         Ok((path, News::Run(published)))
     }
 
-    /// The subject of a stage's receipt.
-    fn subject_of(&self, given: &Given) -> Vec<Resource> {
-        match &given.subject {
-            Subject::Own(subject) => subject.clone(),
-            Subject::Claimed(action) => {
-                let claim = self.believed.lookup(*action);
-                let outputs = claim.into_iter().flat_map(|claim| &claim.outputs);
-                outputs.map(output_resource).collect()
+    /// What the run's receipt says of these stages.
+    fn stages_of_run(&self, stages: &[Finished]) -> StagesOfRun {
+        let mut all = StagesOfRun::with_capacity(stages.len());
+        for stage in stages {
+            let Some(given) = &stage.given else { continue };
+            let name = &self.plan.stages[stage.stage.index()].name;
+            match &given.subject {
+                Subject::Own(subject) => all.add(name, given.receipt, subject.iter().cloned()),
+                Subject::Claimed(action) => {
+                    let claim = self.believed.lookup(*action);
+                    let outputs = claim.into_iter().flat_map(|claim| &claim.outputs);
+                    all.add(name, given.receipt, outputs.map(output_resource));
+                }
             }
         }
+        all
     }
 
     /// Appends what was published to the history, by this run or by one that died. A run that published nothing begins none.
-    pub(super) fn log(&self, news: &News, observer: &mut dyn Observer) -> Result<(), ExecError> {
+    /// Gives the log that was begun, if one was although there was something before it.
+    pub(super) fn log(&self, news: &News) -> Result<Option<Begun>, ExecError> {
         let appended = log::catch_up(self.store, &runs_folder(self.workspace), self.key, news);
-        let appended = appended.map_err(ExecError::Log)?;
-        if let Some(Begun { log, why }) = appended.begun {
-            let log = log.to_string();
-            observer.event(Event::Note(Note::LogBegun { log, why }));
-        }
-        Ok(())
+        Ok(appended.map_err(ExecError::Log)?.begun)
     }
 
     /// Where the logs were when the run began. Nobody appends meanwhile: the workspace's lock is held.
