@@ -17,6 +17,7 @@ use crate::exec::sandbox::Bounds;
 use crate::exit_code::ExitCode;
 use crate::plan::stage_name::is_meant;
 use crate::plan::{Overrides, Plan, SETTINGS_FILE, StageId, resolve_set};
+use crate::receipt::key::SigningKey;
 use crate::spec;
 use crate::store::Store;
 use crate::store::looks::Looks;
@@ -97,7 +98,7 @@ pub(super) fn open_set(
     Ok(opened)
 }
 
-/// The same for the pipeline `file` in `workspace`, which is not resolved anew if it is remembered and would come out as it was;
+/// The same for the pipeline `file` in `workspace`, which is not resolved anew if it is remembered under `key` and would come out as it was;
 /// what is looked at is noted in `looks`, in which nothing is noted yet.
 ///
 /// # Errors
@@ -107,6 +108,7 @@ pub(super) fn open_kept(
     surroundings: &Surroundings,
     workspace: Workspace,
     (file, overrides): (&Utf8Path, &Overrides),
+    key: Option<&SigningKey>,
     looks: &Looks,
     terminal: &mut Terminal,
 ) -> Result<(Opened, ToKeep), Failure> {
@@ -114,9 +116,7 @@ pub(super) fn open_kept(
     let folder = Store::of(workspace.root()).plans_folder();
     let values = overrides.said();
     let asked = Asked { pipeline: file, values };
-    let kept = surroundings
-        .key_if_any()?
-        .and_then(|key| plans::load(&folder, asked, &key.derive_seal_key(), &workspace));
+    let kept = key.and_then(|key| plans::load(&folder, asked, &key.derive_seal_key(), &workspace));
     if let Some((plan, seen)) = kept {
         looks.adopt(&seen, began);
         let bounds = bounds(surroundings, &Watched::new(&workspace, looks), &workspace)?;

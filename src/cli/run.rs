@@ -8,7 +8,7 @@ use super::ndjson::Json;
 use super::opened::{Opened, find_workspace, open_kept, open_noting, overrides};
 use super::plan::{PlanArguments, plan};
 use super::progress::Lines;
-use super::runs;
+use super::runs::Signer;
 use super::settled::Question;
 use super::surroundings::Surroundings;
 use super::terminal::{DIM, Failure, Terminal, environment, with_causes};
@@ -113,7 +113,10 @@ pub(super) fn run(
         rigour: arguments.rigour(),
         json: arguments.json,
     };
-    if !arguments.force && !arguments.record && question.answer(&workspace, surroundings, began, terminal)? {
+    let signer = Signer::if_any(surroundings)?;
+    if let Some(signer) = signer.as_ref().filter(|_| !arguments.force && !arguments.record)
+        && question.answer(&workspace, signer, surroundings, began, terminal)?
+    {
         return Ok(ExitCode::Success);
     }
     let looks = Looks::begin();
@@ -121,13 +124,11 @@ pub(super) fn run(
     let (mut opened, to_keep) = match arguments.rigour() {
         Rigour::Stamps => {
             let (of, store) = (workspace.clone(), Store::of(workspace.root()));
-            let signer = surroundings.key_if_any()?.and_then(|key| {
-                let trust = runs::trust_of(&key, surroundings).ok()?;
-                Some((key, trust))
-            });
+            let signer = signer.as_ref();
             rayon::in_place_scope(|scope| {
-                scope.spawn(|_| caches = Caches::read(&store, &of, signer.as_ref()));
-                open_kept(surroundings, workspace, (&file, &overrides), &looks, terminal)
+                scope.spawn(|_| caches = Caches::read(&store, &of, signer.map(|signer| (&signer.key, &signer.trust))));
+                let key = signer.map(|signer| &signer.key);
+                open_kept(surroundings, workspace, (&file, &overrides), key, &looks, terminal)
             })?
         }
         Rigour::EveryByte => {
@@ -136,7 +137,7 @@ pub(super) fn run(
         }
     };
     let selected = opened.select(&arguments.stages)?;
-    let key = surroundings.key(terminal)?;
+    let signer = signer.map_or_else(|| Signer::get(surroundings, terminal), Ok)?;
     let secret = match has_ingest(&opened.plan) || opened.plan.stages.iter().any(Stage::is_personal) {
         true => Some(surroundings.secret(terminal)?),
         // It is only asked whether a file is one that another pipeline calls personal: one that cannot be read is as good as none.
@@ -159,12 +160,16 @@ pub(super) fn run(
         false => Box::new(Lines::new(terminal, &opened.plan, &opened.workspace)),
     };
     let mut observer = Attentive { observer, told: false };
-    let Some(_lock) = take_lock(&store, &opened, &interrupts, &mut observer)? else {
+    let (lock, has_waited) = take_lock(&store, &opened, &interrupts, &mut observer)?;
+    let Some(_lock) = lock else {
         return Ok(interrupts.exit_code());
     };
     // While this run waited for another, the key may have been replaced.
-    let key = surroundings.key_if_any()?.unwrap_or(key);
-    let trust = runs::trust_of(&key, surroundings)?;
+    let signer = match has_waited {
+        true => Signer::if_any(surroundings)?.unwrap_or(signer),
+        false => signer,
+    };
+    let Signer { key, trust } = &signer;
     if !trust
         .keys
         .iter()
@@ -187,7 +192,7 @@ pub(super) fn run(
         tell_not_kept(kept, &mut observer);
     }
     atomic::remove_folder(&store.scratch_folder()).map_err(|error| environment(&error))?;
-    for run in recover(&store, &runs_folder(&opened.workspace), &key).map_err(|error| environment(&error))? {
+    for run in recover(&store, &runs_folder(&opened.workspace), key).map_err(|error| environment(&error))? {
         observer.event(Event::Note(Note::Recovered { run }));
     }
     let session = open_session(
@@ -195,7 +200,7 @@ pub(super) fn run(
         surroundings,
         &opened,
         &store,
-        (&key, secret.as_ref(), &trust),
+        (key, secret.as_ref(), trust),
         &interrupts,
         (&looks, caches),
     )?;
@@ -203,10 +208,10 @@ pub(super) fn run(
         .run(&selected, &mut observer)
         .map_err(|error| environment(&error))?;
     if run.receipts.is_some() {
-        question.forget(&store, &trust);
+        question.forget(&store, trust);
     }
     if !observer.told && !arguments.force && !arguments.record {
-        let kept = question.remember(&run, &opened, &looks, (&key, &trust), surroundings);
+        let kept = question.remember(&run, &opened, &looks, &signer, surroundings);
         tell_not_kept(kept, &mut observer);
     }
     drop(observer);
@@ -216,7 +221,7 @@ pub(super) fn run(
         true => terminal.result(json!({
             "version": 1, "event": "finished", "run": run.id, "receipts": run.receipts, "exitCode": code.number(),
         })),
-        false => summarize(&run, &key, began, code, terminal),
+        false => summarize(&run, key, began, code, terminal),
     }
     // The process ends: what thousands of stages take is not freed piece by piece.
     std::mem::forget((run, opened, looks));
@@ -231,12 +236,13 @@ fn tell_not_kept(kept: Result<(), StoreError>, observer: &mut dyn Observer) {
     }
 }
 
+/// The workspace's lock; none if the user has interrupted. And whether this run has waited for another.
 fn take_lock(
     store: &Store,
     opened: &Opened,
     interrupts: &Interrupts,
     observer: &mut dyn Observer,
-) -> Result<Option<WorkspaceLock>, Failure> {
+) -> Result<(Option<WorkspaceLock>, bool), Failure> {
     let holder = format!("process {}, pipeline {}", std::process::id(), opened.plan.pipeline);
     let mut told = false;
     let mut waiting = |holder: &str| {
@@ -248,7 +254,8 @@ fn take_lock(
         interrupts.poll();
         !interrupts.is_requested()
     };
-    WorkspaceLock::take(&store.lock_file(), &holder, &mut waiting).map_err(|error| environment(&error))
+    let lock = WorkspaceLock::take(&store.lock_file(), &holder, &mut waiting).map_err(|error| environment(&error))?;
+    Ok((lock, told))
 }
 
 fn open_session<'a>(

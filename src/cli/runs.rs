@@ -3,7 +3,7 @@
 use camino::Utf8PathBuf;
 
 use super::surroundings::Surroundings;
-use super::terminal::{Failure, environment, shown};
+use super::terminal::{Failure, Terminal, environment, shown};
 use crate::exit_code::ExitCode;
 use crate::history::runs::{self, NameError};
 use crate::receipt::envelope::{Envelope, EnvelopeError};
@@ -76,6 +76,38 @@ pub(super) fn trust(surroundings: &Surroundings) -> Result<Option<Trust>, Failur
 /// Whose receipts a run that `key` signs believes: those that the user's own policy trusts, or if there is none, its own.
 pub(super) fn trust_of(key: &SigningKey, surroundings: &Surroundings) -> Result<Trust, Failure> {
     Ok(trust(surroundings)?.unwrap_or_else(|| Trust::own_key(&key.public())))
+}
+
+/// Who signs a run, and whose receipts it believes.
+pub(super) struct Signer {
+    pub(super) key: SigningKey,
+    pub(super) trust: Trust,
+}
+
+impl Signer {
+    /// By the user's key and policy, if there is a key already.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure`] if one of them cannot be read.
+    pub(super) fn if_any(surroundings: &Surroundings) -> Result<Option<Self>, Failure> {
+        let key = surroundings.key_if_any()?;
+        key.map(|key| Self::with(key, surroundings)).transpose()
+    }
+
+    /// The same; the key is made if there is none, and said so.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure`] if one of them cannot be read, or the key cannot be kept.
+    pub(super) fn get(surroundings: &Surroundings, terminal: &mut Terminal) -> Result<Self, Failure> {
+        Self::with(surroundings.key(terminal)?, surroundings)
+    }
+
+    fn with(key: SigningKey, surroundings: &Surroundings) -> Result<Self, Failure> {
+        let trust = trust_of(&key, surroundings)?;
+        Ok(Self { key, trust })
+    }
 }
 
 /// An outcome in words.

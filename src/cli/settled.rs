@@ -9,14 +9,13 @@ use serde_json::json;
 use super::opened::Opened;
 use super::progress::up_to_date_lines;
 use super::run::{random, up_to_date_summary};
-use super::runs;
+use super::runs::Signer;
 use super::surroundings::Surroundings;
 use super::terminal::{Failure, Terminal};
 use crate::digest::Digest;
 use crate::exec::event::StageOutcome;
 use crate::exec::{Run, run_id};
 use crate::exit_code::ExitCode;
-use crate::receipt::key::SigningKey;
 use crate::receipt::trust::Trust;
 use crate::store::lock::WorkspaceLock;
 use crate::store::looks::{Looks, Rigour};
@@ -49,14 +48,16 @@ impl Question<'_> {
         }
     }
 
-    /// Answers if a remembered run does: everything is up to date. Whatever is not plain is left to the long way.
+    /// Answers if a run does that is remembered for this `signer`: everything is up to date. Whatever is not plain is left to the long
+    /// way.
     ///
     /// # Errors
     ///
-    /// [`Failure`] if the key or the policy cannot be read.
+    /// [`Failure`] if there are no random bits for what is told.
     pub(super) fn answer(
         &self,
         workspace: &Workspace,
+        signer: &Signer,
         surroundings: &Surroundings,
         began: Instant,
         terminal: &mut Terminal,
@@ -66,16 +67,13 @@ impl Question<'_> {
         if !folder.is_dir() {
             return Ok(false);
         }
-        let Some(key) = surroundings.key_if_any()? else {
-            return Ok(false);
-        };
         let holder = format!("process {}, {}", std::process::id(), self.file);
         // Whoever has to wait is told so, which is the long way's business.
         let Ok(Some(_lock)) = WorkspaceLock::take(&store.lock_file(), &holder, &mut |_| false) else {
             return Ok(false);
         };
-        let trust = runs::trust_of(&key, surroundings)?;
-        let Some(settled) = Settled::load(&folder, &self.asked(&trust), &key.derive_seal_key()) else {
+        let seal_key = signer.key.derive_seal_key();
+        let Some(settled) = Settled::load(&folder, &self.asked(&signer.trust), &seal_key) else {
             return Ok(false);
         };
         // What a run that died has left is to be published first.
@@ -128,7 +126,7 @@ impl Question<'_> {
         run: &Run,
         opened: &Opened,
         looks: &Looks,
-        (key, trust): (&SigningKey, &Trust),
+        Signer { key, trust }: &Signer,
         surroundings: &Surroundings,
     ) -> Result<(), StoreError> {
         // What is believed of a key that has ended depends on what its logs have.

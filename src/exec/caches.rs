@@ -19,7 +19,7 @@ pub struct Caches {
 impl Caches {
     /// Reads what is in the `store` of `workspace`: the index of receipts only for whoever signs, with the policy.
     #[must_use]
-    pub fn read(store: &Store, workspace: &Workspace, signer: Option<&(SigningKey, Trust)>) -> Self {
+    pub fn read(store: &Store, workspace: &Workspace, signer: Option<(&SigningKey, &Trust)>) -> Self {
         let stamps = || StatCache::load(&store.stat_cache_file());
         let index = || {
             let (key, trust) = signer?;

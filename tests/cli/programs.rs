@@ -1,5 +1,6 @@
 //! Program stages: what they see, what they may leave, how they fail.
 
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -254,6 +255,61 @@ fn a_second_run_waits_for_the_first_and_finds_the_work_done() {
         1
     );
     assert_eq!(ran.iter().filter(|ran| ran.out.contains("1 up to date")).count(), 1);
+}
+
+#[test]
+fn a_run_that_has_waited_signs_with_the_key_that_is_there_then() {
+    let space = Space::with(
+        "stages: {a: {run: 'until [ -e $TRACE ]; do sleep 0.01; done; echo 1 > ${outputs.o}', env: [TRACE], sandbox: off, outputs: {o: out}}}",
+    );
+    let keyid_of = |space: &Space| {
+        let shown = space.madmall(["key", "list", "--json"]).success().out;
+        let shown: serde_json::Value = serde_json::from_str(&shown).expect("JSON");
+        shown["signing"]["keyid"].as_str().expect("a key")[..8].to_owned()
+    };
+    let make_key = |space: &Space| {
+        space.write("madmall.yaml", "");
+        space.pipeline("stages: {a: {run: 'echo 1 > ${outputs.o}', outputs: {o: out}}}");
+        space.run(&[]).success();
+        keyid_of(space)
+    };
+    let new = make_key(&space.beside("other", "other config"));
+    let old = make_key(&space.beside("own", "config"));
+    assert_ne!(old, new);
+    let spawn = || {
+        let mut command = space.command(["run", "--force", "pipeline.yaml"]);
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("runs");
+        let told = BufReader::new(child.stderr.take().expect("a pipe"));
+        (child, told, String::new())
+    };
+    let first = spawn();
+    let began = Instant::now();
+    while !space.path(".madmall/output").exists() {
+        assert!(began.elapsed() < Duration::from_secs(60), "its stage runs");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let mut second = spawn();
+    second.1.read_line(&mut second.2).expect("read");
+    assert!(second.2.contains("another run has this workspace"), "{}", second.2);
+    for file in ["signing-key.pem", "policy.json"] {
+        std::fs::copy(
+            space.base().join("other config").join(file),
+            space.base().join("config").join(file),
+        )
+        .expect("copied");
+    }
+    space.write("../trace", "");
+    for ((mut child, mut told, mut line), keyid) in [(first, old), (second, new)] {
+        told.read_to_string(&mut line).expect("read");
+        assert!(child.wait().expect("ends").success(), "{line}");
+        let mut out = child.stdout.take().expect("a pipe");
+        out.read_to_string(&mut line).expect("read");
+        assert!(line.contains(&format!("signed by your key {keyid}")), "{line}");
+    }
 }
 
 /// Says of itself what it is started with, and ends by a signal if it is told to.
