@@ -31,10 +31,13 @@ pub(super) struct Gate {
     held: Vec<usize>,
     /// Those that hold all of their mutexes.
     queue: VecDeque<StageId>,
+    jobs: usize,
     slots: usize,
     memory: u64,
     /// How many are inside.
     inside: usize,
+    /// How many were let in ahead, each as soon as one that is inside leaves.
+    ahead: usize,
 }
 
 impl Gate {
@@ -69,9 +72,11 @@ impl Gate {
             mutexes: names.iter().map(|_| Mutex::default()).collect(),
             held: vec![0; plan.stages.len()],
             queue: VecDeque::new(),
+            jobs: jobs.max(1),
             slots: jobs.max(1),
             memory,
             inside: 0,
+            ahead: 0,
         }
     }
 
@@ -93,12 +98,30 @@ impl Gate {
         self.queue.pop_front()
     }
 
+    /// The next stage that may begin as soon as any leaves that is inside, whichever that is; it is inside from then on. There is one
+    /// only while each slot is taken by a stage of its own, and no more than one for each.
+    pub(super) fn next_ahead(&mut self) -> Option<StageId> {
+        let stage = *self.queue.front()?;
+        let needs = &self.needs[stage.index()];
+        let fits = needs.slots == 1 && needs.memory == 0;
+        if !fits || self.inside < self.jobs || self.ahead == self.jobs {
+            return None;
+        }
+        self.ahead += 1;
+        self.queue.pop_front()
+    }
+
     /// A stage that was inside is done with.
     pub(super) fn leave(&mut self, stage: StageId) {
         let needs = &self.needs[stage.index()];
         self.slots += needs.slots;
         self.memory = self.memory.saturating_add(needs.memory);
         self.inside -= 1;
+        if self.ahead > 0 {
+            self.ahead -= 1;
+            self.inside += 1;
+            self.slots -= 1;
+        }
         self.held[stage.index()] = 0;
         for mutex in needs.mutexes.clone() {
             match self.mutexes[mutex].waiting.pop_front() {
@@ -189,6 +212,38 @@ mod tests {
         assert_eq!(leave(&mut gate, 0), [1]);
         assert_eq!(leave(&mut gate, 1), [2], "there is no memory for the other");
         assert_eq!(leave(&mut gate, 2), [3, 4]);
+    }
+
+    #[test]
+    fn one_for_each_slot_is_let_in_ahead_if_it_fits_whoever_leaves() {
+        const NONE: [usize; 0] = [];
+        let mut all = vec![needs(1, 0, &[]); 6];
+        all.extend([needs(2, 0, &[]), needs(1, 1, &[]), needs(1, 0, &[])]);
+        let mut gate = gate(2, all);
+        let ahead = |gate: &mut Gate| {
+            std::iter::from_fn(|| gate.next_ahead())
+                .map(StageId::index)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(ahead(&mut gate), NONE, "there is a slot");
+        assert_eq!(gate.next().map(StageId::index), Some(0));
+        assert_eq!(ahead(&mut gate), NONE, "there is a slot");
+        assert_eq!(next(&mut gate), [1]);
+        assert_eq!(ahead(&mut gate), [2, 3]);
+        assert_eq!(leave(&mut gate, 1), NONE, "one of them has the slot");
+        assert_eq!(ahead(&mut gate), [4]);
+        for stage in [0, 2, 3] {
+            assert_eq!(leave(&mut gate, stage), NONE);
+            assert!(ahead(&mut gate).len() <= 1);
+        }
+        assert_eq!(leave(&mut gate, 4), NONE, "5 is inside, and 6 needs both slots");
+        assert_eq!(leave(&mut gate, 5), [6]);
+        assert_eq!(
+            ahead(&mut gate),
+            NONE,
+            "one that is inside has two slots, and 7 needs memory"
+        );
+        assert_eq!(leave(&mut gate, 6), [7, 8]);
     }
 
     #[test]

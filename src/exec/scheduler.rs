@@ -1,7 +1,7 @@
 //! The one owner of a run's state: gives stages to workers as what they read from is done.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -61,6 +61,8 @@ struct Task {
 enum Message {
     Said(StageId, Said),
     Brought(StageId, Brought),
+    /// It was not begun: the run is over.
+    Returned(StageId),
     /// A worker is lost, by a fault of this program.
     Panicked,
 }
@@ -71,15 +73,15 @@ pub fn schedule(session: &Session<'_>, selected: &[StageId], observer: &mut dyn 
     let (tasks, queue) = channel();
     let (messages, inbox) = channel();
     let queue = Arc::new(Mutex::new(queue));
-    let brought = AtomicUsize::new(0);
+    let shared = Shared::default();
     let owner = std::thread::scope(|scope| {
         // In here, so that it is gone, and no worker waits for a task, if it panics itself.
-        let mut owner = Owner::new(session, selected, (tasks, &brought), observer);
+        let mut owner = Owner::new(session, selected, (tasks, &shared.brought), observer);
         let mut workers = 0;
         let mut spawn = |wanted: usize| {
             while workers < wanted.min(session.options.jobs) {
-                let (queue, messages, brought) = (Arc::clone(&queue), messages.clone(), &brought);
-                scope.spawn(move || work(session, &queue, &messages, brought));
+                let (queue, messages, shared) = (Arc::clone(&queue), messages.clone(), &shared);
+                scope.spawn(move || work(session, &queue, &messages, shared));
                 workers += 1;
             }
         };
@@ -89,19 +91,29 @@ pub fn schedule(session: &Session<'_>, selected: &[StageId], observer: &mut dyn 
     owner.into_finished(selected)
 }
 
+/// What workers and the owner know of each other without a message.
+#[derive(Default)]
+struct Shared {
+    /// How many stages workers are done with of which the owner has not heard yet.
+    brought: AtomicUsize,
+    /// Whether no stage may begin any more that waits in the queue.
+    is_over: AtomicBool,
+}
+
 /// Tells the owner that a worker panics: it would wait for its stage for ever.
-struct Alarm<'a>(&'a Sender<Message>);
+struct Alarm<'a>(&'a Sender<Message>, &'a Shared);
 
 impl Drop for Alarm<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
+            self.1.is_over.store(true, Ordering::Relaxed);
             let _ = self.0.send(Message::Panicked);
         }
     }
 }
 
-fn work(session: &Session<'_>, queue: &Mutex<Receiver<Task>>, messages: &Sender<Message>, brought: &AtomicUsize) {
-    let _alarm = Alarm(messages);
+fn work(session: &Session<'_>, queue: &Mutex<Receiver<Task>>, messages: &Sender<Message>, shared: &Shared) {
+    let _alarm = Alarm(messages, shared);
     loop {
         let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(task) = next else { return };
@@ -109,12 +121,33 @@ fn work(session: &Session<'_>, queue: &Mutex<Receiver<Task>>, messages: &Sender<
             // The owner outlives its workers; if it is gone, nobody listens.
             let _ = messages.send(Message::Said(task.stage, said));
         };
+        if shared.is_over.load(Ordering::Relaxed) {
+            if messages.send(Message::Returned(task.stage)).is_err() {
+                return;
+            }
+            continue;
+        }
         let what = bring_up_to_date(session, (task.stage, task.wanted), &task.upstream, &say);
+        // What waits in the queue is there before the owner hears of a failure.
+        if let Brought::Done(done) = &what
+            && is_the_last(&done.report.outcome, session.options.on_failure)
+        {
+            shared.is_over.store(true, Ordering::Relaxed);
+        }
         // First, so that the owner never hears of more than it has counted.
-        brought.fetch_add(1, Ordering::Relaxed);
+        shared.brought.fetch_add(1, Ordering::Relaxed);
         if messages.send(Message::Brought(task.stage, what)).is_err() {
             return;
         }
+    }
+}
+
+/// Whether nothing begins any more after a stage has ended like this: what fails for the machine's sake would fail again for the next.
+fn is_the_last(outcome: &StageOutcome, on_failure: OnFailure) -> bool {
+    match outcome {
+        StageOutcome::Failed(_) => on_failure == OnFailure::Stop,
+        StageOutcome::Broken(_) | StageOutcome::Interrupted => true,
+        _ => false,
     }
 }
 
@@ -197,8 +230,14 @@ impl<'a, 'o> Owner<'a, 'o> {
             }
             self.watch_for_interrupt();
             self.welcome();
-            // No more than can run at once: what waits in a queue could not be held back after a failure.
             while let Some(id) = self.gate.next() {
+                self.start(id, spawn);
+            }
+            // A worker that is done goes on without waiting until it is heard.
+            while !self.stopping
+                && !self.has_temporary
+                && let Some(id) = self.gate.next_ahead()
+            {
                 self.start(id, spawn);
             }
             if !self.ready.is_empty() {
@@ -231,6 +270,12 @@ impl<'a, 'o> Owner<'a, 'o> {
         match message {
             Message::Panicked => return false,
             Message::Said(stage, said) => self.tell(stage, said),
+            Message::Returned(stage) => {
+                self.stopping = true;
+                self.running -= 1;
+                self.gate.leave(stage);
+                self.finish(stage, report(StageOutcome::NotStarted), None);
+            }
             Message::Brought(stage, brought) => {
                 self.brought.fetch_sub(1, Ordering::Relaxed);
                 self.running -= 1;
@@ -372,12 +417,7 @@ impl<'a, 'o> Owner<'a, 'o> {
                 report: &report,
             });
             let ending = ending_of(&report.outcome, id);
-            // What fails for the machine's sake would fail again for the next stage.
-            self.stopping |= match report.outcome {
-                StageOutcome::Failed(_) => self.session.options.on_failure == OnFailure::Stop,
-                StageOutcome::Broken(_) | StageOutcome::Interrupted => true,
-                _ => false,
-            };
+            self.stopping |= is_the_last(&report.outcome, self.session.options.on_failure);
             // One that was to make temporary outputs again and did not run is as it was.
             let remade = self.remaking.remove(&id);
             let is_as_before = matches!(report.outcome, StageOutcome::NotStarted | StageOutcome::Blocked { .. });

@@ -225,6 +225,8 @@ mod tests {
         let digest = Digest::of(b"bytes");
         adopt(&cas, &root.join("made"), digest);
         assert!(!root.join("made").exists());
+        let object = fs::metadata(cas.path(digest)).expect("found");
+        assert!(object.permissions().readonly(), "nobody writes to an object by mistake");
 
         cas.place(digest, &root.join("a/b"), false).expect("placed");
         assert_eq!(fs::read(root.join("a/b")).expect("read"), b"bytes");

@@ -112,6 +112,28 @@ fn stages_of_one_mutex_never_run_at_once() {
 }
 
 #[test]
+fn no_more_stages_run_at_once_than_there_are_slots_whoever_goes_on_with_the_next() {
+    // Each fails if it finds no slot free; that of two cpus if not both are.
+    let space = Space::with(
+        "stages:
+  a:
+    matrix: { n: [1, 2, 3, 4, 5, 6, 7, 8] }
+    run: 'l=1; mkdir $TRACE.1 2>/dev/null || { l=2; mkdir $TRACE.2; }; sleep 0.02; rmdir $TRACE.$l; echo > ${outputs.o}'
+    env: [TRACE]
+    sandbox: off
+    outputs: { o: 'a/${matrix.n}' }
+  b: { run: 'mkdir $TRACE.1 $TRACE.2; sleep 0.02; rmdir $TRACE.1 $TRACE.2; echo > ${outputs.o}', env: [TRACE], sandbox: off, resources: { cpus: 2 }, outputs: { o: b } }
+  c:
+    matrix: { n: [1, 2, 3, 4] }
+    run: 'l=1; mkdir $TRACE.1 2>/dev/null || { l=2; mkdir $TRACE.2; }; sleep 0.02; rmdir $TRACE.$l; echo > ${outputs.o}'
+    env: [TRACE]
+    sandbox: off
+    outputs: { o: 'c/${matrix.n}' }",
+    );
+    space.run(&["-j", "2"]).success().says("13 stages: 13 ran");
+}
+
+#[test]
 fn a_stage_counts_as_its_cpus_and_one_that_needs_too_much_runs_alone() {
     let space = Space::with(
         "stages:

@@ -191,10 +191,11 @@ fn an_interrupt_ends_the_program_and_the_next_run_goes_on() {
     let space = Space::with(
         "stages:
   quick: {run: 'echo quick >> $TRACE; echo 1 > ${outputs.o}', env: [TRACE], sandbox: off, outputs: {o: out/quick}}
-  slow: {run: 'echo slow >> $TRACE; cp ${inputs.i} ${outputs.o}; sleep 30', env: [TRACE], sandbox: off, inputs: {i: quick}, outputs: {o: out/slow}}",
+  slow: {run: 'echo slow >> $TRACE; cp ${inputs.i} ${outputs.o}; sleep 30', env: [TRACE], sandbox: off, inputs: {i: quick}, outputs: {o: out/slow}}
+  waits: {run: 'echo waits >> $TRACE; cp ${inputs.i} ${outputs.o}', env: [TRACE], sandbox: off, inputs: {i: quick}, outputs: {o: out/waits}}",
     );
     let child = space
-        .command(["run", "pipeline.yaml"])
+        .command(["run", "-j", "1", "pipeline.yaml"])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
