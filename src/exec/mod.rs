@@ -61,6 +61,7 @@ mod survey;
 mod temporary;
 pub mod tools;
 mod trial;
+mod worker;
 
 pub use caches::Caches;
 pub use consent::has_ingest;

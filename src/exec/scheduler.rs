@@ -1,18 +1,19 @@
 //! The one owner of a run's state: gives stages to workers as what they read from is done.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use super::Session;
 use super::event::{Event, Note, Observer, StageOutcome, StageReport};
 use super::gate::Gate;
 use super::machine::memory;
 use super::process::{Ending, GRACE};
-use super::stage::{Brought, Given, Said, Upstream, Wanted, bring_up_to_date, upstream};
+use super::stage::{Brought, Given, Said, Upstream, Wanted, upstream};
 use super::survey::Survey;
-use super::{OnFailure, Session};
+use super::worker::{Message, Shared, Task, is_the_last, work};
 use crate::plan::{Stage, StageId};
 
 /// How often the owner looks whether the user has interrupted.
@@ -52,21 +53,6 @@ pub struct Finished {
     pub given: Option<Given>,
 }
 
-struct Task {
-    stage: StageId,
-    wanted: Wanted,
-    upstream: Upstream,
-}
-
-enum Message {
-    Said(StageId, Said),
-    Brought(StageId, Brought),
-    /// It was not begun: the run is over.
-    Returned(StageId),
-    /// A worker is lost, by a fault of this program.
-    Panicked,
-}
-
 /// Brings the `selected` stages (closed under what they read from, in the plan's order) up to date. Gives them back in
 /// that order.
 pub fn schedule(session: &Session<'_>, selected: &[StageId], observer: &mut dyn Observer) -> Vec<Finished> {
@@ -89,66 +75,6 @@ pub fn schedule(session: &Session<'_>, selected: &[StageId], observer: &mut dyn 
         owner
     });
     owner.into_finished(selected)
-}
-
-/// What workers and the owner know of each other without a message.
-#[derive(Default)]
-struct Shared {
-    /// How many stages workers are done with of which the owner has not heard yet.
-    brought: AtomicUsize,
-    /// Whether no stage may begin any more that waits in the queue.
-    is_over: AtomicBool,
-}
-
-/// Tells the owner that a worker panics: it would wait for its stage for ever.
-struct Alarm<'a>(&'a Sender<Message>, &'a Shared);
-
-impl Drop for Alarm<'_> {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.1.is_over.store(true, Ordering::Relaxed);
-            let _ = self.0.send(Message::Panicked);
-        }
-    }
-}
-
-fn work(session: &Session<'_>, queue: &Mutex<Receiver<Task>>, messages: &Sender<Message>, shared: &Shared) {
-    let _alarm = Alarm(messages, shared);
-    loop {
-        let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(task) = next else { return };
-        let say = |said| {
-            // The owner outlives its workers; if it is gone, nobody listens.
-            let _ = messages.send(Message::Said(task.stage, said));
-        };
-        if shared.is_over.load(Ordering::Relaxed) {
-            if messages.send(Message::Returned(task.stage)).is_err() {
-                return;
-            }
-            continue;
-        }
-        let what = bring_up_to_date(session, (task.stage, task.wanted), &task.upstream, &say);
-        // What waits in the queue is there before the owner hears of a failure.
-        if let Brought::Done(done) = &what
-            && is_the_last(&done.report.outcome, session.options.on_failure)
-        {
-            shared.is_over.store(true, Ordering::Relaxed);
-        }
-        // First, so that the owner never hears of more than it has counted.
-        shared.brought.fetch_add(1, Ordering::Relaxed);
-        if messages.send(Message::Brought(task.stage, what)).is_err() {
-            return;
-        }
-    }
-}
-
-/// Whether nothing begins any more after a stage has ended like this: what fails for the machine's sake would fail again for the next.
-fn is_the_last(outcome: &StageOutcome, on_failure: OnFailure) -> bool {
-    match outcome {
-        StageOutcome::Failed(_) => on_failure == OnFailure::Stop,
-        StageOutcome::Broken(_) | StageOutcome::Interrupted => true,
-        _ => false,
-    }
 }
 
 struct Owner<'a, 'o> {
