@@ -19,7 +19,7 @@ use crate::exit_code::ExitCode;
 use crate::receipt::trust::Trust;
 use crate::store::lock::WorkspaceLock;
 use crate::store::looks::{Looks, Rigour};
-use crate::store::settled::{Asked, Settled};
+use crate::store::settled::{Again, Asked, Settled};
 use crate::store::{Store, StoreError};
 use crate::workspace::Workspace;
 
@@ -72,14 +72,19 @@ impl Question<'_> {
         let Ok(Some(_lock)) = WorkspaceLock::take(&store.lock_file(), &holder, &mut |_| false) else {
             return Ok(false);
         };
-        let seal_key = signer.key.derive_seal_key();
-        let Some(settled) = Settled::load(&folder, &self.asked(&signer.trust), &seal_key) else {
-            return Ok(false);
-        };
         // What a run that died has left is to be published first.
-        if store.has_pending() || !settled.holds(workspace, &surroundings.environment, self.rigour) {
+        if store.has_pending() {
             return Ok(false);
         }
+        let seal_key = signer.key.derive_seal_key();
+        let again = Again {
+            workspace,
+            environment: &surroundings.environment,
+            rigour: self.rigour,
+        };
+        let Some(settled) = Settled::load(&folder, &self.asked(&signer.trust), &seal_key, again) else {
+            return Ok(false);
+        };
         self.tell(&settled, surroundings, began, terminal)?;
         Ok(true)
     }
@@ -151,17 +156,19 @@ impl Question<'_> {
                 variables.insert(name.clone(), value.map(|value| Digest::of(value.as_bytes())));
             }
         }
-        let Some(mut looks) = looks.settle() else {
+        let Some(looks) = looks.settle() else {
             return Ok(());
         };
-        // What nobody makes is what is edited: where that was, the next run is told so by few looks.
         let outputs = opened.plan.stages.iter().flat_map(|stage| &stage.outputs);
-        let made: HashSet<&Utf8Path> = outputs.map(|output| output.path.as_path()).collect();
-        looks.sort_by_key(|(path, _)| made.contains(path.as_path()));
+        let outputs: HashSet<&Utf8Path> = outputs.map(|output| output.path.as_path()).collect();
+        let (made, sources) = looks
+            .into_iter()
+            .partition(|(path, _)| outputs.contains(path.as_path()));
         let settled = Settled {
             name: opened.plan.pipeline.clone(),
-            looks,
             variables,
+            sources,
+            made,
             stages,
         };
         let folder = Store::of(opened.workspace.root()).settled_folder();

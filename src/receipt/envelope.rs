@@ -82,7 +82,7 @@ pub struct Signed {
 pub fn sign(statement: &Statement, key: &SigningKey) -> Result<Signed, StatementError> {
     let payload = statement.to_payload()?;
     let keyid = key.public().keyid();
-    let signature = || key.sign(&pre_authentication_encoding(&payload));
+    let signature = || key.sign_parts(&[&before_payload(&payload), &payload]);
     let unsigned = || (Sha256::of(&payload), before_signature(&payload, keyid));
     let (signature, (id, mut line)) = match payload.len() < LONG {
         true => (signature(), unsigned()),
@@ -198,9 +198,12 @@ impl Envelope {
 
 /// DSSE v1's PAE of a payload of our type.
 fn pre_authentication_encoding(payload: &[u8]) -> Vec<u8> {
-    let mut bytes = format!("DSSEv1 {} {PAYLOAD_TYPE} {} ", PAYLOAD_TYPE.len(), payload.len()).into_bytes();
-    bytes.extend_from_slice(payload);
-    bytes
+    [&before_payload(payload), payload].concat()
+}
+
+/// What stands in it before the payload.
+fn before_payload(payload: &[u8]) -> Vec<u8> {
+    format!("DSSEv1 {} {PAYLOAD_TYPE} {} ", PAYLOAD_TYPE.len(), payload.len()).into_bytes()
 }
 
 /// A line that is read piece by piece.

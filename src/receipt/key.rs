@@ -4,12 +4,13 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use ed25519_dalek::Signer as _;
+use ed25519_dalek::hazmat::{ExpandedSecretKey, raw_sign_byupdate};
 use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
 use ed25519_dalek::pkcs8::{
     DecodePrivateKey as _, DecodePublicKey as _, EncodePrivateKey as _, EncodePublicKey as _, KeypairBytes,
 };
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha512};
 use zeroize::{Zeroize as _, Zeroizing};
 
 use super::ssh;
@@ -273,7 +274,20 @@ impl SigningKey {
     /// The signature of `message`.
     #[must_use]
     pub(crate) fn sign(&self, message: &[u8]) -> [u8; 64] {
-        self.0.sign(message).to_bytes()
+        self.sign_parts(&[message])
+    }
+
+    /// The same of a message that lies in several places, one after the other: what is long is not copied for it.
+    #[must_use]
+    pub(crate) fn sign_parts(&self, parts: &[&[u8]]) -> [u8; 64] {
+        let expanded = ExpandedSecretKey::from(self.0.as_bytes());
+        // It is asked for twice (RFC 8032, section 5.1.6), and gives the same both times.
+        let message = |hasher: &mut Sha512| {
+            parts.iter().for_each(|part| hasher.update(part));
+            Ok(())
+        };
+        let signature = raw_sign_byupdate(&expanded, message, &self.0.verifying_key());
+        signature.expect("nothing can fail in giving the message").to_bytes()
     }
 
     /// The key that seals local caches: who has not this signing key cannot make one that opens.
@@ -301,6 +315,18 @@ mod tests {
         assert_eq!(key().public().to_hex(), PUBLIC);
         let signature = hex(&key().sign(b""));
         assert!(signature.starts_with("e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e06522490155"));
+    }
+
+    #[test]
+    fn what_lies_in_parts_is_signed_as_what_lies_in_one_place() {
+        use ed25519_dalek::Signer as _;
+        let message: Vec<u8> = (0..=255).cycle().take(1000).collect();
+        let whole = key().0.sign(&message).to_bytes();
+        for (first, second) in [(0, 0), (0, 1000), (1, 127), (128, 129), (999, 1000)] {
+            let parts = [&message[..first], &message[first..second], &message[second..]];
+            assert_eq!(key().sign_parts(&parts), whole);
+        }
+        assert!(key().public().verifies(&message, &whole));
     }
 
     #[test]

@@ -97,13 +97,14 @@ impl Believed {
             files.push((name, claims));
         }
         let changed = changed || !known.is_empty();
+        let count = files.iter().map(|(_, claims)| claims.len()).sum();
         let mut index = Self {
             runs,
             context,
             files,
-            by_action: Vec::new(),
+            by_action: Vec::with_capacity(count),
             by_stage: OnceLock::new(),
-            claimed: HashSet::new(),
+            claimed: HashSet::with_capacity(count),
             personal: HashSet::new(),
             with_consent: HashMap::new(),
             last_read: Mutex::default(),

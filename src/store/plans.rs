@@ -48,7 +48,7 @@ pub fn load(folder: &Utf8Path, asked: Asked<'_>, seal_key: &[u8; 32], workspace:
         let now = seen.resolves_alike_at(workspace, &path)?;
         Some((path, now))
     };
-    sealed::open_with(&file_of(folder, digest), HEADER, seal_key, |body| {
+    sealed::open(&file_of(folder, digest), HEADER, seal_key, |body| {
         let ((kept_for, seen), plan): ((Digest, Seens), _) = postcard::take_from_bytes(body).ok()?;
         if kept_for != digest {
             return None;

@@ -4,19 +4,13 @@
 
 use camino::Utf8Path;
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 
 use super::{MAX_CACHE, StoreError, atomic, read_bounded};
 use crate::canonical::CanonicalHasher;
 use crate::stamp::Stamp;
 
-/// What the file at `path` holds, if it opens.
-pub(super) fn open<T: DeserializeOwned>(path: &Utf8Path, header: &[u8], seal_key: &[u8; 32]) -> Option<T> {
-    open_with(path, header, seal_key, |body| postcard::from_bytes(body).ok())
-}
-
-/// The same of what `read` makes of its bytes.
-pub(super) fn open_with<T>(
+/// What `read` makes of the bytes of the file at `path`, if it opens.
+pub(super) fn open<T>(
     path: &Utf8Path,
     header: &[u8],
     seal_key: &[u8; 32],
@@ -46,7 +40,7 @@ pub(super) fn keep(
     atomic::write_cache(path, &seal(header, seal_key, &spelled(value)))
 }
 
-/// What a file has that holds the bytes `body`, which [`open_with`] reads.
+/// What a file has that holds the bytes `body`, which [`open`] reads.
 pub(super) fn seal(header: &[u8], seal_key: &[u8; 32], body: &[u8]) -> Vec<u8> {
     let seal = blake3::keyed_hash(seal_key, body);
     [header, seal.as_bytes(), body].concat()

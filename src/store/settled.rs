@@ -8,7 +8,6 @@ use std::fs;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
 
 use super::looks::{Rigour, Seen};
 use super::{StoreError, sealed};
@@ -16,7 +15,7 @@ use crate::digest::Digest;
 use crate::receipt::statement::ReceiptId;
 use crate::workspace::Workspace;
 
-const HEADER: &[u8] = b"madmall settled v2\n";
+const HEADER: &[u8] = b"madmall settled v3\n";
 /// How many ways of asking are remembered.
 const MOST: usize = 64;
 /// With fewer looks than this, threads cost more than they spare.
@@ -49,26 +48,72 @@ impl Asked<'_> {
     }
 }
 
+/// What was looked at: where, and what was seen there.
+pub type Look = (Utf8PathBuf, Seen);
+
 /// A run that found nothing to do.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug)]
 pub struct Settled {
     /// The pipeline's name.
     pub name: String,
-    /// What was looked at, in the order in which it is looked at again.
-    pub looks: Vec<(Utf8PathBuf, Seen)>,
     /// The variables whose values are part of actions, hashed; `None` for one that is not set.
     pub variables: BTreeMap<String, Option<Digest>>,
+    /// What was looked at that no stage makes, in the order in which it is looked at again. Before all else, for that is what is edited.
+    pub sources: Vec<Look>,
+    /// What else was looked at.
+    pub made: Vec<Look>,
     /// The selected stages, and the receipts that say that they are up to date.
     pub stages: Vec<(String, ReceiptId)>,
 }
 
+/// How what was looked at is looked at again.
+#[derive(Clone, Copy, Debug)]
+pub struct Again<'a> {
+    /// Where.
+    pub workspace: &'a Workspace,
+    /// The variables there are.
+    pub environment: &'a BTreeMap<String, String>,
+    /// How hard.
+    pub rigour: Rigour,
+}
+
+impl Again<'_> {
+    fn has(self, variables: &BTreeMap<String, Option<Digest>>) -> bool {
+        variables
+            .iter()
+            .all(|(name, value)| *value == self.environment.get(name).map(|value| Digest::of(value.as_bytes())))
+    }
+
+    fn sees(self, looks: &[Look]) -> bool {
+        let same = |(path, seen): &Look| seen.is_still_at(self.workspace, path, self.rigour);
+        match looks.len() < FEW && self.rigour == Rigour::Stamps {
+            true => looks.iter().all(same),
+            false => looks.par_iter().with_min_len(64).all(same),
+        }
+    }
+}
+
 impl Settled {
-    /// The run that was remembered in `folder` for what is asked; `None` if there is none that opens.
+    /// The run that was remembered in `folder` for what is asked, if a look at the same shows the same; `None` if there is none that
+    /// opens. No more of it is read than it takes to see that something differs.
     #[must_use]
-    pub fn load(folder: &Utf8Path, asked: &Asked<'_>, seal_key: &[u8; 32]) -> Option<Self> {
+    pub fn load(folder: &Utf8Path, asked: &Asked<'_>, seal_key: &[u8; 32], again: Again<'_>) -> Option<Self> {
         let digest = asked.digest()?;
-        let (asked, settled): (Digest, Self) = sealed::open(&file_of(folder, digest), HEADER, seal_key)?;
-        (asked == digest).then_some(settled)
+        sealed::open(&file_of(folder, digest), HEADER, seal_key, |body| {
+            let ((asked, name, variables, sources), rest): ((Digest, String, _, Vec<Look>), _) =
+                postcard::take_from_bytes(body).ok()?;
+            if asked != digest || !again.has(&variables) || !again.sees(&sources) {
+                return None;
+            }
+            let (made, stages): (Vec<Look>, _) = postcard::from_bytes(rest).ok()?;
+            again.sees(&made).then_some(Self {
+                name,
+                variables,
+                sources,
+                made,
+                stages,
+            })
+        })
     }
 
     /// Remembers it.
@@ -80,7 +125,20 @@ impl Settled {
         let Some(digest) = asked.digest() else { return Ok(()) };
         let file = file_of(folder, digest);
         sealed::make_room(folder, &file, MOST)?;
-        sealed::keep(&file, HEADER, seal_key, &(digest, self))
+        let Self {
+            name,
+            variables,
+            sources,
+            made,
+            stages,
+        } = self;
+        // One after the other, as they are read.
+        sealed::keep(
+            &file,
+            HEADER,
+            seal_key,
+            &(digest, name, variables, sources, made, stages),
+        )
     }
 
     /// Forgets the run that was remembered in `folder` for what is asked, if it can: it says nothing any more, and need not be read.
@@ -88,20 +146,6 @@ impl Settled {
         if let Some(digest) = asked.digest() {
             let _ = fs::remove_file(file_of(folder, digest));
         }
-    }
-
-    /// Whether a look at the same, in `workspace` and with these variables, shows the same.
-    #[must_use]
-    pub fn holds(&self, workspace: &Workspace, environment: &BTreeMap<String, String>, rigour: Rigour) -> bool {
-        let same_value = |(name, value): (&String, &Option<Digest>)| {
-            *value == environment.get(name).map(|value| Digest::of(value.as_bytes()))
-        };
-        let same = |(path, seen): &(Utf8PathBuf, Seen)| seen.is_still_at(workspace, path, rigour);
-        self.variables.iter().all(same_value)
-            && match self.looks.len() < FEW && rigour == Rigour::Stamps {
-                true => self.looks.iter().all(same),
-                false => self.looks.par_iter().with_min_len(64).all(same),
-            }
     }
 }
 

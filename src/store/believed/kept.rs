@@ -62,7 +62,7 @@ impl Kept {
 /// Opens the sealed index, or gives `None` if it is absent, damaged, of another version, sealed by another key or made under
 /// another policy.
 pub(super) fn load(file: &Utf8Path, seal_key: &[u8; 32], context: Digest) -> Option<Files> {
-    sealed::open_with(file, HEADER, seal_key, |body| read_spelled(body, context))
+    sealed::open(file, HEADER, seal_key, |body| read_spelled(body, context))
 }
 
 /// What stands before the claims of all files, which follow each other [`TOGETHER`] by [`TOGETHER`].
