@@ -2,10 +2,11 @@
 
 use std::time::Instant;
 
+use camino::Utf8Path;
 use serde_json::json;
 
 use super::ndjson::Json;
-use super::opened::{Opened, find_workspace, open_kept, open_noting, overrides};
+use super::opened::{Opened, ToKeep, find_workspace, open_kept, open_noting, overrides};
 use super::plan::{PlanArguments, plan};
 use super::progress::Lines;
 use super::runs::Signer;
@@ -22,12 +23,13 @@ use crate::exec::{
     CacheMode, Caches, OnFailure, Record, Run, RunOptions, Session, SessionInputs, has_ingest, runs_folder,
 };
 use crate::exit_code::ExitCode;
-use crate::plan::Stage;
+use crate::plan::{Overrides, Stage};
 use crate::receipt::key::SigningKey;
 use crate::receipt::trust::Trust;
 use crate::store::lock::WorkspaceLock;
 use crate::store::looks::{Looks, Rigour};
 use crate::store::{Store, StoreError, atomic, plans};
+use crate::workspace::Workspace;
 
 /// Arguments of `run`.
 #[derive(clap::Args)]
@@ -120,20 +122,12 @@ pub(super) fn run(
         return Ok(ExitCode::Success);
     }
     let looks = Looks::begin();
-    let mut caches = Caches::default();
-    let (mut opened, to_keep) = match arguments.rigour() {
-        Rigour::Stamps => {
-            let (of, store) = (workspace.clone(), Store::of(workspace.root()));
-            let signer = signer.as_ref();
-            rayon::in_place_scope(|scope| {
-                scope.spawn(|_| caches = Caches::read(&store, &of, signer.map(|signer| (&signer.key, &signer.trust))));
-                let key = signer.map(|signer| &signer.key);
-                open_kept(surroundings, workspace, (&file, &overrides), key, &looks, terminal)
-            })?
-        }
+    let asked = (&*file, &overrides);
+    let (mut opened, to_keep, caches) = match arguments.rigour() {
+        Rigour::Stamps => open_remembered(surroundings, workspace, asked, signer.as_ref(), &looks, terminal)?,
         Rigour::EveryByte => {
             let opened = open_noting(surroundings, workspace, &file, &overrides, &looks, terminal)?;
-            (opened, None)
+            (opened, None, Caches::default())
         }
     };
     let selected = opened.select(&arguments.stages)?;
@@ -170,11 +164,7 @@ pub(super) fn run(
         false => signer,
     };
     let Signer { key, trust } = &signer;
-    if !trust
-        .keys
-        .iter()
-        .any(|known| known.key == key.public() && known.end().is_none())
-    {
+    if !signer.is_believed() {
         observer.event(Event::Note(Note::NotBelieved {
             keyid: key.public().keyid().short(),
         }));
@@ -226,6 +216,25 @@ pub(super) fn run(
     // The process ends: what thousands of stages take is not freed piece by piece.
     std::mem::forget((run, opened, looks));
     Ok(code)
+}
+
+/// Resolves the pipeline, unless it is remembered, and reads beside that what earlier runs of this `signer` have kept.
+fn open_remembered(
+    surroundings: &Surroundings,
+    workspace: Workspace,
+    asked: (&Utf8Path, &Overrides),
+    signer: Option<&Signer>,
+    looks: &Looks,
+    terminal: &mut Terminal,
+) -> Result<(Opened, ToKeep, Caches), Failure> {
+    let (of, store) = (workspace.clone(), Store::of(workspace.root()));
+    let mut caches = Caches::default();
+    let (opened, to_keep) = rayon::in_place_scope(|scope| {
+        scope.spawn(|_| caches = Caches::read(&store, &of, signer.map(|signer| (&signer.key, &signer.trust))));
+        let key = signer.map(|signer| &signer.key);
+        open_kept(surroundings, workspace, asked, key, looks, terminal)
+    })?;
+    Ok((opened, to_keep, caches))
 }
 
 /// What only spares the next run some work is no reason to fail.

@@ -104,6 +104,12 @@ impl Signer {
         Self::with(surroundings.key(terminal)?, surroundings)
     }
 
+    /// Whether what it signs now is believed here.
+    pub(super) fn is_believed(&self) -> bool {
+        let mut known = self.trust.keys.iter();
+        known.any(|known| known.key == self.key.public() && known.end().is_none())
+    }
+
     fn with(key: SigningKey, surroundings: &Surroundings) -> Result<Self, Failure> {
         let trust = trust_of(&key, surroundings)?;
         Ok(Self { key, trust })
