@@ -338,24 +338,23 @@ impl<'a> Session<'a> {
         let beside = || {
             let index = self.index(is_published);
             self.settle();
-            (index, self.keep_stamps())
+            (index, self.hashes.with_cache(|cache| cache.sealed()))
         };
         let (published, (index, stamps)) = rayon::join(publish, beside);
         let (receipts, news) = match published? {
             Some((path, news)) => (Some(path), news),
             None => (None, News::Nothing),
         };
-        // It says what is published, and nothing else.
-        let (logged, index) = rayon::join(|| self.log(&news), || self.keep_index(index.as_deref()));
-        if let Some(Begun { log, why }) = logged? {
+        if let Some(Begun { log, why }) = self.log(&news)? {
             let log = log.to_string();
             observer.event(Event::Note(Note::LogBegun { log, why }));
         }
         self.forget_temporary(&stages)?;
         removed?;
         let id = self.run_id.clone();
-        // The receipts are published: what only spares the next run some work is no reason to fail.
-        if let Err(error) = stamps.and(index) {
+        // The receipts are published: what only spares the next run some work is no reason to fail, and comes last on a disk that
+        // is nearly full.
+        if let Err(error) = self.keep(index.as_deref(), stamps.as_deref()) {
             let why = with_causes(&error);
             observer.event(Event::Note(Note::NotKept { why }));
         }
@@ -423,15 +422,12 @@ impl<'a> Session<'a> {
         self.believed.sealed(published.as_ref(), &self.key.derive_seal_key())
     }
 
-    /// Writes what files hold.
-    fn keep_stamps(&self) -> Result<(), StoreError> {
-        self.hashes
-            .with_cache(|cache| cache.save(&self.store.stat_cache_file()))
-    }
-
-    /// Writes the `index` of receipts, if there is another.
-    fn keep_index(&self, index: Option<&[u8]>) -> Result<(), StoreError> {
-        index.map_or(Ok(()), |index| atomic::write_cache(&self.store.believed_file(), index))
+    /// Writes the `index` of receipts and the `stamps` of what files hold, each if there is another.
+    fn keep(&self, index: Option<&[u8]>, stamps: Option<&[u8]>) -> Result<(), StoreError> {
+        let write = |path, bytes: Option<&[u8]>| bytes.map_or(Ok(()), |bytes| atomic::write_cache(path, bytes));
+        let (index_file, stamps_file) = (self.store.believed_file(), self.store.stat_cache_file());
+        let (index, stamps) = rayon::join(|| write(&index_file, index), || write(&stamps_file, stamps));
+        index.and(stamps)
     }
 }
 

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -15,13 +15,10 @@ use camino::{Utf8Path, Utf8PathBuf};
 use super::folders;
 use crate::digest::Digest;
 use crate::plan::Output;
-use crate::store::{StoreError, atomic};
+use crate::store::{StoreError, atomic, read_sized};
 
 /// An input file up to this size is copied in; a larger one is linked to.
 const COPY_LIMIT: u64 = 1024 * 1024;
-
-/// How much more room there is for a file than it should take: what reading it to its end looks for.
-const SPARE: usize = 64;
 
 /// What the roots of finished stages may take together.
 const ROOM: u64 = 256 << 20;
@@ -358,9 +355,7 @@ fn bring(entry: &RootEntry, to: &Utf8Path) -> Result<(), RootError> {
             executable,
         } if size <= COPY_LIMIT => {
             let from = File::open(&entry.absolute).map_err(failed)?;
-            // With room for a little more than there should be its end is seen without asking for more room.
-            let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0) + SPARE);
-            from.take(size + 1).read_to_end(&mut bytes).map_err(failed)?;
+            let bytes = read_sized(from, size).map_err(failed)?;
             if bytes.len() as u64 != size || Digest::of(&bytes) != digest {
                 return Err(RootError::InputChanged {
                     path: entry.path.clone(),

@@ -1,12 +1,12 @@
 //! The content-addressed store: artifacts by their BLAKE3.
 
 use std::fs::{self, File};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::copy::copy_file;
-use super::{StoreError, atomic};
+use super::{StoreError, atomic, read_sized};
 use crate::commitment::{PersonalKey, is_named};
 use crate::digest::{Digest, blake3_of};
 use crate::stamp::Stamp;
@@ -14,8 +14,6 @@ use crate::stamp::Stamp;
 /// An object of up to so many bytes is written from memory where it is put: to ask the file system whether it can share the blocks takes
 /// longer, and where it cannot, a file is made for it in vain.
 const SMALL: u64 = 64 << 10;
-/// How much more room there is for an object than it takes: what reading it to its end looks for.
-const SPARE: usize = 64;
 
 /// Bytes by digest, one read-only file each.
 #[derive(Clone, Debug)]
@@ -180,10 +178,7 @@ impl Object {
         if size > SMALL {
             return Ok(Self::Large(file));
         }
-        // With a little more room than it takes its end is seen without asking for more.
-        let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0) + SPARE);
-        file.take(SMALL + 1).read_to_end(&mut bytes)?;
-        Ok(Self::Small(bytes))
+        Ok(Self::Small(read_sized(file, size)?))
     }
 }
 

@@ -84,9 +84,17 @@ fn read_bounded(path: &Utf8Path, limit: u64) -> Option<Vec<u8>> {
     if !found.is_file() || found.len() > limit {
         return None;
     }
-    let mut bytes = Vec::with_capacity(usize::try_from(found.len()).ok()?);
-    File::open(path).ok()?.take(limit).read_to_end(&mut bytes).ok()?;
-    Some(bytes)
+    read_sized(File::open(path).ok()?, found.len()).ok()
+}
+
+/// Reads a `file` that should be `size` bytes long, and one byte more if it is longer. With room for that its end is seen without asking
+/// for more, which reading to the end of a file of any length does eight times for a small one.
+pub(crate) fn read_sized(file: File, size: u64) -> io::Result<Vec<u8>> {
+    /// What reading to the end wants to have left.
+    const SPARE: usize = 64;
+    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0) + SPARE);
+    file.take(size.saturating_add(1)).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Where the store of a workspace lies.

@@ -10,6 +10,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use rayon::prelude::*;
 
 use super::looks::{Rigour, Seen};
+use super::plans::Seens;
 use super::{StoreError, sealed};
 use crate::digest::Digest;
 use crate::receipt::statement::ReceiptId;
@@ -48,9 +49,6 @@ impl Asked<'_> {
     }
 }
 
-/// What was looked at: where, and what was seen there.
-pub type Look = (Utf8PathBuf, Seen);
-
 /// A run that found nothing to do.
 #[derive(Debug)]
 pub struct Settled {
@@ -59,9 +57,9 @@ pub struct Settled {
     /// The variables whose values are part of actions, hashed; `None` for one that is not set.
     pub variables: BTreeMap<String, Option<Digest>>,
     /// What was looked at that no stage makes, in the order in which it is looked at again. Before all else, for that is what is edited.
-    pub sources: Vec<Look>,
+    pub sources: Seens,
     /// What else was looked at.
-    pub made: Vec<Look>,
+    pub made: Seens,
     /// The selected stages, and the receipts that say that they are up to date.
     pub stages: Vec<(String, ReceiptId)>,
 }
@@ -84,8 +82,8 @@ impl Again<'_> {
             .all(|(name, value)| *value == self.environment.get(name).map(|value| Digest::of(value.as_bytes())))
     }
 
-    fn sees(self, looks: &[Look]) -> bool {
-        let same = |(path, seen): &Look| seen.is_still_at(self.workspace, path, self.rigour);
+    fn sees(self, looks: &[(Utf8PathBuf, Seen)]) -> bool {
+        let same = |(path, seen): &(Utf8PathBuf, Seen)| seen.is_still_at(self.workspace, path, self.rigour);
         match looks.len() < FEW && self.rigour == Rigour::Stamps {
             true => looks.iter().all(same),
             false => looks.par_iter().with_min_len(64).all(same),
@@ -100,12 +98,12 @@ impl Settled {
     pub fn load(folder: &Utf8Path, asked: &Asked<'_>, seal_key: &[u8; 32], again: Again<'_>) -> Option<Self> {
         let digest = asked.digest()?;
         sealed::open(&file_of(folder, digest), HEADER, seal_key, |body| {
-            let ((asked, name, variables, sources), rest): ((Digest, String, _, Vec<Look>), _) =
+            let ((asked, name, variables, sources), rest): ((Digest, String, _, Seens), _) =
                 postcard::take_from_bytes(body).ok()?;
             if asked != digest || !again.has(&variables) || !again.sees(&sources) {
                 return None;
             }
-            let (made, stages): (Vec<Look>, _) = postcard::from_bytes(rest).ok()?;
+            let (made, stages): (Seens, _) = postcard::from_bytes(rest).ok()?;
             again.sees(&made).then_some(Self {
                 name,
                 variables,

@@ -13,7 +13,7 @@ use camino::Utf8Path;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::{MAX_CACHE, StoreError, atomic, read_bounded};
+use super::{MAX_CACHE, read_bounded};
 use crate::digest::{Digest, Digests, blake3_of, hash_reader};
 use crate::stamp::{Found, Stamp};
 use crate::workspace::Workspace;
@@ -60,22 +60,16 @@ impl StatCache {
         }
     }
 
-    /// Writes the cache to `path`, if it has changed since it was read.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError::Write`] if it cannot be written.
-    pub fn save(&mut self, path: &Utf8Path) -> Result<(), StoreError> {
+    /// The cache as its file holds it, if it has changed since it was read.
+    #[must_use]
+    pub fn sealed(&self) -> Option<Vec<u8>> {
         if !self.changed {
-            return Ok(());
+            return None;
         }
         let mut entries: Vec<(&str, &Entry)> = self.entries.iter().map(|(path, entry)| (&**path, entry)).collect();
         entries.par_sort_unstable_by_key(|(path, _)| *path);
         let body = spell(&entries);
-        let bytes = [HEADER, Digest::of(&body).as_bytes(), &body].concat();
-        atomic::write_cache(path, &bytes)?;
-        self.changed = false;
-        Ok(())
+        Some([HEADER, Digest::of(&body).as_bytes(), &body].concat())
     }
 
     /// Whether anything is remembered of `path`.
@@ -192,6 +186,7 @@ mod tests {
     use camino::Utf8PathBuf;
 
     use super::*;
+    use crate::store::atomic;
 
     /// By then whatever is stamped now is old, however coarse the clock of the file system is.
     const LATER: Duration = Duration::from_secs(5);
@@ -200,6 +195,10 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let root = Utf8PathBuf::from_path_buf(folder.path().to_owned()).expect("UTF-8");
         (folder, Workspace::at(root))
+    }
+
+    fn save(cache: &StatCache, to: &Utf8Path) {
+        atomic::write_cache(to, &cache.sealed().expect("it has changed")).expect("saved");
     }
 
     #[test]
@@ -237,7 +236,7 @@ mod tests {
                 ..StatCache::default()
             };
             (0..many).for_each(|number| cache.put(&path(number), &of(number), SystemTime::now() + LATER));
-            cache.save(&saved).expect("saved");
+            save(&cache, &saved);
             let read = StatCache::load(&saved);
             assert_eq!(read.entries.len(), many as usize);
             let is_right = |number| read.get(&path(number), &hashed.stamp) == Some(of(number).digests);
@@ -289,7 +288,7 @@ mod tests {
         let hashed = hash_stamped(&workspace, file).expect("hashed");
         let mut cache = StatCache::default();
         cache.put(file, &hashed, SystemTime::now() + LATER);
-        cache.save(&saved).expect("saved");
+        save(&cache, &saved);
         assert!(StatCache::load(&saved).get(file, &hashed.stamp).is_some());
 
         let mut bytes = std::fs::read(&saved).expect("read");
