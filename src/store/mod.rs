@@ -291,3 +291,24 @@ impl Store {
         self.root.join("lock")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_of_another_length_than_it_should_have_is_read_as_another() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = Utf8Path::from_path(folder.path()).expect("UTF-8").join("file");
+        atomic::write(&path, b"1234").expect("written");
+        let read = |size| read_sized(File::open(&path).expect("opened"), size).expect("read");
+        assert_eq!(read(4), b"1234");
+        assert_eq!(
+            read(3),
+            b"1234",
+            "one byte more than it should have says that it has grown"
+        );
+        assert_eq!(read(0), b"1");
+        assert_eq!(read(1000), b"1234");
+    }
+}
