@@ -99,7 +99,7 @@ fn current(surroundings: &Surroundings, all: &Everything, terminal: &mut Termina
         let claims = all.believed.all().filter(|claim| receipts.contains(&claim.id));
         current.extend(
             claims
-                .flat_map(|claim| &claim.outputs)
+                .flat_map(|claim| claim.outputs)
                 .map(|output| output.digests.blake3()),
         );
     }

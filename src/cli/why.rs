@@ -177,7 +177,7 @@ fn changed_now(
 ) -> BTreeMap<String, (Vec<ChangedFile>, usize)> {
     let stage = &opened.plan.stages[id.index()];
     let last = session.believed.of_stage(&opened.plan.pipeline, &stage.name).next();
-    let Some(last) = last.and_then(|claim| session.believed.statement(claim)) else {
+    let Some(last) = last.and_then(|claim| session.believed.statement(&claim)) else {
         return BTreeMap::new();
     };
     let repository = repository(opened);
@@ -260,7 +260,7 @@ fn explain(
             match claim {
                 Some(claim) => (
                     format!("{state}; it last ran in {}", claim.run),
-                    history_chain(opened, session, claim),
+                    history_chain(opened, session, &claim),
                 ),
                 None => (format!("{state}, by receipt {receipt}"), Vec::new()),
             }
@@ -318,7 +318,7 @@ fn history_chain(opened: &Opened, session: &Session<'_>, claim: &Claim) -> Vec<L
             // Newest first: the first that is older than this one is the one before.
             (&other.run, other.line) < (&claim.run, claim.line)
         });
-        let before = earlier.and_then(|earlier| session.believed.statement(earlier));
+        let before = earlier.and_then(|earlier| session.believed.statement(&earlier));
         let reasons = match (Snapshot::of(&now), before.as_ref().and_then(Snapshot::of)) {
             (Some(now), Some(before)) => now.differences(&before),
             _ => vec![Stale::NeverRun],
@@ -355,5 +355,5 @@ fn maker(session: &Session<'_>, statement: &Statement, name: &str) -> Option<Cla
             Role::Input { input, receipt, .. } if input == name => receipt.clone(),
             _ => None,
         })?;
-    session.believed.by_receipt(receipt.parse().ok()?).cloned()
+    session.believed.by_receipt(receipt.parse().ok()?)
 }

@@ -35,7 +35,7 @@ impl Lineage {
         let mut ids: HashSet<String> = HashSet::new();
         let mut made_without: HashSet<Digest> = HashSet::new();
         for claim in believed.all().filter(|claim| claim.believed && claim.succeeded) {
-            let Some(statement) = believed.statement(claim) else {
+            let Some(statement) = believed.statement(&claim) else {
                 continue;
             };
             let rests = match statement.is_ingest() {

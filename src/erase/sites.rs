@@ -75,10 +75,10 @@ impl Sites {
             return Err(SitesError::NoIngest);
         }
         let claims = believed.all().filter(|claim| claim.believed && claim.succeeded);
-        let outputs = claims.flat_map(|claim| &claim.outputs);
+        let outputs = claims.flat_map(|claim| claim.outputs);
         sites
             .outputs
-            .extend(outputs.map(|output| Utf8PathBuf::from(&output.path)));
+            .extend(outputs.map(|output| Utf8PathBuf::from(output.path)));
         let is_read = |path: &Utf8Path| sites.raw.contains(path) || sites.revocations.contains(path);
         sites.outputs.retain(|path| !is_read(path));
         Ok(sites)

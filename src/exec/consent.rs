@@ -47,7 +47,8 @@ impl Session<'_> {
         let files = state.files().iter().filter(|file| file.hashed.stamp.size() > 0);
         let digests = files.map(|file| file.hashed.digests.blake3).chain(whole);
         let names = digests.flat_map(|digest| self.names_of(digest));
-        let known = names.flat_map(|name| self.believed.consents_of(name));
+        let known: Vec<String> = names.flat_map(|name| self.believed.consents_of(name)).collect();
+        let known = known.iter().map(String::as_str);
         self.plan.purposes.narrowest(known).map(str::to_owned)
     }
 

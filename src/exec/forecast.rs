@@ -58,7 +58,7 @@ impl Forecast {
 /// [`ExecError`] if an input cannot be read.
 pub fn forecast(session: &Session<'_>, selected: &[StageId]) -> Result<Vec<(StageId, Forecast)>, ExecError> {
     // None for a stage that would run.
-    let mut settled: Vec<Option<Settled<'_>>> = session.plan.stages.iter().map(|_| None).collect();
+    let mut settled: Vec<Option<Settled>> = session.plan.stages.iter().map(|_| None).collect();
     let mut forecasts = Vec::new();
     for id in selected {
         let (own, forecast) = forecast_stage(session, *id, &settled)?;
@@ -70,28 +70,28 @@ pub fn forecast(session: &Session<'_>, selected: &[StageId]) -> Result<Vec<(Stag
 }
 
 /// A stage that is up to date.
-struct Settled<'a> {
+struct Settled {
     /// What makes it so.
-    claim: &'a Claim,
+    claim: Claim,
     /// The consent that its outputs carry now, by their names.
     consents: Consents,
 }
 
-impl<'a> Settled<'a> {
-    fn of(session: &Session<'_>, stage: &Stage, inputs: &[(&Input, InputState)], claim: &'a Claim) -> Self {
+impl Settled {
+    fn of(session: &Session<'_>, stage: &Stage, inputs: &[(&Input, InputState)], claim: Claim) -> Self {
         let carried = claim.outputs.iter().filter_map(|output| {
             let inputs = inputs.iter().map(|(_, state)| state);
             Some((output.name.clone(), session.narrowed(stage, inputs, output)?))
         });
         Self {
-            claim,
             consents: carried.collect(),
+            claim,
         }
     }
 }
 
 /// A stage that runs needs what it reads: temporary outputs that are not here are put back, or made again.
-fn add_needed(session: &Session<'_>, settled: &[Option<Settled<'_>>], forecasts: &mut [(StageId, Forecast)]) {
+fn add_needed(session: &Session<'_>, settled: &[Option<Settled>], forecasts: &mut [(StageId, Forecast)]) {
     let plan = session.plan;
     let places: BTreeMap<StageId, usize> = (0..).zip(&*forecasts).map(|(place, (id, _))| (*id, place)).collect();
     // Each stage stands after those that it reads from.
@@ -155,11 +155,11 @@ fn is_in_place(session: &Session<'_>, output: &ClaimedOutput) -> bool {
     found.is_ok_and(|found| found.is_some_and(|found| found.is(output)))
 }
 
-fn forecast_stage<'a>(
-    session: &'a Session<'_>,
+fn forecast_stage(
+    session: &Session<'_>,
     id: StageId,
-    settled: &[Option<Settled<'a>>],
-) -> Result<(Option<Settled<'a>>, Forecast), ExecError> {
+    settled: &[Option<Settled>],
+) -> Result<(Option<Settled>, Forecast), ExecError> {
     let (plan, stage) = (session.plan, &session.plan.stages[id.index()]);
     // Only of a stage that may run is it asked: its receipt is read again from its file.
     let last = LazyCell::new(|| last_snapshot(plan, stage, &session.believed));
@@ -252,16 +252,13 @@ fn forecast_stage<'a>(
         let why = reasons(plan, stage, &resolved, &session.believed);
         return Ok((None, Forecast::Run { why }));
     };
-    Ok(match not_in_place(session, stage, claim) {
-        Ok(paths) if paths.is_empty() => (
-            Some(Settled::of(session, stage, &states, claim)),
-            Forecast::UpToDate { receipt: claim.id },
-        ),
+    let receipt = claim.id;
+    Ok(match not_in_place(session, stage, &claim) {
         Ok(paths) => (
             Some(Settled::of(session, stage, &states, claim)),
-            Forecast::Restore {
-                receipt: claim.id,
-                paths,
+            match paths.is_empty() {
+                true => Forecast::UpToDate { receipt },
+                false => Forecast::Restore { receipt, paths },
             },
         ),
         Err(path) => (
@@ -310,7 +307,7 @@ pub fn reasons(plan: &Plan, stage: &Stage, resolved: &Resolved, believed: &Belie
 /// What the stage was when it last ran.
 fn last_snapshot(plan: &Plan, stage: &Stage, believed: &Believed) -> Option<Snapshot> {
     let claim = believed.of_stage(&plan.pipeline, &stage.name).next()?;
-    Snapshot::of(&believed.statement(claim)?)
+    Snapshot::of(&believed.statement(&claim)?)
 }
 
 /// An input of which nothing is known.

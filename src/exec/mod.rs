@@ -22,7 +22,7 @@ use crate::receipt::run_file::RUN_FILE_SUFFIX;
 use crate::receipt::statement::{LogHead, Statement};
 use crate::receipt::trust::{Trust, TrustedKey};
 use crate::stamp::settling_time;
-use crate::store::believed::{Believed, Claim};
+use crate::store::believed::{Believed, Claim, Sealed};
 use crate::store::durable::Unsynced;
 use crate::store::looks::{Looks, Rigour};
 use crate::store::stat_cache::StatCache;
@@ -354,7 +354,7 @@ impl<'a> Session<'a> {
         let id = self.run_id.clone();
         // The receipts are published: what only spares the next run some work is no reason to fail, and comes last on a disk that
         // is nearly full.
-        if let Err(error) = self.keep(index.as_deref(), stamps.as_deref()) {
+        if let Err(error) = self.keep(index.as_ref(), stamps.as_deref()) {
             let why = with_causes(&error);
             observer.event(Event::Note(Note::NotKept { why }));
         }
@@ -414,7 +414,7 @@ impl<'a> Session<'a> {
 
     /// The index of receipts as it is kept, if it is another than it was; with those of this run if they are `published`, which the
     /// next run then need not read.
-    fn index(&self, published: bool) -> Option<Vec<u8>> {
+    fn index(&self, published: bool) -> Option<Sealed<'_>> {
         let claims = std::mem::take(&mut *self.claims.lock().unwrap_or_else(PoisonError::into_inner));
         let claims: Option<Vec<Claim>> = claims.into_iter().collect();
         let name = format!("{}{RUN_FILE_SUFFIX}", self.run_id);
@@ -423,10 +423,11 @@ impl<'a> Session<'a> {
     }
 
     /// Writes the `index` of receipts and the `stamps` of what files hold, each if there is another.
-    fn keep(&self, index: Option<&[u8]>, stamps: Option<&[u8]>) -> Result<(), StoreError> {
-        let write = |path, bytes: Option<&[u8]>| bytes.map_or(Ok(()), |bytes| atomic::write_cache(path, bytes));
+    fn keep(&self, index: Option<&Sealed<'_>>, stamps: Option<&[u8]>) -> Result<(), StoreError> {
         let (index_file, stamps_file) = (self.store.believed_file(), self.store.stat_cache_file());
-        let (index, stamps) = rayon::join(|| write(&index_file, index), || write(&stamps_file, stamps));
+        let write_index = || index.map_or(Ok(()), |index| atomic::write_cache(&index_file, index.parts()));
+        let write_stamps = || stamps.map_or(Ok(()), |stamps| atomic::write_cache(&stamps_file, [stamps]));
+        let (index, stamps) = rayon::join(write_index, write_stamps);
         index.and(stamps)
     }
 }

@@ -62,7 +62,7 @@ impl Attempt<'_> {
             restored.push(output.path.clone().into());
         }
         let states = states.into_iter().flatten().collect();
-        let given = self.given_by(claim, states)?;
+        let given = self.given_by(claim.id, claim.outputs.clone(), states)?;
         Ok(Placed::Whole { restored, given })
     }
 
@@ -125,20 +125,27 @@ impl Attempt<'_> {
         Ok(())
     }
 
-    /// What the stage gives to those after it by an earlier receipt, once its outputs are in place: `states`, in the order in which it has
-    /// them.
-    pub(super) fn given_by(&self, claim: &Claim, states: Vec<InputState>) -> Result<Given, ExecError> {
-        self.given(claim.id, &claim.outputs, states, Subject::Claimed(claim.action))
+    /// What the stage gives to those after it by an earlier `receipt` of these `outputs`, once they are in place: `states`, in their order.
+    pub(super) fn given_by(
+        &self,
+        receipt: ReceiptId,
+        outputs: Vec<ClaimedOutput>,
+        states: Vec<InputState>,
+    ) -> Result<Given, ExecError> {
+        Ok(Given {
+            receipt,
+            outputs: self.given_states(receipt, &outputs, states)?,
+            subject: Subject::Claimed(outputs),
+        })
     }
 
     /// What the stage gives to those after it, once its outputs are in place: `states`, in the order of `outputs`.
-    pub(super) fn given(
+    pub(super) fn given_states(
         &self,
         receipt: ReceiptId,
         outputs: &[ClaimedOutput],
         states: Vec<InputState>,
-        subject: Subject,
-    ) -> Result<Given, ExecError> {
+    ) -> Result<Vec<InputState>, ExecError> {
         let session = self.session;
         let mut claimed: Vec<(&ClaimedOutput, Option<InputState>)> =
             outputs.iter().zip(states.into_iter().map(Some)).collect();
@@ -164,11 +171,7 @@ impl Attempt<'_> {
                 }
             }
         }
-        Ok(Given {
-            receipt,
-            outputs: given,
-            subject,
-        })
+        Ok(given)
     }
 
     /// Puts in place what is not there. Gives what lies there then, and whether anything is new.

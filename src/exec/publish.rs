@@ -64,11 +64,7 @@ impl Session<'_> {
             let name = &self.plan.stages[stage.stage.index()].name;
             match &given.subject {
                 Subject::Own(subject) => all.add(name, given.receipt, subject.iter().cloned()),
-                Subject::Claimed(action) => {
-                    let claim = self.believed.lookup(*action);
-                    let outputs = claim.into_iter().flat_map(|claim| &claim.outputs);
-                    all.add(name, given.receipt, outputs.map(output_resource));
-                }
+                Subject::Claimed(outputs) => all.add(name, given.receipt, outputs.iter().map(output_resource)),
             }
         }
         all

@@ -15,6 +15,7 @@ use crate::plan::stale::Stale;
 use crate::plan::{Input, InputSource, Stage, StageId};
 use crate::receipt::statement::{ReceiptId, Resource};
 use crate::stages::Progress;
+use crate::store::believed::ClaimedOutput;
 
 /// What the stages before have given: for each of [`Stage::inputs`] that is another stage's output, what it holds, and its receipt.
 pub type Upstream = Vec<Option<InputState>>;
@@ -44,8 +45,8 @@ pub struct Given {
 pub enum Subject {
     /// Of a receipt that this run has signed.
     Own(Vec<Resource>),
-    /// As the index of receipts has it under this action.
-    Claimed(Digest),
+    /// As the index of receipts has it.
+    Claimed(Vec<ClaimedOutput>),
 }
 
 /// What a worker tells the owner while a stage goes on.
@@ -145,13 +146,13 @@ fn attempt(
     if session.options.cache == CacheMode::Use
         && let Some(claim) = session.believed.lookup(attempt.action)
     {
-        match attempt.put_in_place(claim, wanted)? {
+        match attempt.put_in_place(&claim, wanted)? {
             Placed::Whole { restored, given } => {
                 let outcome = StageOutcome::UpToDate {
                     receipt: claim.id,
                     restored,
                 };
-                session.compare_tools(id, claim);
+                session.compare_tools(id, &claim);
                 return Ok(Ok((outcome, Some(given))));
             }
             Placed::Missing(path) => why.push(match wanted {
@@ -212,10 +213,11 @@ pub fn known_up_to_date(session: &Session<'_>, id: StageId, upstream: &Upstream)
         };
         states.push(Some(state).filter(|state| state.is(output))?);
     }
-    let given = attempt.given_by(claim, states).ok()?;
-    session.compare_tools(id, claim);
+    let receipt = claim.id;
+    session.compare_tools(id, &claim);
+    let given = attempt.given_by(receipt, claim.outputs, states).ok()?;
     let outcome = StageOutcome::UpToDate {
-        receipt: claim.id,
+        receipt,
         restored: Vec::new(),
     };
     Some(Done {

@@ -195,7 +195,11 @@ impl Attempt<'_> {
         let receipt = self.attest(Outcome::Succeeded, subject.clone(), end, times)?;
         self.compare_with_others(&outputs);
         let placed = self.place_all(&outputs).and_then(|(states, changed)| {
-            let given = self.given(receipt, &outputs, states, Subject::Own(subject.clone()))?;
+            let given = Given {
+                receipt,
+                outputs: self.given_states(receipt, &outputs, states)?,
+                subject: Subject::Own(subject.clone()),
+            };
             Ok((StageOutcome::Ran { receipt, changed }, given))
         });
         Ok(placed.unwrap_or_else(|error| {

@@ -4,7 +4,8 @@
 
 pub mod ingests;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -12,8 +13,7 @@ use crate::exec::Session;
 use crate::exec::forecast::Forecast;
 use crate::exec::inputs::FileHashes;
 use crate::listing::ArtifactDigests;
-use crate::plan::{InputSource, Output, Plan, StageId};
-use crate::receipt::statement::ReceiptId;
+use crate::plan::{InputSource, Output, Plan, Stage, StageId};
 use crate::store::believed::{Believed, Claim};
 use crate::tree::{EntryKind, Tree, TreeError};
 
@@ -59,23 +59,19 @@ pub struct StageStatus {
 #[must_use]
 pub fn stages(session: &Session<'_>, forecasts: Vec<(StageId, Forecast)>) -> Vec<StageStatus> {
     let pipeline = session.plan.pipeline.as_str();
-    let mut by_receipt: HashMap<ReceiptId, &Claim> = HashMap::new();
-    let mut has_run: BTreeSet<&str> = BTreeSet::new();
-    for claim in session.believed.all().filter(|claim| claim.believed && claim.succeeded) {
-        by_receipt.insert(claim.id, claim);
-        if claim.pipeline == pipeline {
-            has_run.insert(&claim.stage);
-        }
-    }
+    let has_run = |stage: &Stage| {
+        let mut claims = session.believed.of_stage(pipeline, &stage.name);
+        claims.any(|claim| claim.succeeded)
+    };
     let status = |(id, forecast): (StageId, Forecast)| {
         let stage = &session.plan.stages[id.index()];
         let claim = match &forecast {
-            Forecast::UpToDate { receipt } | Forecast::Restore { receipt, .. } => by_receipt.get(receipt).copied(),
+            Forecast::UpToDate { receipt } | Forecast::Restore { receipt, .. } => session.believed.by_receipt(*receipt),
             Forecast::Run { .. } | Forecast::Perhaps { .. } => None,
         };
         let outputs = stage.outputs.iter().filter_map(|output| {
-            let state = output_state(session, claim, output);
-            let is_expected = claim.is_some() || has_run.contains(stage.name.as_str());
+            let state = output_state(session, claim.as_ref(), output);
+            let is_expected = claim.is_some() || has_run(stage);
             (state != OutputState::Missing || is_expected).then(|| OutputStatus {
                 path: output.path.clone(),
                 state,
@@ -128,12 +124,12 @@ pub fn pipeline_files(tree: &dyn Tree, believed: &Believed) -> Result<Vec<Utf8Pa
         }
     }
     // A receipt names the file; of each pipeline the newest is asked.
-    let mut newest: BTreeMap<&str, &Claim> = BTreeMap::new();
+    let mut newest: BTreeMap<String, Claim> = BTreeMap::new();
     for claim in believed.all().filter(|claim| claim.believed) {
-        newest.insert(&claim.pipeline, claim);
+        newest.insert(claim.pipeline.clone(), claim);
     }
     for claim in newest.into_values() {
-        let Some(statement) = believed.statement(claim) else {
+        let Some(statement) = believed.statement(&claim) else {
             continue;
         };
         let file = Utf8PathBuf::from(&statement.external().pipeline_file);
@@ -175,14 +171,15 @@ pub fn orphans(
 ) -> Vec<Orphan> {
     let named = named_paths(plans);
     let folders = output_folders(plans);
-    let mut claimed: BTreeMap<&str, (&Claim, &ArtifactDigests)> = BTreeMap::new();
+    let mut claimed: BTreeMap<String, (Rc<Claim>, ArtifactDigests)> = BTreeMap::new();
     for claim in believed.all().filter(|claim| claim.believed && claim.succeeded) {
+        let claim = Rc::new(claim);
         for output in &claim.outputs {
-            claimed.insert(&output.path, (claim, &output.digests));
+            claimed.insert(output.path.clone(), (Rc::clone(&claim), output.digests));
         }
     }
     let mut orphans = Vec::new();
-    for (path, (claim, digests)) in claimed {
+    for (path, (claim, digests)) in &claimed {
         let path = Utf8Path::new(path);
         // What lies in a folder that a stage makes is that stage's; a folder in which something is named is in use.
         let is_in_use = path.ancestors().any(|above| folders.contains(above))

@@ -33,14 +33,14 @@ pub fn write_parts<'b>(path: &Utf8Path, parts: impl IntoIterator<Item = &'b [u8]
     sync_folder(folder)
 }
 
-/// Writes `bytes` to `path`, whole or not at all as long as the power stays on: for what has a checksum or a seal of its own, and
-/// can be made again.
+/// Writes bytes that lie in several places to `path`, whole or not at all as long as the power stays on: for what has a checksum or a
+/// seal of its own, and can be made again.
 ///
 /// # Errors
 ///
 /// [`StoreError::Write`] if any step fails; `path` is then as it was.
-pub fn write_cache(path: &Utf8Path, bytes: &[u8]) -> Result<(), StoreError> {
-    put(path, [bytes], |_| Ok(()))
+pub fn write_cache<'b>(path: &Utf8Path, parts: impl IntoIterator<Item = &'b [u8]>) -> Result<(), StoreError> {
+    put(path, parts, |_| Ok(()))
 }
 
 /// Writes `bytes` to `path`, whole or not at all as long as the power stays on. It is durable after `unsynced` is.

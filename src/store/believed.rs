@@ -6,26 +6,27 @@
 //! user's own policy trusts its key for it (by default one's own key alone); those of others are kept only to compare with.
 
 mod claim;
+mod index;
 mod kept;
 mod run_lines;
+mod table;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
 use std::io;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use rayon::prelude::*;
 
 pub use self::claim::{Claim, ClaimedOutput};
-use self::kept::Files;
-pub use self::kept::Kept;
+use self::index::Index;
+pub use self::kept::{Kept, Sealed};
 use self::run_lines::RunLines;
+use self::table::{Table, stage_key};
 use super::StoreError;
 use super::ended::Ended;
 use crate::consent::purposes::NONE;
 use crate::digest::Digest;
-use crate::listing::ArtifactDigests;
 use crate::receipt::envelope::Envelope;
 use crate::receipt::run_file::{MAX_RUN_FILE, RUN_FILE_SUFFIX, RunFileName};
 use crate::receipt::statement::{ReceiptId, STAGE_BUILD_TYPE, Statement};
@@ -38,18 +39,7 @@ const RUNS: &str = "runs";
 /// The index of receipts.
 pub struct Believed {
     runs: Utf8PathBuf,
-    /// Of the policy that it was made under.
-    context: Digest,
-    files: Files,
-    /// All claims, sorted by their action, those of one in their order.
-    by_action: Vec<(Digest, Place)>,
-    /// All claims, by the name of their stage; made when it is asked for.
-    by_stage: OnceLock<Vec<Place>>,
-    claimed: HashSet<Digest>,
-    /// The keyed digests among them.
-    personal: HashSet<Digest>,
-    /// What carries consent, by its bytes: the claim, and the output, or none if it was read as raw events.
-    with_consent: HashMap<Digest, Vec<(Place, Option<usize>)>>,
+    index: Index,
     /// The file that was read from last.
     last_read: Mutex<Option<RunLines>>,
     changed: bool,
@@ -78,172 +68,156 @@ impl Believed {
         let ended = Ended::of(workspace, trust);
         let context = ended.context();
         let kept = kept.and_then(|kept| kept.if_still(file, seal_key, context));
-        let mut known: BTreeMap<String, Vec<Claim>> = kept
+        let kept = kept
             .or_else(|| kept::load(file, seal_key, context))
-            .unwrap_or_default()
-            .into_iter()
-            .collect();
+            .unwrap_or_else(|| Index::empty(context));
         let names = run_files(&runs)?;
-        let mut files = Files::with_capacity(names.len());
-        let mut changed = false;
-        for name in names {
-            let claims = match known.remove(&name) {
-                Some(claims) => claims,
-                None => {
-                    changed = true;
-                    read_run_file(&runs.join(&name), &name, trust, &ended)?
-                }
+        let mut files = Vec::with_capacity(names.len());
+        for name in &names {
+            let claims = match kept.has(name) {
+                true => None,
+                false => Some(read_run_file(&runs.join(name), name, trust, &ended)?),
             };
-            files.push((name, claims));
+            files.push((name.as_str(), claims));
         }
-        let changed = changed || !known.is_empty();
-        let count = files.iter().map(|(_, claims)| claims.len()).sum();
-        let mut index = Self {
+        let changed = files.len() != kept.names().len() || files.iter().any(|(_, claims)| claims.is_some());
+        let index = match changed {
+            true => {
+                let files: Vec<_> = files.iter().map(|(name, claims)| (*name, claims.as_deref())).collect();
+                kept.with(&files).into_index()
+            }
+            false => kept,
+        };
+        Ok(Self {
             runs,
-            context,
-            files,
-            by_action: Vec::with_capacity(count),
-            by_stage: OnceLock::new(),
-            claimed: HashSet::with_capacity(count),
-            personal: HashSet::new(),
-            with_consent: HashMap::new(),
+            index,
             last_read: Mutex::default(),
             changed,
-        };
-        for (place, claim) in places(&index.files) {
-            index.by_action.push((claim.action, place));
-            if claim.believed && claim.succeeded {
-                let digests = claim.outputs.iter().map(|output| output.digests.blake3());
-                index.claimed.extend(digests);
-                let outputs = claim.outputs.iter();
-                let keyed = outputs.filter(|output| matches!(output.digests, ArtifactDigests::Keyed(_)));
-                index.personal.extend(keyed.map(|output| output.digests.blake3()));
-            }
-            if claim.believed {
-                for (digest, output) in claim.carriers() {
-                    index.with_consent.entry(digest).or_default().push((place, output));
-                }
-            }
-        }
-        index.by_action.sort_unstable();
-        Ok(index)
+        })
     }
 
     /// The index as its file holds it, if it has changed since it was opened; with the claims of a run that is `published` since,
     /// under the name of its file.
     #[must_use]
-    pub fn sealed(&self, published: Option<&(String, Vec<Claim>)>, seal_key: &[u8; 32]) -> Option<Vec<u8>> {
+    pub fn sealed(&self, published: Option<&(String, Vec<Claim>)>, seal_key: &[u8; 32]) -> Option<Sealed<'_>> {
         if !self.changed && published.is_none() {
             return None;
         }
-        // A clock that was set back gives a name that stands before others.
-        let is_before = |(other, _): &(String, Vec<Claim>)| published.is_some_and(|(name, _)| other < name);
-        let (before, after) = self.files.split_at(self.files.partition_point(is_before));
-        let files: Vec<_> = before.iter().chain(published).chain(after).collect();
-        Some(kept::sealed(seal_key, self.context, &files))
-    }
-
-    fn at(&self, (file, line): Place) -> &Claim {
-        &self.files[file].1[line]
+        let spelled = match published {
+            Some((published, claims)) => {
+                // A clock that was set back gives a name that stands before others.
+                let mut names: Vec<_> = self.index.names().map(|name| (name, None)).collect();
+                let place = names.partition_point(|(name, _)| *name < published.as_str());
+                names.insert(place, (published, Some(claims.as_slice())));
+                self.index.with(&names)
+            }
+            None => self.index.spelled(),
+        };
+        Some(Sealed::of(spelled, seal_key))
     }
 
     /// The claims of `action`, oldest first.
-    fn of_action(&self, action: Digest) -> impl DoubleEndedIterator<Item = &Claim> {
-        let from = &self.by_action[self.by_action.partition_point(|(other, _)| *other < action)..];
-        let known = &from[..from.partition_point(|(other, _)| *other == action)];
-        known.iter().map(|(_, place)| self.at(*place))
+    fn of_action(&self, action: Digest) -> impl DoubleEndedIterator<Item = Claim> {
+        let alike = self.index.about(Table::Action, action.as_bytes());
+        alike.filter(move |claim| claim.action == action)
     }
 
     /// The newest believed receipt of a success of `action`.
     #[must_use]
-    pub fn lookup(&self, action: Digest) -> Option<&Claim> {
+    pub fn lookup(&self, action: Digest) -> Option<Claim> {
         let mut newest_first = self.of_action(action).rev();
         newest_first.find(|claim| claim.believed && claim.succeeded)
     }
 
     /// All successes of `action` that somebody else's key signed.
-    pub fn by_others(&self, action: Digest) -> impl Iterator<Item = &Claim> {
+    pub fn by_others(&self, action: Digest) -> impl Iterator<Item = Claim> {
         self.of_action(action)
             .filter(|claim| !claim.believed && claim.succeeded)
     }
 
     /// The believed receipts of a stage by its name, newest first.
-    pub fn of_stage<'a>(&'a self, pipeline: &'a str, stage: &'a str) -> impl Iterator<Item = &'a Claim> {
+    pub fn of_stage(&self, pipeline: &str, stage: &str) -> impl Iterator<Item = Claim> {
         self.of_stage_by_anyone(pipeline, stage).filter(|claim| claim.believed)
     }
 
     /// The receipts of a stage by its name, newest first, whoever signed them.
-    pub fn of_stage_by_anyone<'a>(&'a self, pipeline: &'a str, stage: &'a str) -> impl Iterator<Item = &'a Claim> {
-        let name = |place: &Place| self.at(*place).stage.as_str();
-        let by_stage = self.by_stage.get_or_init(|| {
-            let mut by_stage: Vec<Place> = places(&self.files).map(|(place, _)| place).collect();
-            // Those of one stage stay in their order.
-            by_stage.sort_by(|a, b| name(a).cmp(name(b)));
-            by_stage
-        });
-        let first = by_stage.partition_point(|place| name(place) < stage);
-        let of_stage = by_stage[first..].partition_point(|place| name(place) == stage);
-        by_stage[first..first + of_stage]
-            .iter()
-            .rev()
-            .map(|place| self.at(*place))
-            .filter(move |claim| claim.pipeline == pipeline)
+    pub fn of_stage_by_anyone(&self, pipeline: &str, stage: &str) -> impl Iterator<Item = Claim> {
+        let alike = self.index.about(Table::Stage, &stage_key(pipeline, stage)).rev();
+        alike.filter(move |claim| claim.pipeline == pipeline && claim.stage == stage)
     }
 
     /// What the receipt `id` says, if it is here and believed.
     #[must_use]
-    pub fn by_receipt(&self, id: ReceiptId) -> Option<&Claim> {
-        self.all().find(|claim| claim.id == id && claim.believed)
+    pub fn by_receipt(&self, id: ReceiptId) -> Option<Claim> {
+        let mut alike = self.index.about(Table::Receipt, id.as_bytes());
+        alike.find(|claim| claim.id == id && claim.believed)
     }
 
     /// All receipts of stages, oldest first, whoever signed them.
-    pub fn all(&self) -> impl DoubleEndedIterator<Item = &Claim> {
-        self.files.iter().flat_map(|(_, claims)| claims)
+    pub fn all(&self) -> impl DoubleEndedIterator<Item = Claim> {
+        self.index.all()
     }
 
     /// Whether a believed receipt claims an output with these bytes.
     #[must_use]
     pub fn is_claimed(&self, digest: Digest) -> bool {
-        self.claimed.contains(&digest)
+        self.gives(Table::Output, digest)
+    }
+
+    fn gives(&self, table: Table, digest: Digest) -> bool {
+        let mut alike = self.index.about(table, digest.as_bytes());
+        alike.any(|claim| claim.outputs.iter().any(|output| output.digests.blake3() == digest))
     }
 
     /// Whether any believed receipt claims a personal output.
     #[must_use]
     pub fn knows_personal(&self) -> bool {
-        !self.personal.is_empty()
+        self.index.knows(Table::Personal)
     }
 
     /// Whether a believed receipt claims a personal output by this keyed digest.
     #[must_use]
     pub fn is_personal(&self, keyed: Digest) -> bool {
-        self.personal.contains(&keyed)
+        self.gives(Table::Personal, keyed)
     }
 
     /// Whether any believed receipt says anything of consent.
     #[must_use]
     pub fn knows_consent(&self) -> bool {
-        !self.with_consent.is_empty()
+        self.index.knows(Table::Carrier)
     }
 
     /// The consents that believed receipts give these bytes: those of all that made them; [`NONE`] if they were only ever read as
     /// raw events. Bytes that an ingest has let through whole are no longer raw.
     #[must_use]
-    pub fn consents_of(&self, digest: Digest) -> Vec<&str> {
-        let known = self.with_consent.get(&digest).map_or(&[][..], Vec::as_slice);
-        let of = |(place, output): &(Place, Option<usize>)| self.at(*place).outputs[(*output)?].consent.as_deref();
-        let made: Vec<&str> = known.iter().filter_map(of).collect();
-        match (made.is_empty(), known.is_empty()) {
-            (true, false) => vec![NONE],
-            _ => made,
+    pub fn consents_of(&self, digest: Digest) -> Vec<String> {
+        let mut made = Vec::new();
+        let mut is_raw = false;
+        for claim in self.index.about(Table::Carrier, digest.as_bytes()) {
+            for (_, output) in claim.carriers().filter(|(carrier, _)| *carrier == digest) {
+                match output {
+                    Some(output) => made.extend(claim.outputs[output].consent.clone()),
+                    None => is_raw = true,
+                }
+            }
+        }
+        match made.is_empty() && is_raw {
+            true => vec![NONE.to_owned()],
+            false => made,
         }
     }
 
     /// The claim that gives these bytes their consent.
     #[must_use]
-    pub fn consent_giver(&self, digest: Digest) -> Option<&Claim> {
-        let known = self.with_consent.get(&digest)?;
-        let made = known.iter().rev().find(|(_, output)| output.is_some());
-        made.or(known.last()).map(|(place, _)| self.at(*place))
+    pub fn consent_giver(&self, digest: Digest) -> Option<Claim> {
+        let gives = |claim: &Claim, made: bool| {
+            let mut carriers = claim.carriers();
+            carriers.any(|(carrier, output)| carrier == digest && output.is_some() == made)
+        };
+        let mut newest_first = self.index.about(Table::Carrier, digest.as_bytes()).rev();
+        let made = newest_first.find(|claim| gives(claim, true));
+        let mut newest_first = self.index.about(Table::Carrier, digest.as_bytes()).rev();
+        made.or_else(|| newest_first.find(|claim| gives(claim, false)))
     }
 
     /// The whole statement of a claim, read again from its file. `None` if it is no longer there as it was.
@@ -260,19 +234,6 @@ impl Believed {
         // It was read strictly when it came into the index.
         (envelope.receipt_id() == claim.id).then(|| Statement::parse_known(envelope.payload()))?
     }
-}
-
-/// Where a claim stands: the file's place, and its own in the file.
-type Place = (usize, usize);
-
-fn places(files: &Files) -> impl Iterator<Item = (Place, &Claim)> {
-    let files = files.iter().enumerate();
-    files.flat_map(|(file, (_, claims))| {
-        claims
-            .iter()
-            .enumerate()
-            .map(move |(line, claim)| ((file, line), claim))
-    })
 }
 
 /// The names of the files in `runs` that hold receipts, sorted. None if there is no such folder.
@@ -338,4 +299,125 @@ fn read_claim(line: &[u8], run: &str, number: u32, trust: &Trust, ended: &Ended<
     });
     let claim = Claim::of(envelope.receipt_id(), envelope.keyid(), &statement, number)?;
     Some(Claim { believed, ..claim })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::index::tests::of_one_file;
+    use super::*;
+    use crate::commitment::{Commitment, Shape};
+    use crate::digest::{Digests, Sha256};
+    use crate::listing::ArtifactDigests;
+
+    /// One of two digests that begin alike.
+    fn alike(what: u8, last: u8) -> [u8; 32] {
+        let mut bytes = [what; 32];
+        bytes[31] = last;
+        bytes
+    }
+
+    fn claim(last: u8) -> Claim {
+        let digest = |what| Digest::from_bytes(alike(what, last));
+        let output = |name: &str, digests| ClaimedOutput {
+            name: name.to_owned(),
+            path: format!("out/{name}"),
+            digests,
+            executable: false,
+            consent: Some(format!("{name} {last}")),
+        };
+        let plain = ArtifactDigests::File(Digests {
+            blake3: digest(1),
+            sha256: Sha256::of(b"plain"),
+        });
+        let keyed = ArtifactDigests::Keyed(Commitment {
+            shape: Shape::File,
+            blake3: digest(2),
+            sha256: Sha256::of(b"keyed"),
+            key: Sha256::of(b"secret"),
+        });
+        Claim {
+            id: ReceiptId::from_bytes(alike(3, last)),
+            run: "run".into(),
+            line: last.into(),
+            believed: true,
+            keyid: ReceiptId::of(b"key").into(),
+            pipeline: "p".into(),
+            stage: format!("s{last}"),
+            action: digest(4),
+            succeeded: true,
+            outputs: vec![output("keyed", keyed), output("plain", plain)],
+            tools: Vec::new(),
+            raw: vec![digest(5)],
+        }
+    }
+
+    fn believed(claims: &[Claim]) -> Believed {
+        Believed {
+            runs: "runs".into(),
+            index: of_one_file("run", claims),
+            last_read: Mutex::default(),
+            changed: false,
+        }
+    }
+
+    #[test]
+    fn what_begins_alike_is_told_apart() {
+        let claims = [claim(1), claim(2)];
+        let known = believed(&claims);
+        for (at, last) in [1, 2].into_iter().enumerate() {
+            let digest = |what| Digest::from_bytes(alike(what, last));
+            let this = Some(&claims[at]);
+            assert_eq!(known.lookup(digest(4)).as_ref(), this);
+            assert_eq!(known.by_receipt(ReceiptId::from_bytes(alike(3, last))).as_ref(), this);
+            assert_eq!(known.of_stage("p", &format!("s{last}")).next().as_ref(), this);
+            assert!(known.is_claimed(digest(1)) && known.is_claimed(digest(2)));
+            assert!(known.is_personal(digest(2)) && !known.is_personal(digest(1)));
+            assert_eq!(known.consents_of(digest(1)), [format!("plain {last}")]);
+            assert_eq!(known.consents_of(digest(5)), [NONE]);
+            assert_eq!(known.consent_giver(digest(2)).as_ref(), this);
+            assert_eq!(known.consent_giver(digest(5)).as_ref(), this);
+        }
+        let other = |what| Digest::from_bytes(alike(what, 3));
+        assert_eq!(known.lookup(other(4)), None);
+        assert_eq!(known.by_receipt(ReceiptId::from_bytes(alike(3, 3))), None);
+        assert!(!known.is_claimed(other(1)) && !known.is_personal(other(2)));
+        assert_eq!(
+            (known.consents_of(other(1)), known.consent_giver(other(5))),
+            (Vec::new(), None)
+        );
+    }
+
+    #[test]
+    fn the_newest_believed_success_counts_and_what_others_sign_is_kept_apart() {
+        let failed = Claim {
+            succeeded: false,
+            line: 1,
+            ..claim(1)
+        };
+        let foreign = Claim {
+            believed: false,
+            line: 2,
+            ..claim(1)
+        };
+        let newer = Claim { line: 3, ..claim(1) };
+        let action = newer.action;
+        let known = believed(&[failed.clone(), foreign.clone()]);
+        assert_eq!(known.lookup(action), None);
+        assert_eq!(
+            known.by_others(action).collect::<Vec<_>>(),
+            std::slice::from_ref(&foreign)
+        );
+        assert!(!known.is_claimed(Digest::from_bytes(alike(1, 1))) && !known.knows_personal());
+        assert_eq!(
+            known.of_stage("p", "s1").collect::<Vec<_>>(),
+            std::slice::from_ref(&failed)
+        );
+        // A failure says what it has read, and so whose consent that takes.
+        assert!(known.knows_consent());
+        let known = believed(&[claim(1), newer.clone(), foreign.clone()]);
+        assert_eq!(known.lookup(action), Some(newer));
+        assert_eq!(known.of_stage_by_anyone("p", "s1").next(), Some(foreign.clone()));
+        let known = believed(&[foreign]);
+        assert!(!known.knows_consent() && known.by_receipt(ReceiptId::from_bytes(alike(3, 1))).is_none());
+    }
 }

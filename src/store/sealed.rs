@@ -9,6 +9,10 @@ use super::{MAX_CACHE, StoreError, atomic, read_bounded};
 use crate::canonical::CanonicalHasher;
 use crate::stamp::Stamp;
 
+const PLAIN: &str = "plain data has an encoding";
+/// How long a seal is.
+pub(super) const SEAL: usize = 32;
+
 /// What `read` makes of the bytes of the file at `path`, if it opens.
 pub(super) fn open<T>(
     path: &Utf8Path,
@@ -16,14 +20,20 @@ pub(super) fn open<T>(
     seal_key: &[u8; 32],
     read: impl FnOnce(&[u8]) -> Option<T>,
 ) -> Option<T> {
+    let bytes = open_whole(path, header, seal_key)?;
+    read(&bytes[header.len() + SEAL..])
+}
+
+/// The bytes of the file at `path`, if it opens: `header`, [`SEAL`] bytes more, and what was sealed.
+pub(super) fn open_whole(path: &Utf8Path, header: &[u8], seal_key: &[u8; 32]) -> Option<Vec<u8>> {
     let bytes = read_bounded(path, MAX_CACHE)?;
-    let (seal, body) = bytes.strip_prefix(header)?.split_at_checked(32)?;
+    let (seal, body) = bytes.strip_prefix(header)?.split_at_checked(SEAL)?;
     let seal: [u8; 32] = seal.try_into().ok()?;
     // Comparing two `blake3::Hash` takes the same time wherever they differ.
     if blake3::keyed_hash(seal_key, body) != blake3::Hash::from_bytes(seal) {
         return None;
     }
-    read(body)
+    Some(bytes)
 }
 
 /// Writes `value` to the file at `path`.
@@ -37,18 +47,28 @@ pub(super) fn keep(
     seal_key: &[u8; 32],
     value: &impl Serialize,
 ) -> Result<(), StoreError> {
-    atomic::write_cache(path, &seal(header, seal_key, &spelled(value)))
+    let room = vec![0; header.len() + SEAL];
+    let mut bytes = postcard::to_extend(value, room).expect(PLAIN);
+    seal(&mut bytes, &[], header, seal_key);
+    atomic::write_cache(path, [&*bytes])
 }
 
-/// What a file has that holds the bytes `body`, which [`open`] reads.
-pub(super) fn seal(header: &[u8], seal_key: &[u8; 32], body: &[u8]) -> Vec<u8> {
-    let seal = blake3::keyed_hash(seal_key, body);
-    [header, seal.as_bytes(), body].concat()
+/// Seals what stands in `first` after room for `header` and [`SEAL`] bytes more, and in the `rest`: what a file has then, [`open`] reads.
+pub(super) fn seal(first: &mut [u8], rest: &[&[u8]], header: &[u8], seal_key: &[u8; 32]) {
+    let (room, body) = first.split_at_mut(header.len() + SEAL);
+    let mut hasher = blake3::Hasher::new_keyed(seal_key);
+    hasher.update(body);
+    for part in rest {
+        hasher.update(part);
+    }
+    let (own, seal) = room.split_at_mut(header.len());
+    own.copy_from_slice(header);
+    seal.copy_from_slice(hasher.finalize().as_bytes());
 }
 
 /// How these files hold `value`.
 pub(super) fn spelled(value: &impl Serialize) -> Vec<u8> {
-    postcard::to_stdvec(value).expect("plain data has an encoding")
+    postcard::to_stdvec(value).expect(PLAIN)
 }
 
 /// Begins the digest of what a file is about: of the program that runs, which may do otherwise than another.

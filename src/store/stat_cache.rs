@@ -198,7 +198,7 @@ mod tests {
     }
 
     fn save(cache: &StatCache, to: &Utf8Path) {
-        atomic::write_cache(to, &cache.sealed().expect("it has changed")).expect("saved");
+        atomic::write_cache(to, [&*cache.sealed().expect("it has changed")]).expect("saved");
     }
 
     #[test]
