@@ -44,6 +44,7 @@ mod secret;
 mod settled;
 mod show;
 mod status;
+mod summary;
 mod surroundings;
 mod table;
 mod terminal;

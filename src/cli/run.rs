@@ -11,24 +11,25 @@ use super::plan::{PlanArguments, plan};
 use super::progress::Lines;
 use super::runs::Signer;
 use super::settled::Question;
+use super::summary::{exit_code, summarize};
 use super::surroundings::Surroundings;
-use super::terminal::{DIM, Failure, Terminal, environment, with_causes};
+use super::terminal::{Failure, Terminal, environment, with_causes};
 use super::{PipelineArgument, SetArguments};
 use crate::commitment::PersonalKey;
 use crate::consent::secret::ConsentSecret;
-use crate::exec::event::{Event, FailureKind, Note, Observer, StageOutcome};
+use crate::exec::event::{Event, Note, Observer};
 use crate::exec::interrupt::Interrupts;
 use crate::exec::pending::recover;
 use crate::exec::{
     CacheMode, Caches, OnFailure, Record, Run, RunOptions, Session, SessionInputs, has_ingest, runs_folder,
 };
 use crate::exit_code::ExitCode;
-use crate::plan::{Overrides, Stage};
+use crate::plan::{Overrides, Stage, StageId};
 use crate::receipt::key::SigningKey;
-use crate::receipt::trust::Trust;
 use crate::store::lock::WorkspaceLock;
 use crate::store::looks::{Looks, Rigour};
-use crate::store::{Store, StoreError, atomic, plans};
+use crate::store::plans::{self, Seens};
+use crate::store::{Store, StoreError, atomic};
 use crate::workspace::Workspace;
 
 /// Arguments of `run`.
@@ -75,6 +76,31 @@ impl RunArguments {
             false => Rigour::Stamps,
         }
     }
+
+    /// Whether an earlier run may be all the answer.
+    fn is_plain(&self) -> bool {
+        !self.force && !self.record
+    }
+
+    fn options(&self) -> RunOptions {
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+        RunOptions {
+            jobs: self.jobs.map_or_else(cores, usize::from),
+            on_failure: match self.fail_fast {
+                true => OnFailure::Stop,
+                false => OnFailure::KeepGoing,
+            },
+            cache: match self.force {
+                true => CacheMode::Bypass,
+                false => CacheMode::Use,
+            },
+            record: match self.record {
+                true => Record::Always,
+                false => Record::WhenSomethingRan,
+            },
+            rigour: self.rigour(),
+        }
+    }
 }
 
 /// Passes events on, and remembers whether there was anything to tell besides how stages ended.
@@ -116,106 +142,187 @@ pub(super) fn run(
         json: arguments.json,
     };
     let signer = Signer::if_any(surroundings)?;
-    if let Some(signer) = signer.as_ref().filter(|_| !arguments.force && !arguments.record)
+    if let Some(signer) = signer.as_ref().filter(|_| arguments.is_plain())
         && question.answer(&workspace, signer, surroundings, began, terminal)?
     {
         return Ok(ExitCode::Success);
     }
-    let looks = Looks::begin();
-    let asked = (&*file, &overrides);
-    let (mut opened, to_keep, caches) = match arguments.rigour() {
-        Rigour::Stamps => open_remembered(surroundings, workspace, asked, signer.as_ref(), &looks, terminal)?,
-        Rigour::EveryByte => {
-            let opened = open_noting(surroundings, workspace, &file, &overrides, &looks, terminal)?;
-            (opened, None, Caches::default())
-        }
-    };
-    let selected = opened.select(&arguments.stages)?;
-    let signer = signer.map_or_else(|| Signer::get(surroundings, terminal), Ok)?;
-    let secret = match has_ingest(&opened.plan) || opened.plan.stages.iter().any(Stage::is_personal) {
-        true => Some(surroundings.secret(terminal)?),
-        // It is only asked whether a file is one that another pipeline calls personal: one that cannot be read is as good as none.
-        false => surroundings.secret_if_any().ok().flatten(),
-    };
-    let personal_key = secret.as_ref().map(PersonalKey::of);
-    if let Some(key) = &personal_key {
-        opened.plan.mask(key);
-    }
-    let opened = opened;
-    let interrupts = Interrupts::listen().map_err(|error| environment(&error))?;
-    let store = Store::of(opened.workspace.root()).keyed_by(personal_key);
-    store.create().map_err(|error| environment(&error))?;
-
-    let observer: Box<dyn Observer + '_> = match arguments.json {
-        true => Box::new(Json {
-            terminal,
-            plan: &opened.plan,
-        }),
-        false => Box::new(Lines::new(terminal, &opened.plan, &opened.workspace)),
-    };
-    let mut observer = Attentive { observer, told: false };
-    let (lock, has_waited) = take_lock(&store, &opened, &interrupts, &mut observer)?;
-    let Some(_lock) = lock else {
-        return Ok(interrupts.exit_code());
-    };
-    // While this run waited for another, the key may have been replaced.
-    let signer = match has_waited {
-        true => Signer::if_any(surroundings)?.unwrap_or(signer),
-        false => signer,
-    };
-    let Signer { key, trust } = &signer;
-    if !signer.is_believed() {
-        observer.event(Event::Note(Note::NotBelieved {
-            keyid: key.public().keyid().short(),
-        }));
-    }
-    if let Some(seen) = to_keep {
-        let (pipeline, values) = (file.as_path(), overrides.said());
-        let asked = plans::Asked { pipeline, values };
-        let kept = plans::save(
-            &store.plans_folder(),
-            asked,
-            &key.derive_seal_key(),
-            &opened.plan,
-            &seen,
-        );
-        tell_not_kept(kept, &mut observer);
-    }
-    atomic::remove_folder(&store.scratch_folder()).map_err(|error| environment(&error))?;
-    for run in recover(&store, &runs_folder(&opened.workspace), key).map_err(|error| environment(&error))? {
-        observer.event(Event::Note(Note::Recovered { run }));
-    }
-    let session = open_session(
+    let asked = Asked {
         arguments,
         surroundings,
-        &opened,
-        &store,
-        (key, secret.as_ref(), trust),
-        &interrupts,
-        (&looks, caches),
-    )?;
-    let run = session
-        .run(&selected, &mut observer)
-        .map_err(|error| environment(&error))?;
-    if run.receipts.is_some() {
-        question.forget(&store, trust);
-    }
-    if !observer.told && !arguments.force && !arguments.record {
-        let kept = question.remember(&run, &opened, &looks, &signer, surroundings);
-        tell_not_kept(kept, &mut observer);
-    }
-    drop(observer);
-
+        question,
+        looks: Looks::begin(),
+    };
+    let mut prepared = asked.prepare(workspace, &overrides, signer, terminal)?;
+    let interrupts = Interrupts::listen().map_err(|error| environment(&error))?;
+    let Some(run) = asked.carry_out(&mut prepared, &interrupts, terminal)? else {
+        return Ok(interrupts.exit_code());
+    };
     let code = exit_code(&run, &interrupts);
     match arguments.json {
         true => terminal.result(json!({
             "version": 1, "event": "finished", "run": run.id, "receipts": run.receipts, "exitCode": code.number(),
         })),
-        false => summarize(&run, key, began, code, terminal),
+        false => summarize(&run, &prepared.signer.key, began, code, terminal),
     }
     // The process ends: what thousands of stages take is not freed piece by piece.
-    std::mem::forget((run, opened, looks));
+    std::mem::forget((run, prepared, asked));
     Ok(code)
+}
+
+/// A run that was asked for, and is not answered by an earlier one.
+struct Asked<'a> {
+    arguments: &'a RunArguments,
+    surroundings: &'a Surroundings,
+    question: Question<'a>,
+    /// What it looks at.
+    looks: Looks,
+}
+
+/// What a run needs before it may begin.
+struct Prepared {
+    opened: Opened,
+    store: Store,
+    selected: Vec<StageId>,
+    signer: Signer,
+    secret: Option<ConsentSecret>,
+    /// What is to be remembered of the resolved pipeline.
+    to_keep: ToKeep,
+    caches: Caches,
+}
+
+impl Asked<'_> {
+    /// Resolves the pipeline, and gets what it takes to sign; nobody else is waited for yet.
+    fn prepare(
+        &self,
+        workspace: Workspace,
+        overrides: &Overrides,
+        signer: Option<Signer>,
+        terminal: &mut Terminal,
+    ) -> Result<Prepared, Failure> {
+        let (surroundings, file) = (self.surroundings, self.question.file);
+        let (mut opened, to_keep, caches) = match self.question.rigour {
+            Rigour::Stamps => {
+                let asked = (file, overrides);
+                open_remembered(surroundings, workspace, asked, signer.as_ref(), &self.looks, terminal)?
+            }
+            Rigour::EveryByte => {
+                let opened = open_noting(surroundings, workspace, file, overrides, &self.looks, terminal)?;
+                (opened, None, Caches::default())
+            }
+        };
+        let selected = opened.select(self.question.stages)?;
+        let signer = signer.map_or_else(|| Signer::get(surroundings, terminal), Ok)?;
+        let secret = match has_ingest(&opened.plan) || opened.plan.stages.iter().any(Stage::is_personal) {
+            true => Some(surroundings.secret(terminal)?),
+            // It is only asked whether a file is one that another pipeline calls personal: one that cannot be read is as good as none.
+            false => surroundings.secret_if_any().ok().flatten(),
+        };
+        let personal_key = secret.as_ref().map(PersonalKey::of);
+        if let Some(key) = &personal_key {
+            opened.plan.mask(key);
+        }
+        let store = Store::of(opened.workspace.root()).keyed_by(personal_key);
+        Ok(Prepared {
+            opened,
+            store,
+            selected,
+            signer,
+            secret,
+            to_keep,
+            caches,
+        })
+    }
+
+    /// Runs what was selected, once nobody else runs here; `None` if the user did not want to wait.
+    fn carry_out(
+        &self,
+        prepared: &mut Prepared,
+        interrupts: &Interrupts,
+        terminal: &mut Terminal,
+    ) -> Result<Option<Run>, Failure> {
+        let (opened, store) = (&prepared.opened, &prepared.store);
+        store.create().map_err(|error| environment(&error))?;
+        let observer: Box<dyn Observer + '_> = match self.arguments.json {
+            true => Box::new(Json {
+                terminal,
+                plan: &opened.plan,
+            }),
+            false => Box::new(Lines::new(terminal, &opened.plan, &opened.workspace)),
+        };
+        let mut observer = Attentive { observer, told: false };
+        let (lock, has_waited) = take_lock(store, opened, interrupts, &mut observer)?;
+        let Some(_lock) = lock else {
+            return Ok(None);
+        };
+        // While this run waited for another, the key may have been replaced.
+        if has_waited && let Some(signer) = Signer::if_any(self.surroundings)? {
+            prepared.signer = signer;
+        }
+        let Signer { key, trust } = &prepared.signer;
+        if !prepared.signer.is_believed() {
+            observer.event(Event::Note(Note::NotBelieved {
+                keyid: key.public().keyid().short(),
+            }));
+        }
+        if let Some(seen) = prepared.to_keep.take() {
+            let kept = self.keep_plan(opened, store, key, &seen);
+            tell_not_kept(kept, &mut observer);
+        }
+        atomic::remove_folder(&store.scratch_folder()).map_err(|error| environment(&error))?;
+        for run in recover(store, &runs_folder(&opened.workspace), key).map_err(|error| environment(&error))? {
+            observer.event(Event::Note(Note::Recovered { run }));
+        }
+        let caches = std::mem::take(&mut prepared.caches);
+        let session = self.open_session(prepared, caches, interrupts)?;
+        let run = session
+            .run(&prepared.selected, &mut observer)
+            .map_err(|error| environment(&error))?;
+        if run.receipts.is_some() {
+            self.question.forget(store, trust);
+        }
+        if !observer.told && self.arguments.is_plain() {
+            let signer = &prepared.signer;
+            let kept = self
+                .question
+                .remember(&run, opened, &self.looks, signer, self.surroundings);
+            tell_not_kept(kept, &mut observer);
+        }
+        Ok(Some(run))
+    }
+
+    /// Remembers the resolved pipeline, which rests on what was `seen`.
+    fn keep_plan(&self, opened: &Opened, store: &Store, key: &SigningKey, seen: &Seens) -> Result<(), StoreError> {
+        let asked = plans::Asked {
+            pipeline: self.question.file,
+            values: self.question.values,
+        };
+        plans::save(&store.plans_folder(), asked, &key.derive_seal_key(), &opened.plan, seen)
+    }
+
+    fn open_session<'s>(
+        &'s self,
+        prepared: &'s Prepared,
+        caches: Caches,
+        interrupts: &'s Interrupts,
+    ) -> Result<Session<'s>, Failure> {
+        let inputs = SessionInputs {
+            plan: &prepared.opened.plan,
+            workspace: &prepared.opened.workspace,
+            store: &prepared.store,
+            key: &prepared.signer.key,
+            secret: prepared.secret.as_ref(),
+            trust: &prepared.signer.trust,
+            environment: &self.surroundings.environment,
+            clock: &self.surroundings.clock,
+            nonce: random()?,
+            options: self.arguments.options(),
+            interrupts,
+            looks: Some(&self.looks),
+            bounds: &prepared.opened.bounds,
+        };
+        Session::open(inputs, caches).map_err(|error| environment(&error))
+    }
 }
 
 /// Resolves the pipeline, unless it is remembered, and reads beside that what earlier runs of this `signer` have kept.
@@ -267,177 +374,10 @@ fn take_lock(
     Ok((lock, told))
 }
 
-fn open_session<'a>(
-    arguments: &RunArguments,
-    surroundings: &'a Surroundings,
-    opened: &'a Opened,
-    store: &'a Store,
-    (key, secret, trust): (&'a SigningKey, Option<&'a ConsentSecret>, &'a Trust),
-    interrupts: &'a Interrupts,
-    (looks, caches): (&'a Looks, Caches),
-) -> Result<Session<'a>, Failure> {
-    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-    let options = RunOptions {
-        jobs: arguments.jobs.map_or_else(cores, usize::from),
-        on_failure: if arguments.fail_fast {
-            OnFailure::Stop
-        } else {
-            OnFailure::KeepGoing
-        },
-        cache: if arguments.force {
-            CacheMode::Bypass
-        } else {
-            CacheMode::Use
-        },
-        record: if arguments.record {
-            Record::Always
-        } else {
-            Record::WhenSomethingRan
-        },
-        rigour: arguments.rigour(),
-    };
-    let inputs = SessionInputs {
-        plan: &opened.plan,
-        workspace: &opened.workspace,
-        store,
-        key,
-        secret,
-        trust,
-        environment: &surroundings.environment,
-        clock: &surroundings.clock,
-        nonce: random()?,
-        options,
-        interrupts,
-        looks: Some(looks),
-        bounds: &opened.bounds,
-    };
-    Session::open(inputs, caches).map_err(|error| environment(&error))
-}
-
 /// Random bits for a run's id.
 pub(super) fn random() -> Result<u16, Failure> {
     let mut nonce = [0; 2];
     getrandom::fill(&mut nonce)
         .map_err(|error| Failure::new(ExitCode::Environment, format!("cannot get random bytes: {error}"), None))?;
     Ok(u16::from_le_bytes(nonce))
-}
-
-/// How a run ends: by the worst that happened to a stage.
-fn exit_code(run: &Run, interrupts: &Interrupts) -> ExitCode {
-    if interrupts.is_requested() {
-        return interrupts.exit_code();
-    }
-    let any = |wanted: fn(&StageOutcome) -> bool| run.stages.iter().any(|stage| wanted(&stage.report.outcome));
-    let is_refusal = |outcome: &StageOutcome| matches!(outcome, StageOutcome::Failed(failure) if matches!(failure.kind, FailureKind::Refused(_)));
-    if any(|outcome| matches!(outcome, StageOutcome::Broken(_))) {
-        ExitCode::Environment
-    } else if run
-        .stages
-        .iter()
-        .any(|stage| matches!(stage.report.outcome, StageOutcome::Failed(_)) && !is_refusal(&stage.report.outcome))
-    {
-        ExitCode::StageFailed
-    } else if any(|outcome| matches!(outcome, StageOutcome::Failed(_))) {
-        ExitCode::Refused
-    } else {
-        ExitCode::Success
-    }
-}
-
-fn summary_line(total: usize, parts: &str, began: Instant) -> String {
-    let noun = if total == 1 { "stage" } else { "stages" };
-    format!("{total} {noun}: {parts} in {:.2} s", began.elapsed().as_secs_f64())
-}
-
-/// The last line of a run that found nothing to do.
-pub(super) fn up_to_date_summary(total: usize, began: Instant) -> String {
-    summary_line(total, &format!("{total} up to date"), began)
-}
-
-fn summarize(run: &Run, key: &SigningKey, began: Instant, code: ExitCode, terminal: &mut Terminal) {
-    let count = |wanted: fn(&StageOutcome) -> bool| run.stages.iter().filter(|s| wanted(&s.report.outcome)).count();
-    let parts = [
-        (count(|o| matches!(o, StageOutcome::Ran { .. })), "ran"),
-        (
-            count(|o| matches!(o, StageOutcome::UpToDate { restored, .. } if !restored.is_empty())),
-            "restored",
-        ),
-        (
-            count(|o| matches!(o, StageOutcome::UpToDate { restored, .. } if restored.is_empty())),
-            "up to date",
-        ),
-        (
-            count(|o| matches!(o, StageOutcome::Failed(_) | StageOutcome::Broken(_))),
-            "failed",
-        ),
-        (count(|o| matches!(o, StageOutcome::Blocked { .. })), "blocked"),
-        (
-            count(|o| matches!(o, StageOutcome::NotStarted | StageOutcome::Interrupted)),
-            "not done",
-        ),
-    ];
-    let parts: Vec<_> = parts
-        .iter()
-        .filter(|(n, _)| *n > 0)
-        .map(|(n, what)| format!("{n} {what}"))
-        .collect();
-    terminal.result(summary_line(run.stages.len(), &parts.join(", "), began));
-    if let Some(path) = &run.receipts {
-        let keyid = key.public().keyid().short();
-        terminal.result(format_args!(
-            "{DIM}receipts: {path} (signed by your key {keyid}){DIM:#}"
-        ));
-    }
-    if matches!(code, ExitCode::Interrupted | ExitCode::Terminated) {
-        terminal.say("interrupted; the same command goes on from here");
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::exec::event::StageReport;
-    use crate::exec::scheduler::Finished;
-    use crate::stages::Refusal;
-
-    fn run_of(outcomes: Vec<StageOutcome>) -> Run {
-        let stages = outcomes.into_iter().map(|outcome| Finished {
-            stage: crate::plan::StageId::new(0),
-            report: StageReport {
-                outcome,
-                elapsed: std::time::Duration::ZERO,
-                why: Vec::new(),
-            },
-            given: None,
-        });
-        Run {
-            id: "r".into(),
-            stages: stages.collect(),
-            receipts: None,
-        }
-    }
-
-    fn failed(kind: FailureKind) -> StageOutcome {
-        let receipt = crate::digest::Sha256::of(b"");
-        StageOutcome::Failed(crate::exec::event::Failure {
-            receipt,
-            kind,
-            log: "log".into(),
-            advice: crate::exec::event::Advice::default(),
-        })
-    }
-
-    #[test]
-    fn the_exit_code_is_2_only_if_every_failure_is_a_refusal() {
-        let refused = || failed(FailureKind::Refused(Refusal::default()));
-        let ended = || failed(FailureKind::Ended(crate::exec::process::Ended::Exited(2)));
-        let code = |outcomes| exit_code(&run_of(outcomes), &Interrupts::default());
-        assert_eq!(code(vec![]), ExitCode::Success);
-        assert_eq!(code(vec![refused()]), ExitCode::Refused);
-        assert_eq!(code(vec![refused(), ended()]), ExitCode::StageFailed);
-        assert_eq!(
-            code(vec![ended(), StageOutcome::Broken("x".into())]),
-            ExitCode::Environment
-        );
-    }
 }
