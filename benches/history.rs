@@ -57,8 +57,9 @@ fn main() {
             change(&workspace, runs, Line::Unused);
             few.push(run());
             (runs, receipts) = (runs + 2, receipts + 67);
-            // The first looks at what has just come to be; the second may be remembered.
+            // The first looks at what has just come to be; once that is a while ago, the second may be remembered.
             run();
+            std::thread::sleep(Duration::from_millis(50));
             run();
             nothing.push(run());
         }
