@@ -5,8 +5,7 @@ use serde_json::json;
 
 use super::every::{Everything, everything};
 use super::opened::find_workspace;
-use super::run::random;
-use super::surroundings::Surroundings;
+use super::surroundings::{Surroundings, random};
 use super::table::count;
 use super::terminal::{BOLD, Failure, Terminal, WARNING, environment, shown};
 use super::waiting::take_lock;

@@ -12,7 +12,7 @@ use super::progress::Lines;
 use super::runs::Signer;
 use super::settled::Question;
 use super::summary::{exit_code, summarize};
-use super::surroundings::Surroundings;
+use super::surroundings::{Surroundings, random};
 use super::terminal::{Failure, Terminal, environment, with_causes};
 use super::{PipelineArgument, SetArguments};
 use crate::commitment::PersonalKey;
@@ -372,12 +372,4 @@ fn take_lock(
     };
     let lock = WorkspaceLock::take(&store.lock_file(), &holder, &mut waiting).map_err(|error| environment(&error))?;
     Ok((lock, told))
-}
-
-/// Random bits for a run's id.
-pub(super) fn random() -> Result<u16, Failure> {
-    let mut nonce = [0; 2];
-    getrandom::fill(&mut nonce)
-        .map_err(|error| Failure::new(ExitCode::Environment, format!("cannot get random bytes: {error}"), None))?;
-    Ok(u16::from_le_bytes(nonce))
 }

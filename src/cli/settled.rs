@@ -8,10 +8,9 @@ use serde_json::json;
 
 use super::opened::Opened;
 use super::progress::up_to_date_lines;
-use super::run::random;
 use super::runs::Signer;
 use super::summary::up_to_date_summary;
-use super::surroundings::Surroundings;
+use super::surroundings::{Surroundings, random};
 use super::terminal::{Failure, Terminal};
 use crate::digest::Digest;
 use crate::exec::event::StageOutcome;

@@ -121,3 +121,11 @@ impl Surroundings {
         Ok(loaded.map(|loaded| loaded.key))
     }
 }
+
+/// Random bits for a run's id.
+pub(super) fn random() -> Result<u16, Failure> {
+    let mut nonce = [0; 2];
+    getrandom::fill(&mut nonce)
+        .map_err(|error| Failure::new(ExitCode::Environment, format!("cannot get random bytes: {error}"), None))?;
+    Ok(u16::from_le_bytes(nonce))
+}

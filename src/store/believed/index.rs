@@ -21,12 +21,15 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::Claim;
-use super::kept::ROOM;
 use super::table::{self, ENTRY, Entry, Table};
 use crate::digest::Digest;
 use crate::receipt::run_file::RunFileName;
 use crate::store::sealed;
 
+/// The first line of the file.
+pub(super) const HEADER: &[u8] = b"madmall believed v9\n";
+/// What stands before an index in its file: that line, and the seal.
+const ROOM: usize = HEADER.len() + sealed::SEAL;
 /// So many claims are spelled together, by any core.
 const TOGETHER: usize = 128;
 /// How long it is to say where a record ends.

@@ -2,14 +2,10 @@
 
 use camino::Utf8Path;
 
-use super::index::{Index, Spelled};
+use super::index::{HEADER, Index, Spelled};
 use crate::digest::Digest;
 use crate::stamp::Stamp;
 use crate::store::sealed;
-
-const HEADER: &[u8] = b"madmall believed v9\n";
-/// What stands before an index in its file.
-pub(super) const ROOM: usize = HEADER.len() + sealed::SEAL;
 
 /// An index as its file has it.
 pub struct Sealed<'o>(Spelled<'o>);
