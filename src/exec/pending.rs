@@ -18,7 +18,7 @@ use crate::receipt::envelope::{Envelope, Signed, sign};
 use crate::receipt::key::SigningKey;
 use crate::receipt::run_file::RUN_FILE_SUFFIX;
 use crate::receipt::statement::{Made, Outcome, ReceiptId, Repository, Resource, Role, Statement};
-use crate::store::{Store, StoreError, atomic};
+use crate::store::{Store, StoreError, atomic, believed};
 
 /// The receipts of the run that is going on.
 #[derive(Debug)]
@@ -132,7 +132,7 @@ pub fn recover(store: &Store, runs: &Utf8Path, key: &SigningKey) -> Result<Vec<S
             let bytes = fs::read(&path).map_err(failed)?;
             if let Some(bytes) = interrupted_run(&bytes, run, store, key) {
                 // A run that was published, and lost again with the power, may be another under the same name now.
-                forget(&store.believed_file())?;
+                believed::forget_run(&store.believed_file(), run)?;
                 publish(runs, &published, [&*bytes])?;
                 recovered.push(run.to_owned());
             } else if bytes.contains(&b'\n') {
@@ -161,17 +161,6 @@ fn publish<'b>(runs: &Utf8Path, path: &Utf8Path, lines: impl IntoIterator<Item =
         });
     }
     atomic::write_parts(path, lines)
-}
-
-/// Removes the file, if it is there.
-fn forget(path: &Utf8Path) -> Result<(), StoreError> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other.map_err(|source| StoreError::Write {
-            path: path.to_owned(),
-            source,
-        }),
-    }
 }
 
 fn remove(path: &Utf8Path) -> Result<(), StoreError> {

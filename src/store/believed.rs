@@ -16,6 +16,7 @@ use std::io;
 use std::sync::{Mutex, PoisonError};
 
 use camino::{Utf8Path, Utf8PathBuf};
+use memchr::memmem;
 use rayon::prelude::*;
 
 pub use self::claim::{Claim, ClaimedOutput};
@@ -23,8 +24,8 @@ use self::index::Index;
 pub use self::kept::{Kept, Sealed};
 use self::run_lines::RunLines;
 use self::table::{Table, stage_key};
-use super::StoreError;
 use super::ended::Ended;
+use super::{MAX_CACHE, StoreError, read_bounded};
 use crate::consent::purposes::NONE;
 use crate::digest::Digest;
 use crate::receipt::envelope::Envelope;
@@ -236,6 +237,27 @@ impl Believed {
     }
 }
 
+/// Drops the index at `file` if it has anything of the run `run`, whose receipts may be others from now on. What knows nothing of it
+/// stays: to make an index again takes reading all that was ever run.
+///
+/// # Errors
+///
+/// [`StoreError::Write`] if it cannot be removed.
+pub fn forget_run(file: &Utf8Path, run: &str) -> Result<(), StoreError> {
+    // The names of files stand in it as they are.
+    let knows = |bytes: Vec<u8>| memmem::find(&bytes, run.as_bytes()).is_some();
+    if read_bounded(file, MAX_CACHE).is_some_and(|bytes| !knows(bytes)) {
+        return Ok(());
+    }
+    match fs::remove_file(file) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other.map_err(|source| StoreError::Write {
+            path: file.to_owned(),
+            source,
+        }),
+    }
+}
+
 /// The names of the files in `runs` that hold receipts, sorted. None if there is no such folder.
 ///
 /// # Errors
@@ -308,6 +330,8 @@ mod tests {
     use crate::commitment::{Commitment, Shape};
     use crate::digest::{Digests, Sha256};
     use crate::listing::ArtifactDigests;
+    use crate::stamp::Stamp;
+    use crate::store::atomic;
 
     /// One of two digests that begin alike.
     fn alike(what: u8, last: u8) -> [u8; 32] {
@@ -358,6 +382,20 @@ mod tests {
             last_read: Mutex::default(),
             changed: false,
         }
+    }
+
+    #[test]
+    fn an_index_is_dropped_only_for_a_run_that_it_knows() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let file = Utf8PathBuf::from_path_buf(folder.path().join("believed")).expect("UTF-8");
+        forget_run(&file, "run").expect("there is none");
+        let index = of_one_file("2026-run", &[claim(1)]);
+        atomic::write_cache(&file, Sealed::of(index.spelled(), &[7; 32]).parts()).expect("written");
+        let before = Stamp::of(&file).expect("it is there");
+        forget_run(&file, "2026-other").expect("it stays");
+        assert_eq!(Stamp::of(&file).expect("it stayed"), before);
+        forget_run(&file, "2026-run").expect("it goes");
+        assert!(!file.exists());
     }
 
     #[test]
