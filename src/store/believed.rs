@@ -9,6 +9,7 @@ mod claim;
 mod index;
 mod kept;
 mod run_lines;
+mod spelled;
 mod table;
 
 use std::fs;
@@ -75,7 +76,7 @@ impl Believed {
         let names = run_files(&runs)?;
         let mut files = Vec::with_capacity(names.len());
         for name in &names {
-            let claims = match kept.has(name) {
+            let claims = match kept.file(name).is_some() {
                 true => None,
                 false => Some(read_run_file(&runs.join(name), name, trust, &ended)?),
             };
@@ -325,7 +326,7 @@ fn read_claim(line: &[u8], run: &str, number: u32, trust: &Trust, ended: &Ended<
 
 #[cfg(test)]
 mod tests {
-    use super::index::tests::of_one_file;
+    use super::spelled::tests::of_one_file;
     use super::*;
     use crate::commitment::{Commitment, Shape};
     use crate::digest::{Digests, Sha256};

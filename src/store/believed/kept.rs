@@ -2,7 +2,8 @@
 
 use camino::Utf8Path;
 
-use super::index::{HEADER, Index, Spelled};
+use super::index::{HEADER, Index};
+use super::spelled::Spelled;
 use crate::digest::Digest;
 use crate::stamp::Stamp;
 use crate::store::sealed;
@@ -61,7 +62,7 @@ pub(super) fn load(file: &Utf8Path, seal_key: &[u8; 32], context: Digest) -> Opt
 mod tests {
     use super::*;
     use crate::store::atomic;
-    use crate::store::believed::index::tests::files;
+    use crate::store::believed::spelled::tests::files;
 
     #[test]
     fn what_was_read_before_counts_while_its_file_key_and_policy_are_the_same() {
