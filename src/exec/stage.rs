@@ -152,7 +152,7 @@ fn attempt(
                     receipt: claim.id,
                     restored,
                 };
-                session.compare_tools(id, &claim);
+                session.compare_tools(id, &claim.tools);
                 return Ok(Ok((outcome, Some(given))));
             }
             Placed::Missing(path) => why.push(match wanted {
@@ -214,8 +214,8 @@ pub fn known_up_to_date(session: &Session<'_>, id: StageId, upstream: &Upstream)
         states.push(Some(state).filter(|state| state.is(output))?);
     }
     let receipt = claim.id;
-    session.compare_tools(id, &claim);
     let given = attempt.given_by(receipt, claim.outputs, states).ok()?;
+    session.compare_tools(id, &claim.tools);
     let outcome = StageOutcome::UpToDate {
         receipt,
         restored: Vec::new(),

@@ -18,7 +18,6 @@ use crate::digest::{Digest, Digests};
 use crate::plan::{Stage, StageId};
 use crate::receipt::{MAX_VERSION, is_version};
 use crate::store::atomic;
-use crate::store::believed::Claim;
 
 /// How long a program may take to say its version.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -143,10 +142,10 @@ impl Session<'_> {
             .collect()
     }
 
-    /// Notes the programs that are others now than when the stage ran that `claim` is about.
-    pub(super) fn compare_tools(&self, id: StageId, claim: &Claim) {
+    /// Notes the programs that are others now than the `tools` were, by name and digest, when the stage ran.
+    pub(super) fn compare_tools(&self, id: StageId, tools: &[(String, Digest)]) {
         let called = self.plan.stages[id.index()].called_tools();
-        for (name, was) in &claim.tools {
+        for (name, was) in tools {
             let now = called.get(name.as_str()).and_then(|called| self.known_tool(called));
             if now.is_some_and(|now| now.digests.blake3 != *was) {
                 let mut changed = self.tools.changed.lock().unwrap_or_else(PoisonError::into_inner);
