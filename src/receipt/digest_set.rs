@@ -24,7 +24,7 @@ const GIT_COMMIT: &str = "gitCommit";
 const SHA256: &str = "sha256";
 
 /// A resource's digests.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize)]
 #[serde(from = "BTreeMap<String, String>")]
 pub enum DigestSet {
     /// Of a file.
@@ -68,6 +68,13 @@ impl DigestSet {
     #[must_use]
     pub fn names(&self, algorithm: &str) -> bool {
         self.entries().iter().any(|(name, _)| *name == algorithm)
+    }
+
+    /// A byte that is as good as any where digests are parted.
+    #[must_use]
+    pub fn first_byte(&self) -> u8 {
+        let digest = self.digests().into_iter().flatten().next();
+        digest.map_or(0, |(_, bytes)| bytes[0])
     }
 
     /// Each digest with its algorithm, sorted by the names of these.

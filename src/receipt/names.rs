@@ -24,7 +24,7 @@ pub(super) fn check_path(path: &str) -> Result<(), String> {
 pub(super) fn check_outputs(subjects: &[Resource]) -> Result<(), String> {
     let mut known: HashMap<String, &str> = HashMap::new();
     let is_output = |subject: &&Resource| matches!(subject.role(), Role::Output { .. });
-    for Resource { name, .. } in subjects.iter().filter(is_output) {
+    for name in subjects.iter().filter(is_output).map(|subject| &subject.name) {
         if let Some(folder) = private_folder(name.as_str().into()) {
             return Err(format!("`{}` lies in `{folder}`, where no stage may write", clip(name)));
         }

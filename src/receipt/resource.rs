@@ -1,6 +1,9 @@
 //! What a statement is about and what it rests on: in-toto ResourceDescriptors, each with its role and its digests.
 
-use serde::{Deserialize, Serialize};
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::digest_set::DigestSet;
 use crate::commitment::Commitment;
@@ -14,10 +17,15 @@ pub const MAX_MEMBERS: usize = 1000;
 /// The id of a receipt: the SHA-256 of its payload bytes.
 pub type ReceiptId = Sha256;
 
-/// An in-toto ResourceDescriptor.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// An in-toto ResourceDescriptor. Clones are one until one of them is changed: the receipts of runs name the same again and again.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[serde(from = "Descriptor")]
+pub struct Resource(Arc<Descriptor>);
+
+/// The fields of a [`Resource`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Resource {
+pub struct Descriptor {
     /// What we know of it beside its digest.
     pub annotations: Annotations,
     /// What it holds.
@@ -26,15 +34,41 @@ pub struct Resource {
     pub name: String,
 }
 
+impl From<Descriptor> for Resource {
+    fn from(descriptor: Descriptor) -> Self {
+        Self(Arc::new(descriptor))
+    }
+}
+
+impl Deref for Resource {
+    type Target = Descriptor;
+
+    fn deref(&self) -> &Descriptor {
+        &self.0
+    }
+}
+
+impl DerefMut for Resource {
+    fn deref_mut(&mut self) -> &mut Descriptor {
+        Arc::make_mut(&mut self.0)
+    }
+}
+
+impl Serialize for Resource {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
 impl Resource {
     /// The file `path` (relative to the workspace) in the given role.
     #[must_use]
     pub fn file(path: impl Into<String>, digests: &Digests, role: Role) -> Self {
-        Self {
+        Self::from(Descriptor {
             annotations: Annotations::of(role),
             digest: DigestSet::File(*digests),
             name: path.into(),
-        }
+        })
     }
 
     /// The file, or the folder or pattern `path` (relative to the workspace), whose files are [`Role::Member`]s beside it unless there
@@ -59,31 +93,31 @@ impl Resource {
                 }
             }
         };
-        Self {
+        Self::from(Descriptor {
             annotations,
             digest,
             name: path.into(),
-        }
+        })
     }
 
     /// The receipt `id` of the stage named `stage`.
     #[must_use]
     pub fn receipt(id: ReceiptId, stage: impl Into<String>) -> Self {
-        Self {
+        Self::from(Descriptor {
             annotations: Annotations::of(Role::Receipt { stage: stage.into() }),
             digest: DigestSet::Receipt(id),
             name: id.to_string(),
-        }
+        })
     }
 
     /// The commit with the id `hex`.
     #[must_use]
     pub fn commit(hex: impl Into<String>) -> Self {
-        Self {
+        Self::from(Descriptor {
             annotations: Annotations::of(Role::Commit {}),
             digest: DigestSet::Commit(hex.into()),
             name: "commit".to_owned(),
-        }
+        })
     }
 
     /// The consent that it carries.
@@ -117,7 +151,7 @@ pub fn dependency_order(a: &Resource, b: &Resource) -> std::cmp::Ordering {
 }
 
 /// What we know of a resource beside its digest.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Annotations {
     /// What it is to the stage or the run.
@@ -139,7 +173,7 @@ impl Annotations {
 }
 
 /// What a resource is to the stage or the run.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub enum Role {
     /// The commit.

@@ -6,6 +6,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use rayon::prelude::{IntoParallelRefIterator as _, ParallelIterator as _};
 
 use super::VerifyError;
+use super::kept::Kept;
 use super::report::{Code, Finding};
 use crate::listing::ArtifactDigests;
 use crate::receipt::digests::artifact_digests;
@@ -54,16 +55,13 @@ pub(super) struct Evidence {
 }
 
 /// So many files are read before it is asked whether it was enough.
-const BATCH: usize = 64;
-/// What was read is kept, several times its own size: whatever lies in a folder, there is an end to it.
-const MAX_BYTES: u64 = 1 << 30;
+const BATCH: usize = 16;
 /// So many lines of a file are each said to be wrong; of the others, only how many they are.
 const MAX_FAULTS: usize = 100;
 
 /// What one file gave.
 #[derive(Default)]
 struct FileEvidence {
-    length: u64,
     receipts: Vec<Known>,
     findings: Vec<Finding>,
 }
@@ -72,21 +70,20 @@ struct FileEvidence {
 pub(super) fn gather(site: &dyn Site, trusted: &[TrustedKey]) -> Result<(Evidence, Vec<Finding>), VerifyError> {
     let (files, mut findings) = list(site)?;
     let mut evidence = Evidence::default();
-    let mut bytes = 0;
+    let kept = Kept::default();
     for (number, batch) in files.chunks(BATCH).enumerate() {
-        if bytes > MAX_BYTES {
+        if kept.is_too_much() {
             let unread = files.len() - number * BATCH;
-            let message = format!("has more receipts than are read at once; {unread} files were not looked at");
+            let message = format!("says more than is kept at once; {unread} files were not looked at");
             findings.push(Finding::new(Code::Read, message).file(RUNS));
             break;
         }
         // `collect` keeps the order of the names: nothing depends on which thread was first.
         let read: Vec<FileEvidence> = batch
             .par_iter()
-            .map(|file| read_file(site, file.clone(), trusted))
+            .map(|file| read_file(site, file.clone(), trusted, &kept))
             .collect();
         for file in read {
-            bytes += file.length;
             findings.extend(file.findings);
             evidence.receipts.extend(file.receipts);
         }
@@ -141,9 +138,9 @@ pub(super) fn failed(path: impl AsRef<Utf8Path>, source: TreeError) -> VerifyErr
     }
 }
 
-fn read_file(site: &dyn Site, path: Utf8PathBuf, trusted: &[TrustedKey]) -> FileEvidence {
+fn read_file(site: &dyn Site, path: Utf8PathBuf, trusted: &[TrustedKey], kept: &Kept) -> FileEvidence {
     let finding = match site.read(&path, MAX_RUN_FILE) {
-        Ok(bytes) => return read_lines(&path, &bytes, trusted),
+        Ok(bytes) => return read_lines(&path, &bytes, trusted, kept),
         Err(TreeError::TooLarge { limit, .. }) => {
             Finding::new(Code::Json, format!("is longer than {limit} bytes")).file(path)
         }
@@ -156,15 +153,13 @@ fn read_file(site: &dyn Site, path: Utf8PathBuf, trusted: &[TrustedKey]) -> File
     }
 }
 
-fn read_lines(path: &Utf8Path, bytes: &[u8], trusted: &[TrustedKey]) -> FileEvidence {
-    let mut found = FileEvidence {
-        length: bytes.len() as u64,
-        ..FileEvidence::default()
-    };
+fn read_lines(path: &Utf8Path, bytes: &[u8], trusted: &[TrustedKey], kept: &Kept) -> FileEvidence {
+    let mut found = FileEvidence::default();
     if let Err(error) = run_file::split_lines(bytes) {
         let finding = Finding::new(Code::Json, error.to_string()).file(path);
         found.findings.push(finding.help(RESTORE));
         if error == LinesError::TooMany {
+            kept.add_wrong(bytes.len());
             return found;
         }
     }
@@ -174,16 +169,20 @@ fn read_lines(path: &Utf8Path, bytes: &[u8], trusted: &[TrustedKey]) -> FileEvid
         .collect();
     let read: Vec<Result<Known, Box<Finding>>> = lines
         .par_iter()
-        .map(|(number, line)| read_line(path, *number, line, trusted))
+        .map(|(number, line)| read_line(path, *number, line, trusted, kept))
         .collect();
-    let mut unlisted = 0;
-    for line in read {
+    let (mut wrong, mut unlisted) = (bytes.len(), 0);
+    for (line, (_, text)) in read.into_iter().zip(&lines) {
         match line {
-            Ok(receipt) => found.receipts.push(receipt),
+            Ok(receipt) => {
+                wrong -= text.len() + 1;
+                found.receipts.push(receipt);
+            }
             Err(finding) if found.findings.len() < MAX_FAULTS => found.findings.push(*finding),
             Err(_) => unlisted += 1,
         }
     }
+    kept.add_wrong(wrong);
     if unlisted > 0 {
         let message = format!("has {unlisted} more lines that are wrong");
         found.findings.push(Finding::new(Code::Json, message).file(path));
@@ -286,14 +285,21 @@ fn check_against_own(receipts: &[Known]) -> Vec<Finding> {
     others.map(finding).collect()
 }
 
-fn read_line(path: &Utf8Path, line: usize, bytes: &[u8], trusted: &[TrustedKey]) -> Result<Known, Box<Finding>> {
+fn read_line(
+    path: &Utf8Path,
+    line: usize,
+    bytes: &[u8],
+    trusted: &[TrustedKey],
+    kept: &Kept,
+) -> Result<Known, Box<Finding>> {
     let fault = |code, message: String| {
         let finding = Finding::new(code, message).file(path).line(line);
         finding.help(RESTORE)
     };
-    let receipt = Receipt::parse(bytes).map_err(|error| Box::new(fault(Code::Json, error.to_string())))?;
+    let mut receipt = Receipt::parse(bytes).map_err(|error| Box::new(fault(Code::Json, error.to_string())))?;
     let signer = find_signer(&receipt, trusted)
         .map_err(|message| Box::new(fault(Code::Signature, message).receipt(&receipt.id)))?;
+    kept.add(&mut receipt.statement, receipt.envelope.payload().len());
     Ok(Known {
         file: path.to_owned(),
         line,

@@ -26,6 +26,7 @@ mod excerpt;
 mod heads;
 mod history;
 mod ingests;
+mod kept;
 mod logs;
 mod membership;
 mod pins;
