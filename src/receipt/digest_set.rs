@@ -9,10 +9,13 @@
 //!
 //! Any other is held as it was read, so that [`super::check`] can say of what it is the wrong one.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
 
+use serde::de::{MapAccess, Visitor};
 use serde::ser::SerializeMap as _;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::commitment::{BLAKE3_KEYED, HMAC_DIR_HASH, HMAC_SHA256, Shape};
 use crate::digest::{Digest, Digests, HexDigits, Sha256};
@@ -24,8 +27,7 @@ const GIT_COMMIT: &str = "gitCommit";
 const SHA256: &str = "sha256";
 
 /// A resource's digests.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize)]
-#[serde(from = "BTreeMap<String, String>")]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum DigestSet {
     /// Of a file.
     File(Digests),
@@ -109,15 +111,50 @@ fn pair<'a>(
     [Some((first, blake3.as_bytes())), Some((second, sha256.as_bytes()))]
 }
 
-impl From<BTreeMap<String, String>> for DigestSet {
-    fn from(map: BTreeMap<String, String>) -> Self {
-        typed(&map).unwrap_or(Self::Other(map))
+impl<'de> Deserialize<'de> for DigestSet {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Entries)
     }
 }
 
-/// The set as one of those that there are, if each digest is in its one spelling.
-fn typed(map: &BTreeMap<String, String>) -> Option<DigestSet> {
-    let mut entries = map.iter().map(|(name, hex)| (name.as_str(), hex.as_str()));
+/// A text of the input, which is there already if it has no escapes.
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// Reads a set.
+struct Entries;
+
+impl<'de> Visitor<'de> for Entries {
+    type Value = DigestSet;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a map from algorithms to digests")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<DigestSet, A::Error> {
+        let mut entries = Vec::with_capacity(2);
+        while let Some((Text(name), Text(hex))) = map.next_entry()? {
+            entries.push((name, hex));
+        }
+        if let Some(known) = typed(entries.iter().map(|(name, hex)| (name.as_ref(), hex.as_ref()))) {
+            return Ok(known);
+        }
+        let owned = entries
+            .into_iter()
+            .map(|(name, hex)| (name.into_owned(), hex.into_owned()));
+        Ok(owned.collect::<BTreeMap<String, String>>().into())
+    }
+}
+
+impl From<BTreeMap<String, String>> for DigestSet {
+    fn from(map: BTreeMap<String, String>) -> Self {
+        let known = typed(map.iter().map(|(name, hex)| (name.as_str(), hex.as_str())));
+        known.unwrap_or(Self::Other(map))
+    }
+}
+
+/// The set with these entries, sorted by their names, as one of those that there are, if each digest is in its one spelling.
+fn typed<'a>(mut entries: impl Iterator<Item = (&'a str, &'a str)>) -> Option<DigestSet> {
     let first = entries.next()?;
     let second = entries.next();
     if entries.next().is_some() {
@@ -204,8 +241,14 @@ mod tests {
     }
 
     #[test]
-    fn a_digest_in_another_spelling_is_none() {
+    fn a_digest_in_another_spelling_is_none_and_a_map_may_be_in_any() {
         let good = "a".repeat(64);
+        let hex = |digit: &str| digit.repeat(64);
+        let (one, other) = (hex("1"), hex("2"));
+        let swapped = read(&format!(r#"{{"sha256":"{one}","blake3":"{other}"}}"#));
+        assert_eq!(swapped, read(&format!(r#"{{"blake3":"{other}","sha256":"{one}"}}"#)));
+        let escaped = read(&format!(r#"{{"sh\u0061256":"\u0031{}"}}"#, &one[1..]));
+        assert_eq!(escaped, read(&format!(r#"{{"sha256":"{one}"}}"#)));
         for bad in [
             "A".repeat(64),
             "a".repeat(63),

@@ -75,6 +75,26 @@ impl Statement {
     /// [`StatementError`] for anything else: other fields, other types, another order or spacing, floats, digest sets
     /// that are not complete, names that are not normal relative paths.
     pub fn parse(payload: &[u8]) -> Result<Self, StatementError> {
+        match Self::parse_spelled(payload) {
+            Some(statement) => check::check(&statement)
+                .map_err(StatementError::Rule)
+                .map(|()| statement),
+            None => Self::parse_any(payload),
+        }
+    }
+
+    /// The same for what is certainly spelled as it has to be: it needs no tree of JSON values, and what such a tree would find (a key
+    /// twice, a number in another form, what no statement has) makes it another spelling. `None` is no verdict.
+    fn parse_spelled(payload: &[u8]) -> Option<Self> {
+        if payload.len() > PAYLOAD_LIMITS.bytes {
+            return None;
+        }
+        let statement: Self = serde_json::from_str(std::str::from_utf8(payload).ok()?).ok()?;
+        spelling::is_spelled(&statement, payload, PAYLOAD_LIMITS.depth).then_some(statement)
+    }
+
+    /// The same for any bytes, with what is wrong with them.
+    fn parse_any(payload: &[u8]) -> Result<Self, StatementError> {
         let value = json::parse_strict(payload, PAYLOAD_LIMITS).map_err(StatementError::Json)?;
         let statement: Self =
             serde_json::from_value(value).map_err(|error| StatementError::Shape(error.to_string()))?;
@@ -133,5 +153,94 @@ impl Statement {
         }
         spelled.extend_from_slice(&end);
         Ok(spelled)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::receipt::run_file::RunFile;
+    use crate::receipt::statement::ParamRecord;
+
+    /// Of the receipts of a run, from the frozen files.
+    fn payloads() -> Vec<Vec<u8>> {
+        let bytes = include_bytes!("../../tests/golden/receipt-v1/2026-11-23T091500Z-baseline-3f9a2c.intoto.jsonl");
+        let run = RunFile::parse(bytes).expect("it is frozen");
+        let receipts = run.receipts().iter();
+        receipts.map(|receipt| receipt.envelope.payload().to_vec()).collect()
+    }
+
+    #[test]
+    fn what_is_spelled_as_it_has_to_be_is_read_without_a_tree() {
+        for payload in payloads() {
+            let read = Statement::parse_spelled(&payload).expect("it is spelled so");
+            assert_eq!(read, Statement::parse_any(&payload).expect("it is frozen"));
+        }
+    }
+
+    #[test]
+    fn both_readers_end_at_the_same_depth() {
+        let first = payloads().remove(0);
+        let mut depths = [0, 0];
+        for lists in 1..40 {
+            let mut statement = Statement::parse(&first).expect("it is frozen");
+            let record = (0..lists).fold(ParamRecord::Null, |inner, _| ParamRecord::List(vec![inner]));
+            let external = &mut statement.predicate.build_definition.external_parameters;
+            let stage = external.stage.as_mut().expect("the receipt of a stage");
+            stage.params.insert("deep".to_owned(), record);
+            let payload = statement.spell().expect("spelled");
+            let is_read = !matches!(Statement::parse_any(&payload), Err(StatementError::Json(_)));
+            assert_eq!(Statement::parse_spelled(&payload).is_some(), is_read, "{lists}");
+            depths[usize::from(is_read)] += 1;
+        }
+        assert!(depths[0] > 0 && depths[1] > 0, "{depths:?}");
+    }
+
+    #[test]
+    fn what_is_too_long_is_read_by_neither() {
+        let mut statement = Statement::parse(&payloads()[0]).expect("it is frozen");
+        statement.predicate.build_definition.external_parameters.pipeline = "x".repeat(PAYLOAD_LIMITS.bytes);
+        let payload = statement.spell().expect("spelled");
+        assert!(Statement::parse_spelled(&payload).is_none());
+        assert!(matches!(Statement::parse_any(&payload), Err(StatementError::Json(_))));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4000))]
+        #[test]
+        fn whatever_the_quick_reader_takes_the_other_takes_as_the_same(
+            which in 0usize..4,
+            changes in prop::collection::vec((any::<prop::sample::Index>(), 0u8..6, any::<prop::sample::Index>()), 1..3),
+        ) {
+            let payloads = payloads();
+            let mut payload = payloads[which % payloads.len()].clone();
+            for (at, kind, other) in changes {
+                let (at, other) = (at.index(payload.len()), other.index(payload.len()));
+                match kind {
+                    // Often a digit for a digit.
+                    0 => payload[at] = payload[other],
+                    1 => payload.swap(at, other),
+                    2 => drop(payload.remove(at)),
+                    3 => payload.insert(at, payload[other]),
+                    4 => payload.truncate(at.max(1)),
+                    _ => {
+                        let part = payload[at.min(other)..at.max(other)].to_vec();
+                        payload.splice(at..at, part);
+                    }
+                }
+            }
+            let (quick, any) = (Statement::parse_spelled(&payload), Statement::parse_any(&payload));
+            match quick {
+                Some(quick) => match any {
+                    Ok(any) => prop_assert_eq!(quick, any),
+                    Err(StatementError::Rule(why)) => prop_assert_eq!(check::check(&quick), Err(why)),
+                    Err(other) => prop_assert!(false, "{other}"),
+                },
+                // What is sound and spelled otherwise than is certain at once may be taken by the other alone.
+                None => prop_assert!(any.is_err() || payload.iter().any(|byte| *byte >= 0xee)),
+            }
+        }
     }
 }
