@@ -7,6 +7,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::gather::GatherError;
 use super::manifest::LeftOut;
+use crate::history::runs::each;
 use crate::log::name::{FileName, parse_bundle};
 use crate::log::{LOGS, LogId};
 use crate::receipt::run_file::{MAX_RUN_FILE, Receipt, RunFile};
@@ -122,25 +123,30 @@ impl Index {
             files: BTreeMap::new(),
             by_id: HashMap::new(),
         };
-        for name in run_files(&workspace.absolute(Utf8Path::new(RUNS)))? {
-            // What cannot be read is no receipt; `verify` says what is wrong with it.
-            let Some(receipts) = read(workspace, &name) else {
-                continue;
-            };
-            let Some(last) = receipts.last() else { continue };
-            for receipt in &receipts {
-                index.by_id.entry(receipt.id).or_default().push(name.clone());
+        let names = run_files(&workspace.absolute(Utf8Path::new(RUNS)))?;
+        let read = each(names, |name| Some((name.to_owned(), Indexed::read(workspace, name)?)));
+        for (name, (indexed, ids)) in read.flatten() {
+            for id in ids {
+                index.by_id.entry(id).or_default().push(name.clone());
             }
-            let indexed = Indexed {
-                run: last.statement.metadata().invocation_id.clone(),
-                rests_on: receipts
-                    .iter()
-                    .flat_map(|receipt| rests_on(&receipt.statement))
-                    .collect(),
-            };
             index.files.insert(name, indexed);
         }
         Ok(index)
+    }
+}
+
+impl Indexed {
+    /// What the file has, and the ids of its receipts. What cannot be read is no receipt; `verify` says what is wrong with it.
+    fn read(workspace: &Workspace, name: &str) -> Option<(Self, Vec<ReceiptId>)> {
+        let receipts = read(workspace, name)?;
+        let indexed = Self {
+            run: receipts.last()?.statement.metadata().invocation_id.clone(),
+            rests_on: receipts
+                .iter()
+                .flat_map(|receipt| rests_on(&receipt.statement))
+                .collect(),
+        };
+        Some((indexed, receipts.iter().map(|receipt| receipt.id).collect()))
     }
 }
 

@@ -1,13 +1,12 @@
 //! What one run's records say of consent, as a page for the person who has to decide or to answer: facts, and no legal advice.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde_json::Value;
 
 use super::content::heading;
 use super::{Block, figures, origin};
 use crate::history::runs;
-use crate::receipt::envelope::Envelope;
 use crate::receipt::run_file::Receipt;
 use crate::receipt::statement::{ReceiptId, Role, Statement};
 use crate::stages::ingest::fault::printable;
@@ -55,7 +54,7 @@ impl RunConsent {
     pub fn of(
         workspace: &Workspace,
         own: &Receipt,
-        signer: &dyn Fn(&Envelope) -> (String, bool),
+        signer: &dyn Fn(&Receipt) -> (String, bool),
     ) -> Result<Self, StoreError> {
         let mut wanted: HashMap<String, Option<Statement>> = HashMap::new();
         for named in own.statement.dependencies() {
@@ -64,12 +63,13 @@ impl RunConsent {
             }
         }
         // Those of stages that were up to date are in the files of earlier runs.
-        for id in runs::run_ids(workspace)?.iter().rev() {
-            for receipt in runs::read(workspace, id).unwrap_or_default() {
-                if let Some(found) = wanted.get_mut(&ReceiptId::to_string(&receipt.id)) {
-                    *found = Some(receipt.statement);
-                }
-            }
+        let named: HashSet<String> = wanted.keys().cloned().collect();
+        let read = runs::each(runs::run_ids(workspace)?, |id| {
+            let is_named = |id: &ReceiptId| named.contains(&id.to_string());
+            runs::read_wanted(workspace, id, is_named).unwrap_or_default()
+        });
+        for receipt in read.flatten() {
+            wanted.insert(receipt.id.to_string(), Some(receipt.statement));
         }
         let (external, metadata, made) = (
             own.statement.external(),
@@ -81,7 +81,7 @@ impl RunConsent {
             finished: metadata.finished_on.clone(),
             pipeline: (external.pipeline.clone(), external.purpose.clone()),
             commit: made.commit.clone().map(|commit| (commit, made.differs.is_empty())),
-            signer: signer(&own.envelope).0,
+            signer: signer(own).0,
             ingests: Vec::new(),
             artifacts: Vec::new(),
             notes: Vec::new(),

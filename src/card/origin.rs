@@ -11,7 +11,6 @@ use crate::history::runs;
 use crate::json::{Limits, parse_strict};
 use crate::listing::ArtifactDigests;
 use crate::receipt::digests::artifact_digests;
-use crate::receipt::envelope::Envelope;
 use crate::receipt::run_file::Receipt;
 use crate::receipt::statement::{CommandRecord, ParamRecord, ReceiptId, Resource, Role, Statement};
 use crate::store::{Store, StoreError};
@@ -78,22 +77,24 @@ pub fn find(
     workspace: &Workspace,
     digests: Digests,
     key: Option<&PersonalKey>,
-    signer: &dyn Fn(&Envelope) -> (String, bool),
+    signer: &dyn Fn(&Receipt) -> (String, bool),
 ) -> Result<Found, StoreError> {
     let ids = runs::run_ids(workspace)?;
     // What cannot be read claims nothing; `verify` says what is wrong with it.
-    let receipts: Vec<Receipt> = ids
-        .iter()
-        .rev()
-        .flat_map(|id| runs::read(workspace, id).unwrap_or_default())
-        .collect();
+    let receipts: Vec<Receipt> = runs::each(ids.into_iter().rev().collect(), |id| {
+        let mut receipts = runs::read(workspace, id).unwrap_or_default();
+        receipts.retain(|receipt| receipt.statement.stage().is_some());
+        receipts
+    })
+    .flatten()
+    .collect();
     let model = ArtifactDigests::File(digests);
     let mut may_be_keyed = false;
     let mut found: Vec<(&Receipt, ArtifactDigests, (String, bool))> = Vec::new();
     for receipt in receipts.iter().filter(|receipt| receipt.statement.is_stage_success()) {
         for claimed in receipt.statement.subject.iter().filter_map(artifact_digests) {
             match model.compare(&claimed, key) {
-                Same::Yes => found.push((receipt, claimed, signer(&receipt.envelope))),
+                Same::Yes => found.push((receipt, claimed, signer(receipt))),
                 Same::No => {}
                 Same::Unknown => may_be_keyed = true,
             }

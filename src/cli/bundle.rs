@@ -12,7 +12,9 @@ use super::terminal::{Failure, Terminal, environment, shown, warn, with_causes};
 use crate::bundle::{self, GatherError, Limits, Place, Planned, Wanted, WriteError};
 use crate::exit_code::ExitCode;
 use crate::git;
+use crate::history::runs::read_own;
 use crate::receipt::key::PublicKey;
+use crate::receipt::run_file::Receipt;
 use crate::store::atomic::{self, Existing};
 use crate::store::{Store, StoreError};
 use crate::verify::{VerifyError, What};
@@ -21,8 +23,8 @@ use crate::workspace::Workspace;
 /// Arguments of `bundle`.
 #[derive(clap::Args)]
 pub(super) struct BundleArguments {
-    /// A run's id or file, a receipt (sha256:… or at least eight digits of it), or `latest`
-    #[arg(value_name = "RUN|RECEIPT|latest")]
+    /// A run: its id, a beginning of it, its file, `latest` or `latest~1`; or a receipt of it (sha256:… or at least eight digits)
+    #[arg(value_name = "RUN|RECEIPT")]
     what: String,
     /// Where to write it; `-` is standard output. Without it, `<run>.tar.zst` here
     #[arg(short, long, value_name = "FILE")]
@@ -84,34 +86,15 @@ pub(super) fn bundle(
 /// The id of the run that is meant.
 fn find_run(what: &str, workspace: &Workspace, folder: &Utf8Path) -> Result<String, Failure> {
     let failed = |error: VerifyError| Failure::new(error.exit_code(), with_causes(&error), None);
-    let meant = match what {
-        "latest" => None,
-        text => Some(What::parse(text, workspace, folder).map_err(failed)?),
+    let run_of = |receipt: &Receipt| receipt.statement.metadata().invocation_id.clone();
+    let found: BTreeSet<String> = match What::parse(what, workspace, folder).map_err(failed)? {
+        What::Run(id) => read_own(workspace, &id).iter().map(run_of).collect(),
+        What::Receipt(digits) => runs::begin_with(&digits, workspace)?.iter().map(run_of).collect(),
+        What::File(_) | What::Everything => BTreeSet::new(),
     };
-    let mut found = BTreeSet::new();
-    for (_, read) in runs::read_all(workspace)? {
-        for receipt in read.unwrap_or_default() {
-            let run = receipt.statement.metadata().invocation_id.clone();
-            let is_meant = match &meant {
-                None => true,
-                Some(What::Run(id)) => run == *id,
-                Some(What::Receipt(digits)) => receipt.id.to_hex().starts_with(digits.as_str()),
-                Some(What::File(_) | What::Everything) => false,
-            };
-            if is_meant {
-                found.insert(run);
-            }
-        }
-        if meant.is_none() && !found.is_empty() {
-            break;
-        }
-    }
     match found.len() {
         0 => {
-            let message = match meant {
-                None => "there are no receipts in `runs/` that can be read".to_owned(),
-                Some(_) => format!("no receipt that can be read is called `{what}`"),
-            };
+            let message = format!("no receipt that can be read is called `{what}`");
             let help = Some("`madmall log` lists runs");
             Err(Failure::new(ExitCode::Inconclusive, message, help))
         }

@@ -22,7 +22,7 @@ use crate::workspace::Workspace;
 /// Arguments of `rerun`.
 #[derive(clap::Args)]
 pub(super) struct RerunArguments {
-    /// A receipt (sha256:… or at least eight digits), a run's id, or a run's file
+    /// A receipt (sha256:… or at least eight digits), or a run: its id, a beginning of it, its file, `latest` or `latest~1`
     #[arg(value_name = "RECEIPT|RUN")]
     what: String,
     /// Where to put what comes out: a folder that is not there yet (default: one named after the receipt)

@@ -6,23 +6,38 @@ use super::surroundings::Surroundings;
 use super::terminal::{Failure, Terminal, environment, shown};
 use crate::exit_code::ExitCode;
 use crate::history::runs::{self, NameError};
-use crate::receipt::envelope::{Envelope, EnvelopeError};
+use crate::receipt::envelope::EnvelopeError;
 use crate::receipt::key::SigningKey;
 use crate::receipt::run_file::Receipt;
-use crate::receipt::statement::{Made, Outcome};
+use crate::receipt::statement::{Made, Outcome, ReceiptId};
 use crate::receipt::trust::Trust;
 use crate::workspace::Workspace;
 
 /// The file of a run, relative to the workspace, and its receipts; or why they cannot be read.
 pub(super) type ReadRun = (Utf8PathBuf, Result<Vec<Receipt>, String>);
 
-/// Reads the files of all runs, newest first.
-pub(super) fn read_all(workspace: &Workspace) -> Result<impl Iterator<Item = ReadRun>, Failure> {
-    let ids = runs::run_ids(workspace).map_err(|error| environment(&error))?;
-    Ok(ids.into_iter().rev().map(move |id| {
-        let read = runs::read(workspace, &id).map_err(|error| error.to_string());
-        (runs::file_of(&id), read)
+/// Reads the files of all runs, newest first; of those that have a limit, no more than so many.
+pub(super) fn read_all(workspace: &Workspace, limit: Option<usize>) -> Result<impl Iterator<Item = ReadRun>, Failure> {
+    Ok(runs::each(newest(workspace, limit)?, |id| {
+        let read = runs::read(workspace, id).map_err(|error| error.to_string());
+        (runs::file_of(id), read)
     }))
+}
+
+/// The receipts of all runs whose ids begin with `digits`, with their runs, newest first. What cannot be read is called nothing.
+pub(super) fn begin_with(digits: &str, workspace: &Workspace) -> Result<Vec<Receipt>, Failure> {
+    let is_wanted = |id: &ReceiptId| id.to_hex().starts_with(digits);
+    let found = runs::each(newest(workspace, None)?, |id| {
+        runs::read_wanted(workspace, id, is_wanted).unwrap_or_default()
+    });
+    Ok(found.flatten().collect())
+}
+
+fn newest(workspace: &Workspace, limit: Option<usize>) -> Result<Vec<String>, Failure> {
+    let mut ids = runs::run_ids(workspace).map_err(|error| environment(&error))?;
+    ids.reverse();
+    ids.truncate(limit.unwrap_or(usize::MAX));
+    Ok(ids)
 }
 
 /// The run that the user named.
@@ -46,15 +61,15 @@ pub(super) fn unreadable(id: &str, error: &runs::RunError) -> Failure {
     Failure::new(ExitCode::Inconclusive, shown(&message), Some(help))
 }
 
-/// Whose signature an envelope has, in words, and whether it is that of a key that is trusted for it. Whether a key that has ended
+/// Whose signature a receipt has, in words, and whether it is that of a key that is trusted for it. Whether a key that has ended
 /// is, its logs say, which are not read here.
-pub(super) fn signer(envelope: &Envelope, trust: Option<&Trust>) -> (String, bool) {
+pub(super) fn signer(receipt: &Receipt, trust: Option<&Trust>) -> (String, bool) {
+    let envelope = &receipt.envelope;
     let keyid = envelope.keyid().short();
     for key in trust.map_or(&[][..], |trust| &trust.keys) {
         match envelope.verify_signature(&key.key) {
             Ok(()) => {
-                let limit = envelope.statement().ok().and_then(|statement| key.refuses(&statement));
-                return match limit {
+                return match key.refuses(&receipt.statement) {
                     None => (format!("{} ({keyid})", key.name), true),
                     Some(limit) => (format!("{} ({keyid}), not trusted for it: {limit}", key.name), false),
                 };

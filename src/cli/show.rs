@@ -9,6 +9,7 @@ use super::terminal::{BOLD, Failure, Terminal, environment, shown, with_causes};
 use crate::erase::tombstone;
 use crate::exec::runs_folder;
 use crate::exit_code::ExitCode;
+use crate::history::runs::read_own;
 use crate::receipt::digest_set::DigestSet;
 use crate::receipt::erasure::ErasedKind;
 use crate::receipt::run_file::Receipt;
@@ -18,7 +19,7 @@ use crate::verify::{VerifyError, What};
 /// Arguments of `show`.
 #[derive(clap::Args)]
 pub(super) struct ShowArguments {
-    /// A receipt (sha256:… or at least eight digits), a run's id, or a run's file
+    /// A receipt (sha256:… or at least eight digits), or a run: its id, a beginning of it, its file, `latest` or `latest~1`
     #[arg(value_name = "RECEIPT|RUN")]
     what: String,
     /// Print the signed payload exactly, without a line break after it: its SHA-256 is the receipt's id
@@ -38,7 +39,7 @@ pub(super) fn show(
         return Ok(ExitCode::Success);
     }
     let trust = runs::trust(surroundings)?;
-    let (signer, _) = runs::signer(&receipt.envelope, trust.as_ref());
+    let (signer, _) = runs::signer(&receipt, trust.as_ref());
     let id = receipt.id;
     terminal.result(format_args!("{BOLD}{id}{BOLD:#}"));
     for (title, text) in lines(&receipt.statement, signer) {
@@ -67,14 +68,16 @@ pub(super) fn find(text: &str, surroundings: &Surroundings) -> Result<Receipt, F
         return Err(Failure::new(ExitCode::Refused, message, Some(help)));
     }
     let mut found: Vec<Receipt> = Vec::new();
-    for (_, read) in runs::read_all(&workspace)? {
-        let receipts = read.unwrap_or_default().into_iter().filter(is_meant);
+    let read = match &what {
+        What::Receipt(digits) => runs::begin_with(digits, &workspace)?,
+        What::Run(run) => read_own(&workspace, run).into_iter().collect(),
+        What::File(_) | What::Everything => Vec::new(),
+    };
+    for receipt in read.into_iter().filter(is_meant) {
         // A countersignature has the same payload.
-        found.extend(
-            receipts
-                .filter(|new| found.iter().all(|old| old.id != new.id))
-                .collect::<Vec<_>>(),
-        );
+        if found.iter().all(|old| old.id != receipt.id) {
+            found.push(receipt);
+        }
     }
     let tombstones = tombstone::all(&runs_folder(&workspace)).map_err(|error| environment(&error))?;
     found.extend(tombstones.into_iter().map(|(_, receipt)| receipt).filter(is_meant));

@@ -93,17 +93,18 @@ pub fn table(workspace: &Workspace, store: &Store, ids: &[String], request: Requ
         known: HashMap::new(),
     };
     let mut rows: Vec<(Row, Vec<Found>)> = Vec::new();
-    for id in ids.iter().rev() {
+    let newest = ids.iter().rev().cloned().collect();
+    for (id, own) in runs::each(newest, |id| (id.to_owned(), runs::read_own(workspace, id))) {
         if request.limit.is_some_and(|limit| rows.len() >= limit) {
             break;
         }
-        match runs::read_own(workspace, id) {
+        match own {
             Ok(own) if is_asked(&own, request.pipeline) => {
                 let found = reader.numbers(&own, &mut table.notes);
                 rows.push((row(&own), found));
             }
             Ok(_) => {}
-            Err(error) => table.notes.push(unread(id, &error)),
+            Err(error) => table.notes.push(unread(&id, &error)),
         }
     }
     rows.reverse();

@@ -1,6 +1,6 @@
 //! A run of the past with the receipts of all its stages, also of those that had not to run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use super::runs::{self, RunError};
 use crate::receipt::run_file::Receipt;
@@ -42,6 +42,7 @@ pub fn load(workspace: &Workspace, ids: &[String], id: &str) -> Result<PastRun, 
         }
     }
     let mut stages: BTreeMap<String, Option<Receipt>> = wanted.values().map(|stage| (stage.clone(), None)).collect();
+    let named: HashSet<ReceiptId> = wanted.keys().copied().collect();
     let mut take = |receipts: Vec<Receipt>| {
         for receipt in receipts {
             if let Some(stage) = wanted.remove(&receipt.id) {
@@ -52,13 +53,13 @@ pub fn load(workspace: &Workspace, ids: &[String], id: &str) -> Result<PastRun, 
     };
     // What had not to run was mostly made not long before; another clone's clock may say otherwise.
     let place = ids.iter().position(|other| other == id).unwrap_or(ids.len());
-    let others = ids[..place].iter().rev().chain(ids.iter().skip(place + 1));
+    let others = ids[..place].iter().rev().chain(ids.iter().skip(place + 1)).cloned();
     if !take(receipts) {
-        for other in others {
-            if take(runs::read(workspace, other).unwrap_or_default()) {
-                break;
-            }
-        }
+        let mut others = runs::each(others.collect(), |other| {
+            runs::read_wanted(workspace, other, |id| named.contains(id)).unwrap_or_default()
+        });
+        // Up to the first after which nothing is wanted any more.
+        others.any(take);
     }
     Ok(PastRun { own, stages })
 }

@@ -4,10 +4,12 @@ use std::fs;
 use std::io;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use rayon::prelude::{IntoParallelRefIterator as _, ParallelIterator as _};
 
 use crate::receipt::run_file::{
     LineError, LinesError, MAX_RUN_FILE, RUN_FILE_SUFFIX, Receipt, RunFile, RunFileError, RunFileName, split_lines,
 };
+use crate::receipt::statement::ReceiptId;
 use crate::store::StoreError;
 use crate::store::believed::run_files;
 use crate::workspace::Workspace;
@@ -16,6 +18,8 @@ use crate::workspace::Workspace;
 const MIN_PREFIX: usize = 4;
 /// How many runs an error names.
 const MOST_NAMED: usize = 5;
+/// So many files are read side by side: they are held while they are looked at.
+const AT_A_TIME: usize = 16;
 /// `2026-11-23T091500Z-`.
 const TIME_AND_DASH: usize = 19;
 /// `-3f9a2c`.
@@ -111,6 +115,17 @@ pub fn pipeline_of(id: &str) -> Option<&str> {
     (is_time && is_hex && !pipeline.is_empty()).then_some(pipeline)
 }
 
+/// What `read` gives of each, in their order; a few at a time are read side by side, by all cores.
+pub fn each<T: Send>(ids: Vec<String>, read: impl Fn(&str) -> T + Sync) -> impl Iterator<Item = T> {
+    let mut ids = ids.into_iter();
+    std::iter::from_fn(move || {
+        let few: Vec<String> = ids.by_ref().take(AT_A_TIME).collect();
+        let few: Vec<T> = few.par_iter().map(|id| read(id)).collect();
+        (!few.is_empty()).then_some(few)
+    })
+    .flatten()
+}
+
 /// The run that `name` means: its id, a beginning of it that only one run has, its file, `latest`, or `latest~N` (the Nth
 /// before that). `ids` are all runs, oldest first.
 ///
@@ -174,6 +189,26 @@ pub fn read(workspace: &Workspace, id: &str) -> Result<Vec<Receipt>, RunError> {
     Ok(run.receipts().to_vec())
 }
 
+/// Those of a run's receipts of which `is_wanted` says so by their ids. What others say is not read.
+///
+/// # Errors
+///
+/// [`RunError`] if the file cannot be read, or a line is no envelope, or one that is wanted no receipt.
+pub fn read_wanted(
+    workspace: &Workspace,
+    id: &str,
+    is_wanted: impl Fn(&ReceiptId) -> bool,
+) -> Result<Vec<Receipt>, RunError> {
+    let bytes = bytes_of(workspace, id)?;
+    let lines = (1..).zip(split_lines(&bytes)?);
+    let wanted = lines.filter_map(|(line, text)| {
+        let read = Receipt::parse_wanted(text, &is_wanted);
+        let read = read.map_err(|source| RunFileError::Line { line, source });
+        read.map_err(RunError::Receipts).transpose()
+    });
+    wanted.collect()
+}
+
 /// The run's own receipt alone, which names what all its stages gave.
 ///
 /// # Errors
@@ -228,6 +263,20 @@ pub fn newest_of(workspace: &Workspace, ids: &[String], pipeline: &str) -> Resul
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_is_read_once_and_in_order() {
+        for count in [0, 1, AT_A_TIME, AT_A_TIME + 1, 5 * AT_A_TIME - 1] {
+            let ids: Vec<String> = (0..count).map(|number| number.to_string()).collect();
+            assert_eq!(each(ids.clone(), str::to_owned).collect::<Vec<_>>(), ids);
+        }
+        // No further than is asked for, but for those beside it.
+        let read = std::sync::atomic::AtomicUsize::new(0);
+        let ids = (0..100).map(|number: usize| number.to_string()).collect();
+        let add = |_: &str| read.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        assert!(each(ids, add).next().is_some());
+        assert_eq!(read.into_inner(), AT_A_TIME);
+    }
 
     #[test]
     fn a_run_is_named_by_its_id_a_beginning_of_it_its_file_or_its_place() {

@@ -91,8 +91,23 @@ impl Receipt {
     /// [`LineError`] if it is no envelope or its payload no statement, each in its one spelling.
     pub fn parse(line: &[u8]) -> Result<Self, LineError> {
         let envelope = Envelope::parse(line)?;
-        let statement = envelope.statement()?;
         let id = envelope.receipt_id();
+        Self::of(envelope, id)
+    }
+
+    /// The same if `is_wanted` says so of its id; of others, what they say is not read.
+    ///
+    /// # Errors
+    ///
+    /// As [`Receipt::parse`].
+    pub fn parse_wanted(line: &[u8], is_wanted: impl FnOnce(&ReceiptId) -> bool) -> Result<Option<Self>, LineError> {
+        let envelope = Envelope::parse(line)?;
+        let id = envelope.receipt_id();
+        is_wanted(&id).then(|| Self::of(envelope, id)).transpose()
+    }
+
+    fn of(envelope: Envelope, id: ReceiptId) -> Result<Self, LineError> {
+        let statement = envelope.statement()?;
         Ok(Self {
             envelope,
             id,

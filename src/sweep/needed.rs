@@ -78,10 +78,15 @@ pub fn needed(
     keep(&here, keep_last, &mut needed, read, |needed, why| {
         needed.broken.push(why)
     });
-    for (id, _) in &here {
-        match runs::read(workspace, id) {
-            Ok(receipts) => needed.add_populations(&receipts),
-            Err(error) => needed.broken.push(format!("`{}`: {error}", runs::file_of(id))),
+    let all = here.into_iter().map(|(id, _)| id).collect();
+    for populations in runs::each(all, |id| {
+        let receipts = runs::read(workspace, id);
+        let populations = receipts.map(|receipts| populations(&receipts).collect::<Vec<_>>());
+        populations.map_err(|error| format!("`{}`: {error}", runs::file_of(id)))
+    }) {
+        match populations {
+            Ok(populations) => needed.populations.extend(populations),
+            Err(why) => needed.broken.push(why),
         }
     }
     needed.broken.sort();
@@ -204,7 +209,7 @@ fn add_pending(store: &Store, needed: &mut Needed) -> Result<(), StoreError> {
             .split(|byte| *byte == b'\n')
             .filter_map(|line| Receipt::parse(line).ok());
         let receipts: Vec<Receipt> = receipts.collect();
-        needed.add_populations(&receipts);
+        needed.populations.extend(populations(&receipts));
         needed
             .objects
             .extend(receipts.iter().flat_map(|receipt| digests(&receipt.statement)));
@@ -212,14 +217,12 @@ fn add_pending(store: &Store, needed: &mut Needed) -> Result<(), StoreError> {
     Ok(())
 }
 
-impl Needed {
-    fn add_populations(&mut self, receipts: &[Receipt]) {
-        let roots = receipts.iter().filter_map(|receipt| {
-            let (_, stage) = receipt.statement.stage()?;
-            Root::from_hex(&stage.population.as_ref()?.root).ok()
-        });
-        self.populations.extend(roots);
-    }
+/// The sets of tokens that receipts speak of.
+fn populations(receipts: &[Receipt]) -> impl Iterator<Item = Root> {
+    receipts.iter().filter_map(|receipt| {
+        let (_, stage) = receipt.statement.stage()?;
+        Root::from_hex(&stage.population.as_ref()?.root).ok()
+    })
 }
 
 fn facts(receipts: &[Receipt]) -> Facts {

@@ -10,6 +10,7 @@ use super::report::{Code, Finding, Severity};
 use super::subjects::Question;
 use super::{Request, VerifyError};
 use crate::commitment::Same;
+use crate::history::runs::{self, NameError};
 use crate::listing::ArtifactDigests;
 use crate::receipt::check::is_run_id;
 use crate::receipt::run_file::{RUN_FILE_SUFFIX, RunFileName};
@@ -34,7 +35,7 @@ pub enum What {
 
 impl What {
     /// Reads what a user typed, relative to `working_folder` (absolute, links resolved): a receipt's id (`sha256:…`, or
-    /// at least eight digits of it), a run's id or file, or a file.
+    /// at least eight digits of it), a run (its id, a beginning of it that only one has, its file, `latest` or `latest~N`), or a file.
     ///
     /// # Errors
     ///
@@ -72,8 +73,24 @@ impl What {
                 return Ok(Self::Receipt(text.to_owned()));
             }
         }
+        if !is_here && let Some(run) = called(text, workspace)? {
+            return Ok(Self::Run(run));
+        }
         path.map(Self::File)
             .map_err(|_| VerifyError::Usage(format!("`{text}` is not in the workspace `{}`", workspace.root())))
+    }
+}
+
+/// The run that is called so in another way than by its whole id.
+fn called(text: &str, workspace: &Workspace) -> Result<Option<String>, VerifyError> {
+    // That there are no runs, or that their folder cannot be read, is said where it is known what they are wanted for.
+    let ids = runs::run_ids(workspace).unwrap_or_default();
+    match runs::find(&ids, text) {
+        Ok(id) => Ok(Some(id.to_owned())),
+        Err(NameError::NoRuns | NameError::Unknown(_)) => Ok(None),
+        Err(error @ (NameError::TooFarBack { .. } | NameError::Ambiguous { .. })) => {
+            Err(VerifyError::Usage(error.to_string()))
+        }
     }
 }
 

@@ -120,6 +120,51 @@ fn a_run_is_named_by_a_beginning_that_only_it_has() {
 }
 
 #[test]
+fn whatever_takes_a_run_takes_it_by_the_same_names() {
+    let space = two_runs();
+    let ids: Vec<String> = space
+        .receipt_files()
+        .iter()
+        .map(|file| file.trim_end_matches(".intoto.jsonl").to_owned())
+        .collect();
+    // Two runs may be of one second: a beginning that is one's own ends where the digits do.
+    for (name, id) in [
+        ("latest", &ids[1]),
+        ("latest~1", &ids[0]),
+        (&ids[0][..ids[0].len() - 1], &ids[0]),
+    ] {
+        let shown = space
+            .madmall(["show", name])
+            .success()
+            .says(&format!("run        {id}"));
+        assert!(shown.out.starts_with("sha256:"), "{name}");
+        let receipt = shown.out.lines().next().expect("its id").to_owned();
+        space
+            .madmall(["show", &receipt])
+            .success()
+            .says(&format!("run        {id}"));
+        space
+            .madmall(["show", &receipt[7..15]])
+            .success()
+            .says(&format!("run        {id}"));
+        space.madmall(["bundle", name, "--force"]).success();
+        let bundle = space.path(&format!("{id}.tar.zst"));
+        std::fs::remove_file(bundle).expect("it is named after the run");
+    }
+    space.madmall(["verify", "latest"]).success();
+    for command in ["show", "verify", "bundle", "rerun"] {
+        space
+            .madmall([command, "latest~2"])
+            .code(2)
+            .says("`latest~2` goes back further than the 2 runs that are here");
+        space.madmall([command, &ids[0][..4]]).code(2).says("may mean 2 runs: ");
+    }
+    // What is there is meant before a run.
+    space.write("latest", "x");
+    space.madmall(["verify", "latest"]).says_not("verified");
+}
+
+#[test]
 fn receipts_and_bytes_that_are_gone_and_files_that_are_broken_are_said() {
     let space = two_runs();
     let files = space.receipt_files();

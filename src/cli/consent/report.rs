@@ -37,7 +37,7 @@ pub(super) fn report(
     let id = runs::named(&ids, &arguments.run)?;
     let own = read_own(&workspace, id).map_err(|error| runs::unreadable(id, &error))?;
     let trust = runs::trust(surroundings)?;
-    let consent = RunConsent::of(&workspace, &own, &|envelope| runs::signer(envelope, trust.as_ref()));
+    let consent = RunConsent::of(&workspace, &own, &|receipt| runs::signer(receipt, trust.as_ref()));
     let consent = consent.map_err(|error| environment(&error))?;
     let (title, blocks) = (consent.title(), consent.blocks());
     let page = match arguments.html {

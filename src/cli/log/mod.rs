@@ -57,7 +57,7 @@ fn list(arguments: &LogArguments, surroundings: &Surroundings, terminal: &mut Te
     let trust = runs::trust(surroundings)?;
     let mut listed = Vec::new();
     let mut code = ExitCode::Success;
-    for (file, read) in runs::read_all(&workspace)?.take(arguments.limit.unwrap_or(usize::MAX)) {
+    for (file, read) in runs::read_all(&workspace, arguments.limit)? {
         let receipts = match read {
             Ok(receipts) => receipts,
             Err(why) => {
@@ -72,7 +72,7 @@ fn list(arguments: &LogArguments, surroundings: &Surroundings, terminal: &mut Te
         };
         let statement = &own.statement;
         let (metadata, internal, external) = (statement.metadata(), statement.internal(), statement.external());
-        let (signer, is_trusted) = runs::signer(&own.envelope, trust.as_ref());
+        let (signer, is_trusted) = runs::signer(own, trust.as_ref());
         if arguments.json {
             listed.push(json!({
                 "run": metadata.invocation_id, "receipt": own.id.to_string(), "startedOn": metadata.started_on,

@@ -48,8 +48,8 @@ pub(super) fn card(
     let (workspace, _) = find_workspace(&surroundings.folder, &arguments.model)?;
     let trust = runs::trust(surroundings)?;
     let store = surroundings.store(&workspace);
-    let found = origin::find(&workspace, digests, store.key(), &|envelope| {
-        runs::signer(envelope, trust.as_ref())
+    let found = origin::find(&workspace, digests, store.key(), &|receipt| {
+        runs::signer(receipt, trust.as_ref())
     });
     let Found { origin, may_be_keyed } = found.map_err(|error| environment(&error))?;
     let preparation = prepared(&model)?;

@@ -77,15 +77,16 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    /// Reads the files of all runs, one after the other.
+    /// Reads the files of all runs, a few at a time.
     ///
     /// # Errors
     ///
     /// [`StoreError`] if the folder of receipts is there and cannot be read.
     pub(super) fn read(workspace: &Workspace, believed: &Believed) -> Result<Self, StoreError> {
         let mut ledger = Self::default();
-        for id in run_ids(workspace)? {
-            match runs::read(workspace, &id) {
+        let read = runs::each(run_ids(workspace)?, |id| (id.to_owned(), runs::read(workspace, id)));
+        for (id, receipts) in read {
+            match receipts {
                 Ok(receipts) => ledger.add(&id, receipts, believed),
                 Err(error) => ledger.unread.push((id, error.to_string())),
             }
