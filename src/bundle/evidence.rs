@@ -10,7 +10,9 @@ use super::manifest::LeftOut;
 use crate::history::runs::each;
 use crate::log::name::{FileName, parse_bundle};
 use crate::log::{LOGS, LogId};
+use crate::receipt::key::KeyId;
 use crate::receipt::run_file::{MAX_RUN_FILE, Receipt, RunFile};
+use crate::receipt::shared::Shared;
 use crate::receipt::statement::{ReceiptId, Role, Statement};
 use crate::store::believed::run_files;
 use crate::tree::{EntryType, Site as _, Tree as _};
@@ -30,7 +32,14 @@ pub(super) struct Runs {
     /// Named, and not here.
     pub(super) missing: BTreeSet<String>,
     /// Those of the run asked for first, its own before all others; then by time, the newest first.
-    receipts: Vec<Receipt>,
+    receipts: Vec<Gathered>,
+}
+
+/// A receipt, without its bytes.
+pub(super) struct Gathered {
+    pub(super) id: ReceiptId,
+    pub(super) keyid: KeyId,
+    pub(super) statement: Statement,
 }
 
 impl Runs {
@@ -53,10 +62,15 @@ impl Runs {
                 }
             }
         }
-        let mut receipts = Vec::new();
-        for name in &chosen {
-            receipts.extend(read(workspace, name).unwrap_or_default());
-        }
+        let shared = Shared::default();
+        let names = chosen.iter().copied().cloned().collect();
+        let read = each(names, |name| {
+            let receipts = read(workspace, name).into_iter().flatten();
+            receipts
+                .map(|receipt| Gathered::of(receipt, &shared))
+                .collect::<Vec<_>>()
+        });
+        let mut receipts: Vec<Gathered> = read.flatten().collect();
         receipts.sort_by_cached_key(|receipt| {
             let metadata = receipt.statement.metadata();
             let is_other = metadata.invocation_id != run;
@@ -78,12 +92,12 @@ impl Runs {
     }
 
     /// All of them.
-    pub(super) fn receipts(&self) -> impl Iterator<Item = &Receipt> {
+    pub(super) fn receipts(&self) -> impl Iterator<Item = &Gathered> {
         self.receipts.iter()
     }
 
     /// That of the run itself.
-    pub(super) fn own(&self) -> &Receipt {
+    pub(super) fn own(&self) -> &Gathered {
         &self.receipts[0]
     }
 
@@ -101,7 +115,19 @@ impl Runs {
     }
 }
 
-fn is_own(receipt: &Receipt, run: &str) -> bool {
+impl Gathered {
+    fn of(receipt: Receipt, shared: &Shared) -> Self {
+        let (keyid, mut statement) = (receipt.envelope.keyid(), receipt.statement);
+        shared.share(&mut statement);
+        Self {
+            id: receipt.id,
+            keyid,
+            statement,
+        }
+    }
+}
+
+fn is_own(receipt: &Gathered, run: &str) -> bool {
     receipt.statement.is_run() && receipt.statement.metadata().invocation_id == run
 }
 
@@ -157,7 +183,7 @@ fn read(workspace: &Workspace, name: &str) -> Option<Vec<Receipt>> {
         .symlink_metadata()
         .is_ok_and(|found| found.is_file());
     let bytes = is_file.then(|| workspace.read(&path, MAX_RUN_FILE).ok())??;
-    Some(RunFile::parse(&bytes).ok()?.receipts().to_vec())
+    Some(RunFile::parse(&bytes).ok()?.into_receipts())
 }
 
 /// The receipts that a statement names.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::evidence::{self, Runs};
+use super::evidence::{self, Gathered, Runs};
 use super::manifest::{Kind, LeftOut, Manifest, Member, VERSION, is_plain};
 use super::write::{Planned, Source};
 use super::{KEYS, WORKSPACE, proofs};
@@ -15,7 +15,6 @@ use crate::log::LogId;
 use crate::plan::find_files;
 use crate::receipt::digests::{artifact_digests, file_digests};
 use crate::receipt::key::PublicKey;
-use crate::receipt::run_file::Receipt;
 use crate::receipt::statement::{Resource, Role};
 use crate::store::{Store, StoreError};
 use crate::tree::{EntryKind, Tree as _, TreeError};
@@ -157,7 +156,7 @@ impl Gathering<'_> {
 
     /// The public keys of whoever signed, as far as they are known.
     fn keys(&mut self, runs: &Runs) {
-        let signers: BTreeSet<_> = runs.receipts().map(|receipt| receipt.envelope.keyid()).collect();
+        let signers: BTreeSet<_> = runs.receipts().map(|receipt| receipt.keyid).collect();
         for keyid in signers {
             match self.place.keys.iter().find(|key| key.keyid() == keyid) {
                 Some(key) => {
@@ -236,14 +235,14 @@ impl Gathering<'_> {
     }
 
     /// What is left out if it cannot be had.
-    fn optional(&mut self, resource: &Resource, kind: Kind, receipt: &Receipt) {
+    fn optional(&mut self, resource: &Resource, kind: Kind, receipt: &Gathered) {
         if let Err(why) = self.resource(resource, kind, receipt) {
             self.left_out.insert(left_out(&resource.name, why));
         }
     }
 
     /// A file that a receipt names, with just the bytes that it names.
-    fn resource(&mut self, resource: &Resource, kind: Kind, receipt: &Receipt) -> Result<(), String> {
+    fn resource(&mut self, resource: &Resource, kind: Kind, receipt: &Gathered) -> Result<(), String> {
         let executable = match resource.role() {
             Role::Output { executable, .. } | Role::Member { executable, .. } => *executable,
             _ => false,
@@ -288,7 +287,7 @@ impl Gathering<'_> {
         &mut self,
         (path, digests, executable): (&str, Digests, bool),
         kind: Kind,
-        receipt: &Receipt,
+        receipt: &Gathered,
     ) -> Result<(), String> {
         let name = format!("{WORKSPACE}/{path}");
         if let Some((member, _)) = self.members.get(&name) {
@@ -355,7 +354,7 @@ impl Gathering<'_> {
     }
 }
 
-fn dependencies(receipt: &Receipt, is_meant: impl Fn(&Role) -> bool) -> impl Iterator<Item = &Resource> {
+fn dependencies(receipt: &Gathered, is_meant: impl Fn(&Role) -> bool) -> impl Iterator<Item = &Resource> {
     let dependencies = receipt.statement.dependencies().iter();
     dependencies.filter(move |resource| is_meant(resource.role()))
 }

@@ -185,8 +185,7 @@ fn steps_back(name: &str) -> Option<usize> {
 ///
 /// [`RunError`] if its file cannot be read, or is none.
 pub fn read(workspace: &Workspace, id: &str) -> Result<Vec<Receipt>, RunError> {
-    let run = RunFile::parse(&bytes_of(workspace, id)?)?;
-    Ok(run.receipts().to_vec())
+    Ok(RunFile::parse(&bytes_of(workspace, id)?)?.into_receipts())
 }
 
 /// Those of a run's receipts of which `is_wanted` says so by their ids. What others say is not read.

@@ -16,6 +16,7 @@ pub mod policy;
 mod resource;
 pub mod run_file;
 pub mod sandbox;
+pub mod shared;
 mod spelling;
 mod ssh;
 pub mod statement;

@@ -264,6 +264,12 @@ impl RunFile {
         &self.receipts
     }
 
+    /// The same, without the file.
+    #[must_use]
+    pub fn into_receipts(self) -> Vec<Receipt> {
+        self.receipts
+    }
+
     /// Checks every signature with the one key that is believed.
     ///
     /// # Errors
