@@ -7,14 +7,13 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::gather::GatherError;
 use super::manifest::LeftOut;
-use crate::history::runs::each;
 use crate::log::name::{FileName, parse_bundle};
 use crate::log::{LOGS, LogId};
 use crate::receipt::key::KeyId;
 use crate::receipt::run_file::{MAX_RUN_FILE, Receipt, RunFile};
 use crate::receipt::shared::Shared;
 use crate::receipt::statement::{ReceiptId, Role, Statement};
-use crate::store::believed::run_files;
+use crate::store::run_files::{read_each, run_files};
 use crate::tree::{EntryType, Site as _, Tree as _};
 use crate::workspace::Workspace;
 
@@ -64,7 +63,7 @@ impl Runs {
         }
         let shared = Shared::default();
         let names = chosen.iter().copied().cloned().collect();
-        let read = each(names, |name| {
+        let read = read_each(names, |name| {
             let receipts = read(workspace, name).into_iter().flatten();
             receipts
                 .map(|receipt| Gathered::of(receipt, &shared))
@@ -150,7 +149,7 @@ impl Index {
             by_id: HashMap::new(),
         };
         let names = run_files(&workspace.absolute(Utf8Path::new(RUNS)))?;
-        let read = each(names, |name| Some((name.to_owned(), Indexed::read(workspace, name)?)));
+        let read = read_each(names, |name| Some((name.to_owned(), Indexed::read(workspace, name)?)));
         for (name, (indexed, ids)) in read.flatten() {
             for id in ids {
                 index.by_id.entry(id).or_default().push(name.clone());

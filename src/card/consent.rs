@@ -10,6 +10,7 @@ use crate::history::runs;
 use crate::receipt::run_file::Receipt;
 use crate::receipt::statement::{ReceiptId, Role, Statement};
 use crate::stages::ingest::fault::printable;
+use crate::store::run_files::read_each;
 use crate::store::{Store, StoreError};
 use crate::workspace::Workspace;
 
@@ -64,7 +65,7 @@ impl RunConsent {
         }
         // Those of stages that were up to date are in the files of earlier runs.
         let named: HashSet<String> = wanted.keys().cloned().collect();
-        let read = runs::each(runs::run_ids(workspace)?, |id| {
+        let read = read_each(runs::run_ids(workspace)?, |id| {
             let is_named = |id: &ReceiptId| named.contains(&id.to_string());
             runs::read_wanted(workspace, id, is_named).unwrap_or_default()
         });

@@ -13,6 +13,7 @@ use crate::listing::ArtifactDigests;
 use crate::receipt::digests::artifact_digests;
 use crate::receipt::run_file::Receipt;
 use crate::receipt::statement::{CommandRecord, ParamRecord, ReceiptId, Resource, Role, Statement};
+use crate::store::run_files::read_each;
 use crate::store::{Store, StoreError};
 use crate::workspace::Workspace;
 
@@ -81,7 +82,7 @@ pub fn find(
 ) -> Result<Found, StoreError> {
     let ids = runs::run_ids(workspace)?;
     // What cannot be read claims nothing; `verify` says what is wrong with it.
-    let receipts: Vec<Receipt> = runs::each(ids.into_iter().rev().collect(), |id| {
+    let receipts: Vec<Receipt> = read_each(ids.into_iter().rev().collect(), |id| {
         let mut receipts = runs::read(workspace, id).unwrap_or_default();
         receipts.retain(|receipt| receipt.statement.stage().is_some());
         receipts

@@ -5,29 +5,33 @@ use camino::Utf8PathBuf;
 use super::surroundings::Surroundings;
 use super::terminal::{Failure, Terminal, environment, shown};
 use crate::exit_code::ExitCode;
-use crate::history::runs::{self, NameError};
+use crate::history::runs::{self, NameError, RunError};
 use crate::receipt::envelope::EnvelopeError;
 use crate::receipt::key::SigningKey;
 use crate::receipt::run_file::Receipt;
 use crate::receipt::statement::{Made, Outcome, ReceiptId};
 use crate::receipt::trust::Trust;
+use crate::store::run_files::read_each;
 use crate::workspace::Workspace;
 
-/// The file of a run, relative to the workspace, and its receipts; or why they cannot be read.
-pub(super) type ReadRun = (Utf8PathBuf, Result<Vec<Receipt>, String>);
+/// The file of a run, relative to the workspace, the run's own receipt and how many stages ran; or why they cannot be read.
+pub(super) type ReadRun = (Utf8PathBuf, Result<(Receipt, usize), String>);
 
 /// Reads the files of all runs, newest first; of those that have a limit, no more than so many.
 pub(super) fn read_all(workspace: &Workspace, limit: Option<usize>) -> Result<impl Iterator<Item = ReadRun>, Failure> {
-    Ok(runs::each(newest(workspace, limit)?, |id| {
-        let read = runs::read(workspace, id).map_err(|error| error.to_string());
-        (runs::file_of(id), read)
+    Ok(read_each(newest(workspace, limit)?, |id| {
+        let read = runs::read(workspace, id).and_then(|mut receipts| {
+            let own = receipts.pop().ok_or(RunError::NotOwn)?;
+            Ok((own, receipts.len()))
+        });
+        (runs::file_of(id), read.map_err(|error| error.to_string()))
     }))
 }
 
 /// The receipts of all runs whose ids begin with `digits`, with their runs, newest first. What cannot be read is called nothing.
 pub(super) fn begin_with(digits: &str, workspace: &Workspace) -> Result<Vec<Receipt>, Failure> {
     let is_wanted = |id: &ReceiptId| id.to_hex().starts_with(digits);
-    let found = runs::each(newest(workspace, None)?, |id| {
+    let found = read_each(newest(workspace, None)?, |id| {
         runs::read_wanted(workspace, id, is_wanted).unwrap_or_default()
     });
     Ok(found.flatten().collect())

@@ -18,7 +18,7 @@ use crate::receipt::statement::{
     BuildDefinition, Builder, ERASURE_BUILD_TYPE, ExternalParameters, Internal, InternalParameters, LOCAL_BUILDER,
     Made, Metadata, Outcome, Predicate, ReceiptId, Resource, Role, RunDetails, Statement,
 };
-use crate::store::believed::run_files;
+use crate::store::run_files::run_files;
 use crate::store::{Store, StoreError, atomic};
 use crate::workspace::Workspace;
 

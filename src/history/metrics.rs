@@ -12,6 +12,7 @@ use crate::digest::Digest;
 use crate::receipt::run_file::Receipt;
 use crate::receipt::statement::{Outcome, Role};
 use crate::store::Store;
+use crate::store::run_files::read_each;
 use crate::workspace::Workspace;
 
 /// The outputs that are looked at if nothing is selected.
@@ -94,7 +95,7 @@ pub fn table(workspace: &Workspace, store: &Store, ids: &[String], request: Requ
     };
     let mut rows: Vec<(Row, Vec<Found>)> = Vec::new();
     let newest = ids.iter().rev().cloned().collect();
-    for (id, own) in runs::each(newest, |id| (id.to_owned(), runs::read_own(workspace, id))) {
+    for (id, own) in read_each(newest, |id| (id.to_owned(), runs::read_own(workspace, id))) {
         if request.limit.is_some_and(|limit| rows.len() >= limit) {
             break;
         }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use super::runs::{self, RunError};
 use crate::receipt::run_file::Receipt;
 use crate::receipt::statement::{ReceiptId, Role};
+use crate::store::run_files::read_each;
 use crate::workspace::Workspace;
 
 /// A run, as its receipts have it.
@@ -55,7 +56,7 @@ pub fn load(workspace: &Workspace, ids: &[String], id: &str) -> Result<PastRun, 
     let place = ids.iter().position(|other| other == id).unwrap_or(ids.len());
     let others = ids[..place].iter().rev().chain(ids.iter().skip(place + 1)).cloned();
     if !take(receipts) {
-        let mut others = runs::each(others.collect(), |other| {
+        let mut others = read_each(others.collect(), |other| {
             runs::read_wanted(workspace, other, |id| named.contains(id)).unwrap_or_default()
         });
         // Up to the first after which nothing is wanted any more.

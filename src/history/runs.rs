@@ -4,22 +4,19 @@ use std::fs;
 use std::io;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use rayon::prelude::{IntoParallelRefIterator as _, ParallelIterator as _};
 
 use crate::receipt::run_file::{
     LineError, LinesError, MAX_RUN_FILE, RUN_FILE_SUFFIX, Receipt, RunFile, RunFileError, RunFileName, split_lines,
 };
 use crate::receipt::statement::ReceiptId;
 use crate::store::StoreError;
-use crate::store::believed::run_files;
+use crate::store::run_files::run_files;
 use crate::workspace::Workspace;
 
 /// The fewest characters by which a run can be named.
 const MIN_PREFIX: usize = 4;
 /// How many runs an error names.
 const MOST_NAMED: usize = 5;
-/// So many files are read side by side: they are held while they are looked at.
-const AT_A_TIME: usize = 16;
 /// `2026-11-23T091500Z-`.
 const TIME_AND_DASH: usize = 19;
 /// `-3f9a2c`.
@@ -113,17 +110,6 @@ pub fn pipeline_of(id: &str) -> Option<&str> {
     let is_time = id[..TIME_AND_DASH].ends_with("Z-") && id.as_bytes()[0].is_ascii_digit();
     let is_hex = digits.bytes().all(|b| b.is_ascii_hexdigit());
     (is_time && is_hex && !pipeline.is_empty()).then_some(pipeline)
-}
-
-/// What `read` gives of each, in their order; a few at a time are read side by side, by all cores.
-pub fn each<T: Send>(ids: Vec<String>, read: impl Fn(&str) -> T + Sync) -> impl Iterator<Item = T> {
-    let mut ids = ids.into_iter();
-    std::iter::from_fn(move || {
-        let few: Vec<String> = ids.by_ref().take(AT_A_TIME).collect();
-        let few: Vec<T> = few.par_iter().map(|id| read(id)).collect();
-        (!few.is_empty()).then_some(few)
-    })
-    .flatten()
 }
 
 /// The run that `name` means: its id, a beginning of it that only one run has, its file, `latest`, or `latest~N` (the Nth
@@ -262,20 +248,6 @@ pub fn newest_of(workspace: &Workspace, ids: &[String], pipeline: &str) -> Resul
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn each_is_read_once_and_in_order() {
-        for count in [0, 1, AT_A_TIME, AT_A_TIME + 1, 5 * AT_A_TIME - 1] {
-            let ids: Vec<String> = (0..count).map(|number| number.to_string()).collect();
-            assert_eq!(each(ids.clone(), str::to_owned).collect::<Vec<_>>(), ids);
-        }
-        // No further than is asked for, but for those beside it.
-        let read = std::sync::atomic::AtomicUsize::new(0);
-        let ids = (0..100).map(|number: usize| number.to_string()).collect();
-        let add = |_: &str| read.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        assert!(each(ids, add).next().is_some());
-        assert_eq!(read.into_inner(), AT_A_TIME);
-    }
 
     #[test]
     fn a_run_is_named_by_its_id_a_beginning_of_it_its_file_or_its_place() {

@@ -23,7 +23,7 @@ use crate::receipt::key::{PublicKey, SigningKey};
 use crate::receipt::run_file::{MAX_RUN_FILE, split_lines};
 use crate::receipt::statement::ReceiptId;
 use crate::stamp::Stamp;
-use crate::store::believed::run_files;
+use crate::store::run_files::run_files;
 use crate::store::{Store, StoreError};
 
 /// What there is to append.

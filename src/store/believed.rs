@@ -26,6 +26,7 @@ pub use self::kept::{Kept, Sealed};
 use self::run_lines::RunLines;
 use self::table::{Table, stage_key};
 use super::ended::Ended;
+use super::run_files::{read_each, run_files};
 use super::{MAX_CACHE, StoreError, read_bounded};
 use crate::consent::purposes::NONE;
 use crate::digest::Digest;
@@ -74,14 +75,15 @@ impl Believed {
             .or_else(|| kept::load(file, seal_key, context))
             .unwrap_or_else(|| Index::empty(context));
         let names = run_files(&runs)?;
+        let is_new = |name: &&String| kept.file(name).is_none();
+        let new = names.iter().filter(is_new).cloned().collect();
+        let mut read = read_each(new, |name| read_run_file(&runs.join(name), name, trust, &ended));
         let mut files = Vec::with_capacity(names.len());
         for name in &names {
-            let claims = match kept.file(name).is_some() {
-                true => None,
-                false => Some(read_run_file(&runs.join(name), name, trust, &ended)?),
-            };
+            let claims = if is_new(&name) { read.next().transpose()? } else { None };
             files.push((name.as_str(), claims));
         }
+        drop(read);
         let changed = files.len() != kept.names().len() || files.iter().any(|(_, claims)| claims.is_some());
         let index = match changed {
             true => {
@@ -259,36 +261,8 @@ pub fn forget_run(file: &Utf8Path, run: &str) -> Result<(), StoreError> {
     }
 }
 
-/// The names of the files in `runs` that hold receipts, sorted. None if there is no such folder.
-///
-/// # Errors
-///
-/// [`StoreError::Read`] if the folder is there and cannot be read.
-pub fn run_files(runs: &Utf8Path) -> Result<Vec<String>, StoreError> {
-    let failed = |source| StoreError::Read {
-        path: runs.to_owned(),
-        source,
-    };
-    let entries = match runs.read_dir_utf8() {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        other => other.map_err(failed)?,
-    };
-    let mut names = Vec::new();
-    for entry in entries {
-        let entry = entry.map_err(failed)?;
-        // A pipe of that name would be waited for without an end, a link could lead anywhere: `verify` says what they are.
-        let is_file = entry.file_type().map_err(failed)?.is_file();
-        if is_file && entry.file_name().ends_with(RUN_FILE_SUFFIX) {
-            names.push(entry.file_name().to_owned());
-        }
-    }
-    names.sort();
-    Ok(names)
-}
-
 /// What the receipts of stages in a run's file say. A line that is no receipt, and one whose signature by a trusted key does not
-/// hold, says nothing here; `verify` says what is wrong with it. Lines are read by all cores, files one after the other: no more than one
-/// is held.
+/// hold, says nothing here; `verify` says what is wrong with it.
 fn read_run_file(path: &Utf8Path, name: &str, trust: &Trust, ended: &Ended<'_>) -> Result<Vec<Claim>, StoreError> {
     let failed = |source| StoreError::Read {
         path: path.to_owned(),

@@ -38,6 +38,7 @@ pub mod lock;
 pub mod looks;
 pub mod plans;
 pub(crate) mod private;
+pub mod run_files;
 mod sealed;
 pub mod settled;
 pub mod stat_cache;

@@ -17,6 +17,7 @@ use crate::history::runs::{self, RunError, id_of_file, pipeline_of};
 use crate::receipt::digests::artifact_digests;
 use crate::receipt::run_file::{MAX_RUN_FILE, Receipt, RunFile};
 use crate::receipt::statement::{Outcome, Statement};
+use crate::store::run_files::read_each;
 use crate::store::{Store, StoreError};
 use crate::tree::Tree as _;
 use crate::workspace::Workspace;
@@ -79,7 +80,7 @@ pub fn needed(
         needed.broken.push(why)
     });
     let all = here.into_iter().map(|(id, _)| id).collect();
-    for populations in runs::each(all, |id| {
+    for populations in read_each(all, |id| {
         let receipts = runs::read(workspace, id);
         let populations = receipts.map(|receipts| populations(&receipts).collect::<Vec<_>>());
         populations.map_err(|error| format!("`{}`: {error}", runs::file_of(id)))

@@ -58,8 +58,8 @@ fn list(arguments: &LogArguments, surroundings: &Surroundings, terminal: &mut Te
     let mut listed = Vec::new();
     let mut code = ExitCode::Success;
     for (file, read) in runs::read_all(&workspace, arguments.limit)? {
-        let receipts = match read {
-            Ok(receipts) => receipts,
+        let (own, stages) = match read {
+            Ok(read) => read,
             Err(why) => {
                 let text = format!("`{file}`: {why}; `madmall verify` says more");
                 warn(terminal, shown(&text));
@@ -67,18 +67,15 @@ fn list(arguments: &LogArguments, surroundings: &Surroundings, terminal: &mut Te
                 continue;
             }
         };
-        let Some((own, stages)) = receipts.split_last() else {
-            continue;
-        };
         let statement = &own.statement;
         let (metadata, internal, external) = (statement.metadata(), statement.internal(), statement.external());
-        let (signer, is_trusted) = runs::signer(own, trust.as_ref());
+        let (signer, is_trusted) = runs::signer(&own, trust.as_ref());
         if arguments.json {
             listed.push(json!({
                 "run": metadata.invocation_id, "receipt": own.id.to_string(), "startedOn": metadata.started_on,
                 "finishedOn": metadata.finished_on, "pipeline": external.pipeline, "pipelineFile": external.pipeline_file,
                 "outcome": internal.outcome, "commit": internal.made.commit, "uncommitted": !internal.made.differs.is_empty(),
-                "stages": stages.len(), "keyid": own.envelope.keyid().to_string(), "signer": signer, "trusted": is_trusted,
+                "stages": stages, "keyid": own.envelope.keyid().to_string(), "signer": signer, "trusted": is_trusted,
             }));
             continue;
         }
@@ -90,7 +87,7 @@ fn list(arguments: &LogArguments, surroundings: &Surroundings, terminal: &mut Te
             runs::outcome(&internal.outcome),
         );
         terminal.result(shown(&line));
-        let stages = match stages.len() {
+        let stages = match stages {
             1 => "1 stage ran".to_owned(),
             count => format!("{count} stages ran"),
         };

@@ -16,6 +16,7 @@ use crate::stages::ingest::EVENTS;
 use crate::stages::ingest::used::Told;
 use crate::store::StoreError;
 use crate::store::believed::Believed;
+use crate::store::run_files::read_each;
 use crate::workspace::Workspace;
 
 /// The receipt of a stage.
@@ -84,7 +85,7 @@ impl Ledger {
     /// [`StoreError`] if the folder of receipts is there and cannot be read.
     pub(super) fn read(workspace: &Workspace, believed: &Believed) -> Result<Self, StoreError> {
         let mut ledger = Self::default();
-        let read = runs::each(run_ids(workspace)?, |id| (id.to_owned(), runs::read(workspace, id)));
+        let read = read_each(run_ids(workspace)?, |id| (id.to_owned(), runs::read(workspace, id)));
         for (id, receipts) in read {
             match receipts {
                 Ok(receipts) => ledger.add(&id, receipts, believed),
