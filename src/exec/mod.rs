@@ -320,10 +320,6 @@ impl<'a> Session<'a> {
                 observer.event(Event::Note(Note::Confirmed { stage, count, keyid }));
             }
         }
-        // What stages left there may be all that fills the disk, and the receipts need a place on it.
-        let removed = atomic::remove_folders_of(&self.scratch())
-            .and_then(|()| atomic::remove_folder(&self.store.scratch_folder()));
-        self.unsynced.commit()?;
         let has_run = |stage: &Finished| match stage.report.outcome {
             StageOutcome::Ran { .. } | StageOutcome::Failed(_) => true,
             // What it made is attested, and could not be put in place.
@@ -333,15 +329,27 @@ impl<'a> Session<'a> {
         let something_ran = stages.iter().any(has_run);
         let anything = stages.iter().any(|stage| stage.given.is_some());
         let is_published = something_ran || (self.options.record == Record::Always && anything);
+        let attest = || is_published.then(|| self.attest_run(&stages, started)).transpose();
+        let tidy = || {
+            let removed = atomic::remove_folders_of(&self.scratch())
+                .and_then(|()| atomic::remove_folder(&self.store.scratch_folder()));
+            (removed, self.unsynced.commit())
+        };
+        // What stages left may be all that fills the disk, and the receipts need a place on it.
+        let publish = || -> Result<_, ExecError> {
+            let (own, (removed, synced)) = rayon::join(attest, tidy);
+            synced?;
+            Ok((own?.map(|own| self.publish(&own)).transpose()?, removed))
+        };
         // What files hold, and what the index will say, is known before the run's own receipt is.
-        let publish = || is_published.then(|| self.publish(&stages, started)).transpose();
         let beside = || {
             let index = self.index(is_published);
             self.settle();
             (index, self.hashes.with_cache(|cache| cache.sealed()))
         };
         let (published, (index, stamps)) = rayon::join(publish, beside);
-        let (receipts, news) = match published? {
+        let (published, removed) = published?;
+        let (receipts, news) = match published {
             Some((path, news)) => (Some(path), news),
             None => (None, News::Nothing),
         };

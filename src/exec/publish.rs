@@ -16,15 +16,15 @@ use super::stage::{Said, Subject};
 use super::{ExecError, Session, runs_folder};
 use crate::git::{self, Used};
 use crate::log::{self, Begun, News, Publication};
-use crate::receipt::envelope::sign;
+use crate::receipt::envelope::{Signed, sign};
 use crate::receipt::statement::{LogHead, Made, Outcome, Repository};
 
 /// So many stages are told of together, by any core.
 const TOGETHER: usize = 128;
 
 impl Session<'_> {
-    /// Signs and publishes the run's receipts.
-    pub(super) fn publish(&self, stages: &[Finished], started: Timestamp) -> Result<(Utf8PathBuf, News), ExecError> {
+    /// Signs the run's own receipt. Nothing is written.
+    pub(super) fn attest_run(&self, stages: &[Finished], started: Timestamp) -> Result<Signed, ExecError> {
         let made = self.made(
             &self.plan.definition_files.iter().map(used).collect::<Vec<_>>(),
             &|_| {},
@@ -42,7 +42,11 @@ impl Session<'_> {
             logs: self.logs()?,
             times: (self.run_id.clone(), rfc3339(started), rfc3339((self.clock)())),
         });
-        let own = sign(&statement, self.key)?;
+        Ok(sign(&statement, self.key)?)
+    }
+
+    /// Publishes the run's receipts, its `own` last.
+    pub(super) fn publish(&self, own: &Signed) -> Result<(Utf8PathBuf, News), ExecError> {
         let nothing = Pending::of(self.store, &self.run_id);
         let pending = std::mem::replace(
             &mut *self.pending.lock().unwrap_or_else(PoisonError::into_inner),
@@ -50,7 +54,7 @@ impl Session<'_> {
         );
         let runs = runs_folder(self.workspace);
         let publication = Publication::begin(&runs);
-        let (path, ids) = pending.publish(&runs, &self.run_id, &own)?;
+        let (path, ids) = pending.publish(&runs, &self.run_id, own)?;
         let published = publication.end(&runs, path.file_name().unwrap_or_default(), ids);
         let path = path.strip_prefix(self.workspace.root()).unwrap_or(&path).to_owned();
         Ok((path, News::Run(published)))
