@@ -87,10 +87,10 @@ pub(super) fn bundle(
 fn find_run(what: &str, workspace: &Workspace, folder: &Utf8Path) -> Result<String, Failure> {
     let failed = |error: VerifyError| Failure::new(error.exit_code(), with_causes(&error), None);
     let run_of = |receipt: &Receipt| receipt.statement.metadata().invocation_id.clone();
-    let found: BTreeSet<String> = match What::parse(what, workspace, folder).map_err(failed)? {
+    let found: BTreeSet<String> = match What::parse_receipts(what, workspace, folder).map_err(failed)? {
         What::Run(id) => read_own(workspace, &id).iter().map(run_of).collect(),
         What::Receipt(digits) => runs::begin_with(&digits, workspace)?.iter().map(run_of).collect(),
-        What::File(_) | What::Everything => BTreeSet::new(),
+        What::File(_) | What::Called { .. } | What::Everything => BTreeSet::new(),
     };
     match found.len() {
         0 => {

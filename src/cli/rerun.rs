@@ -352,7 +352,7 @@ pub(super) fn rerun(
         .canonicalize_utf8()
         .unwrap_or_else(|_| surroundings.folder.clone());
     let failed = |error: VerifyError| Failure::new(error.exit_code(), with_causes(&error), None);
-    let what = What::parse(&arguments.what, &workspace, &here).map_err(failed)?;
+    let what = What::parse_receipts(&arguments.what, &workspace, &here).map_err(failed)?;
     if let What::File(file) = &what {
         let message = format!("`{file}` is no receipt and no run");
         let help = "`madmall verify FILE` says what made a file; `madmall log` lists runs";

@@ -56,11 +56,11 @@ pub(super) fn find(text: &str, surroundings: &Surroundings) -> Result<Receipt, F
         .canonicalize_utf8()
         .unwrap_or_else(|_| surroundings.folder.clone());
     let failed = |error: VerifyError| Failure::new(error.exit_code(), with_causes(&error), None);
-    let what = What::parse(text, &workspace, &folder).map_err(failed)?;
+    let what = What::parse_receipts(text, &workspace, &folder).map_err(failed)?;
     let is_meant = |receipt: &Receipt| match &what {
         What::Receipt(digits) => receipt.id.to_hex().starts_with(digits.as_str()),
         What::Run(run) => receipt.statement.stage().is_none() && receipt.statement.metadata().invocation_id == *run,
-        What::File(_) | What::Everything => false,
+        What::File(_) | What::Called { .. } | What::Everything => false,
     };
     if let What::File(file) = &what {
         let message = format!("`{file}` is no receipt and no run");
@@ -71,7 +71,7 @@ pub(super) fn find(text: &str, surroundings: &Surroundings) -> Result<Receipt, F
     let read = match &what {
         What::Receipt(digits) => runs::begin_with(digits, &workspace)?,
         What::Run(run) => read_own(&workspace, run).into_iter().collect(),
-        What::File(_) | What::Everything => Vec::new(),
+        What::File(_) | What::Called { .. } | What::Everything => Vec::new(),
     };
     for receipt in read.into_iter().filter(is_meant) {
         // A countersignature has the same payload.

@@ -31,6 +31,14 @@ pub enum What {
     Receipt(String),
     /// The run of that id.
     Run(String),
+    /// That run, called by less than its id: by what could be the name of a file as well, which is not here. If a receipt claims
+    /// that file, it is what is meant.
+    Called {
+        /// The run's id.
+        run: String,
+        /// The file. Relative to the workspace.
+        file: Utf8PathBuf,
+    },
 }
 
 impl What {
@@ -73,11 +81,27 @@ impl What {
                 return Ok(Self::Receipt(text.to_owned()));
             }
         }
-        if !is_here && let Some(run) = called(text, workspace)? {
-            return Ok(Self::Run(run));
+        if !is_here
+            && let Ok(file) = &path
+            && let Some(run) = called(text, workspace)?
+        {
+            let file = file.clone();
+            return Ok(Self::Called { run, file });
         }
         path.map(Self::File)
             .map_err(|_| VerifyError::Usage(format!("`{text}` is not in the workspace `{}`", workspace.root())))
+    }
+
+    /// The same where no file can be meant.
+    ///
+    /// # Errors
+    ///
+    /// As [`What::parse`].
+    pub fn parse_receipts(text: &str, workspace: &Workspace, working_folder: &Utf8Path) -> Result<Self, VerifyError> {
+        Ok(match Self::parse(text, workspace, working_folder)? {
+            Self::Called { run, .. } => Self::Run(run),
+            what => what,
+        })
     }
 }
 
@@ -131,25 +155,28 @@ pub(super) fn pose<'a>(
     let mut named = None;
     let mut chosen = None;
     let mut claims: BTreeMap<Utf8PathBuf, Vec<Claim>> = BTreeMap::new();
+    let mut of_file = |path: &'a Utf8Path| {
+        // Of a file in a folder that a stage made, the folder is asked about.
+        let path = folder_of(path, &all).unwrap_or(path);
+        named = Some(path);
+        let list = match all.get(path) {
+            Some(list) => list.clone(),
+            None => by_content(request, path, &all, &mut findings),
+        };
+        claims.insert(path.to_owned(), list);
+    };
+    let is_claimed = |path: &Utf8Path| all.contains_key(path) || folder_of(path, &all).is_some();
     match &request.what {
+        What::File(path) => of_file(path),
+        What::Called { file, .. } if is_claimed(file) => of_file(file),
         What::Everything => {
             claims = all
                 .iter()
                 .map(|(path, list)| (path.to_path_buf(), list.clone()))
                 .collect()
         }
-        What::File(path) => {
-            // Of a file in a folder that a stage made, the folder is asked about.
-            let path = folder_of(path, &all).unwrap_or(path);
-            named = Some(path);
-            let list = match all.get(path) {
-                Some(list) => list.clone(),
-                None => by_content(request, path, &all, &mut findings),
-            };
-            claims.insert(path.to_owned(), list);
-        }
         What::Receipt(digits) => chosen = Some(by_digits(digits, evidence, &mut findings)?),
-        What::Run(id) => chosen = Some(of_run(id, evidence, &mut findings)),
+        What::Run(id) | What::Called { run: id, .. } => chosen = Some(of_run(id, evidence, &mut findings)),
     }
     for receipt in chosen.iter().flatten().map(|index| &evidence.receipts[*index]) {
         for subject in &receipt.statement.subject {

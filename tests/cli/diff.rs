@@ -165,6 +165,23 @@ fn whatever_takes_a_run_takes_it_by_the_same_names() {
 }
 
 #[test]
+fn a_file_that_a_receipt_claims_is_meant_before_a_run_that_is_called_so() {
+    let space =
+        Space::with("stages:\n  a: {run: 'cp ${inputs.i} ${outputs.o}', inputs: {i: in}, outputs: {o: latest}}");
+    space.write("in", "1");
+    space.run(&[]).success();
+    space.madmall(["verify", "latest"]).success();
+    std::fs::remove_file(space.path("latest")).expect("it was made");
+    // The run's receipts hold, but that is not what was asked.
+    space
+        .madmall(["verify", "latest"])
+        .code(6)
+        .says("latest: is not here, so its bytes cannot be compared");
+    space.madmall(["verify", "latest~0"]).says_not("latest: is not here");
+    space.madmall(["show", "latest"]).success();
+}
+
+#[test]
 fn receipts_and_bytes_that_are_gone_and_files_that_are_broken_are_said() {
     let space = two_runs();
     let files = space.receipt_files();
