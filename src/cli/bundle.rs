@@ -88,7 +88,10 @@ fn find_run(what: &str, workspace: &Workspace, folder: &Utf8Path) -> Result<Stri
     let failed = |error: VerifyError| Failure::new(error.exit_code(), with_causes(&error), None);
     let run_of = |receipt: &Receipt| receipt.statement.metadata().invocation_id.clone();
     let found: BTreeSet<String> = match What::parse_receipts(what, workspace, folder).map_err(failed)? {
-        What::Run(id) => read_own(workspace, &id).iter().map(run_of).collect(),
+        What::Run(id) => {
+            let own = read_own(workspace, &id).map_err(|error| runs::unreadable(&id, &error))?;
+            BTreeSet::from([run_of(&own)])
+        }
         What::Receipt(digits) => runs::begin_with(&digits, workspace)?.iter().map(run_of).collect(),
         What::File(_) | What::Called { .. } | What::Everything => BTreeSet::new(),
     };

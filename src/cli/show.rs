@@ -68,9 +68,14 @@ pub(super) fn find(text: &str, surroundings: &Surroundings) -> Result<Receipt, F
         return Err(Failure::new(ExitCode::Refused, message, Some(help)));
     }
     let mut found: Vec<Receipt> = Vec::new();
+    let mut unreadable = None;
     let read = match &what {
         What::Receipt(digits) => runs::begin_with(digits, &workspace)?,
-        What::Run(run) => read_own(&workspace, run).into_iter().collect(),
+        What::Run(run) => {
+            let own = read_own(&workspace, run);
+            let own = own.map_err(|error| unreadable = Some(runs::unreadable(run, &error)));
+            own.into_iter().collect()
+        }
         What::File(_) | What::Called { .. } | What::Everything => Vec::new(),
     };
     for receipt in read.into_iter().filter(is_meant) {
@@ -86,7 +91,8 @@ pub(super) fn find(text: &str, surroundings: &Surroundings) -> Result<Receipt, F
         [] => {
             let message = format!("no receipt that can be read is called `{}`", text);
             let help = "`madmall log` lists runs";
-            Err(Failure::new(ExitCode::Inconclusive, message, Some(help)))
+            let unknown = || Failure::new(ExitCode::Inconclusive, message, Some(help));
+            Err(unreadable.unwrap_or_else(unknown))
         }
         many => {
             let message = format!("`{}` may mean {} receipts: give more digits", text, many.len());

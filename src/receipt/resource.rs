@@ -40,6 +40,14 @@ impl From<Descriptor> for Resource {
     }
 }
 
+#[cfg(test)]
+impl Resource {
+    /// Whether the two are kept once.
+    pub(crate) fn is_one_with(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
 impl Deref for Resource {
     type Target = Descriptor;
 

@@ -105,6 +105,12 @@ mod tests {
         }
         assert_eq!(count(&shared), known);
         assert_eq!(again, first);
+        let (again, first) = (&again[0].statement.subject[0], &first[0].statement.subject[0]);
+        assert!(!again.is_one_with(first));
+        let mut shares = first.clone();
+        assert!(shares.is_one_with(first));
+        shares.name.push('x');
+        assert_ne!(shares.name, first.name);
     }
 
     #[test]

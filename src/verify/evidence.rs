@@ -414,3 +414,30 @@ impl Evidence {
         seen.into_iter().collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::atomic;
+    use crate::workspace::Workspace;
+
+    #[test]
+    fn what_two_files_say_is_kept_once() {
+        let run = include_bytes!("../../tests/golden/receipt-v1/2026-11-23T091500Z-baseline-3f9a2c.intoto.jsonl");
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let root = Utf8PathBuf::from_path_buf(folder.path().canonicalize().expect("it is there")).expect("UTF-8");
+        atomic::create_folder(&root.join(RUNS)).expect("made");
+        for name in ["a", "b"] {
+            let file = root.join(RUNS).join(format!("{name}{RUN_FILE_SUFFIX}"));
+            atomic::write(&file, run).expect("written");
+        }
+        let (evidence, _) = gather(&Workspace::at(root), &[]).expect("read");
+        let (first, second) = evidence.receipts.split_at(evidence.receipts.len() / 2);
+        assert!(!first.is_empty() && first.len() == second.len());
+        for (first, second) in first.iter().zip(second) {
+            assert_eq!(first.statement, second.statement);
+            let pairs = first.statement.subject.iter().zip(&second.statement.subject);
+            assert!(pairs.clone().count() > 0 && pairs.into_iter().all(|(first, second)| first.is_one_with(second)));
+        }
+    }
+}

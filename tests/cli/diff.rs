@@ -152,6 +152,13 @@ fn whatever_takes_a_run_takes_it_by_the_same_names() {
         std::fs::remove_file(bundle).expect("it is named after the run");
     }
     space.madmall(["verify", "latest"]).success();
+    // What is there is meant before a run.
+    space.write("latest", "x");
+    space
+        .madmall(["verify", "latest"])
+        .code(6)
+        .says("latest: no receipt is about it");
+    space.remove("latest");
     for command in ["show", "verify", "bundle", "rerun"] {
         space
             .madmall([command, "latest~2"])
@@ -159,9 +166,15 @@ fn whatever_takes_a_run_takes_it_by_the_same_names() {
             .says("`latest~2` goes back further than the 2 runs that are here");
         space.madmall([command, &ids[0][..4]]).code(2).says("may mean 2 runs: ");
     }
-    // What is there is meant before a run.
-    space.write("latest", "x");
-    space.madmall(["verify", "latest"]).says_not("verified");
+    let broken = "runs/2199-01-01T000000Z-test-000000.intoto.jsonl";
+    space.write(broken, "{}");
+    for command in ["show", "bundle"] {
+        space
+            .madmall([command, "latest"])
+            .code(6)
+            .says("000000.intoto.jsonl`: the last line has no line break")
+            .says("`madmall verify` says more");
+    }
 }
 
 #[test]
