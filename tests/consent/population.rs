@@ -7,7 +7,7 @@ use madmall::consent::secret::ConsentSecret;
 use serde_json::json;
 
 use crate::project::{event, id, ingest, population, project, root, secret, write_events};
-use crate::space::files_below;
+use crate::space::{Space, files_below};
 
 #[test]
 fn the_receipt_names_those_that_were_let_in_and_no_others() {
@@ -43,6 +43,7 @@ fn the_receipt_names_those_that_were_let_in_and_no_others() {
     space.madmall(["fsck"]).success().says_not("W-STRAY");
     space.madmall(["status"]).success().says("tokens of events");
 
+    Space::let_clock_tick();
     space.run(&[]).success().says_not("consent secret");
     let before = space.snapshot();
     space.run(&[]).success();
@@ -81,7 +82,7 @@ fn another_secret_is_said_and_a_rerun_needs_none() {
     let mut space = project(0..5);
     space.write(".gitignore", "/.madmall/\n");
     space.git(&["init", "-q"]);
-    let commit = |space: &crate::space::Space| space.git(&["add", "-A"]) + &space.git(&["commit", "-qm", "all"]);
+    let commit = |space: &Space| space.git(&["add", "-A"]) + &space.git(&["commit", "-qm", "all"]);
     commit(&space);
     let other = format!("madmall-consent-secret-v1 {}", "ab".repeat(32));
     space.run(&[]).success();
