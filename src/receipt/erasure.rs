@@ -86,19 +86,12 @@ pub(super) fn check(statement: &Statement) -> Result<(), String> {
 mod tests {
 
     use super::*;
-    use crate::receipt::envelope::Envelope;
+    use crate::receipt::run_file::frozen;
     use crate::receipt::statement::{ERASURE_BUILD_TYPE, Resource};
 
     /// The receipt of a run, from the frozen files, made into a tombstone.
     fn tombstone() -> Statement {
-        let lines = include_bytes!("../../tests/golden/receipt-v1/2026-11-23T091500Z-baseline-3f9a2c.intoto.jsonl");
-        let last = lines
-            .trim_ascii_end()
-            .rsplit(|byte| *byte == b'\n')
-            .next()
-            .expect("a line");
-        let envelope = Envelope::parse(last).expect("an envelope");
-        let mut run = envelope.statement().expect("a statement");
+        let mut run = frozen().pop().expect("its own").statement;
         let digest = run.subject[0].digest.clone();
         let mut subject = Resource::commit("0");
         (subject.name, subject.digest) = ("data/revocations.ndjson".to_owned(), digest);

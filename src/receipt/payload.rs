@@ -161,14 +161,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::receipt::run_file::RunFile;
+    use crate::receipt::run_file::frozen;
     use crate::receipt::statement::ParamRecord;
 
     /// Of the receipts of a run, from the frozen files.
     fn payloads() -> Vec<Vec<u8>> {
-        let bytes = include_bytes!("../../tests/golden/receipt-v1/2026-11-23T091500Z-baseline-3f9a2c.intoto.jsonl");
-        let run = RunFile::parse(bytes).expect("it is frozen");
-        let receipts = run.receipts().iter();
+        let receipts = frozen().into_iter();
         receipts.map(|receipt| receipt.envelope.payload().to_vec()).collect()
     }
 

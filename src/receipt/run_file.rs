@@ -332,6 +332,17 @@ pub fn check_run_file(receipts: &[(ReceiptId, &Statement)]) -> Result<(), String
     Ok(())
 }
 
+/// The receipts of a run, from the frozen files.
+#[cfg(test)]
+pub(crate) fn frozen() -> Vec<Receipt> {
+    RunFile::parse(FROZEN).expect("it is frozen").into_receipts()
+}
+
+/// The bytes of that run's file.
+#[cfg(test)]
+pub(crate) const FROZEN: &[u8] =
+    include_bytes!("../../tests/golden/receipt-v1/2026-11-23T091500Z-baseline-3f9a2c.intoto.jsonl");
+
 #[cfg(test)]
 mod tests {
     use super::*;

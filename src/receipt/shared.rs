@@ -76,13 +76,7 @@ impl Write for Length {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::receipt::run_file::{Receipt, RunFile};
-
-    /// The receipts of a run, from the frozen files.
-    fn receipts() -> Vec<Receipt> {
-        let bytes = include_bytes!("../../tests/golden/receipt-v1/2026-11-23T091500Z-baseline-3f9a2c.intoto.jsonl");
-        RunFile::parse(bytes).expect("it is frozen").into_receipts()
-    }
+    use crate::receipt::run_file::frozen;
 
     /// How many resources there are.
     fn count(shared: &Shared) -> usize {
@@ -93,11 +87,11 @@ mod tests {
     #[test]
     fn what_is_said_again_is_there_once() {
         let shared = Shared::default();
-        for receipt in &mut receipts() {
+        for receipt in &mut frozen() {
             shared.share(&mut receipt.statement);
         }
         let known = count(&shared);
-        let (mut again, first) = (receipts(), receipts());
+        let (mut again, first) = (frozen(), frozen());
         for receipt in &mut again {
             let all = receipt.statement.subject.iter().chain(receipt.statement.dependencies());
             let spelled: usize = all.map(spelled).sum();
@@ -116,14 +110,14 @@ mod tests {
     #[test]
     fn what_differs_in_one_word_is_another() {
         let shared = Shared::default();
-        let mut statement = receipts().remove(0).statement;
+        let mut statement = frozen().remove(0).statement;
         shared.share(&mut statement);
         let known = count(&shared);
         statement.subject[0].name.push('x');
         shared.share(&mut statement);
         assert_eq!(count(&shared), known + 1);
-        let mut first = receipts().remove(0).statement;
+        let mut first = frozen().remove(0).statement;
         shared.share(&mut first);
-        assert_eq!(first, receipts()[0].statement);
+        assert_eq!(first, frozen()[0].statement);
     }
 }

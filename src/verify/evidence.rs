@@ -418,18 +418,18 @@ impl Evidence {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::receipt::run_file::FROZEN;
     use crate::store::atomic;
     use crate::workspace::Workspace;
 
     #[test]
     fn what_two_files_say_is_kept_once() {
-        let run = include_bytes!("../../tests/golden/receipt-v1/2026-11-23T091500Z-baseline-3f9a2c.intoto.jsonl");
         let folder = tempfile::tempdir().expect("a temporary folder");
         let root = Utf8PathBuf::from_path_buf(folder.path().canonicalize().expect("it is there")).expect("UTF-8");
         atomic::create_folder(&root.join(RUNS)).expect("made");
         for name in ["a", "b"] {
             let file = root.join(RUNS).join(format!("{name}{RUN_FILE_SUFFIX}"));
-            atomic::write(&file, run).expect("written");
+            atomic::write(&file, FROZEN).expect("written");
         }
         let (evidence, _) = gather(&Workspace::at(root), &[]).expect("read");
         let (first, second) = evidence.receipts.split_at(evidence.receipts.len() / 2);

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::receipt::shared::Shared;
-use crate::receipt::statement::Statement;
+use crate::receipt::statement::{Resource, Statement};
 
 /// What was read is kept, in a form of about its own size: whatever lies in a folder, there is an end to it.
 const MAX_BYTES: usize = 1 << 30;
@@ -16,9 +16,12 @@ pub(super) struct Kept {
 }
 
 impl Kept {
-    /// Counts a statement that `length` bytes say, and lets it have what is known already instead of its own.
+    /// Counts a statement that `length` bytes say, and lets it have what is known already instead of its own. That it names it takes room
+    /// all the same.
     pub(super) fn add(&self, statement: &mut Statement, length: usize) {
-        self.count(length.saturating_sub(self.shared.share(statement)));
+        let named = statement.subject.len() + statement.dependencies().len();
+        let new = length.saturating_sub(self.shared.share(statement));
+        self.count(new + size_of::<Statement>() + named * size_of::<Resource>());
     }
 
     /// Counts bytes that are no receipt: nothing is kept of them, and nobody goes through them without end.
@@ -39,13 +42,7 @@ impl Kept {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::receipt::run_file::{Receipt, RunFile};
-
-    /// The receipts of a run, from the frozen files.
-    fn receipts() -> Vec<Receipt> {
-        let bytes = include_bytes!("../../tests/golden/receipt-v1/2026-11-23T091500Z-baseline-3f9a2c.intoto.jsonl");
-        RunFile::parse(bytes).expect("it is frozen").into_receipts()
-    }
+    use crate::receipt::run_file::{Receipt, frozen};
 
     fn add(kept: &Kept, receipts: &mut [Receipt]) -> usize {
         let before = kept.bytes.load(Ordering::Relaxed);
@@ -58,10 +55,22 @@ mod tests {
     #[test]
     fn what_is_said_again_counts_only_as_far_as_it_is_new() {
         let kept = Kept::default();
-        let once = add(&kept, &mut receipts());
-        let again = add(&kept, &mut receipts());
-        assert!(again > 0 && again < once, "{once}, {again}");
-        assert_eq!(add(&kept, &mut receipts()), again);
+        let once = add(&kept, &mut frozen());
+        let again = add(&kept, &mut frozen());
+        assert!(again < once, "{once}, {again}");
+        assert_eq!(add(&kept, &mut frozen()), again);
+    }
+
+    #[test]
+    fn what_only_names_what_is_known_takes_room_too() {
+        let kept = Kept::default();
+        for receipt in &mut frozen() {
+            let before = kept.bytes.load(Ordering::Relaxed);
+            kept.add(&mut receipt.statement, 0);
+            let named = receipt.statement.subject.len() + receipt.statement.dependencies().len();
+            let room = size_of::<Statement>() + named * size_of::<usize>();
+            assert_eq!(kept.bytes.load(Ordering::Relaxed) - before, room);
+        }
     }
 
     #[test]
@@ -69,7 +78,7 @@ mod tests {
         let kept = Kept::default();
         kept.add_wrong(MAX_BYTES);
         assert!(!kept.is_too_much());
-        add(&kept, &mut receipts());
+        add(&kept, &mut frozen());
         assert!(kept.is_too_much());
     }
 }
