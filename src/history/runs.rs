@@ -58,7 +58,7 @@ pub enum NameError {
     #[error("no run here is called `{0}`")]
     Unknown(String),
     /// There are fewer runs than that.
-    #[error("`{name}` goes back further than the {runs} runs that are here")]
+    #[error("`{name}` goes back further than the {}", if *runs == 1 { "one run that is here".to_owned() } else { format!("{runs} runs that are here") })]
     TooFarBack {
         /// What was asked for.
         name: String,
@@ -276,6 +276,8 @@ mod tests {
             refused("latest~3"),
             "`latest~3` goes back further than the 3 runs that are here"
         );
+        let one = find(&ids[..1], "latest~1").expect_err("there is one").to_string();
+        assert_eq!(one, "`latest~1` goes back further than the one run that is here");
         let digits = format!("latest~{}", "9".repeat(90));
         assert!(matches!(find(&ids, &digits), Err(NameError::TooFarBack { .. })));
         assert_eq!(find(&[], "latest"), Err(NameError::NoRuns));
