@@ -1,7 +1,7 @@
 //! Which receipts and which files of logs belong to a run.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -30,7 +30,7 @@ pub(super) struct Runs {
     pub(super) files: Vec<Utf8PathBuf>,
     /// Named, and not here.
     pub(super) missing: BTreeSet<String>,
-    /// Those of the run asked for first, its own before all others; then by time, the newest first.
+    /// That of the run asked for first, then those that it names; then all others, the newest first.
     receipts: Vec<Gathered>,
 }
 
@@ -70,12 +70,14 @@ impl Runs {
                 .collect::<Vec<_>>()
         });
         let mut receipts: Vec<Gathered> = read.flatten().collect();
+        let own = receipts.iter().find(|receipt| is_own(receipt, run));
+        let own = own.into_iter().flat_map(|own| own.statement.receipts());
+        let named: HashSet<ReceiptId> = own.map(|(_, id)| id).collect();
         receipts.sort_by_cached_key(|receipt| {
             let metadata = receipt.statement.metadata();
-            let is_other = metadata.invocation_id != run;
             (
                 !is_own(receipt, run),
-                is_other,
+                !named.contains(&receipt.id),
                 Reverse(metadata.finished_on.clone()),
                 receipt.id,
             )
@@ -95,9 +97,11 @@ impl Runs {
         self.receipts.iter()
     }
 
-    /// That of the run itself.
-    pub(super) fn own(&self) -> &Gathered {
-        &self.receipts[0]
+    /// Those of the stages of the run asked for.
+    pub(super) fn of_stages(&self) -> impl Iterator<Item = &Gathered> {
+        let named = self.receipts.iter().take(1).flat_map(|own| own.statement.receipts());
+        let named: HashSet<ReceiptId> = named.map(|(_, id)| id).collect();
+        self.receipts.iter().filter(move |receipt| named.contains(&receipt.id))
     }
 
     pub(super) fn ids(&self) -> BTreeSet<ReceiptId> {
@@ -192,8 +196,7 @@ fn rests_on(statement: &Statement) -> impl Iterator<Item = ReceiptId> {
         .iter()
         .filter_map(|dependency| match dependency.role() {
             Role::Input { receipt: Some(id), .. } => id.parse().ok(),
-            Role::Receipt { .. } => dependency.name.parse().ok(),
-            _ => None,
+            _ => dependency.as_receipt().map(|(_, id)| id),
         })
 }
 

@@ -195,7 +195,7 @@ impl Gathering<'_> {
                 path: path.clone(),
                 why,
             };
-            // Of one path the run's own claim comes first.
+            // Of one path the claim of the run, then those of its stages come first.
             let Some((receipt, subject)) = subjects.into_iter().find(|(_, subject)| subject.name == *path) else {
                 return Err(missing(
                     "no receipt of the run, or that it rests on, names it as an output".to_owned(),
@@ -204,10 +204,11 @@ impl Gathering<'_> {
             self.resource(subject, Kind::Artifact, receipt).map_err(missing)?;
         }
         if wanted.artifacts {
-            let own = runs.own();
-            for subject in &own.statement.subject {
-                if matches!(subject.role(), Role::Output { .. }) {
-                    self.optional(subject, Kind::Artifact, own);
+            for receipt in runs.of_stages() {
+                for subject in &receipt.statement.subject {
+                    if matches!(subject.role(), Role::Output { .. }) {
+                        self.optional(subject, Kind::Artifact, receipt);
+                    }
                 }
             }
         }

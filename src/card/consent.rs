@@ -1,16 +1,16 @@
 //! What one run's records say of consent, as a page for the person who has to decide or to answer: facts, and no legal advice.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::BTreeMap;
 
 use serde_json::Value;
 
 use super::content::heading;
 use super::{Block, figures, origin};
+use crate::history::named::find_each;
 use crate::history::runs;
 use crate::receipt::run_file::Receipt;
 use crate::receipt::statement::{ReceiptId, Role, Statement};
 use crate::stages::ingest::fault::printable;
-use crate::store::run_files::read_each;
 use crate::store::{Store, StoreError};
 use crate::workspace::Workspace;
 
@@ -57,21 +57,12 @@ impl RunConsent {
         own: &Receipt,
         signer: &dyn Fn(&Receipt) -> (String, bool),
     ) -> Result<Self, StoreError> {
-        let mut wanted: HashMap<String, Option<Statement>> = HashMap::new();
-        for named in own.statement.dependencies() {
-            if let Role::Receipt { .. } = named.role() {
-                wanted.insert(named.name.clone(), None);
-            }
-        }
-        // Those of stages that were up to date are in the files of earlier runs.
-        let named: HashSet<String> = wanted.keys().cloned().collect();
-        let read = read_each(runs::run_ids(workspace)?, |id| {
-            let is_named = |id: &ReceiptId| named.contains(&id.to_string());
-            runs::read_wanted(workspace, id, is_named).unwrap_or_default()
+        let named = own.statement.receipts().map(|(_, id)| (id, None));
+        let mut wanted: BTreeMap<ReceiptId, Option<Statement>> = named.collect();
+        let ids = runs::run_ids(workspace)?.into_iter().rev().collect();
+        find_each(workspace, ids, &wanted.keys().copied().collect(), |receipt| {
+            wanted.insert(receipt.id, Some(receipt.statement));
         });
-        for receipt in read.flatten() {
-            wanted.insert(receipt.id.to_string(), Some(receipt.statement));
-        }
         let (external, metadata, made) = (
             own.statement.external(),
             own.statement.metadata(),
@@ -87,10 +78,8 @@ impl RunConsent {
             artifacts: Vec::new(),
             notes: Vec::new(),
         };
-        let mut found: Vec<(String, Option<Statement>)> = wanted.into_iter().collect();
-        found.sort_by(|(a, _), (b, _)| a.cmp(b));
         let store = Store::of(workspace.root());
-        for (id, statement) in found {
+        for (id, statement) in wanted {
             match statement {
                 Some(statement) => of.add(workspace, &store, &statement),
                 None => of

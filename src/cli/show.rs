@@ -10,7 +10,6 @@ use crate::erase::tombstone;
 use crate::exec::runs_folder;
 use crate::exit_code::ExitCode;
 use crate::history::runs::read_own;
-use crate::receipt::digest_set::DigestSet;
 use crate::receipt::erasure::ErasedKind;
 use crate::receipt::run_file::Receipt;
 use crate::receipt::statement::{CommandRecord, Resource, Role, Statement};
@@ -146,9 +145,12 @@ fn lines(statement: &Statement, signer: String) -> Vec<(&'static str, String)> {
             .map(|path| ("differs", format!("{path}: not as in the commit"))),
     );
     for dependency in statement.dependencies() {
+        if let Some((stage, id)) = dependency.as_receipt() {
+            lines.push(("receipt", format!("{stage}  {id}")));
+            continue;
+        }
         let title = match dependency.role() {
             Role::Input { .. } => "input",
-            Role::Receipt { .. } => "receipt",
             Role::Tool { .. } => "tool",
             Role::Definition {} => "definition",
             _ => continue,
@@ -173,9 +175,5 @@ fn with_digest(resource: &Resource) -> String {
 }
 
 fn digest_of(resource: &Resource) -> String {
-    match &resource.digest {
-        // Its name is its digest.
-        DigestSet::Receipt(_) => resource.name.clone(),
-        digest => format!("{}  {}", resource.name, digest.public().unwrap_or_default()),
-    }
+    format!("{}  {}", resource.name, resource.digest.public().unwrap_or_default())
 }

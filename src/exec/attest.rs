@@ -113,7 +113,7 @@ pub fn stage_statement(record: StageRecord<'_>) -> Statement {
 }
 
 /// A run that has ended: what its receipts say together. `stages` are the receipts of all its stages, cached ones too,
-/// each with the stage's name.
+/// each with the stage's name; with what they made if they ran in it, or all with it if none did.
 pub struct RunRecord<'a> {
     /// The pipeline's name.
     pub pipeline: &'a str,
@@ -150,13 +150,13 @@ impl StagesOfRun {
     pub fn with_capacity(count: usize) -> Self {
         Self {
             receipts: Vec::with_capacity(count),
-            subject: Vec::with_capacity(count),
+            subject: Vec::new(),
         }
     }
 
-    /// Adds the stage with this name, by its receipt `id`, which has this subject.
+    /// Adds the stage with this name, by its receipt `id`; `subject` is what the run has to say of what that is about.
     pub fn add(&mut self, name: &str, id: ReceiptId, subject: impl IntoIterator<Item = Resource>) {
-        self.receipts.push(Resource::receipt(id, name));
+        self.receipts.push(Resource::receipt_of_stage(id, name));
         self.subject.extend(subject.into_iter().map(|mut resource| {
             if let Role::Output { stage, .. } = &mut resource.annotations.madmall {
                 *stage = Some(name.to_owned());

@@ -29,7 +29,11 @@ impl Session<'_> {
             &self.plan.definition_files.iter().map(used).collect::<Vec<_>>(),
             &|_| {},
         );
-        let parts = stages.par_chunks(TOGETHER).map(|stages| self.stages_of_run(stages));
+        let given = || stages.iter().filter_map(|stage| stage.given.as_ref());
+        // What is as it was is said by the receipts of the runs that made it.
+        let is_any_own = given().any(|given| matches!(given.subject, Subject::Own(_)));
+        let parts = stages.par_chunks(TOGETHER);
+        let parts = parts.map(|stages| self.stages_of_run(stages, !is_any_own));
         let statement = run_statement(RunRecord {
             pipeline: &self.plan.pipeline,
             pipeline_file: self.plan.pipeline_file.as_str(),
@@ -60,15 +64,18 @@ impl Session<'_> {
         Ok((path, News::Run(published)))
     }
 
-    /// What the run's receipt says of these stages.
-    fn stages_of_run(&self, stages: &[Finished]) -> StagesOfRun {
+    /// What the run's receipt says of these stages; of those that had not to run `with_claimed`, what earlier runs made.
+    fn stages_of_run(&self, stages: &[Finished], with_claimed: bool) -> StagesOfRun {
         let mut all = StagesOfRun::with_capacity(stages.len());
         for stage in stages {
             let Some(given) = &stage.given else { continue };
             let name = &self.plan.stages[stage.stage.index()].name;
             match &given.subject {
                 Subject::Own(subject) => all.add(name, given.receipt, subject.iter().cloned()),
-                Subject::Claimed(outputs) => all.add(name, given.receipt, outputs.iter().map(output_resource)),
+                Subject::Claimed(outputs) => {
+                    let outputs = outputs.iter().filter(|_| with_claimed);
+                    all.add(name, given.receipt, outputs.map(output_resource));
+                }
             }
         }
         all

@@ -10,7 +10,7 @@ use super::numbers;
 use super::past::PastRun;
 use crate::plan::command_text::{command_lines, param_text};
 use crate::receipt::run_file::Receipt;
-use crate::receipt::statement::{CommandRecord, Outcome, Role};
+use crate::receipt::statement::{CommandRecord, Outcome, Resource, Role};
 use crate::store::Store;
 use crate::workspace::Workspace;
 
@@ -159,12 +159,16 @@ fn facts(run: &PastRun, notes: &mut Vec<String>) -> Facts {
             None => notes.push(format!("the receipt of stage `{stage}` of {} is not here", run.id())),
         }
     }
-    for subject in &statement.subject {
-        if let (Role::Output { stage, .. }, Some(digest)) = (subject.role(), subject.digest.identity()) {
-            facts.insert((Section::Outputs, stage.clone(), subject.name.clone()), digest);
-        }
-    }
     facts
+}
+
+/// What the stages of a run wrote, each with the stage that the run has for it.
+fn outputs(run: &PastRun) -> impl Iterator<Item = (&str, &Resource)> {
+    run.stages.iter().flat_map(|(stage, receipt)| {
+        let made = receipt.iter().flat_map(|receipt| &receipt.statement.subject);
+        let made = made.filter(|made| matches!(made.role(), Role::Output { .. }));
+        made.map(|made| (stage.as_str(), made))
+    })
 }
 
 fn stage_facts(stage: &str, receipt: &Receipt, facts: &mut Facts) {
@@ -185,13 +189,15 @@ fn stage_facts(stage: &str, receipt: &Receipt, facts: &mut Facts) {
             say(Section::Parameters, name.clone(), param_text(value));
         }
     }
-    for dependency in receipt.statement.dependencies() {
+    let read = receipt.statement.dependencies().iter();
+    for dependency in read.chain(&receipt.statement.subject) {
         let Some(digest) = dependency.digest.identity() else {
             continue;
         };
         match dependency.role() {
             Role::Input { input, .. } => say(Section::Inputs, format!("{input}: {}", dependency.name), digest),
             Role::Member { input, .. } => say(Section::Inputs, format!("{input}/ {}", dependency.name), digest),
+            Role::Output { .. } => say(Section::Outputs, dependency.name.clone(), digest),
             Role::Tool { version } => {
                 let version = version
                     .as_ref()
@@ -219,10 +225,7 @@ type Metrics = BTreeMap<MetricKey, (usize, Number)>;
 
 fn metrics(run: &PastRun, workspace: &Workspace, store: &Store, notes: &mut Vec<String>) -> Metrics {
     let mut found = Metrics::new();
-    for subject in &run.own.statement.subject {
-        let Role::Output { stage, .. } = subject.role() else {
-            continue;
-        };
+    for (stage, subject) in outputs(run) {
         let path = Utf8Path::new(&subject.name);
         // A folder holds no numbers of its own.
         let (Some("json"), Some(digest)) = (path.extension(), artifact::digest(subject)) else {
@@ -243,7 +246,8 @@ fn metrics(run: &PastRun, workspace: &Workspace, store: &Store, notes: &mut Vec<
                     ));
                 }
                 for (place, number) in numbers.named.into_iter().enumerate() {
-                    found.insert((stage.clone(), path.to_string(), number.name), (place, number.value));
+                    let key = (Some(stage.to_owned()), path.to_string(), number.name);
+                    found.insert(key, (place, number.value));
                 }
             }
             Err(why) => notes.push(format!("`{path}` of {}: {why}", run.id())),

@@ -1,5 +1,7 @@
 //! Numbers across runs: a table with a row for each run and a column for each number.
 
+mod written;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use camino::Utf8Path;
@@ -10,10 +12,11 @@ use super::numbers::{self, Named};
 use super::runs::{self, RunError};
 use crate::digest::Digest;
 use crate::receipt::run_file::Receipt;
-use crate::receipt::statement::{Outcome, Role};
+use crate::receipt::statement::Outcome;
 use crate::store::Store;
 use crate::store::run_files::read_each;
 use crate::workspace::Workspace;
+use written::{Output, Stages};
 
 /// The outputs that are looked at if nothing is selected.
 const METRICS: &str = "metrics";
@@ -87,27 +90,32 @@ type Found = (Source, usize, Number);
 #[must_use]
 pub fn table(workspace: &Workspace, store: &Store, ids: &[String], request: Request<'_>) -> Table {
     let mut table = Table::default();
-    let mut reader = Reader {
-        workspace,
-        store,
-        only_metrics: request.select.is_empty(),
-        known: HashMap::new(),
-    };
-    let mut rows: Vec<(Row, Vec<Found>)> = Vec::new();
-    let newest = ids.iter().rev().cloned().collect();
-    for (id, own) in read_each(newest, |id| (id.to_owned(), runs::read_own(workspace, id))) {
-        if request.limit.is_some_and(|limit| rows.len() >= limit) {
+    let mut stages = Stages::default();
+    let mut asked: Vec<(Row, Vec<usize>)> = Vec::new();
+    let newest_first: Vec<String> = ids.iter().rev().cloned().collect();
+    for (id, own) in read_each(newest_first.clone(), |id| {
+        (id.to_owned(), runs::read_own(workspace, id))
+    }) {
+        if request.limit.is_some_and(|limit| asked.len() >= limit) {
             break;
         }
         match own {
-            Ok(own) if is_asked(&own, request.pipeline) => {
-                let found = reader.numbers(&own, &mut table.notes);
-                rows.push((row(&own), found));
-            }
+            Ok(own) if is_asked(&own, request.pipeline) => asked.push((row(&own), stages.of(&own))),
             Ok(_) => {}
             Err(error) => table.notes.push(unread(&id, &error)),
         }
     }
+    let mut reader = Reader {
+        workspace,
+        store,
+        known: HashMap::new(),
+    };
+    let outputs = stages.outputs(workspace, newest_first, request.select.is_empty());
+    let read = asked.into_iter().map(|(row, stages)| {
+        let found = reader.numbers(&row.run, outputs.of(&stages), &mut table.notes);
+        (row, found)
+    });
+    let mut rows: Vec<(Row, Vec<Found>)> = read.collect();
     rows.reverse();
     table.any_run = !rows.is_empty();
     let mut sources = match request.select.is_empty() {
@@ -159,43 +167,40 @@ fn row(own: &Receipt) -> Row {
 struct Reader<'a> {
     workspace: &'a Workspace,
     store: &'a Store,
-    only_metrics: bool,
     known: HashMap<Digest, Result<Vec<Named>, String>>,
 }
 
 impl Reader<'_> {
-    fn numbers(&mut self, own: &Receipt, notes: &mut Vec<String>) -> Vec<Found> {
+    fn numbers(
+        &mut self,
+        run: &str,
+        (outputs, missing): (Vec<(&str, &Output)>, usize),
+        notes: &mut Vec<String>,
+    ) -> Vec<Found> {
         let mut all = Vec::new();
-        for subject in &own.statement.subject {
-            let Role::Output {
-                output,
-                stage: Some(stage),
-                ..
-            } = subject.role()
-            else {
-                continue;
-            };
-            let path = Utf8Path::new(&subject.name);
-            let is_asked = output == METRICS || (!self.only_metrics && path.extension() == Some("json"));
-            // A folder holds no numbers of its own.
-            let Some(digest) = artifact::digest(subject).filter(|_| is_asked) else {
-                continue;
-            };
-            let read = match digest {
-                Ok(digest) => self.read(digest, path).map_err(Clone::clone),
+        for (stage, output) in outputs {
+            let path = &output.path;
+            let read = match &output.digest {
+                Ok(digest) => self.read(*digest, path).map_err(Clone::clone),
                 Err(why) => Err(why.to_string()),
             };
             match read {
                 Ok(named) => all.extend(named.iter().map(|number| {
                     let source = Source {
-                        stage: stage.clone(),
-                        output: output.clone(),
+                        stage: stage.to_owned(),
+                        output: output.name.clone(),
                         name: number.name.clone(),
                     };
                     (source, number.depth, number.value.clone())
                 })),
-                Err(why) => notes.push(format!("`{path}` of {}: {why}", own.statement.metadata().invocation_id)),
+                Err(why) => notes.push(format!("`{path}` of {run}: {why}")),
             }
+        }
+        if missing > 0 {
+            notes.push(match missing {
+                1 => format!("the receipt of a stage of {run} is not here; `madmall verify` says more"),
+                _ => format!("the receipts of {missing} stages of {run} are not here; `madmall verify` says more"),
+            });
         }
         all
     }

@@ -7,6 +7,7 @@ pub mod artifact;
 pub mod cause;
 pub mod diff;
 pub mod metrics;
+pub mod named;
 pub mod numbers;
 pub mod past;
 pub mod runs;

@@ -1,11 +1,10 @@
 //! A run of the past with the receipts of all its stages, also of those that had not to run.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
+use super::named::find_each;
 use super::runs::{self, RunError};
 use crate::receipt::run_file::Receipt;
-use crate::receipt::statement::{ReceiptId, Role};
-use crate::store::run_files::read_each;
 use crate::workspace::Workspace;
 
 /// A run, as its receipts have it.
@@ -31,36 +30,21 @@ impl PastRun {
 ///
 /// [`RunError`] if the run's own file cannot be read. Files of other runs that cannot be read are passed over.
 pub fn load(workspace: &Workspace, ids: &[String], id: &str) -> Result<PastRun, RunError> {
-    let mut receipts = runs::read(workspace, id)?;
-    let own = receipts.pop().ok_or(RunError::NotOwn)?;
-    if own.statement.metadata().invocation_id != id {
-        return Err(RunError::NotOwn);
-    }
-    let mut wanted: BTreeMap<ReceiptId, String> = BTreeMap::new();
-    for dependency in own.statement.dependencies() {
-        if let (Role::Receipt { stage }, Ok(receipt)) = (dependency.role(), dependency.name.parse()) {
-            wanted.insert(receipt, stage.clone());
-        }
-    }
-    let mut stages: BTreeMap<String, Option<Receipt>> = wanted.values().map(|stage| (stage.clone(), None)).collect();
-    let named: HashSet<ReceiptId> = wanted.keys().copied().collect();
-    let mut take = |receipts: Vec<Receipt>| {
-        for receipt in receipts {
-            if let Some(stage) = wanted.remove(&receipt.id) {
-                stages.insert(stage, Some(receipt));
-            }
-        }
-        wanted.is_empty()
-    };
+    let own = runs::read_own(workspace, id)?;
     // What had not to run was mostly made not long before; another clone's clock may say otherwise.
     let place = ids.iter().position(|other| other == id).unwrap_or(ids.len());
-    let others = ids[..place].iter().rev().chain(ids.iter().skip(place + 1)).cloned();
-    if !take(receipts) {
-        let mut others = read_each(others.collect(), |other| {
-            runs::read_wanted(workspace, other, |id| named.contains(id)).unwrap_or_default()
-        });
-        // Up to the first after which nothing is wanted any more.
-        others.any(take);
-    }
-    Ok(PastRun { own, stages })
+    let others = ids[..place].iter().rev().chain(ids.iter().skip(place + 1));
+    let files = std::iter::once(id).chain(others.map(String::as_str));
+    let wanted = own.statement.receipts().map(|(_, receipt)| receipt).collect();
+    let mut found = HashMap::new();
+    find_each(workspace, files.map(str::to_owned).collect(), &wanted, |receipt| {
+        found.insert(receipt.id, receipt);
+    });
+    // Two stages may rest on one receipt.
+    let named = own.statement.receipts();
+    let stages = named.map(|(stage, receipt)| (stage.to_owned(), found.get(&receipt).cloned()));
+    Ok(PastRun {
+        stages: stages.collect(),
+        own,
+    })
 }

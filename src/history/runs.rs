@@ -194,7 +194,7 @@ pub fn read_wanted(
     wanted.collect()
 }
 
-/// The run's own receipt alone, which names what all its stages gave.
+/// The run's own receipt alone, which names those of all its stages.
 ///
 /// # Errors
 ///

@@ -13,8 +13,8 @@ use super::names::{check_outputs as check_output_names, check_path, clip, is_pla
 use super::sandbox;
 use super::statement::{
     BuildDefinition, CommandRecord, ERASURE_BUILD_TYPE, LOCAL_BUILDER, LogHead, MAX_LOG_HEADS, Outcome, PREDICATE_TYPE,
-    ParamRecord, RUN_BUILD_TYPE, Repository, Resource, Role, RunDetails, STAGE_BUILD_TYPE, STATEMENT_TYPE,
-    StageInternal, StageParameters, Statement, dependency_order,
+    ParamRecord, RUN_BUILD_TYPE, RUN_V1_BUILD_TYPE, Repository, Resource, Role, RunDetails, STAGE_BUILD_TYPE,
+    STATEMENT_TYPE, StageInternal, StageParameters, Statement, dependency_order,
 };
 use crate::digest::{Digest, Sha256};
 use crate::log::checkpoint::Head;
@@ -23,6 +23,9 @@ use crate::plan::stage_name::is_stage_name;
 
 /// The largest integer that every reader of JSON takes as it is (RFC 8259, section 6).
 const MAX_INTEGER: u64 = (1 << 53) - 1;
+
+/// What a statement can be about.
+const BUILD_TYPES: [&str; 4] = [STAGE_BUILD_TYPE, RUN_BUILD_TYPE, RUN_V1_BUILD_TYPE, ERASURE_BUILD_TYPE];
 
 /// What is wrong, in words.
 type Checked<T = ()> = Result<T, String>;
@@ -50,6 +53,10 @@ pub(super) fn check(statement: &Statement) -> Checked {
     check_output_names(&statement.subject)?;
     consent::check_words(statement)?;
     let definition = &statement.predicate.build_definition;
+    let build_type = definition.build_type.as_str();
+    if !BUILD_TYPES.contains(&build_type) {
+        return Err(format!("`buildType` `{}` is not known", clip(build_type)));
+    }
     check_path(&definition.external_parameters.pipeline_file)?;
     check_dependencies(definition)?;
     check_made(definition)?;
@@ -58,20 +65,17 @@ pub(super) fn check(statement: &Statement) -> Checked {
         definition.external_parameters.erasure.is_some(),
         statement.internal().erased.is_some(),
     );
-    let is_erasure = definition.build_type == ERASURE_BUILD_TYPE;
+    let is_erasure = build_type == ERASURE_BUILD_TYPE;
     require(
         says == (is_erasure, is_erasure),
         "`erasure` and `erased` stand in what says that something was erased, and in nothing else",
     )?;
     check_logs(&statement.internal().logs)?;
-    match (definition.build_type.as_str(), statement.stage()) {
+    match (build_type, statement.stage()) {
         (STAGE_BUILD_TYPE, Some((stage, internal))) => check_stage(statement, stage, internal),
-        (RUN_BUILD_TYPE, None) => check_run(statement),
+        (RUN_BUILD_TYPE | RUN_V1_BUILD_TYPE, None) => check_run(statement),
         (ERASURE_BUILD_TYPE, None) => erasure::check(statement),
-        (STAGE_BUILD_TYPE | RUN_BUILD_TYPE | ERASURE_BUILD_TYPE, _) => {
-            Err("`buildType` and `stage` do not go together".to_owned())
-        }
-        (other, _) => Err(format!("`buildType` `{}` is not known", clip(other))),
+        _ => Err("`buildType` and `stage` do not go together".to_owned()),
     }
 }
 
@@ -212,12 +216,12 @@ fn check_run(statement: &Statement) -> Checked {
     )?;
     let mut stages = Vec::new();
     for dependency in statement.dependencies() {
-        match dependency.role() {
-            Role::Receipt { stage } => {
+        match (dependency.as_receipt(), dependency.role()) {
+            (Some((stage, _)), _) => {
                 require(is_stage_name(stage), "a run names a stage as none can be called")?;
-                stages.push(stage.as_str());
+                stages.push(stage);
             }
-            Role::Commit {} | Role::Definition {} => {}
+            (None, Role::Commit {} | Role::Definition {}) => {}
             _ => return Err(format!("a run does not depend on `{}`", clip(&dependency.name))),
         }
     }
@@ -280,7 +284,7 @@ fn check_dependencies(definition: &BuildDefinition) -> Checked {
                 check_path(&dependency.name)?;
                 members.entry(input).or_default().push(dependency);
             }
-            Role::Receipt { .. } => check_receipt(dependency)?,
+            Role::Receipt { stage } => check_receipt(dependency, stage.as_deref(), &definition.build_type)?,
             Role::Tool { version } => {
                 require(
                     is_plain_name(&dependency.name),
@@ -319,10 +323,18 @@ fn check_commit(dependency: &Resource) -> Checked {
     )
 }
 
-fn check_receipt(dependency: &Resource) -> Checked {
-    let id: Sha256 = dependency.name.parse().map_err(|error| format!("{error}"))?;
+/// A receipt is called by its id, or, by a run that has one for each stage, by its `stage`.
+fn check_receipt(dependency: &Resource, stage: Option<&str>, build_type: &str) -> Checked {
+    let DigestSet::Receipt(id) = dependency.digest else {
+        return Err("a receipt has other digests than `sha256`".to_owned());
+    };
+    let is_by_stage = build_type == RUN_BUILD_TYPE;
     require(
-        dependency.digest == DigestSet::Receipt(id),
+        stage.is_none() == is_by_stage,
+        "a receipt is called otherwise than the `buildType` wants it",
+    )?;
+    require(
+        is_by_stage || dependency.name.parse() == Ok(id),
         "a receipt is not named by its digest `sha256`",
     )
 }

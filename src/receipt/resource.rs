@@ -30,7 +30,7 @@ pub struct Descriptor {
     pub annotations: Annotations,
     /// What it holds.
     pub digest: DigestSet,
-    /// A path or a pattern in the workspace, the name of a tool, a receipt's id, or `commit`.
+    /// A path or a pattern in the workspace, the name of a tool, a receipt's id or its stage, or `commit`.
     pub name: String,
 }
 
@@ -108,14 +108,34 @@ impl Resource {
         })
     }
 
-    /// The receipt `id` of the stage named `stage`.
+    /// The receipt `id` of the stage named `stage`, as it stands in the receipt of a run.
+    #[must_use]
+    pub fn receipt_of_stage(id: ReceiptId, stage: impl Into<String>) -> Self {
+        Self::from(Descriptor {
+            annotations: Annotations::of(Role::Receipt { stage: None }),
+            digest: DigestSet::Receipt(id),
+            name: stage.into(),
+        })
+    }
+
+    /// The receipt `id` of the stage named `stage`, called by its id: where one stage may have several.
     #[must_use]
     pub fn receipt(id: ReceiptId, stage: impl Into<String>) -> Self {
+        let stage = Some(stage.into());
         Self::from(Descriptor {
-            annotations: Annotations::of(Role::Receipt { stage: stage.into() }),
+            annotations: Annotations::of(Role::Receipt { stage }),
             digest: DigestSet::Receipt(id),
             name: id.to_string(),
         })
+    }
+
+    /// If it is a receipt: the name of its stage, and its id.
+    #[must_use]
+    pub fn as_receipt(&self) -> Option<(&str, ReceiptId)> {
+        match (self.role(), &self.digest) {
+            (Role::Receipt { stage }, DigestSet::Receipt(id)) => Some((stage.as_ref().unwrap_or(&self.name), *id)),
+            _ => None,
+        }
     }
 
     /// The commit with the id `hex`.
@@ -225,10 +245,11 @@ pub enum Role {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         stage: Option<String>,
     },
-    /// A receipt that this one stands on (of a run: the receipt of the stage named).
+    /// A receipt that this one stands on (of a run: that of one of its stages).
     Receipt {
-        /// The stage's name.
-        stage: String,
+        /// The stage's name, if it is called by its id and not by that.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        stage: Option<String>,
     },
     /// The file of revocations, which has what was erased by its token.
     Revocations {},

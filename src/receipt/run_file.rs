@@ -13,7 +13,7 @@ use std::collections::HashSet;
 use super::envelope::{Envelope, EnvelopeError};
 use super::key::PublicKey;
 use super::payload::StatementError;
-use super::statement::{ReceiptId, Role, Statement};
+use super::statement::{ReceiptId, Statement};
 
 /// How the name of a run's file ends.
 pub const RUN_FILE_SUFFIX: &str = ".intoto.jsonl";
@@ -301,13 +301,7 @@ pub fn check_run_file(receipts: &[(ReceiptId, &Statement)]) -> Result<(), String
         return Err("the last receipt is not that of the run: lines are missing or out of order".to_owned());
     }
     let run_id = &run.metadata().invocation_id;
-    let mut named: Vec<&str> = run
-        .dependencies()
-        .iter()
-        .filter(|d| matches!(d.role(), Role::Receipt { .. }))
-        .map(|d| d.name.as_str())
-        .collect();
-    named.sort_unstable();
+    let named: HashSet<ReceiptId> = run.receipts().map(|(_, id)| id).collect();
     let mut seen = HashSet::new();
     for (index, (id, statement)) in stages.iter().enumerate() {
         let line = index + 1;
@@ -325,7 +319,7 @@ pub fn check_run_file(receipts: &[(ReceiptId, &Statement)]) -> Result<(), String
         if !seen.insert(*id) {
             return Err(format!("line {line} stands there twice"));
         }
-        if named.binary_search(&id.to_string().as_str()).is_err() {
+        if !named.contains(id) {
             return Err(format!("line {line} is a receipt that the run's own does not name"));
         }
     }

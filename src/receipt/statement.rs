@@ -24,7 +24,9 @@ pub const PREDICATE_TYPE: &str = "https://slsa.dev/provenance/v1";
 /// `buildType` of the receipt of a stage.
 pub const STAGE_BUILD_TYPE: &str = "urn:madmall:stage:v1";
 /// `buildType` of the receipt of a run.
-pub const RUN_BUILD_TYPE: &str = "urn:madmall:run:v1";
+pub const RUN_BUILD_TYPE: &str = "urn:madmall:run:v2";
+/// `buildType` of the receipt of a run as first released: it names the outputs of all its stages.
+pub const RUN_V1_BUILD_TYPE: &str = "urn:madmall:run:v1";
 /// `buildType` of what says that something was erased.
 pub const ERASURE_BUILD_TYPE: &str = "urn:madmall:erasure:v1";
 /// `builder.id` of what ran on the machine where madmall was typed.
@@ -42,8 +44,8 @@ pub struct Statement {
     /// [`PREDICATE_TYPE`].
     #[serde(rename = "predicateType")]
     pub predicate_type: String,
-    /// A stage: its outputs, or its log if it failed. A run: the outputs of all stages that are up to date at its end,
-    /// then the logs of those that failed. Sorted by name.
+    /// A stage: its outputs, or its log if it failed. A run: those of the stages that ran in it, or of all if none had to;
+    /// of the first version always of all. Sorted by name.
     pub subject: Vec<Resource>,
 }
 
@@ -61,7 +63,7 @@ pub struct Predicate {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct BuildDefinition {
-    /// [`STAGE_BUILD_TYPE`] or [`RUN_BUILD_TYPE`].
+    /// [`STAGE_BUILD_TYPE`], [`RUN_BUILD_TYPE`] or another of them.
     pub build_type: String,
     /// What the user asked for.
     pub external_parameters: ExternalParameters,

@@ -11,7 +11,7 @@ use crate::log::{self, LogError, News, Publication};
 use crate::receipt::envelope::sign;
 use crate::receipt::key::SigningKey;
 use crate::receipt::run_file::{MAX_RUN_FILE, RunFile, RunFileName};
-use crate::receipt::statement::{Outcome, ReceiptId, Role};
+use crate::receipt::statement::{Outcome, ReceiptId};
 use crate::store::{Store, StoreError, atomic};
 use crate::verify::report::{RerunStage, RerunVerdict};
 use crate::workspace::Workspace;
@@ -125,10 +125,8 @@ fn all_the_same(run: &str, file: &RunFile, stages: &[RerunStage]) -> Result<(), 
     if own.statement.internal().outcome != Outcome::Succeeded || own.statement.metadata().invocation_id != run {
         return Err(not("it did not succeed".to_owned()));
     }
-    for dependency in own.statement.dependencies() {
-        if let Role::Receipt { stage } = dependency.role()
-            && !identical.contains(dependency.name.as_str())
-        {
+    for (stage, id) in own.statement.receipts() {
+        if !same(&id) {
             return Err(not(format!("`{stage}` was not seen to come out the same")));
         }
     }

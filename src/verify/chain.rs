@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use super::evidence::{Evidence, Known};
 use super::report::{Code, Finding, Severity};
 use crate::receipt::digests::artifact_digests;
-use crate::receipt::statement::{Outcome, Resource, Role};
+use crate::receipt::statement::{Outcome, ReceiptId, Resource, Role};
 
 /// Checks the links of every trusted receipt. `key_severity` is how bad it is to rest on a key that is not trusted.
 pub(super) fn check(evidence: &Evidence, key_severity: Severity) -> Vec<Finding> {
@@ -44,7 +44,7 @@ impl<'a> Links<'a> {
             let Role::Input { receipt: Some(id), .. } = input.role() else {
                 continue;
             };
-            let Some(maker) = self.follow(id, &input.name) else {
+            let Some(maker) = id.parse().ok().and_then(|id| self.follow(id, &input.name)) else {
                 continue;
             };
             if !maker.statement.is_stage_success() {
@@ -59,11 +59,8 @@ impl<'a> Links<'a> {
     /// Each receipt named must be that of a stage, and each subject be one of the receipt named for its stage.
     fn check_run(&mut self) {
         let mut makers: HashMap<&str, &Known> = HashMap::new();
-        for dependency in self.receipt.statement.dependencies() {
-            let Role::Receipt { stage } = dependency.role() else {
-                continue;
-            };
-            let Some(maker) = self.follow(&dependency.name, stage) else {
+        for (stage, id) in self.receipt.statement.receipts() {
+            let Some(maker) = self.follow(id, stage) else {
                 continue;
             };
             if maker.statement.stage().is_none() {
@@ -81,7 +78,7 @@ impl<'a> Links<'a> {
                 self.compare(subject, maker);
             }
         }
-        self.require_all_outputs(&makers);
+        self.require_outputs(&makers);
         let run = self.receipt.statement.internal();
         let failed = |maker: &&&Known| !matches!(maker.statement.internal().outcome, Outcome::Succeeded);
         if run.outcome == Outcome::Succeeded && makers.values().any(|maker| failed(&maker)) {
@@ -94,17 +91,19 @@ impl<'a> Links<'a> {
 
     /// What rested on what was erased is still here, as receipts.
     fn check_erasure(&mut self) {
-        for dependency in self.receipt.statement.dependencies() {
-            if let Role::Receipt { stage } = dependency.role() {
-                self.follow(&dependency.name, stage);
-            }
+        for (stage, id) in self.receipt.statement.receipts() {
+            self.follow(id, stage);
         }
     }
 
-    /// A run names all that its stages made, and the logs of those that failed: nothing is left out.
-    fn require_all_outputs(&mut self, makers: &HashMap<&str, &Known>) {
+    /// A run names all that its stages made, and the logs of those that failed: nothing is left out. If it is not of the first version, it
+    /// speaks of what ran in it, and of the others only if nothing did.
+    fn require_outputs(&mut self, makers: &HashMap<&str, &Known>) {
+        let run = &self.receipt.statement;
+        let ran_in_it = |maker: &Known| maker.statement.metadata().invocation_id == run.metadata().invocation_id;
+        let is_all = run.names_all_outputs() || !makers.values().any(|maker| ran_in_it(maker));
         let mut left_out: Vec<&str> = Vec::new();
-        for (stage, maker) in makers {
+        for (stage, maker) in makers.iter().filter(|(_, maker)| is_all || ran_in_it(maker)) {
             let is_named = |made: &&Resource| {
                 let named = self.receipt.statement.subject_named(&made.name).map(Resource::role);
                 matches!(named, Some(Role::Output { stage: Some(of), .. } | Role::Log { stage: of }) if of == stage)
@@ -121,11 +120,11 @@ impl<'a> Links<'a> {
         }
     }
 
-    fn follow(&mut self, id: &str, what: &str) -> Option<&'a Known> {
+    fn follow(&mut self, id: ReceiptId, what: &str) -> Option<&'a Known> {
         let evidence = self.evidence;
         let Some(index) = evidence.named(id) else {
             let message = format!("the receipt that it names for `{what}` is not here: a line or a file is missing");
-            self.broken(message, Some((id.to_owned(), "nothing".to_owned())));
+            self.broken(message, Some((id.to_string(), "nothing".to_owned())));
             return None;
         };
         let maker = &evidence.receipts[index];

@@ -234,7 +234,7 @@ impl<'a> Flow<'a> {
     fn consent_of(&self, used: &Resource) -> Option<&'a str> {
         match used.role() {
             Role::Input { receipt: Some(id), .. } => {
-                let maker = self.evidence.named(id)?;
+                let maker = self.evidence.spelled(id)?;
                 let made = self.evidence.receipts[maker].statement.subject_named(&used.name)?;
                 match made.role() {
                     Role::Output { output, .. } => self.consent_of_output(maker, output),

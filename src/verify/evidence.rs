@@ -392,9 +392,14 @@ impl Evidence {
         (&metadata.finished_on, &metadata.invocation_id, receipt.id)
     }
 
-    /// The receipt with the id that `text` spells (`sha256:…`).
-    pub(super) fn named(&self, text: &str) -> Option<usize> {
-        self.by_id.get(&text.parse().ok()?).copied()
+    /// The place of the receipt `id`.
+    pub(super) fn named(&self, id: ReceiptId) -> Option<usize> {
+        self.by_id.get(&id).copied()
+    }
+
+    /// The same of the one whose id `text` spells (`sha256:…`).
+    pub(super) fn spelled(&self, text: &str) -> Option<usize> {
+        self.named(text.parse().ok()?)
     }
 
     /// `roots` and all receipts that their inputs rest on, sorted, each once. Of a run, its stages are roots themselves.
@@ -407,7 +412,7 @@ impl Evidence {
             }
             for dependency in self.receipts[index].statement.dependencies() {
                 if let Role::Input { receipt: Some(id), .. } = dependency.role() {
-                    waiting.extend(self.named(id));
+                    waiting.extend(self.spelled(id));
                 }
             }
         }

@@ -4,7 +4,7 @@ use super::evidence;
 use super::logs::Logs;
 use super::membership::population_of;
 use super::{VerifyError, authority};
-use crate::receipt::statement::{PopulationRecord, ReceiptId, Role};
+use crate::receipt::statement::{PopulationRecord, ReceiptId};
 use crate::receipt::trust::Trust;
 use crate::tree::Site;
 
@@ -43,9 +43,8 @@ pub fn ingests(site: &dyn Site, trust: &Trust, run: Option<&str>) -> Result<Vec<
     };
     if let Some(run) = run {
         let own = evidence.runs.get(run).map(|index| &evidence.receipts[*index]);
-        let named = own.into_iter().flat_map(|own| own.statement.dependencies());
-        let stages = named.filter(|used| matches!(used.role(), Role::Receipt { .. }));
-        let found = stages.filter_map(|stage| as_ingest(evidence.named(&stage.name)?));
+        let stages = own.into_iter().flat_map(|own| own.statement.receipts());
+        let found = stages.filter_map(|(_, id)| as_ingest(evidence.named(id)?));
         return Ok(found.collect());
     }
     let all: Vec<usize> = (0..evidence.receipts.len())

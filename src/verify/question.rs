@@ -14,7 +14,6 @@ use crate::history::runs::{self, NameError};
 use crate::listing::ArtifactDigests;
 use crate::receipt::check::is_run_id;
 use crate::receipt::run_file::{RUN_FILE_SUFFIX, RunFileName};
-use crate::receipt::statement::Role;
 use crate::workspace::Workspace;
 
 /// The fewest digits by which a receipt can be named.
@@ -276,10 +275,7 @@ fn of_run(id: &str, evidence: &Evidence, findings: &mut Vec<Finding>) -> BTreeSe
 
 /// A receipt; with a run's, those of its stages.
 fn with_stages(index: usize, evidence: &Evidence) -> BTreeSet<usize> {
-    let dependencies = evidence.receipts[index].statement.dependencies();
-    let stages = dependencies
-        .iter()
-        .filter(|dependency| matches!(dependency.role(), Role::Receipt { .. }))
-        .filter_map(|dependency| evidence.named(&dependency.name));
+    let named = evidence.receipts[index].statement.receipts();
+    let stages = named.filter_map(|(_, id)| evidence.named(id));
     stages.chain([index]).collect()
 }

@@ -5,14 +5,11 @@ use std::collections::BTreeSet;
 use super::evidence::Evidence;
 use super::report::{Code, Finding};
 use crate::receipt::erasure::ErasedKind;
-use crate::receipt::statement::Role;
+use crate::receipt::statement::ReceiptId;
 
 /// A warning for each trusted tombstone: what rests on it can be checked, and not be made again.
 pub(super) fn check(evidence: &Evidence, basis: &[usize]) -> Vec<Finding> {
-    let basis: BTreeSet<String> = basis
-        .iter()
-        .map(|index| evidence.receipts[*index].id.to_string())
-        .collect();
+    let basis: BTreeSet<ReceiptId> = basis.iter().map(|index| evidence.receipts[*index].id).collect();
     let trusted = evidence.receipts.iter().filter(|receipt| receipt.signer.is_some());
     let findings = trusted.filter_map(|receipt| {
         let (erasure, erased) = receipt.statement.erasure()?;
@@ -20,12 +17,8 @@ pub(super) fn check(evidence: &Evidence, basis: &[usize]) -> Vec<Finding> {
             ErasedKind::Event => "an event",
             ErasedKind::Subject => "all of a person",
         };
-        let names = receipt.statement.dependencies().iter();
-        let resting: Vec<&str> = names
-            .filter(|named| matches!(named.role(), Role::Receipt { .. }))
-            .map(|named| named.name.as_str())
-            .collect();
-        let asked = resting.iter().filter(|id| basis.contains(**id)).count();
+        let resting: Vec<ReceiptId> = receipt.statement.receipts().map(|(_, id)| id).collect();
+        let asked = resting.iter().filter(|id| basis.contains(id)).count();
         let when = &receipt.statement.metadata().finished_on;
         let rests = match (resting.len(), asked) {
             (0, _) => "no receipt rests on it".to_owned(),

@@ -1,7 +1,6 @@
 //! What receipts show of consent.
 
 use crate::forge::{self, Forger, canonical};
-use crate::repo::sort_dependencies;
 use crate::space::Space;
 
 const INGEST: &str = "version: 1
@@ -160,7 +159,7 @@ fn events_that_were_let_in_for_one_purpose_are_not_used_for_another() {
     let file = files.iter().find(|file| file.contains("taken-in")).expect("its run");
     let file = format!("runs/{file}");
     let mut lines: Vec<String> = space.read(&file).lines().map(str::to_owned).collect();
-    let was = format!("sha256:{}", forge::id(&forge::payload(&lines[1])));
+    let was = forge::id(&forge::payload(&lines[1]));
     let mut stage = forge::statement(&lines[1]);
     stage["predicate"]["buildDefinition"]["externalParameters"]["purpose"] = "research".into();
     let payload = canonical(&stage);
@@ -169,11 +168,9 @@ fn events_that_were_let_in_for_one_purpose_are_not_used_for_another() {
     let mut run = forge::statement(&lines[2]);
     let dependencies = run["predicate"]["buildDefinition"]["resolvedDependencies"].as_array_mut();
     let dependencies = dependencies.expect("a list");
-    for dependency in dependencies.iter_mut().filter(|d| d["name"] == was.as_str()) {
-        dependency["name"] = format!("sha256:{is}").into();
+    for dependency in dependencies.iter_mut().filter(|d| d["digest"]["sha256"] == was) {
         dependency["digest"]["sha256"] = is.clone().into();
     }
-    sort_dependencies(dependencies);
     lines[2] = key.line(&canonical(&run));
     space.write(&file, lines.join("\n") + "\n");
     std::fs::remove_dir_all(space.path("runs/log")).expect("removed");

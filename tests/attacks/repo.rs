@@ -322,8 +322,7 @@ fn adopt(mut run: Value, stage: &[u8]) -> Value {
     let dependencies = run["predicate"]["buildDefinition"]["resolvedDependencies"].as_array_mut();
     let dependencies = dependencies.expect("a list");
     for dependency in dependencies.iter_mut() {
-        if dependency["annotations"]["madmall"]["receipt"]["stage"] == "count" {
-            dependency["name"] = format!("sha256:{id}").into();
+        if dependency["annotations"]["madmall"]["receipt"].is_object() && dependency["name"] == "count" {
             dependency["digest"]["sha256"] = id.clone().into();
         }
     }

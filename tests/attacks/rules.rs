@@ -20,6 +20,29 @@ fn run(name: &'static str, change: fn(&mut Value)) -> Attack {
         .names(FORGED)
 }
 
+/// The same as the first version had it.
+fn first_version(name: &'static str, change: fn(&mut Value)) -> Attack {
+    attack(name, move |repo| {
+        repo.forge_run(|run| {
+            run["predicate"]["buildDefinition"]["buildType"] = "urn:madmall:run:v1".into();
+            dependencies(run).iter_mut().for_each(as_first_version);
+            change(run);
+            sort_dependencies(dependencies(run));
+        });
+    })
+    .finds(&["E-JSON"])
+    .names(FORGED)
+}
+
+/// A receipt that a run names, called by its id.
+fn as_first_version(dependency: &mut Value) {
+    if dependency["annotations"]["madmall"]["receipt"].is_object() {
+        dependency["annotations"]["madmall"]["receipt"]["stage"] = dependency["name"].clone();
+        let id = dependency["digest"]["sha256"].as_str().expect("an id").to_owned();
+        dependency["name"] = format!("sha256:{id}").into();
+    }
+}
+
 fn list<'a>(statement: &'a mut Value, pointer: &str) -> &'a mut Vec<Value> {
     statement
         .pointer_mut(pointer)
@@ -612,24 +635,54 @@ fn runs() {
         .says("a run names no receipt"),
         run("one that names two for a stage", |s| {
             let mut more = dependency(s, "receipt").clone();
+            more["digest"]["sha256"] = "f".repeat(64).into();
+            dependencies(s).push(more);
+            sort_dependencies(dependencies(s));
+        })
+        .says("`resolvedDependencies` is not in order"),
+        run("one that names a receipt by two digests", |s| {
+            dependency(s, "receipt")["digest"]["blake3"] = "0".repeat(64).into();
+        })
+        .says("has other digests than `sha256`"),
+        run("one that names a receipt by its commit", |s| {
+            dependency(s, "receipt")["digest"] = json!({"gitCommit": "0".repeat(40)});
+        })
+        .says("has other digests than `sha256`"),
+        run("one that names a receipt by its id", |s| {
+            let receipt = dependency(s, "receipt");
+            let id = receipt["digest"]["sha256"].as_str().expect("an id").to_owned();
+            receipt["name"] = format!("sha256:{id}").into();
+            sort_dependencies(dependencies(s));
+        })
+        .says("a run names a stage as none can be called"),
+        run("one that names a receipt as the first version did", |s| {
+            as_first_version(dependency(s, "receipt"));
+            sort_dependencies(dependencies(s));
+        })
+        .says("is called otherwise than the `buildType` wants it"),
+        run("one of the first version that names a receipt by its stage", |s| {
+            s["predicate"]["buildDefinition"]["buildType"] = "urn:madmall:run:v1".into();
+        })
+        .says("is called otherwise than the `buildType` wants it"),
+        first_version("one of the first version that names two for a stage", |s| {
+            let mut more = dependency(s, "receipt").clone();
             let id = "f".repeat(64);
             more["name"] = format!("sha256:{id}").into();
             more["digest"]["sha256"] = id.into();
             dependencies(s).push(more);
-            sort_dependencies(dependencies(s));
         })
         .says("two receipts for one stage"),
-        run("one that names a receipt by another digest", |s| {
+        first_version("one of the first version that names a receipt by another digest", |s| {
             dependency(s, "receipt")["digest"]["sha256"] = "0".repeat(64).into();
         })
         .says("is not named by its digest"),
-        run("one that names a receipt by two digests", |s| {
-            dependency(s, "receipt")["digest"]["blake3"] = "0".repeat(64).into();
-        })
-        .says("is not named by its digest"),
-        run("one that names no id", |s| {
-            dependency(s, "receipt")["name"] = "count".into()
+        first_version("one of the first version that names no id", |s| {
+            dependency(s, "receipt")["name"] = "count".into();
         }),
+        run("one of a version that is not known", |s| {
+            s["predicate"]["buildDefinition"]["buildType"] = "urn:madmall:run:v3".into();
+        })
+        .says("is not known"),
         run("one that reads files", |s| source(s, "data/in.txt", &zeros())).says("a run does not depend on"),
         run("one that runs tools", |s| tool(s, "x")).says("a run does not depend on"),
         run("one that has the outcome of a stage", |s| {
@@ -660,6 +713,8 @@ fn runs() {
         .says("`stage` stands in the receipt of a run"),
         run("one with the type of a stage", |s| {
             s["predicate"]["buildDefinition"]["buildType"] = "urn:madmall:stage:v1".into();
+            dependencies(s).iter_mut().for_each(as_first_version);
+            sort_dependencies(dependencies(s));
         })
         .says("do not go together"),
         run("one whose subjects are not sorted", |s| subjects(s).reverse()).says("is not sorted by name"),
@@ -733,25 +788,31 @@ fn links() {
             .says("does not name `out/count.txt`"),
         whole("a run that names another run for a stage", |repo, s| {
             let other = id_of(repo, "{first}", 3);
-            let receipt = dependency(s, "receipt");
-            receipt["digest"]["sha256"] = other["sha256:".len()..].into();
-            receipt["name"] = other.into();
-            sort_dependencies(dependencies(s));
+            dependency(s, "receipt")["digest"]["sha256"] = other["sha256:".len()..].into();
         })
         .says("is that of a run"),
         whole("a run that names nothing that is here", |_, s| {
-            let receipt = dependency(s, "receipt");
-            receipt["digest"]["sha256"] = "0".repeat(64).into();
-            receipt["name"] = format!("sha256:{}", "0".repeat(64)).into();
-            sort_dependencies(dependencies(s));
+            dependency(s, "receipt")["digest"]["sha256"] = "0".repeat(64).into();
         })
         .says("is not here: a line or a file is missing"),
         whole("a run that calls a stage by another name", |_, s| {
-            let stage = dependency(s, "receipt")["annotations"]["madmall"]["receipt"]["stage"].clone();
-            dependency(s, "receipt")["annotations"]["madmall"]["receipt"]["stage"] = "renamed".into();
+            let stage = dependency(s, "receipt")["name"].clone();
+            dependency(s, "receipt")["name"] = "renamed".into();
+            sort_dependencies(dependencies(s));
             subjects(s).retain(|s| s["annotations"]["madmall"]["output"]["stage"] != stage);
         })
         .says("does not name"),
+        chain("a run of the first version that leaves out what another made", |repo| {
+            repo.forge(|_| {});
+            let lines = repo.lines(FORGED);
+            let mut run = statement(&lines[1]);
+            run["predicate"]["buildDefinition"]["buildType"] = "urn:madmall:run:v1".into();
+            dependencies(&mut run).iter_mut().for_each(as_first_version);
+            sort_dependencies(dependencies(&mut run));
+            subjects(&mut run).retain(|subject| subject["annotations"]["madmall"]["output"]["stage"] == "count");
+            repo.write_lines(FORGED, &[lines[0].clone(), repo.own().line(&canonical(&run))]);
+        })
+        .says("the run does not name `out/joined.txt`"),
         chain("a failure that is said to have succeeded", |repo| {
             let mut run = statement(&repo.lines("{failed}")[1]);
             let metadata = metadata(&mut run);

@@ -38,6 +38,7 @@ mod metrics;
 mod model;
 mod optional;
 mod output_folders;
+mod partial;
 mod passed_on;
 mod personal;
 mod pins;

@@ -246,7 +246,7 @@ fn run_of(stages: usize) -> Statement {
     dependencies.retain(|dependency| matches!(dependency.role(), Role::Definition {}));
     for number in 0..stages {
         let stage = format!("s{number}");
-        dependencies.push(Resource::receipt(Sha256::of(stage.as_bytes()), &stage));
+        dependencies.push(Resource::receipt_of_stage(Sha256::of(stage.as_bytes()), &stage));
         let mut output = output.clone();
         output.name = format!("out/\u{e4}{number}");
         if let Role::Output { stage: of, .. } = &mut output.annotations.madmall {

@@ -88,7 +88,7 @@ pub(crate) fn run_statement(receipts: &[Receipt], made: Made, run: &str, finishe
     let mut dependencies = Vec::new();
     for receipt in receipts {
         let (stage, _) = receipt.statement.stage().expect("the receipt of a stage");
-        dependencies.push(Resource::receipt(receipt.id, &stage.name));
+        dependencies.push(Resource::receipt_of_stage(receipt.id, &stage.name));
         for subject in &receipt.statement.subject {
             let mut subject = subject.clone();
             if let Role::Output { stage: of, .. } = &mut subject.annotations.madmall {

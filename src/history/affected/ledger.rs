@@ -106,9 +106,7 @@ impl Ledger {
                     self.nodes.push(Node::of(&receipt, (stage, internal), is_believed));
                 }
                 None => {
-                    let named = receipt.statement.dependencies().iter();
-                    let named = named.filter(|used| matches!(used.role(), Role::Receipt { .. }));
-                    of_run.extend(named.filter_map(|used| used.name.parse::<ReceiptId>().ok()));
+                    of_run.extend(receipt.statement.receipts().map(|(_, id)| id));
                     self.runs.push(Run {
                         id: id.to_owned(),
                         pipeline: receipt.statement.external().pipeline.clone(),

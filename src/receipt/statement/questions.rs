@@ -1,8 +1,8 @@
 //! What a statement is asked: for its parts, and of what it is the receipt.
 
 use super::{
-    CommandRecord, ExternalParameters, Internal, Metadata, Outcome, RUN_BUILD_TYPE, Resource, StageInternal,
-    StageParameters, Statement,
+    CommandRecord, ExternalParameters, Internal, Metadata, Outcome, RUN_BUILD_TYPE, RUN_V1_BUILD_TYPE, ReceiptId,
+    Resource, StageInternal, StageParameters, Statement,
 };
 use crate::consent::purposes::Purposes;
 use crate::receipt::erasure::{Erased, Erasure};
@@ -49,7 +49,19 @@ impl Statement {
     /// Whether it is the receipt of a run.
     #[must_use]
     pub fn is_run(&self) -> bool {
-        self.predicate.build_definition.build_type == RUN_BUILD_TYPE
+        let build_type = self.predicate.build_definition.build_type.as_str();
+        matches!(build_type, RUN_BUILD_TYPE | RUN_V1_BUILD_TYPE)
+    }
+
+    /// The receipts that it names as such, each with the name of its stage: of a run those of all its stages.
+    pub fn receipts(&self) -> impl Iterator<Item = (&str, ReceiptId)> {
+        self.dependencies().iter().filter_map(Resource::as_receipt)
+    }
+
+    /// Whether it is the receipt of a run that names, as a subject, what the stages of others made too.
+    #[must_use]
+    pub fn names_all_outputs(&self) -> bool {
+        self.predicate.build_definition.build_type == RUN_V1_BUILD_TYPE
     }
 
     /// Who or what was erased, if that is what it says.
