@@ -15,11 +15,12 @@
 //! The *definition* is the same without the digests of inputs and the values of variables: what a commit alone says.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use camino::Utf8Path;
 
 use super::{Command, InputSource, ParamValue, Plan, Stage, Streams};
-use crate::canonical::CanonicalHasher;
+use crate::canonical::{CanonicalHasher, Domain};
 use crate::consent::secret::SecretId;
 use crate::digest::Digest;
 use crate::receipt::statement::{CommandRecord, ParamRecord, StageParameters};
@@ -47,6 +48,9 @@ pub struct ResolvedInput {
     pub executable: bool,
 }
 
+/// What actions are hashed in.
+static ACTION: LazyLock<Domain> = LazyLock::new(|| Domain::new("madmall action v1"));
+
 /// The system that programs run on, as part of their action: operating system and architecture.
 #[must_use]
 pub fn system() -> String {
@@ -56,7 +60,7 @@ pub fn system() -> String {
 /// The digest of everything that can change what `stage` writes.
 #[must_use]
 pub fn action_digest(plan: &Plan, stage: &Stage, resolved: &Resolved) -> Digest {
-    let mut hasher = CanonicalHasher::new("madmall action v1");
+    let mut hasher = CanonicalHasher::within(&ACTION);
     add_stage(&mut hasher, plan, stage);
     let sees_modes = !is_builtin(stage);
     hasher.list(&resolved.inputs, |h, input| {
