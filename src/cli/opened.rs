@@ -21,7 +21,7 @@ use crate::receipt::key::SigningKey;
 use crate::spec;
 use crate::store::Store;
 use crate::store::looks::Looks;
-use crate::store::plans::{self, Asked, Seens};
+use crate::store::plans::{self, Asked, Seal, Seens};
 use crate::store::watched::Watched;
 use crate::workspace::Workspace;
 
@@ -111,13 +111,13 @@ pub(super) fn open_kept(
     key: Option<&SigningKey>,
     looks: &Looks,
     terminal: &mut Terminal,
-) -> Result<(Opened, ToKeep), Failure> {
+) -> Result<(Opened, Resolved), Failure> {
     let began = SystemTime::now();
     let folder = Store::of(workspace.root()).plans_folder();
     let values = overrides.said();
     let asked = Asked { pipeline: file, values };
     let kept = key.and_then(|key| plans::load(&folder, asked, &key.derive_seal_key(), &workspace));
-    if let Some((plan, seen)) = kept {
+    if let Some((plan, seen, seal)) = kept {
         looks.adopt(&seen, began);
         let bounds = bounds(surroundings, &Watched::new(&workspace, looks), &workspace)?;
         let opened = Opened {
@@ -125,14 +125,21 @@ pub(super) fn open_kept(
             plan,
             bounds,
         };
-        return Ok((opened, None));
+        return Ok((opened, Resolved::Before(seal)));
     }
     let opened = open_noting(surroundings, workspace, file, overrides, looks, terminal)?;
-    Ok((opened, looks.settle()))
+    Ok((opened, looks.settle().map_or(Resolved::Anew, Resolved::ToKeep)))
 }
 
-/// What was looked at when a pipeline was resolved that can be remembered.
-pub(super) type ToKeep = Option<Seens>;
+/// How a pipeline was resolved.
+pub(super) enum Resolved {
+    /// By an earlier run, which remembered it under this seal.
+    Before(Seal),
+    /// By this run, and it can be remembered by what was looked at for that.
+    ToKeep(Seens),
+    /// By this run, and it cannot.
+    Anew,
+}
 
 /// Resolves the pipeline `file` in `workspace`; what is looked at is noted.
 ///

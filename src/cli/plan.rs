@@ -138,6 +138,7 @@ pub(super) fn with_session<T>(
             interrupts: &interrupts,
             looks: None,
             bounds: &opened.bounds,
+            plan_kept: None,
         },
         Caches::default(),
     )

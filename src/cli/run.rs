@@ -6,7 +6,7 @@ use camino::Utf8Path;
 use serde_json::json;
 
 use super::ndjson::Json;
-use super::opened::{Opened, ToKeep, find_workspace, open_kept, open_noting, overrides};
+use super::opened::{Opened, Resolved, find_workspace, open_kept, open_noting, overrides};
 use super::plan::{PlanArguments, plan};
 use super::progress::Lines;
 use super::runs::Signer;
@@ -21,14 +21,13 @@ use crate::exec::event::{Event, Note, Observer};
 use crate::exec::interrupt::Interrupts;
 use crate::exec::pending::recover;
 use crate::exec::{
-    CacheMode, Caches, OnFailure, Record, Run, RunOptions, Session, SessionInputs, has_ingest, runs_folder,
+    CacheMode, Caches, OnFailure, PlanKept, Record, Run, RunOptions, Session, SessionInputs, has_ingest, runs_folder,
 };
 use crate::exit_code::ExitCode;
 use crate::plan::{Overrides, Stage, StageId};
-use crate::receipt::key::SigningKey;
 use crate::store::lock::WorkspaceLock;
 use crate::store::looks::{Looks, Rigour};
-use crate::store::plans::{self, Seens};
+use crate::store::plans::{self, Seal};
 use crate::store::{Store, StoreError, atomic};
 use crate::workspace::Workspace;
 
@@ -186,8 +185,8 @@ struct Prepared {
     selected: Vec<StageId>,
     signer: Signer,
     secret: Option<ConsentSecret>,
-    /// What is to be remembered of the resolved pipeline.
-    to_keep: ToKeep,
+    /// How the pipeline was.
+    resolved: Resolved,
     caches: Caches,
 }
 
@@ -201,14 +200,14 @@ impl Asked<'_> {
         terminal: &mut Terminal,
     ) -> Result<Prepared, Failure> {
         let (surroundings, file) = (self.surroundings, self.question.file);
-        let (mut opened, to_keep, caches) = match self.question.rigour {
+        let (mut opened, resolved, caches) = match self.question.rigour {
             Rigour::Stamps => {
                 let asked = (file, overrides);
                 open_remembered(surroundings, workspace, asked, signer.as_ref(), &self.looks, terminal)?
             }
             Rigour::EveryByte => {
                 let opened = open_noting(surroundings, workspace, file, overrides, &self.looks, terminal)?;
-                (opened, None, Caches::default())
+                (opened, Resolved::Anew, Caches::default())
             }
         };
         let selected = opened.select(self.question.stages)?;
@@ -229,7 +228,7 @@ impl Asked<'_> {
             selected,
             signer,
             secret,
-            to_keep,
+            resolved,
             caches,
         })
     }
@@ -265,16 +264,29 @@ impl Asked<'_> {
                 keyid: key.public().keyid().short(),
             }));
         }
-        if let Some(seen) = prepared.to_keep.take() {
-            let kept = self.keep_plan(opened, store, key, &seen);
-            tell_not_kept(kept, &mut observer);
-        }
+        let plan_seal = match &prepared.resolved {
+            Resolved::Before(seal) => Some(*seal),
+            Resolved::ToKeep(seen) => {
+                let kept = plans::save(
+                    &store.plans_folder(),
+                    self.plan(),
+                    &key.derive_seal_key(),
+                    &opened.plan,
+                    seen,
+                );
+                kept.unwrap_or_else(|error| {
+                    tell_not_kept(&error, &mut observer);
+                    None
+                })
+            }
+            Resolved::Anew => None,
+        };
         atomic::remove_folder(&store.scratch_folder()).map_err(|error| environment(&error))?;
         for run in recover(store, &runs_folder(&opened.workspace), key).map_err(|error| environment(&error))? {
             observer.event(Event::Note(Note::Recovered { run }));
         }
         let caches = std::mem::take(&mut prepared.caches);
-        let session = self.open_session(prepared, caches, interrupts)?;
+        let session = self.open_session(prepared, plan_seal, caches, interrupts)?;
         let run = session
             .run(&prepared.selected, &mut observer)
             .map_err(|error| environment(&error))?;
@@ -286,23 +298,23 @@ impl Asked<'_> {
             let kept = self
                 .question
                 .remember(&run, opened, &self.looks, signer, self.surroundings);
-            tell_not_kept(kept, &mut observer);
+            kept.unwrap_or_else(|error| tell_not_kept(&error, &mut observer));
         }
         Ok(Some(run))
     }
 
-    /// Remembers the resolved pipeline, which rests on what was `seen`.
-    fn keep_plan(&self, opened: &Opened, store: &Store, key: &SigningKey, seen: &Seens) -> Result<(), StoreError> {
-        let asked = plans::Asked {
+    /// How the resolved pipeline is remembered.
+    fn plan(&self) -> plans::Asked<'_> {
+        plans::Asked {
             pipeline: self.question.file,
             values: self.question.values,
-        };
-        plans::save(&store.plans_folder(), asked, &key.derive_seal_key(), &opened.plan, seen)
+        }
     }
 
     fn open_session<'s>(
         &'s self,
         prepared: &'s Prepared,
+        plan_seal: Option<Seal>,
         caches: Caches,
         interrupts: &'s Interrupts,
     ) -> Result<Session<'s>, Failure> {
@@ -320,6 +332,10 @@ impl Asked<'_> {
             interrupts,
             looks: Some(&self.looks),
             bounds: &prepared.opened.bounds,
+            plan_kept: plan_seal.map(|seal| PlanKept {
+                asked: self.plan(),
+                seal,
+            }),
         };
         Session::open(inputs, caches).map_err(|error| environment(&error))
     }
@@ -333,23 +349,26 @@ fn open_remembered(
     signer: Option<&Signer>,
     looks: &Looks,
     terminal: &mut Terminal,
-) -> Result<(Opened, ToKeep, Caches), Failure> {
+) -> Result<(Opened, Resolved, Caches), Failure> {
     let (of, store) = (workspace.clone(), Store::of(workspace.root()));
+    let plan = plans::Asked {
+        pipeline: asked.0,
+        values: asked.1.said(),
+    };
     let mut caches = Caches::default();
-    let (opened, to_keep) = rayon::in_place_scope(|scope| {
-        scope.spawn(|_| caches = Caches::read(&store, &of, signer.map(|signer| (&signer.key, &signer.trust))));
-        let key = signer.map(|signer| &signer.key);
+    let signer = signer.map(|signer| (&signer.key, &signer.trust));
+    let (opened, resolved) = rayon::in_place_scope(|scope| {
+        scope.spawn(|_| caches = Caches::read(&store, &of, plan, signer));
+        let key = signer.map(|(key, _)| key);
         open_kept(surroundings, workspace, asked, key, looks, terminal)
     })?;
-    Ok((opened, to_keep, caches))
+    Ok((opened, resolved, caches))
 }
 
 /// What only spares the next run some work is no reason to fail.
-fn tell_not_kept(kept: Result<(), StoreError>, observer: &mut dyn Observer) {
-    if let Err(error) = kept {
-        let why = with_causes(&error);
-        observer.event(Event::Note(Note::NotKept { why }));
-    }
+fn tell_not_kept(error: &StoreError, observer: &mut dyn Observer) {
+    let why = with_causes(error);
+    observer.event(Event::Note(Note::NotKept { why }));
 }
 
 /// The workspace's lock; none if the user has interrupted. And whether this run has waited for another.

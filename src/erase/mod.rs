@@ -126,6 +126,8 @@ pub fn remove(
     atomic::remove_folder(&store.settled_folder())?;
     // And of pipelines, the values of their parameters.
     atomic::remove_folder(&store.plans_folder())?;
+    // And of stages, what their files held.
+    atomic::remove_folder(&store.known_folder())?;
     let count = |files: &[Utf8PathBuf]| files.len() as u64;
     Ok((count(&found.objects), count(&found.outputs)))
 }

@@ -4,6 +4,8 @@ use crate::receipt::key::SigningKey;
 use crate::receipt::trust::Trust;
 use crate::store::Store;
 use crate::store::believed::{Believed, Kept};
+use crate::store::known::Known;
+use crate::store::plans::Asked;
 use crate::store::stat_cache::StatCache;
 use crate::workspace::Workspace;
 
@@ -14,21 +16,25 @@ pub struct Caches {
     pub(super) stamps: Option<StatCache>,
     /// What receipts say.
     pub(super) index: Option<Kept>,
+    /// What the run before knew of stages.
+    pub(super) known: Option<Known>,
 }
 
 impl Caches {
-    /// Reads what is in the `store` of `workspace`: the index of receipts only for whoever signs, with the policy.
+    /// Reads what is in the `store` of `workspace`: what is sealed only for whoever signs, with the policy; and of stages what is `asked` for.
     #[must_use]
-    pub fn read(store: &Store, workspace: &Workspace, signer: Option<(&SigningKey, &Trust)>) -> Self {
+    pub fn read(store: &Store, workspace: &Workspace, asked: Asked<'_>, signer: Option<(&SigningKey, &Trust)>) -> Self {
         let stamps = || StatCache::load(&store.stat_cache_file());
         let index = || {
             let (key, trust) = signer?;
             Believed::read(&store.believed_file(), workspace, trust, &key.derive_seal_key())
         };
-        let (stamps, index) = rayon::join(stamps, index);
+        let known = || Known::load(&store.known_folder(), asked, &signer?.0.derive_seal_key());
+        let (stamps, (index, known)) = rayon::join(stamps, || rayon::join(index, known));
         Self {
             stamps: Some(stamps),
             index,
+            known,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::io;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -13,7 +13,7 @@ use crate::commitment::PersonalKey;
 use crate::digest::Digests;
 use crate::listing::{ArtifactDigests, ListedFile, ListingError, listing_digests};
 use crate::plan::{InputSource, Output, is_pattern};
-use crate::store::looks::{Looks, Seen};
+use crate::store::looks::{Held, Looks, Seen};
 use crate::store::stat_cache::{Hashed, StatCache, hash_as_expected, hash_as_stamped, hash_stamped};
 use crate::tree::EntryKind;
 use crate::workspace::Workspace;
@@ -280,6 +280,17 @@ impl<'a> FileHashes<'a> {
         Some(Hashed { digests, stamp })
     }
 
+    /// What is known of files that were looked at a moment ago, for whoever asks about many of them; `None` if nobody notes looks.
+    #[must_use]
+    pub fn just_looked_at<'p>(&self) -> Option<JustLookedAt<'_, 'p>> {
+        Some(JustLookedAt {
+            cache: self.cache.lock().unwrap_or_else(PoisonError::into_inner),
+            looks: self.looks?.hold(),
+            now: SystemTime::now(),
+            used: Vec::new(),
+        })
+    }
+
     /// Does something with the cache, alone.
     pub fn with_cache<T>(&self, with: impl FnOnce(&mut StatCache) -> T) -> T {
         with(&mut self.cache.lock().unwrap_or_else(PoisonError::into_inner))
@@ -376,6 +387,33 @@ impl<'a> FileHashes<'a> {
                 !now.eq(files.iter().map(|file| &file.path))
             }
             Err(_) => true,
+        }
+    }
+}
+
+/// What is known of files that were looked at a moment ago.
+pub struct JustLookedAt<'h, 'p> {
+    cache: MutexGuard<'h, StatCache>,
+    looks: Held<'h>,
+    now: SystemTime,
+    /// What was asked for: that it was used is noted when all have been.
+    used: Vec<(&'p Utf8Path, Seen, SystemTime)>,
+}
+
+impl<'p> JustLookedAt<'_, 'p> {
+    /// What the file at `path` holds, if that is known without looking at it again.
+    pub fn vouched(&mut self, path: &'p Utf8Path) -> Option<Hashed> {
+        let (stamp, looked_at) = self.looks.just_seen(path, self.now)?;
+        let digests = self.cache.get(path, &stamp)?;
+        self.used.push((path, Seen::File(stamp, digests.blake3), looked_at));
+        Some(Hashed { digests, stamp })
+    }
+}
+
+impl Drop for JustLookedAt<'_, '_> {
+    fn drop(&mut self) {
+        for (path, seen, looked_at) in self.used.drain(..) {
+            self.looks.note(path, seen, looked_at);
         }
     }
 }

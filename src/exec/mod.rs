@@ -3,11 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use jiff::Timestamp;
-use rayon::prelude::*;
 
 use crate::commitment::PersonalKey;
 use crate::consent::secret::ConsentSecret;
@@ -16,15 +15,13 @@ use crate::digest::{Digest, Digests};
 use crate::git;
 use crate::log::{Begun, News};
 use crate::plan::{Plan, StageId};
-use crate::receipt::envelope::Signed;
 use crate::receipt::key::SigningKey;
-use crate::receipt::run_file::RUN_FILE_SUFFIX;
-use crate::receipt::statement::{LogHead, Statement};
+use crate::receipt::statement::LogHead;
 use crate::receipt::trust::{Trust, TrustedKey};
-use crate::stamp::settling_time;
-use crate::store::believed::{Believed, Claim, Sealed};
+use crate::store::believed::{Believed, Claim};
 use crate::store::durable::Unsynced;
 use crate::store::looks::{Looks, Rigour};
+use crate::store::plans::{Asked, Seal};
 use crate::store::stat_cache::StatCache;
 use crate::store::{Store, StoreError, atomic};
 use crate::workspace::Workspace;
@@ -42,6 +39,8 @@ pub mod forecast;
 mod gate;
 pub mod inputs;
 pub mod interrupt;
+mod kept;
+mod known;
 mod machine;
 pub mod mask;
 mod passed_on;
@@ -70,6 +69,7 @@ pub use error::ExecError;
 use event::{Event, Note, Observer, StageOutcome};
 use inputs::FileHashes;
 use interrupt::Interrupts;
+use known::Remembered;
 use pending::Pending;
 use process::Groups;
 use read_ahead::Ahead;
@@ -77,9 +77,6 @@ use root::Room;
 use sandbox::{Bounds, Sandbox};
 use scheduler::{Finished, schedule};
 use tools::Tools;
-
-/// So many bytes are read sooner than a clock ticks.
-const SOON_READ: u64 = 8 << 20;
 
 /// How to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -179,6 +176,8 @@ pub struct Session<'a> {
     tools: Tools,
     /// By the keys of others, the stages that gave what their receipts have.
     confirmed: Mutex<BTreeMap<String, BTreeSet<StageId>>>,
+    /// What the run before knew of the stages.
+    remembered: Remembered<'a>,
 }
 
 /// What a session is opened with.
@@ -210,6 +209,17 @@ pub struct SessionInputs<'a> {
     pub looks: Option<&'a Looks>,
     /// What programs may use, and what never.
     pub bounds: &'a Bounds,
+    /// How the plan is remembered, if it is.
+    pub plan_kept: Option<PlanKept<'a>>,
+}
+
+/// A resolved pipeline that is remembered.
+#[derive(Clone, Copy)]
+pub struct PlanKept<'a> {
+    /// What it was resolved from.
+    pub asked: Asked<'a>,
+    /// Its seal.
+    pub seal: Seal,
 }
 
 /// A run that has ended.
@@ -249,6 +259,7 @@ impl<'a> Session<'a> {
             interrupts,
             looks,
             bounds,
+            plan_kept,
         } = inputs;
         let load_cache = || match options.rigour {
             Rigour::Stamps => caches
@@ -266,7 +277,7 @@ impl<'a> Session<'a> {
         let believed = believed?;
         let run_id = run_id(&plan.pipeline, clock(), nonce);
         let keyid = key.public().keyid();
-        Ok(Self {
+        let mut session = Self {
             plan,
             workspace,
             store,
@@ -296,7 +307,10 @@ impl<'a> Session<'a> {
             repository: OnceLock::new(),
             tools: Tools::default(),
             confirmed: Mutex::default(),
-        })
+            remembered: Remembered::default(),
+        };
+        session.remember(plan_kept, caches.known);
+        Ok(session)
     }
 
     /// Brings the `selected` stages (closed under what they read from, in the plan's order) up to date. The workspace's
@@ -310,7 +324,10 @@ impl<'a> Session<'a> {
         atomic::remove_folder(&self.store.scratch_folder())?;
         self.ahead = Ahead::of(selected);
         let stages = schedule(&self, selected, observer);
-        for (tool, (stage, count)) in self.tools.take_changed() {
+        let changed_tools = self.tools.take_changed();
+        // What is said of a tool has to be said again, as long as it is so.
+        let is_plain = changed_tools.is_empty();
+        for (tool, (stage, count)) in changed_tools {
             observer.event(Event::Note(Note::ToolChanged { tool, stage, count }));
         }
         let confirmed = std::mem::take(self.confirmed.get_mut().unwrap_or_else(PoisonError::into_inner));
@@ -343,11 +360,14 @@ impl<'a> Session<'a> {
         };
         // What files hold, and what the index will say, is known before the run's own receipt is.
         let beside = || {
-            let index = self.index(is_published);
+            let (index, own) = self.index(is_published);
+            let known = is_plain
+                .then(|| self.to_remember(&stages, is_published, &own))
+                .flatten();
             self.settle();
-            (index, self.hashes.with_cache(|cache| cache.sealed()))
+            (index, known, self.hashes.with_cache(|cache| cache.sealed()))
         };
-        let (published, (index, stamps)) = rayon::join(publish, beside);
+        let (published, (index, known, stamps)) = rayon::join(publish, beside);
         let (published, removed) = published?;
         let (receipts, news) = match published {
             Some((path, news)) => (Some(path), news),
@@ -362,7 +382,7 @@ impl<'a> Session<'a> {
         let id = self.run_id.clone();
         // The receipts are published: what only spares the next run some work is no reason to fail, and comes last on a disk that
         // is nearly full.
-        if let Err(error) = self.keep(index.as_ref(), stamps.as_deref()) {
+        if let Err(error) = self.keep(index.as_ref(), stamps.as_deref(), known.as_ref()) {
             let why = with_causes(&error);
             observer.event(Event::Note(Note::NotKept { why }));
         }
@@ -380,63 +400,6 @@ impl<'a> Session<'a> {
     /// The folder of this run for what nobody needs once it has ended.
     pub(crate) fn scratch(&self) -> Utf8PathBuf {
         self.store.scratch_folder().join(&self.run_id)
-    }
-
-    /// Remembers that an output was put in place just now.
-    pub(crate) fn note_placed(&self, path: &Utf8Path, digests: Digests) {
-        self.placed
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push((path.to_owned(), digests, Instant::now()));
-    }
-
-    /// Hashes what was put in place once more, when enough time has passed that a later change would leave a trace: so
-    /// the next run need not read it. Mostly it has passed already; what is small is left to the next run rather than waited for.
-    fn settle(&self) {
-        let placed = std::mem::take(&mut *self.placed.lock().unwrap_or_else(PoisonError::into_inner));
-        let is_old = |(_, _, when): &(Utf8PathBuf, Digests, Instant)| when.elapsed() >= settling_time();
-        let (mut placed, new): (Vec<_>, Vec<_>) = placed.into_iter().partition(is_old);
-        let size = |path: &Utf8Path| self.workspace.absolute(path).metadata().map_or(0, |found| found.len());
-        if new.iter().map(|(path, ..)| size(path)).sum::<u64>() > SOON_READ {
-            let last = new.iter().map(|(.., when)| *when).max();
-            std::thread::sleep(last.map_or(Duration::ZERO, |when| settling_time().saturating_sub(when.elapsed())));
-            placed.extend(new);
-        }
-        // What cannot be read now is hashed, and complained about, by the next run.
-        let hash = |(path, digests, _): (Utf8PathBuf, Digests, Instant)| drop(self.hashes.placed(&path, digests));
-        placed.into_par_iter().with_min_len(64).for_each(hash);
-    }
-
-    /// What a receipt claims that was signed just now, if that is known without reading it again.
-    pub(crate) fn own_claim(&self, receipt: &Signed, statement: &Statement) -> Option<Claim> {
-        Claim::of_own(receipt, statement, self.own.as_ref()?)
-    }
-
-    /// Notes what the receipt claims that stands at `line` of the run's file.
-    pub(crate) fn note_claim(&self, claim: Option<Claim>, line: usize) {
-        let claim = claim.zip(u32::try_from(line).ok());
-        let claim = claim.map(|(claim, line)| Claim { line, ..claim });
-        let mut claims = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
-        claims.push(claim);
-    }
-
-    /// The index of receipts as it is kept, if it is another than it was; with those of this run if they are `published`, which the
-    /// next run then need not read.
-    fn index(&self, published: bool) -> Option<Sealed<'_>> {
-        let claims = std::mem::take(&mut *self.claims.lock().unwrap_or_else(PoisonError::into_inner));
-        let claims: Option<Vec<Claim>> = claims.into_iter().collect();
-        let name = format!("{}{RUN_FILE_SUFFIX}", self.run_id);
-        let published = claims.filter(|_| published).map(|claims| (name, claims));
-        self.believed.sealed(published.as_ref(), &self.key.derive_seal_key())
-    }
-
-    /// Writes the `index` of receipts and the `stamps` of what files hold, each if there is another.
-    fn keep(&self, index: Option<&Sealed<'_>>, stamps: Option<&[u8]>) -> Result<(), StoreError> {
-        let (index_file, stamps_file) = (self.store.believed_file(), self.store.stat_cache_file());
-        let write_index = || index.map_or(Ok(()), |index| atomic::write_cache(&index_file, index.parts()));
-        let write_stamps = || stamps.map_or(Ok(()), |stamps| atomic::write_cache(&stamps_file, [stamps]));
-        let (index, stamps) = rayon::join(write_index, write_stamps);
-        index.and(stamps)
     }
 }
 

@@ -133,6 +133,7 @@ pub fn recover(store: &Store, runs: &Utf8Path, key: &SigningKey) -> Result<Vec<S
             if let Some(bytes) = interrupted_run(&bytes, run, store, key) {
                 // A run that was published, and lost again with the power, may be another under the same name now.
                 believed::forget_run(&store.believed_file(), run)?;
+                atomic::remove_folder(&store.known_folder())?;
                 publish(runs, &published, [&*bytes])?;
                 recovered.push(run.to_owned());
             } else if bytes.contains(&b'\n') {

@@ -135,6 +135,7 @@ impl Attempt<'_> {
         Ok(Given {
             receipt,
             outputs: self.given_states(receipt, &outputs, states)?,
+            sources: self.known_sources(),
             subject: Subject::Claimed(outputs),
         })
     }

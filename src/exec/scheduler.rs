@@ -11,7 +11,7 @@ use super::event::{Event, Note, Observer, StageOutcome, StageReport};
 use super::gate::Gate;
 use super::machine::memory;
 use super::process::{Ending, GRACE};
-use super::stage::{Brought, Given, Said, Upstream, Wanted, upstream};
+use super::stage::{Brought, Done, Given, Said, Upstream, Wanted, upstream};
 use super::survey::Survey;
 use super::worker::{Message, Shared, Task, is_the_last, work};
 use crate::plan::{Stage, StageId};
@@ -89,6 +89,8 @@ struct Owner<'a, 'o> {
     lost: bool,
     /// Whether any output is temporary.
     has_temporary: bool,
+    /// By their places, those that are known to be up to date, until they are finished with.
+    known: Vec<Option<Box<Done>>>,
     /// Those whose makers are done with.
     ready: VecDeque<StageId>,
     gate: Gate,
@@ -136,6 +138,7 @@ impl<'a, 'o> Owner<'a, 'o> {
             suspended: BTreeMap::new(),
             lost: false,
             has_temporary: stages.iter().any(has_temporary),
+            known: session.as_known(selected),
             ready,
             gate,
             running: 0,
@@ -222,11 +225,12 @@ impl<'a, 'o> Owner<'a, 'o> {
             self.ready.drain(..).for_each(|id| self.gate.come(id));
             return;
         }
-        if self.ready.is_empty() {
+        let free = self.session.options.jobs.saturating_sub(self.running);
+        let unknown = self.finish_known(free > 0);
+        if unknown.is_empty() {
             return;
         }
         let began = Instant::now();
-        let free = self.session.options.jobs.saturating_sub(self.running);
         let survey = Survey {
             session: self.session,
             states: &self.states,
@@ -235,7 +239,10 @@ impl<'a, 'o> Owner<'a, 'o> {
                 (free > 0 && may_run > 0) || self.brought.load(Ordering::Relaxed) > 0 || began.elapsed() >= TICK
             },
         };
-        let mut found = survey.look(self.ready.iter().copied().collect());
+        let mut found = survey.look(unknown.clone());
+        for id in unknown.into_iter().rev() {
+            self.ready.push_front(id);
+        }
         let mut later = VecDeque::new();
         // Each that is finished with makes others ready.
         while let Some(id) = self.ready.pop_front() {
@@ -246,6 +253,22 @@ impl<'a, 'o> Owner<'a, 'o> {
             }
         }
         self.ready = later;
+    }
+
+    /// Finishes with those that are ready and known to be up to date. Gives those of which nothing is known; no more than the `first`, if a
+    /// worker waits for it.
+    fn finish_known(&mut self, first: bool) -> Vec<StageId> {
+        let mut unknown = Vec::new();
+        while let Some(id) = self.ready.pop_front() {
+            match self.known.get_mut(id.index()).and_then(Option::take) {
+                Some(done) => self.finish(id, done.report, done.given),
+                None => unknown.push(id),
+            }
+            if first && !self.known.is_empty() && !unknown.is_empty() {
+                break;
+            }
+        }
+        unknown
     }
 
     fn start(&mut self, id: StageId, spawn: &mut dyn FnMut(usize)) {

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8Path;
 
 use super::event::{Note, StageOutcome, StageReport};
 use super::place::Placed;
@@ -16,6 +16,7 @@ use crate::plan::{Input, InputSource, Stage, StageId};
 use crate::receipt::statement::{ReceiptId, Resource};
 use crate::stages::Progress;
 use crate::store::believed::ClaimedOutput;
+use crate::store::known::KnownFile;
 
 /// What the stages before have given: for each of [`Stage::inputs`] that is another stage's output, what it holds, and its receipt.
 pub type Upstream = Vec<Option<InputState>>;
@@ -36,6 +37,8 @@ pub struct Given {
     pub receipt: ReceiptId,
     /// Its outputs in place, in the order of [`Stage::outputs`].
     pub outputs: Vec<InputState>,
+    /// What its inputs hold that no stage makes, in their order; none if more than that decides whether it is up to date.
+    pub sources: Option<Vec<KnownFile>>,
     /// The receipt's subject.
     pub subject: Subject,
 }
@@ -192,8 +195,8 @@ pub fn known_up_to_date(session: &Session<'_>, id: StageId, upstream: &Upstream)
     }
     let inputs = inputs_of(session, stage, upstream, |input| match &input.source {
         InputSource::File { path } => {
-            let (path, hashed) = (path.clone(), session.hashes.vouched(path).ok_or(())?);
-            session.as_input(input, FileState { path, hashed }.into()).map_err(drop)
+            let file = session.file_as_vouched(path).ok_or(())?;
+            session.as_input(input, file.into()).map_err(drop)
         }
         _ => Err(()),
     });
@@ -204,9 +207,7 @@ pub fn known_up_to_date(session: &Session<'_>, id: StageId, upstream: &Upstream)
     let claim = session.believed.lookup(attempt.action)?;
     let mut states = Vec::with_capacity(claim.outputs.len());
     for output in &claim.outputs {
-        let path = Utf8PathBuf::from(&output.path);
-        let hashed = session.hashes.vouched(&path)?;
-        let state = InputState::from(FileState { path, hashed });
+        let state = InputState::from(session.file_as_vouched(Utf8Path::new(&output.path))?);
         let state = match output.digests {
             ArtifactDigests::Keyed(_) => session.hashes.keyed(state)?,
             ArtifactDigests::File(_) | ArtifactDigests::Folder(_) => state,
@@ -228,6 +229,15 @@ pub fn known_up_to_date(session: &Session<'_>, id: StageId, upstream: &Upstream)
         },
         given: Some(given),
     })
+}
+
+impl Session<'_> {
+    /// The file at `path`, if it is known what it holds without reading it.
+    pub(super) fn file_as_vouched(&self, path: &Utf8Path) -> Option<FileState> {
+        let hashed = self.hashes.vouched(path)?;
+        let path = path.to_owned();
+        Some(FileState { path, hashed })
+    }
 }
 
 /// What the stage reads: from the stages before, or by `look`.

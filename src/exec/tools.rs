@@ -118,7 +118,7 @@ impl Session<'_> {
     }
 
     /// The same, looked for once in a run.
-    fn known_tool(&self, name: &str) -> Option<Tool> {
+    pub(super) fn known_tool(&self, name: &str) -> Option<Tool> {
         let known = &self.tools.known;
         if let Some(tool) = known.lock().unwrap_or_else(PoisonError::into_inner).get(name) {
             return tool.clone();

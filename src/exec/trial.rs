@@ -198,6 +198,7 @@ impl Attempt<'_> {
             let given = Given {
                 receipt,
                 outputs: self.given_states(receipt, &outputs, states)?,
+                sources: self.known_sources(),
                 subject: Subject::Own(subject.clone()),
             };
             Ok((StageOutcome::Ran { receipt, changed }, given))
@@ -206,6 +207,7 @@ impl Attempt<'_> {
             let given = Given {
                 receipt,
                 outputs: Vec::new(),
+                sources: None,
                 subject: Subject::Own(subject),
             };
             (StageOutcome::Broken(Box::new(error)), given)
@@ -296,6 +298,7 @@ impl Attempt<'_> {
         let given = Given {
             receipt,
             outputs: Vec::new(),
+            sources: None,
             subject: Subject::Own(subject),
         };
         Ok((

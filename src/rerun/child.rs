@@ -260,6 +260,7 @@ pub fn run_stage(
             interrupts: &interrupts,
             looks: None,
             bounds,
+            plan_kept: None,
         },
         Caches::default(),
     )

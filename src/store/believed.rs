@@ -12,6 +12,7 @@ mod run_lines;
 mod spelled;
 mod table;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::sync::{Mutex, PoisonError};
@@ -28,6 +29,7 @@ use self::table::{Table, stage_key};
 use super::ended::Ended;
 use super::run_files::{read_each, run_files};
 use super::{MAX_CACHE, StoreError, read_bounded};
+use crate::canonical::CanonicalHasher;
 use crate::consent::purposes::NONE;
 use crate::digest::Digest;
 use crate::receipt::envelope::Envelope;
@@ -118,6 +120,19 @@ impl Believed {
             None => self.index.spelled(),
         };
         Some(Sealed::of(spelled, seal_key))
+    }
+
+    /// All that decides which receipts are believed, by the names of their files, for what lies in them never changes; as it is when a file
+    /// more is `published`.
+    #[must_use]
+    pub fn state(&self, published: Option<&str>) -> Digest {
+        let names: BTreeSet<&str> = self.index.names().chain(published).collect();
+        let mut hasher = CanonicalHasher::new("madmall receipts that are known v1");
+        hasher.digest(self.index.context);
+        hasher.list(&names, |h, name| {
+            h.str(name);
+        });
+        hasher.finish()
     }
 
     /// The claims of `action`, oldest first.

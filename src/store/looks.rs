@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::{self, Read as _};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -151,39 +151,19 @@ impl Looks {
 
     /// Notes all that was seen, each at its path, at the time `at`.
     pub(super) fn note_all<'p>(&self, all: impl IntoIterator<Item = (&'p Utf8Path, Seen)>, at: SystemTime) {
-        let mut guard = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(looks) = guard.as_mut() else { return };
-        let all = all.into_iter();
-        let (least, most) = all.size_hint();
-        looks.reserve(most.unwrap_or(least));
-        for (path, seen) in all {
-            match looks.get_mut(path.as_str()) {
-                None => drop(looks.insert(path.as_str().into(), (seen, at))),
-                Some((before, when)) if before.agrees_with(&seen) => {
-                    // The later look at the same bytes is the one that vouches: by then a change would have left a trace.
-                    if seen.depth() >= before.depth() {
-                        (*before, *when) = (seen, at);
-                    }
-                }
-                // It changed meanwhile.
-                Some(_) => {
-                    *guard = None;
-                    return;
-                }
-            }
-        }
+        self.hold().note_all(all, at);
+    }
+
+    /// Holds them, for whoever asks about many: nobody else notes any meanwhile.
+    #[must_use]
+    pub fn hold(&self) -> Held<'_> {
+        Held(self.seen.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The stamp of the file at `path`, and when it was looked at, if that was a moment ago and no link leads there.
     #[must_use]
     pub fn just_seen(&self, path: &Utf8Path) -> Option<(Stamp, SystemTime)> {
-        let guard = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        match guard.as_ref()?.get(path.as_str()) {
-            Some((Seen::Plain(stamp, false), at)) if at.elapsed().is_ok_and(|since| since < MOMENT) => {
-                Some((*stamp, *at))
-            }
-            _ => None,
-        }
+        self.hold().just_seen(path, SystemTime::now())
     }
 
     /// Notes that the names in `folder` are about to be listed, if there is such a folder.
@@ -223,6 +203,50 @@ impl Looks {
         let mut looks: Vec<(&str, Seen)> = looks.iter().map(|(path, (seen, _))| (&**path, *seen)).collect();
         looks.par_sort_unstable_by_key(|(path, _)| *path);
         Some(looks.into_iter().map(|(path, seen)| (path.into(), seen)).collect())
+    }
+}
+
+/// Looks, held.
+pub struct Held<'l>(MutexGuard<'l, Option<HashMap<Box<str>, Look>>>);
+
+impl Held<'_> {
+    /// Like [`Looks::just_seen`]; `now` is a time that was now after they were held.
+    #[must_use]
+    pub fn just_seen(&self, path: &Utf8Path, now: SystemTime) -> Option<(Stamp, SystemTime)> {
+        match self.0.as_ref()?.get(path.as_str()) {
+            Some((Seen::Plain(stamp, false), at)) if now.duration_since(*at).is_ok_and(|since| since < MOMENT) => {
+                Some((*stamp, *at))
+            }
+            _ => None,
+        }
+    }
+
+    /// Like [`Looks::note`].
+    pub fn note(&mut self, path: &Utf8Path, seen: Seen, at: SystemTime) {
+        self.note_all([(path, seen)], at);
+    }
+
+    fn note_all<'p>(&mut self, all: impl IntoIterator<Item = (&'p Utf8Path, Seen)>, at: SystemTime) {
+        let Some(looks) = self.0.as_mut() else { return };
+        let all = all.into_iter();
+        let (least, most) = all.size_hint();
+        looks.reserve(most.unwrap_or(least));
+        for (path, seen) in all {
+            match looks.get_mut(path.as_str()) {
+                None => drop(looks.insert(path.as_str().into(), (seen, at))),
+                Some((before, when)) if before.agrees_with(&seen) => {
+                    // The later look at the same bytes is the one that vouches: by then a change would have left a trace.
+                    if seen.depth() >= before.depth() {
+                        (*before, *when) = (seen, at);
+                    }
+                }
+                // It changed meanwhile.
+                Some(_) => {
+                    *self.0 = None;
+                    return;
+                }
+            }
+        }
     }
 }
 

@@ -34,6 +34,7 @@ pub mod cas;
 pub(crate) mod copy;
 pub mod durable;
 mod ended;
+pub mod known;
 pub mod lock;
 pub mod looks;
 pub mod plans;
@@ -247,6 +248,12 @@ impl Store {
     #[must_use]
     pub fn plans_folder(&self) -> Utf8PathBuf {
         self.root.join("plans")
+    }
+
+    /// Where it is remembered what was known of stages when runs ended.
+    #[must_use]
+    pub fn known_folder(&self) -> Utf8PathBuf {
+        self.root.join("known")
     }
 
     /// Where the receipts of a run wait until it ends.

@@ -6,8 +6,9 @@
 use camino::{Utf8Path, Utf8PathBuf};
 use rayon::prelude::*;
 
+use super::StoreError;
 use super::looks::Seen;
-use super::{StoreError, sealed};
+use super::sealed::{self, SEAL};
 use crate::digest::Digest;
 use crate::plan::Plan;
 use crate::workspace::Workspace;
@@ -15,6 +16,9 @@ use crate::workspace::Workspace;
 const HEADER: &[u8] = b"madmall plan v1\n";
 /// How many are remembered.
 const MOST: usize = 64;
+
+/// What tells one file of a plan from all others.
+pub type Seal = [u8; SEAL];
 
 /// What was looked at, sorted by path.
 pub type Seens = Vec<(Utf8PathBuf, Seen)>;
@@ -29,7 +33,7 @@ pub struct Asked<'a> {
 }
 
 impl Asked<'_> {
-    fn digest(self) -> Option<Digest> {
+    pub(super) fn digest(self) -> Option<Digest> {
         let mut hasher = sealed::by_this_program("madmall plan under v1")?;
         hasher.str(self.pipeline.as_str());
         hasher.list(self.values, |h, text| {
@@ -39,34 +43,39 @@ impl Asked<'_> {
     }
 }
 
-/// The plan that is remembered in `folder`, if resolving it anew in `workspace` would give the same; and what was
-/// looked at to know that.
+/// The plan that is remembered in `folder`, if resolving it anew in `workspace` would give the same; what was
+/// looked at to know that; and its seal.
 #[must_use]
-pub fn load(folder: &Utf8Path, asked: Asked<'_>, seal_key: &[u8; 32], workspace: &Workspace) -> Option<(Plan, Seens)> {
+pub fn load(
+    folder: &Utf8Path,
+    asked: Asked<'_>,
+    seal_key: &[u8; 32],
+    workspace: &Workspace,
+) -> Option<(Plan, Seens, Seal)> {
     let digest = asked.digest()?;
     let look = |(path, seen): (Utf8PathBuf, Seen)| {
         let now = seen.resolves_alike_at(workspace, &path)?;
         Some((path, now))
     };
-    sealed::open(&file_of(folder, digest), HEADER, seal_key, |body| {
-        let ((kept_for, seen), plan): ((Digest, Seens), _) = postcard::take_from_bytes(body).ok()?;
-        if kept_for != digest {
-            return None;
-        }
-        let (plan, looks) = rayon::join(
-            || postcard::from_bytes(plan).ok(),
-            || {
-                seen.into_par_iter()
-                    .with_min_len(64)
-                    .map(look)
-                    .collect::<Option<Seens>>()
-            },
-        );
-        Some((plan?, looks?))
-    })
+    let bytes = sealed::open_whole(&file_of(folder, digest), HEADER, seal_key)?;
+    let (seal, body) = bytes.strip_prefix(HEADER)?.split_first_chunk()?;
+    let ((kept_for, seen), plan): ((Digest, Seens), _) = postcard::take_from_bytes(body).ok()?;
+    if kept_for != digest {
+        return None;
+    }
+    let (plan, looks) = rayon::join(
+        || postcard::from_bytes(plan).ok(),
+        || {
+            seen.into_par_iter()
+                .with_min_len(64)
+                .map(look)
+                .collect::<Option<Seens>>()
+        },
+    );
+    Some((plan?, looks?, *seal))
 }
 
-/// Remembers the plan, and what was looked at when it was resolved.
+/// Remembers the plan, and what was looked at when it was resolved. Gives its seal, if it is remembered.
 ///
 /// # Errors
 ///
@@ -77,11 +86,11 @@ pub fn save(
     seal_key: &[u8; 32],
     plan: &Plan,
     looks: &Seens,
-) -> Result<(), StoreError> {
-    let Some(digest) = asked.digest() else { return Ok(()) };
+) -> Result<Option<Seal>, StoreError> {
+    let Some(digest) = asked.digest() else { return Ok(None) };
     let file = file_of(folder, digest);
     sealed::make_room(folder, &file, MOST)?;
-    sealed::keep(&file, HEADER, seal_key, &(digest, looks, plan))
+    sealed::keep(&file, HEADER, seal_key, &(digest, looks, plan)).map(Some)
 }
 
 fn file_of(folder: &Utf8Path, asked: Digest) -> Utf8PathBuf {

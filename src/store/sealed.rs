@@ -36,7 +36,7 @@ pub(super) fn open_whole(path: &Utf8Path, header: &[u8], seal_key: &[u8; 32]) ->
     Some(bytes)
 }
 
-/// Writes `value` to the file at `path`.
+/// Writes `value` to the file at `path`. Gives its seal.
 ///
 /// # Errors
 ///
@@ -46,24 +46,33 @@ pub(super) fn keep(
     header: &[u8],
     seal_key: &[u8; 32],
     value: &impl Serialize,
-) -> Result<(), StoreError> {
-    let room = vec![0; header.len() + SEAL];
-    let mut bytes = postcard::to_extend(value, room).expect(PLAIN);
-    seal(&mut bytes, &[], header, seal_key);
-    atomic::write_cache(path, [&*bytes])
+) -> Result<[u8; SEAL], StoreError> {
+    let (bytes, seal) = sealed(header, seal_key, value);
+    atomic::write_cache(path, [&*bytes]).map(|()| seal)
 }
 
-/// Seals what stands in `first` after room for `header` and [`SEAL`] bytes more, and in the `rest`: what a file has then, [`open`] reads.
-pub(super) fn seal(first: &mut [u8], rest: &[&[u8]], header: &[u8], seal_key: &[u8; 32]) {
+/// What a file has that holds `value`, and its seal.
+pub(super) fn sealed(header: &[u8], seal_key: &[u8; 32], value: &impl Serialize) -> (Vec<u8>, [u8; SEAL]) {
+    let room = vec![0; header.len() + SEAL];
+    let mut bytes = postcard::to_extend(value, room).expect(PLAIN);
+    let seal = seal(&mut bytes, &[], header, seal_key);
+    (bytes, seal)
+}
+
+/// Seals what stands in `first` after room for `header` and [`SEAL`] bytes more, and in the `rest`: what a file has then, [`open`] reads. Gives
+/// the seal.
+pub(super) fn seal(first: &mut [u8], rest: &[&[u8]], header: &[u8], seal_key: &[u8; 32]) -> [u8; SEAL] {
     let (room, body) = first.split_at_mut(header.len() + SEAL);
     let mut hasher = blake3::Hasher::new_keyed(seal_key);
     hasher.update(body);
     for part in rest {
         hasher.update(part);
     }
-    let (own, seal) = room.split_at_mut(header.len());
+    let (own, place) = room.split_at_mut(header.len());
     own.copy_from_slice(header);
-    seal.copy_from_slice(hasher.finalize().as_bytes());
+    let seal = *hasher.finalize().as_bytes();
+    place.copy_from_slice(&seal);
+    seal
 }
 
 /// How these files hold `value`.

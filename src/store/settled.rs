@@ -137,6 +137,7 @@ impl Settled {
             seal_key,
             &(digest, name, variables, sources, made, stages),
         )
+        .map(drop)
     }
 
     /// Forgets the run that was remembered in `folder` for what is asked, if it can: it says nothing any more, and need not be read.

@@ -28,6 +28,7 @@ mod graph;
 mod hostile;
 mod include;
 mod keys;
+mod known;
 mod limits;
 mod lists;
 mod log;

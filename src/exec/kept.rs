@@ -1,0 +1,96 @@
+//! What a run keeps for the next one: what files hold, what receipts say, and what is known of stages.
+
+use std::collections::BTreeSet;
+use std::sync::PoisonError;
+use std::time::{Duration, Instant};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use rayon::prelude::*;
+
+use super::Session;
+use crate::digest::Digests;
+use crate::receipt::envelope::Signed;
+use crate::receipt::run_file::RUN_FILE_SUFFIX;
+use crate::receipt::statement::{ReceiptId, Statement};
+use crate::stamp::settling_time;
+use crate::store::believed::{Claim, Sealed};
+use crate::store::known::SealedKnown;
+use crate::store::{StoreError, atomic};
+
+/// So many bytes are read sooner than a clock ticks.
+const SOON_READ: u64 = 8 << 20;
+
+impl Session<'_> {
+    /// Remembers that an output was put in place just now.
+    pub(crate) fn note_placed(&self, path: &Utf8Path, digests: Digests) {
+        self.placed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push((path.to_owned(), digests, Instant::now()));
+    }
+
+    /// Hashes what was put in place once more, when enough time has passed that a later change would leave a trace: so
+    /// the next run need not read it. Mostly it has passed already; what is small is left to the next run rather than waited for.
+    pub(super) fn settle(&self) {
+        let placed = std::mem::take(&mut *self.placed.lock().unwrap_or_else(PoisonError::into_inner));
+        let is_old = |(_, _, when): &(Utf8PathBuf, Digests, Instant)| when.elapsed() >= settling_time();
+        let (mut placed, new): (Vec<_>, Vec<_>) = placed.into_iter().partition(is_old);
+        let size = |path: &Utf8Path| self.workspace.absolute(path).metadata().map_or(0, |found| found.len());
+        if new.iter().map(|(path, ..)| size(path)).sum::<u64>() > SOON_READ {
+            let last = new.iter().map(|(.., when)| *when).max();
+            std::thread::sleep(last.map_or(Duration::ZERO, |when| settling_time().saturating_sub(when.elapsed())));
+            placed.extend(new);
+        }
+        // What cannot be read now is hashed, and complained about, by the next run.
+        let hash = |(path, digests, _): (Utf8PathBuf, Digests, Instant)| drop(self.hashes.placed(&path, digests));
+        placed.into_par_iter().with_min_len(64).for_each(hash);
+    }
+
+    /// What a receipt claims that was signed just now, if that is known without reading it again.
+    pub(crate) fn own_claim(&self, receipt: &Signed, statement: &Statement) -> Option<Claim> {
+        Claim::of_own(receipt, statement, self.own.as_ref()?)
+    }
+
+    /// Notes what the receipt claims that stands at `line` of the run's file.
+    pub(crate) fn note_claim(&self, claim: Option<Claim>, line: usize) {
+        let claim = claim.zip(u32::try_from(line).ok());
+        let claim = claim.map(|(claim, line)| Claim { line, ..claim });
+        let mut claims = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
+        claims.push(claim);
+    }
+
+    /// The name of the file of this run's receipts.
+    pub(super) fn run_file(&self) -> String {
+        format!("{}{RUN_FILE_SUFFIX}", self.run_id)
+    }
+
+    /// The index of receipts as it is kept, if it is another than it was; with those of this run if they are `published`, which the
+    /// next run then need not read. And which of this run's are believed then.
+    pub(super) fn index(&self, published: bool) -> (Option<Sealed<'_>>, BTreeSet<ReceiptId>) {
+        let claims = std::mem::take(&mut *self.claims.lock().unwrap_or_else(PoisonError::into_inner));
+        let own = claims
+            .iter()
+            .flatten()
+            .filter(|claim| claim.believed && claim.succeeded);
+        let own = own.map(|claim| claim.id).collect();
+        let claims: Option<Vec<Claim>> = claims.into_iter().collect();
+        let published = claims.filter(|_| published).map(|claims| (self.run_file(), claims));
+        let index = self.believed.sealed(published.as_ref(), &self.key.derive_seal_key());
+        (index, own)
+    }
+
+    /// Writes the `index` of receipts, the `stamps` of what files hold and what is `known` of stages, each if there is another.
+    pub(super) fn keep(
+        &self,
+        index: Option<&Sealed<'_>>,
+        stamps: Option<&[u8]>,
+        known: Option<&SealedKnown>,
+    ) -> Result<(), StoreError> {
+        let (index_file, stamps_file) = (self.store.believed_file(), self.store.stat_cache_file());
+        let write_index = || index.map_or(Ok(()), |index| atomic::write_cache(&index_file, index.parts()));
+        let write_stamps = || stamps.map_or(Ok(()), |stamps| atomic::write_cache(&stamps_file, [stamps]));
+        let write_known = || known.map_or(Ok(()), SealedKnown::write);
+        let (index, (stamps, known)) = rayon::join(write_index, || rayon::join(write_stamps, write_known));
+        index.and(stamps).and(known)
+    }
+}

@@ -1,0 +1,107 @@
+//! What was known of the stages of a pipeline when a run ended: by which receipt each is up to date, and what the files hold that it was
+//! looked at for. A stage whose files hold the same, and whose makers are up to date by the same receipts, is up to date by that
+//! receipt, and neither action nor receipts are needed to know it.
+//!
+//! A file for each resolved pipeline, sealed. See `docs/decisions/0079-what-was-known-of-a-stage-is-remembered.md`.
+
+use std::collections::BTreeMap;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::{Deserialize, Serialize};
+
+use super::plans::{Asked, Seal};
+use super::{StoreError, atomic, sealed};
+use crate::digest::Digest;
+use crate::receipt::statement::ReceiptId;
+
+const HEADER: &[u8] = b"madmall known v1\n";
+/// How many are remembered.
+const MOST: usize = 64;
+
+/// What was known when a run ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Known {
+    /// What decides besides the files of the stages.
+    pub under: Under,
+    /// By the places of stages in the plan; none of those of which nothing can be known in this way.
+    pub stages: Vec<Option<KnownStage>>,
+}
+
+/// All that decides which receipt makes a stage up to date, besides what its files hold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Under {
+    /// The resolved pipeline, by the seal under which it is remembered.
+    pub plan: Seal,
+    /// The receipts that there are, and who is trusted: [`super::believed::Believed::state`].
+    pub receipts: Digest,
+    /// What the consent secret is called, if there is one: by it a file is known that another pipeline calls personal.
+    pub secret: Option<String>,
+    /// The variables that are part of actions, hashed; `None` for one that is not set.
+    pub variables: BTreeMap<String, Option<Digest>>,
+    /// The programs that stages call, by what they are called; `None` for one that is not there.
+    pub tools: BTreeMap<String, Option<Digest>>,
+}
+
+/// A stage that was up to date.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownStage {
+    /// By this receipt.
+    pub receipt: ReceiptId,
+    /// Its inputs that no stage makes, in its order.
+    pub sources: Vec<KnownFile>,
+    /// Its outputs, in its order.
+    pub outputs: Vec<KnownFile>,
+}
+
+/// What a file held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownFile {
+    /// Its bytes.
+    pub blake3: Digest,
+    /// Whether it might be executed.
+    pub executable: bool,
+}
+
+impl Known {
+    /// What is remembered in `folder` for what is `asked`; `None` if there is nothing that opens.
+    #[must_use]
+    pub fn load(folder: &Utf8Path, asked: Asked<'_>, seal_key: &[u8; 32]) -> Option<Self> {
+        let digest = asked.digest()?;
+        sealed::open(&file_of(folder, digest), HEADER, seal_key, |body| {
+            let (kept_for, known): (Digest, Self) = postcard::from_bytes(body).ok()?;
+            (kept_for == digest).then_some(known)
+        })
+    }
+
+    /// As it is remembered in `folder`; `None` if it cannot be.
+    #[must_use]
+    pub fn sealed(&self, folder: &Utf8Path, asked: Asked<'_>, seal_key: &[u8; 32]) -> Option<SealedKnown> {
+        let digest = asked.digest()?;
+        Some(SealedKnown {
+            file: file_of(folder, digest),
+            bytes: sealed::sealed(HEADER, seal_key, &(digest, self)).0,
+        })
+    }
+}
+
+/// What was known, ready to be written.
+pub struct SealedKnown {
+    file: Utf8PathBuf,
+    bytes: Vec<u8>,
+}
+
+impl SealedKnown {
+    /// Remembers it.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Write`] if it cannot be written.
+    pub fn write(&self) -> Result<(), StoreError> {
+        sealed::make_room(atomic::folder_of(&self.file), &self.file, MOST)?;
+        atomic::write_cache(&self.file, [&*self.bytes])
+    }
+}
+
+fn file_of(folder: &Utf8Path, asked: Digest) -> Utf8PathBuf {
+    folder.join(&asked.to_hex()[..32])
+}
