@@ -31,6 +31,88 @@ pub struct Digests {
     pub sha256: Sha256,
 }
 
+/// How caches hold the fields of entries of which they have thousands (`#[serde(with = "…")]`): by all their bytes at once. A derived form is a
+/// list, of which each byte is written and read by itself.
+pub(crate) mod whole {
+    use serde::de::{Error, Visitor};
+    use serde::{Deserializer, Serializer};
+
+    use super::{Digest, Digests, Sha256, fmt};
+
+    /// What has just so many bytes.
+    pub(crate) trait Whole<const N: usize>: Sized {
+        fn to_bytes(&self) -> [u8; N];
+        fn of_bytes(bytes: [u8; N]) -> Self;
+    }
+
+    impl Whole<32> for Digest {
+        fn to_bytes(&self) -> [u8; 32] {
+            self.0
+        }
+
+        fn of_bytes(bytes: [u8; 32]) -> Self {
+            Self(bytes)
+        }
+    }
+
+    impl Whole<32> for Sha256 {
+        fn to_bytes(&self) -> [u8; 32] {
+            self.0
+        }
+
+        fn of_bytes(bytes: [u8; 32]) -> Self {
+            Self(bytes)
+        }
+    }
+
+    impl Whole<64> for Digests {
+        fn to_bytes(&self) -> [u8; 64] {
+            let mut bytes = [0; 64];
+            let (blake3, sha256) = bytes.split_at_mut(32);
+            blake3.copy_from_slice(&self.blake3.0);
+            sha256.copy_from_slice(&self.sha256.0);
+            bytes
+        }
+
+        fn of_bytes(bytes: [u8; 64]) -> Self {
+            let ([blake3, sha256], _) = bytes.as_chunks::<32>() else {
+                unreachable!("64 bytes are twice 32")
+            };
+            Self {
+                blake3: Digest(*blake3),
+                sha256: Sha256(*sha256),
+            }
+        }
+    }
+
+    struct Bytes<const N: usize>;
+
+    impl<const N: usize> Visitor<'_> for Bytes<N> {
+        type Value = [u8; N];
+
+        fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(formatter, "{N} bytes")
+        }
+
+        fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<Self::Value, E> {
+            bytes.try_into().map_err(|_| E::invalid_length(bytes.len(), &self))
+        }
+    }
+
+    pub(crate) fn serialize<const N: usize, T: Whole<N>, S: Serializer>(
+        whole: &T,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(&whole.to_bytes())
+    }
+
+    pub(crate) fn deserialize<'de, const N: usize, T: Whole<N>, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<T, D::Error> {
+        deserializer.deserialize_bytes(Bytes::<N>).map(T::of_bytes)
+    }
+}
+
 /// A text that is not a digest in its one spelling.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("`{text}` is not `{prefix}` and 64 lower-case hexadecimal digits")]

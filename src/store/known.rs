@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::plans::{Asked, Seal};
 use super::{StoreError, atomic, sealed};
-use crate::digest::Digest;
+use crate::digest::{Digest, whole};
 use crate::receipt::statement::ReceiptId;
 
 const HEADER: &[u8] = b"madmall known v1\n";
@@ -46,6 +46,7 @@ pub struct Under {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KnownStage {
     /// By this receipt.
+    #[serde(with = "whole")]
     pub receipt: ReceiptId,
     /// Its inputs that no stage makes, in its order.
     pub sources: Vec<KnownFile>,
@@ -57,6 +58,7 @@ pub struct KnownStage {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KnownFile {
     /// Its bytes.
+    #[serde(with = "whole")]
     pub blake3: Digest,
     /// Whether it might be executed.
     pub executable: bool,

@@ -14,11 +14,11 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::{MAX_CACHE, read_bounded};
-use crate::digest::{Digest, Digests, blake3_of, hash_reader};
+use crate::digest::{Digest, Digests, blake3_of, hash_reader, whole};
 use crate::stamp::{Found, Stamp};
 use crate::workspace::Workspace;
 
-const HEADER: &[u8] = b"madmall stat-cache v1\n";
+const HEADER: &[u8] = b"madmall stat-cache v2\n";
 
 /// A file, hashed, with its stamp from before it was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +32,7 @@ pub struct Hashed {
 #[derive(Clone, Copy, Serialize, Deserialize)]
 struct Entry {
     stamp: Stamp,
+    #[serde(with = "whole")]
     digests: Digests,
 }
 
