@@ -8,6 +8,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use rayon::prelude::*;
 
 use super::Session;
+use super::scheduler::Finished;
 use crate::digest::Digests;
 use crate::receipt::envelope::Signed;
 use crate::receipt::run_file::RUN_FILE_SUFFIX;
@@ -31,7 +32,7 @@ impl Session<'_> {
 
     /// Hashes what was put in place once more, when enough time has passed that a later change would leave a trace: so
     /// the next run need not read it. Mostly it has passed already; what is small is left to the next run rather than waited for.
-    pub(super) fn settle(&self) {
+    fn settle(&self) {
         let placed = std::mem::take(&mut *self.placed.lock().unwrap_or_else(PoisonError::into_inner));
         let is_old = |(_, _, when): &(Utf8PathBuf, Digests, Instant)| when.elapsed() >= settling_time();
         let (mut placed, new): (Vec<_>, Vec<_>) = placed.into_iter().partition(is_old);
@@ -66,7 +67,7 @@ impl Session<'_> {
 
     /// The index of receipts as it is kept, if it is another than it was; with those of this run if they are `published`, which the
     /// next run then need not read. And which of this run's are believed then.
-    pub(super) fn index(&self, published: bool) -> (Option<Sealed<'_>>, BTreeSet<ReceiptId>) {
+    fn index(&self, published: bool) -> (Option<Sealed<'_>>, BTreeSet<ReceiptId>) {
         let claims = std::mem::take(&mut *self.claims.lock().unwrap_or_else(PoisonError::into_inner));
         let own = claims
             .iter()
@@ -79,18 +80,43 @@ impl Session<'_> {
         (index, own)
     }
 
-    /// Writes the `index` of receipts, the `stamps` of what files hold and what is `known` of stages, each if there is another.
-    pub(super) fn keep(
-        &self,
-        index: Option<&Sealed<'_>>,
-        stamps: Option<&[u8]>,
-        known: Option<&SealedKnown>,
-    ) -> Result<(), StoreError> {
+    /// What the run keeps, but for its receipts, whether these are `published` or there are none; of stages only if the next run need say nothing
+    /// of them.
+    pub(super) fn to_keep(&self, stages: &[Finished], published: bool, is_plain: bool) -> ToKeep<'_> {
+        let (index, own) = self.index(published);
+        let remember = || self.to_remember(stages, published, &own);
+        let known = is_plain.then(remember).flatten();
+        self.settle();
+        ToKeep {
+            index,
+            stamps: self.hashes.with_cache(|cache| cache.sealed()),
+            known,
+        }
+    }
+
+    /// Writes it.
+    pub(super) fn keep(&self, to_keep: &ToKeep<'_>) -> Result<(), StoreError> {
+        let ToKeep { index, stamps, known } = to_keep;
         let (index_file, stamps_file) = (self.store.believed_file(), self.store.stat_cache_file());
-        let write_index = || index.map_or(Ok(()), |index| atomic::write_cache(&index_file, index.parts()));
-        let write_stamps = || stamps.map_or(Ok(()), |stamps| atomic::write_cache(&stamps_file, [stamps]));
-        let write_known = || known.map_or(Ok(()), SealedKnown::write);
+        let write_index = || {
+            index
+                .as_ref()
+                .map_or(Ok(()), |index| atomic::write_cache(&index_file, index.parts()))
+        };
+        let write_stamps = || {
+            stamps
+                .as_ref()
+                .map_or(Ok(()), |stamps| atomic::write_cache(&stamps_file, [&**stamps]))
+        };
+        let write_known = || known.as_ref().map_or(Ok(()), SealedKnown::write);
         let (index, (stamps, known)) = rayon::join(write_index, || rayon::join(write_stamps, write_known));
         index.and(stamps).and(known)
     }
+}
+
+/// What is kept, each if it is another than it was.
+pub(super) struct ToKeep<'s> {
+    index: Option<Sealed<'s>>,
+    stamps: Option<Vec<u8>>,
+    known: Option<SealedKnown>,
 }

@@ -324,28 +324,8 @@ impl<'a> Session<'a> {
         atomic::remove_folder(&self.store.scratch_folder())?;
         self.ahead = Ahead::of(selected);
         let stages = schedule(&self, selected, observer);
-        let changed_tools = self.tools.take_changed();
-        // What is said of a tool has to be said again, as long as it is so.
-        let is_plain = changed_tools.is_empty();
-        for (tool, (stage, count)) in changed_tools {
-            observer.event(Event::Note(Note::ToolChanged { tool, stage, count }));
-        }
-        let confirmed = std::mem::take(self.confirmed.get_mut().unwrap_or_else(PoisonError::into_inner));
-        for (keyid, stages) in confirmed {
-            if let Some(stage) = stages.first().copied() {
-                let count = stages.len();
-                observer.event(Event::Note(Note::Confirmed { stage, count, keyid }));
-            }
-        }
-        let has_run = |stage: &Finished| match stage.report.outcome {
-            StageOutcome::Ran { .. } | StageOutcome::Failed(_) => true,
-            // What it made is attested, and could not be put in place.
-            StageOutcome::Broken(_) => stage.given.is_some(),
-            _ => false,
-        };
-        let something_ran = stages.iter().any(has_run);
-        let anything = stages.iter().any(|stage| stage.given.is_some());
-        let is_published = something_ran || (self.options.record == Record::Always && anything);
+        let is_plain = self.tell_of_many(observer);
+        let is_published = self.is_published(&stages);
         let attest = || is_published.then(|| self.attest_run(&stages, started)).transpose();
         let tidy = || {
             let removed = atomic::remove_folders_of(&self.scratch())
@@ -359,15 +339,7 @@ impl<'a> Session<'a> {
             Ok((own?.map(|own| self.publish(&own)).transpose()?, removed))
         };
         // What files hold, and what the index will say, is known before the run's own receipt is.
-        let beside = || {
-            let (index, own) = self.index(is_published);
-            let known = is_plain
-                .then(|| self.to_remember(&stages, is_published, &own))
-                .flatten();
-            self.settle();
-            (index, known, self.hashes.with_cache(|cache| cache.sealed()))
-        };
-        let (published, (index, known, stamps)) = rayon::join(publish, beside);
+        let (published, to_keep) = rayon::join(publish, || self.to_keep(&stages, is_published, is_plain));
         let (published, removed) = published?;
         let (receipts, news) = match published {
             Some((path, news)) => (Some(path), news),
@@ -382,13 +354,43 @@ impl<'a> Session<'a> {
         let id = self.run_id.clone();
         // The receipts are published: what only spares the next run some work is no reason to fail, and comes last on a disk that
         // is nearly full.
-        if let Err(error) = self.keep(index.as_ref(), stamps.as_deref(), known.as_ref()) {
+        if let Err(error) = self.keep(&to_keep) {
             let why = with_causes(&error);
             observer.event(Event::Note(Note::NotKept { why }));
         }
+        drop(to_keep);
         // The run is over: what is known of a hundred thousand files and receipts is not freed one by one.
         std::mem::forget((self.hashes, self.believed));
         Ok(Run { id, stages, receipts })
+    }
+
+    /// Tells what is said once of all stages. Gives whether the next run may take stages for what they are now without saying it again.
+    fn tell_of_many(&mut self, observer: &mut dyn Observer) -> bool {
+        let changed_tools = self.tools.take_changed();
+        let is_plain = changed_tools.is_empty();
+        for (tool, (stage, count)) in changed_tools {
+            observer.event(Event::Note(Note::ToolChanged { tool, stage, count }));
+        }
+        let confirmed = std::mem::take(self.confirmed.get_mut().unwrap_or_else(PoisonError::into_inner));
+        for (keyid, stages) in confirmed {
+            if let Some(stage) = stages.first().copied() {
+                let count = stages.len();
+                observer.event(Event::Note(Note::Confirmed { stage, count, keyid }));
+            }
+        }
+        is_plain
+    }
+
+    /// Whether the run gets a receipt.
+    fn is_published(&self, stages: &[Finished]) -> bool {
+        let has_run = |stage: &Finished| match stage.report.outcome {
+            StageOutcome::Ran { .. } | StageOutcome::Failed(_) => true,
+            // What it made is attested, and could not be put in place.
+            StageOutcome::Broken(_) => stage.given.is_some(),
+            _ => false,
+        };
+        let anything = stages.iter().any(|stage| stage.given.is_some());
+        stages.iter().any(has_run) || (self.options.record == Record::Always && anything)
     }
 
     /// The names that an object with this plain BLAKE3 may have in receipts and in the store.
