@@ -285,3 +285,32 @@ fn a_pending_receipt_whose_output_never_reached_the_disk_is_dropped_with_what_re
     );
     space.madmall(["verify"]).success();
 }
+
+/// As after a loss of power that took a run that was published back to when it was not, and some of its receipts with it: what the next run
+/// publishes has the name of the first.
+#[test]
+fn what_was_known_by_receipts_that_are_lost_is_not_known_any_more() {
+    let space = Space::with(
+        "stages:
+  a: {run: 'cp ${inputs.i} ${outputs.o}', inputs: {i: in/a}, outputs: {o: out/a}}
+  b: {run: 'cp ${inputs.i} ${outputs.o}', inputs: {i: in/b}, outputs: {o: out/b}}
+  c: {run: 'cp ${inputs.i} ${outputs.o}', inputs: {i: in/c}, outputs: {o: out/c}}",
+    );
+    for name in ["a", "b", "c"] {
+        space.write(&format!("in/{name}"), name);
+    }
+    for _ in 0..2 {
+        Space::let_clock_tick();
+        space.run(&["-j", "1"]).success();
+    }
+    let file = space.receipt_files().remove(0);
+    let text = space.read(&format!("runs/{file}"));
+    let first = text.lines().next().expect("the receipt of `a`");
+    forget_publication(&space, &file);
+    let run = file.trim_end_matches(".intoto.jsonl");
+    space.write(&format!(".madmall/pending/{run}.jsonl"), format!("{first}\n"));
+    space.write("in/c", "another");
+    Space::let_clock_tick();
+    space.run(&[]).success().says("3 stages: 2 ran, 1 up to date");
+    space.madmall(["verify"]).success();
+}

@@ -4,7 +4,7 @@ use crate::receipt::key::SigningKey;
 use crate::receipt::trust::Trust;
 use crate::store::Store;
 use crate::store::believed::{Believed, Kept};
-use crate::store::known::Known;
+use crate::store::known::KeptKnown;
 use crate::store::plans::Asked;
 use crate::store::stat_cache::StatCache;
 use crate::workspace::Workspace;
@@ -17,7 +17,7 @@ pub struct Caches {
     /// What receipts say.
     pub(super) index: Option<Kept>,
     /// What the run before knew of stages.
-    pub(super) known: Option<Known>,
+    pub(super) known: Option<KeptKnown>,
 }
 
 impl Caches {
@@ -29,7 +29,7 @@ impl Caches {
             let (key, trust) = signer?;
             Believed::read(&store.believed_file(), workspace, trust, &key.derive_seal_key())
         };
-        let known = || Known::load(&store.known_folder(), asked, &signer?.0.derive_seal_key());
+        let known = || KeptKnown::read(&store.known_folder(), asked, &signer?.0.derive_seal_key());
         let (stamps, (index, known)) = rayon::join(stamps, || rayon::join(index, known));
         Self {
             stamps: Some(stamps),

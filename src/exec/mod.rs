@@ -20,6 +20,7 @@ use crate::receipt::statement::LogHead;
 use crate::receipt::trust::{Trust, TrustedKey};
 use crate::store::believed::{Believed, Claim};
 use crate::store::durable::Unsynced;
+use crate::store::known::KeptKnown;
 use crate::store::looks::{Looks, Rigour};
 use crate::store::plans::{Asked, Seal};
 use crate::store::stat_cache::StatCache;
@@ -309,7 +310,7 @@ impl<'a> Session<'a> {
             confirmed: Mutex::default(),
             remembered: Remembered::default(),
         };
-        session.remember(plan_kept, caches.known);
+        session.remember(plan_kept, caches.known.and_then(KeptKnown::if_still));
         Ok(session)
     }
 

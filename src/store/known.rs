@@ -13,6 +13,7 @@ use super::plans::{Asked, Seal};
 use super::{StoreError, atomic, sealed};
 use crate::digest::{Digest, whole};
 use crate::receipt::statement::ReceiptId;
+use crate::stamp::Stamp;
 
 const HEADER: &[u8] = b"madmall known v1\n";
 /// How many are remembered.
@@ -64,24 +65,42 @@ pub struct KnownFile {
     pub executable: bool,
 }
 
-impl Known {
+/// What a file of it held when it was read, which may be before it was known that nobody else runs.
+pub struct KeptKnown {
+    file: Utf8PathBuf,
+    stamp: Stamp,
+    known: Known,
+}
+
+impl KeptKnown {
     /// What is remembered in `folder` for what is `asked`; `None` if there is nothing that opens.
     #[must_use]
-    pub fn load(folder: &Utf8Path, asked: Asked<'_>, seal_key: &[u8; 32]) -> Option<Self> {
-        let digest = asked.digest()?;
-        sealed::open(&file_of(folder, digest), HEADER, seal_key, |body| {
-            let (kept_for, known): (Digest, Self) = postcard::from_bytes(body).ok()?;
-            (kept_for == digest).then_some(known)
-        })
+    pub fn read(folder: &Utf8Path, asked: Asked<'_>, seal_key: &[u8; 32]) -> Option<Self> {
+        let file = file_of(folder, asked.digest()?);
+        let stamp = Stamp::of(&file).ok()?;
+        // The seal of the plan says what it was asked for, and of which program.
+        let known = sealed::open(&file, HEADER, seal_key, |body| postcard::from_bytes(body).ok())?;
+        Some(Self { file, stamp, known })
     }
 
+    /// What reading it would give now, if that is known: a run that had died may have been published since, with other receipts under the
+    /// names that were known.
+    #[must_use]
+    pub fn if_still(self) -> Option<Known> {
+        Stamp::of(&self.file)
+            .is_ok_and(|now| now == self.stamp)
+            .then_some(self.known)
+    }
+}
+
+impl Known {
     /// As it is remembered in `folder`; `None` if it cannot be.
     #[must_use]
     pub fn sealed(&self, folder: &Utf8Path, asked: Asked<'_>, seal_key: &[u8; 32]) -> Option<SealedKnown> {
         let digest = asked.digest()?;
         Some(SealedKnown {
             file: file_of(folder, digest),
-            bytes: sealed::sealed(HEADER, seal_key, &(digest, self)).0,
+            bytes: sealed::sealed(HEADER, seal_key, self).0,
         })
     }
 }

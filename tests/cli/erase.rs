@@ -124,7 +124,9 @@ fn an_erased_event_leaves_no_trace_and_every_earlier_receipt_verifies() {
 
     // What somebody has put beside the files of an output is not ours to remove.
     space.write("data/parts/own notes", "nothing of anybody\n");
+    assert!(space.exists(".madmall/known"), "what files held is remembered");
     let erased = space.madmall(["erase", "--event", &id, "--rewrite-inputs"]).success();
+    assert!(!space.exists(".madmall/known"), "until what they held is erased");
     assert_eq!(space.read("data/parts/own notes"), "nothing of anybody\n");
     erased
         .says("taken out   1 line of raw.ndjson")

@@ -313,6 +313,32 @@ fn what_this_run_signs_and_does_not_believe_is_not_known() {
 }
 
 #[test]
+fn a_secret_that_is_here_again_is_asked_about_what_was_known_without_it() {
+    let space = Space::with(
+        "stages: {p: {run: 'cat ${inputs.i} > ${outputs.o}', inputs: {i: {path: in/p, personal: true}}, outputs: {o: out/p}}}",
+    );
+    space.write("in/p", "yes\n");
+    space.run(&[]).success();
+    // Without the secret nobody can tell that this is the same.
+    space.write("copy", "yes\n");
+    space.write("in/z", "1\n");
+    space.write(
+        "other.yaml",
+        "version: 1\nname: other\nstages:
+  leak: {run: 'cat ${inputs.i} > ${outputs.o}', inputs: {i: ./copy}, outputs: {o: out/leak}}
+  z: {run: 'cat ${inputs.i} > ${outputs.o}', inputs: {i: in/z}, outputs: {o: out/z}}\n",
+    );
+    let (secret, aside) = (space.path("../config/consent-secret"), space.path("../secret"));
+    std::fs::rename(&secret, &aside).expect("moved");
+    settle(&space, "other.yaml");
+    std::fs::rename(&aside, &secret).expect("moved back");
+    space.write("in/z", "2\n");
+    Space::let_clock_tick();
+    let ran = space.madmall(["run", "other.yaml"]).code(2);
+    ran.says("its receipt would name by plain digests what is personal");
+}
+
+#[test]
 fn a_run_that_is_recorded_names_all_outputs_whatever_is_known() {
     let space = alike();
     space.madmall(["run", "pipeline.yaml", "--record"]).success();
