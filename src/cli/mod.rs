@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use camino::Utf8PathBuf;
 use clap::error::{ContextKind, ContextValue};
-use clap::{CommandFactory as _, Parser, Subcommand};
+use clap::{Args as _, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::diagnostic::nearest;
 use crate::exit_code::ExitCode;
@@ -131,8 +131,8 @@ enum Command {
 /// Runs the program with these arguments (the first is its name) and gives the process's exit code.
 #[must_use]
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
-    let arguments = match Arguments::try_parse_from(arguments) {
-        Ok(arguments) => arguments,
+    let command = match parse(arguments.into_iter().collect()) {
+        Ok(command) => command,
         Err(mut error) => {
             suggest(&mut error);
             // Help and version are results, all else is a usage error; clap knows which stream is right.
@@ -146,8 +146,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         }
     };
     let mut terminal = Terminal::of_process();
-    let ended =
-        Surroundings::of_process().and_then(|surroundings| dispatch(arguments.command, &surroundings, &mut terminal));
+    let ended = Surroundings::of_process().and_then(|surroundings| dispatch(command, &surroundings, &mut terminal));
     let code = match ended {
         Ok(code) => code,
         Err(Failure { code, text }) => {
@@ -160,6 +159,21 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         return ExitCode::Environment.number();
     }
     code.number()
+}
+
+/// The command that the arguments ask for.
+///
+/// To know what all commands take costs as much time as a run with nothing to do: for that, and as long as nothing is wrong, it is
+/// enough to know what `run` takes. Whatever there is to say, of help and of mistakes, all commands together say.
+fn parse(arguments: Vec<OsString>) -> Result<Command, clap::Error> {
+    if let [_, asked @ ..] = arguments.as_slice()
+        && asked.first().is_some_and(|word| word == "run")
+        && let Ok(matches) = run::RunArguments::augment_args(clap::Command::new("run")).try_get_matches_from(asked)
+        && let Ok(run) = run::RunArguments::from_arg_matches(&matches)
+    {
+        return Ok(Command::Run(run));
+    }
+    Arguments::try_parse_from(arguments).map(|arguments| arguments.command)
 }
 
 /// Names the command that was meant, if it is near enough: a letter too many, or two exchanged.
@@ -207,7 +221,7 @@ fn dispatch(command: Command, surroundings: &Surroundings, terminal: &mut Termin
 }
 
 /// The pipeline file that most commands take.
-#[derive(clap::Args)]
+#[derive(Debug, clap::Args)]
 struct PipelineArgument {
     /// The pipeline file, for example pipelines/baseline.yaml
     #[arg(value_name = "PIPELINE")]
@@ -215,7 +229,7 @@ struct PipelineArgument {
 }
 
 /// Values for the pipeline's parameters.
-#[derive(Clone, Default, clap::Args)]
+#[derive(Clone, Debug, Default, clap::Args)]
 struct SetArguments {
     /// Take the pipeline's parameters from this file, a YAML map (may be given several times; the last counts)
     #[arg(long, value_name = "FILE")]
@@ -223,4 +237,61 @@ struct SetArguments {
     /// Give the pipeline's parameter KEY this value, whatever a file says (may be given several times)
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Reads a line of arguments as the program does, and as all commands together do.
+    fn read(line: &str) -> [Result<String, String>; 2] {
+        let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+        let told = |read: Result<Command, clap::Error>| match read {
+            Ok(Command::Run(run)) => Ok(format!("{run:?}")),
+            Ok(_) => Ok("another command".to_owned()),
+            Err(error) => Err(error.to_string()),
+        };
+        let whole = Arguments::try_parse_from(&words).map(|arguments| arguments.command);
+        [told(parse(words)), told(whole)]
+    }
+
+    #[test]
+    fn run_is_read_by_itself_as_among_all_commands() {
+        for line in [
+            "madmall run p.yaml",
+            "madmall run p.yaml train ingest",
+            "madmall run -j 3 --set a=b --set c=d --params e.yaml p.yaml train",
+            "madmall run p.yaml --fail-fast --strict --json --force --record",
+            "madmall run -kn p.yaml",
+            "madmall run -- -p.yaml",
+            "madmall run help",
+        ] {
+            let [own, whole] = read(line);
+            assert!(
+                own.as_ref().is_ok_and(|told| told.starts_with("RunArguments")),
+                "{line}: {own:?}"
+            );
+            assert_eq!(own, whole, "{line}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_run_is_said_by_the_whole_program() {
+        for line in [
+            "madmall",
+            "madmall run",
+            "madmall run --help",
+            "madmall run --version",
+            "madmall run -n --record p.yaml",
+            "madmall run -k --fail-fast p.yaml",
+            "madmall run p.yaml --jobs 0",
+            "madmall run p.yaml --sett a=b",
+            "madmall runn p.yaml",
+            "madmall --json run p.yaml",
+        ] {
+            let [own, whole] = read(line);
+            assert!(own.is_err(), "{line}: {own:?}");
+            assert_eq!(own, whole, "{line}");
+        }
+    }
 }

@@ -32,7 +32,7 @@ use crate::store::{Store, StoreError, atomic};
 use crate::workspace::Workspace;
 
 /// Arguments of `run`.
-#[derive(clap::Args)]
+#[derive(Debug, clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(super) struct RunArguments {
     #[command(flatten)]
