@@ -150,7 +150,8 @@ impl<'a> FileHashes<'a> {
         let hashed = match cached {
             Some(hashed) => hashed,
             None => {
-                let hashed = match (stamp, expected) {
+                let likely = || stamp.and_then(|stamp| self.with_cache(|cache| cache.likely(path, &stamp)));
+                let hashed = match (stamp, expected.or_else(likely)) {
                     (Some(stamp), Some(expected)) => hash_as_expected(self.workspace, path, stamp, expected)?,
                     (Some(stamp), None) => hash_as_stamped(self.workspace, path, stamp)?,
                     (None, _) => hash_stamped(self.workspace, path)?,
@@ -451,5 +452,29 @@ mod tests {
         atomic::write(&workspace.absolute(path), b"2").expect("written");
         assert_eq!(hashes.vouched(path), None);
         assert_eq!(hashes.file(path).expect("read").digests.blake3, Digest::of(b"2"));
+    }
+
+    #[test]
+    fn the_sha_256_of_bytes_that_were_hashed_before_is_not_computed_again() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let workspace = Workspace::at(Utf8PathBuf::from_path_buf(folder.path().to_owned()).expect("UTF-8"));
+        let path = Utf8Path::new("f");
+        let (before, after) = (vec![1; 2 << 20], vec![2; 2 << 20]);
+        // What no reading gives.
+        let digests = Digests {
+            blake3: Digest::of(&before),
+            sha256: Sha256::of(b"remembered"),
+        };
+        for (bytes, found) in [(&before, digests), (&after, Digests::of(&after))] {
+            atomic::write(&workspace.absolute(path), &before).expect("written");
+            let stamp = workspace.stamp_of(path).expect("stamped");
+            let mut cache = StatCache::default();
+            let later = SystemTime::now() + Duration::from_secs(5);
+            cache.put(path, &Hashed { digests, stamp }, later);
+            atomic::write(&workspace.absolute(path), bytes).expect("written again");
+            let hashes = FileHashes::new(&workspace, cache);
+            assert_eq!(hashes.vouched(path), None);
+            assert_eq!(hashes.file(path).expect("read").digests, found);
+        }
     }
 }

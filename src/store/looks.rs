@@ -9,7 +9,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::stat_cache::hash_stamped;
+use super::stat_cache::{SHORT, blake3_as_stamped};
 use crate::digest::Digest;
 use crate::stamp::{Kind, Stamp};
 use crate::workspace::Workspace;
@@ -105,17 +105,14 @@ pub(super) fn plain_at(workspace: &Workspace, path: &Utf8Path) -> Option<(Stamp,
     matches!(found.kind, Kind::File | Kind::Folder).then_some((found.stamp, found.kind == Kind::Folder))
 }
 
-/// A file up to this size is read at once.
-const SMALL: u64 = 1 << 20;
-
 /// Whether the file at `path` has these bytes, and may be executed as it might.
 fn has_bytes(workspace: &Workspace, path: &Utf8Path, stamp: &Stamp, digest: &Digest) -> io::Result<bool> {
     let now = workspace.stamp_of(path)?;
     if now.size() != stamp.size() || now.is_executable() != stamp.is_executable() {
         return Ok(false);
     }
-    if now.size() > SMALL {
-        return Ok(hash_stamped(workspace, path)?.digests.blake3 == *digest);
+    if now.size() > SHORT {
+        return Ok(blake3_as_stamped(workspace, path, now)? == *digest);
     }
     let mut bytes = vec![0; usize::try_from(now.size()).unwrap_or(0)];
     workspace.open(path)?.read_exact(&mut bytes)?;

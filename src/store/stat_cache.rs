@@ -20,6 +20,9 @@ use crate::workspace::Workspace;
 
 const HEADER: &[u8] = b"madmall stat-cache v2\n";
 
+/// No file up to this size is long.
+pub(super) const SHORT: u64 = 1 << 20;
+
 /// A file, hashed, with its stamp from before it was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hashed {
@@ -84,6 +87,14 @@ impl StatCache {
     pub fn get(&self, path: &Utf8Path, stamp: &Stamp) -> Option<Digests> {
         let entry = self.entries.get(path.as_str())?;
         (entry.stamp == *stamp).then_some(entry.digests)
+    }
+
+    /// What a long file at `path` most likely hashes to: what it did when it had another stamp and the same size. A short one is hashed as
+    /// soon as it is held against that.
+    #[must_use]
+    pub fn likely(&self, path: &Utf8Path, stamp: &Stamp) -> Option<Digests> {
+        let entry = self.entries.get(path.as_str())?;
+        (stamp.size() > SHORT && entry.stamp.size() == stamp.size()).then_some(entry.digests)
     }
 
     /// Remembers what a file hashed to, unless it was changed in the tick in which it was hashed. `hashed_at` is the
@@ -162,18 +173,27 @@ fn hash_open(file: &File, stamp: Stamp) -> io::Result<Hashed> {
 ///
 /// Like [`hash_stamped`].
 pub fn hash_as_expected(workspace: &Workspace, path: &Utf8Path, stamp: Stamp, expected: Digests) -> io::Result<Hashed> {
+    match blake3_as_stamped(workspace, path, stamp)? == expected.blake3 {
+        true => Ok(Hashed {
+            digests: expected,
+            stamp,
+        }),
+        false => hash_as_stamped(workspace, path, stamp),
+    }
+}
+
+/// The BLAKE3 alone of a file that had this stamp just now, like [`hash_as_stamped`].
+///
+/// # Errors
+///
+/// Like [`hash_stamped`].
+pub(super) fn blake3_as_stamped(workspace: &Workspace, path: &Utf8Path, stamp: Stamp) -> io::Result<Digest> {
     let mut file = workspace.open(path)?;
-    let (found, read) = blake3_of(&mut file)?;
-    if found != expected.blake3 {
-        return hash_as_stamped(workspace, path, stamp);
+    let (blake3, read) = blake3_of(&mut file)?;
+    match read == stamp.size() && Stamp::from_metadata(&file.metadata()?) == stamp {
+        true => Ok(blake3),
+        false => Err(changed()),
     }
-    if read != stamp.size() || Stamp::from_metadata(&file.metadata()?) != stamp {
-        return Err(changed());
-    }
-    Ok(Hashed {
-        digests: expected,
-        stamp,
-    })
 }
 
 fn changed() -> io::Error {
@@ -262,6 +282,34 @@ mod tests {
             hash_as_expected(&workspace, file, before, digests),
         ] {
             assert_eq!(changed.expect_err("changed").kind(), io::ErrorKind::ResourceBusy);
+        }
+    }
+
+    #[test]
+    fn what_a_long_file_of_the_same_size_hashed_to_is_likely() {
+        let (_guard, workspace) = folder();
+        let (path, other) = (Utf8Path::new("f"), Utf8Path::new("g"));
+        for (before, now, is_likely) in [
+            (SHORT + 1, SHORT + 1, true),
+            (SHORT, SHORT, false),
+            (SHORT + 1, SHORT + 2, false),
+            (SHORT + 2, SHORT + 1, false),
+        ] {
+            let write = |size| {
+                let bytes = vec![b'x'; usize::try_from(size).expect("small")];
+                atomic::write(&workspace.absolute(path), &bytes).expect("written");
+                hash_stamped(&workspace, path).expect("hashed")
+            };
+            let hashed = write(before);
+            let mut cache = StatCache::default();
+            cache.put(path, &hashed, SystemTime::now() + LATER);
+            let again = write(now).stamp;
+            assert_eq!(
+                cache.likely(path, &again),
+                is_likely.then_some(hashed.digests),
+                "{before} {now}"
+            );
+            assert_eq!((cache.get(path, &again), cache.likely(other, &again)), (None, None));
         }
     }
 
