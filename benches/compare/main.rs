@@ -5,7 +5,7 @@
 //!     cargo bench --bench compare -- --only ninja a b
 //!
 //! Peers that are not here are installed where that can be done without asking (from Python's and from Node's registry, below the
-//! temporary folder), else left out. Each figure is the median of rounds in which all take turns; ratios are over madmall's. Nothing here can fail for being slow.
+//! temporary folder), else left out. Each figure is the median of rounds in which all take turns, in an order of chance; ratios are over madmall's. Nothing here can fail for being slow.
 
 #![expect(clippy::disallowed_methods, reason = "a benchmark writes its own files")]
 #![expect(clippy::print_stdout, reason = "a benchmark prints its result")]
@@ -19,10 +19,11 @@ use std::path::Path;
 
 use measure::{Cost, median, milliseconds};
 use peers::Peer;
+use random::Random;
 use work::Work;
 
 /// How often each is measured, in turn; less where one round takes long.
-const ROUNDS: usize = 9;
+const ROUNDS: usize = 21;
 
 fn main() {
     let mut arguments: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
@@ -80,7 +81,7 @@ fn compare(work: &Work, peers: &[Peer], folder: &Path) {
         |peer| peer.run_strictly(&place(peer)),
     );
     let mut number = 0;
-    table("one source changed", &able, work.rounds(ROUNDS.min(5)), |peer| {
+    table("one source changed", &able, work.rounds(ROUNDS.min(11)), |peer| {
         number += 1;
         work.change(&place(peer), number);
         peer.run(&place(peer))
@@ -89,7 +90,7 @@ fn compare(work: &Work, peers: &[Peer], folder: &Path) {
         table(
             "one source changed, what is made of it is as before",
             &able,
-            work.rounds(ROUNDS.min(5)),
+            work.rounds(ROUNDS.min(11)),
             |peer| {
                 number += 1;
                 work.change_unseen(&place(peer), number);
@@ -100,12 +101,20 @@ fn compare(work: &Work, peers: &[Peer], folder: &Path) {
     println!("\nsystem calls of madmall with nothing to do: {calls}");
 }
 
-/// Measures `rounds` of all peers in turn, and prints a line for each.
+/// Measures `rounds` of all peers in turn, in another order each time, and prints a line for each.
+///
+/// Who comes after a program that has filled the caches of the processor is slower than who comes after a small one.
 fn table(what: &str, peers: &[&Peer], rounds: usize, mut run: impl FnMut(&Peer) -> Cost) {
     let mut costs: Vec<Vec<Cost>> = peers.iter().map(|_| Vec::new()).collect();
+    let mut random = Random(1);
+    let mut order: Vec<usize> = (0..peers.len()).collect();
     for _ in 0..rounds {
-        for (peer, costs) in peers.iter().zip(&mut costs) {
-            costs.push(run(peer));
+        // Fisher and Yates.
+        for at in (1..order.len()).rev() {
+            order.swap(at, (random.next() % (at as u64 + 1)) as usize);
+        }
+        for at in &order {
+            costs[*at].push(run(peers[*at]));
         }
     }
     let wall = |costs: &[Cost]| median(costs.iter().map(|cost| cost.wall.as_secs_f64()));
