@@ -11,7 +11,6 @@ use super::table::{bytes, count};
 use super::terminal::{Failure, Terminal, environment, shown, warn};
 use super::waiting::take_lock;
 use crate::digest::Digest;
-use crate::exec::forecast::Forecast;
 use crate::exit_code::ExitCode;
 use crate::git;
 use crate::store::usage::Amount;
@@ -90,10 +89,7 @@ fn current(surroundings: &Surroundings, all: &Everything, terminal: &mut Termina
             continue;
         };
         let receipts = look(surroundings, &all.workspace, plan, |_, forecasts| {
-            let receipts = forecasts.into_iter().filter_map(|(_, forecast)| match forecast {
-                Forecast::UpToDate { receipt } | Forecast::Restore { receipt, .. } => Some(receipt),
-                Forecast::Run { .. } | Forecast::Perhaps { .. } => None,
-            });
+            let receipts = forecasts.into_iter().filter_map(|(_, forecast)| forecast.receipt());
             receipts.collect::<HashSet<_>>()
         })?;
         let claims = all.believed.all().filter(|claim| receipts.contains(&claim.id));

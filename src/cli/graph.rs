@@ -7,7 +7,7 @@ use super::every::look;
 use super::opened::open_set;
 use super::surroundings::Surroundings;
 use super::table::{count, cut, pad};
-use super::terminal::{BOLD, Columns, DIM, Failure, GOOD, Terminal, WARNING, shown};
+use super::terminal::{BOLD, Columns, DIM, ERROR, Failure, GOOD, Terminal, WARNING, shown};
 use super::{PipelineArgument, SetArguments};
 use crate::exit_code::ExitCode;
 use crate::graph::{Graph, Mark, dot, mermaid, svg, text};
@@ -97,20 +97,15 @@ fn style_of(mark: Mark) -> anstyle::Style {
         Mark::Restore => GOOD,
         Mark::Perhaps => WARNING,
         Mark::Run => BOLD,
+        Mark::Refused | Mark::Blocked => ERROR,
     }
 }
 
 fn to_json(graph: &Graph) -> serde_json::Value {
     let layers = graph.layer_of_each();
     let stages = graph.nodes.iter().zip(layers).map(|(node, layer)| {
-        let state = match node.mark {
-            Mark::UpToDate => "upToDate",
-            Mark::Restore => "restore",
-            Mark::Perhaps => "perhaps",
-            Mark::Run => "run",
-        };
         let reads: Vec<&str> = node.reads.iter().map(|read| graph.nodes[*read].name.as_str()).collect();
-        json!({ "stage": node.name, "layer": layer + 1, "state": state, "why": node.why, "readsFrom": reads })
+        json!({ "stage": node.name, "layer": layer + 1, "state": node.state, "why": node.why, "readsFrom": reads })
     });
     json!({ "version": 1, "pipeline": graph.title, "stages": stages.collect::<Vec<_>>() })
 }

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::opened::{Opened, open_set};
 use super::surroundings::Surroundings;
-use super::terminal::{BOLD, DIM, Failure, GOOD, Terminal, environment, shown};
+use super::terminal::{BOLD, DIM, ERROR, Failure, GOOD, Terminal, environment, shown};
 use super::{PipelineArgument, SetArguments};
 use crate::commitment::PersonalKey;
 use crate::exec::forecast::{Forecast, forecast};
@@ -165,6 +165,8 @@ fn print_text(opened: &Opened, forecasts: &[(StageId, Forecast)], runs: &Runs, t
             }
             Forecast::Run { why } => (BOLD, "run", reasons(why).join("; ")),
             Forecast::Perhaps { why } => (BOLD, "perhaps", reasons(why).join("; ")),
+            Forecast::Refuse { why } => (ERROR, "refused", reasons(why).join("; ")),
+            Forecast::Block { why } => (ERROR, "blocked", reasons(why).join("; ")),
         };
         let line = format!(
             "  {:width$}  {style}{state:10}{style:#}  {}",
@@ -173,26 +175,36 @@ fn print_text(opened: &Opened, forecasts: &[(StageId, Forecast)], runs: &Runs, t
         );
         terminal.result(line.trim_end());
     }
-    let pending = forecasts.iter().filter(|(_, forecast)| !forecast.is_settled()).count();
-    match pending {
+    let count_of = |is: fn(&Forecast) -> bool| forecasts.iter().filter(|(_, forecast)| is(forecast)).count();
+    let refused = count_of(Forecast::is_refused);
+    match count_of(|forecast| !forecast.is_settled()) - refused {
+        0 if refused > 0 => {}
         0 => terminal.result("nothing to do"),
         1 => terminal.result("1 stage has work"),
-        _ => terminal.result(format_args!("{pending} stages have or may have work")),
+        pending => terminal.result(format_args!("{pending} stages have or may have work")),
+    }
+    match refused {
+        0 => {}
+        1 => terminal.result("1 stage would be refused"),
+        _ => terminal.result(format_args!(
+            "{refused} stages would be refused, or wait for what would be"
+        )),
     }
 }
 
 fn print_json(opened: &Opened, forecasts: &[(StageId, Forecast)], runs: &Runs, terminal: &mut Terminal) {
     let stages = forecasts.iter().map(|(id, forecast)| {
-        let (state, from, receipt, paths, why): (_, _, _, &[Utf8PathBuf], &[Stale]) = match forecast {
-            Forecast::UpToDate { receipt } => ("upToDate", "place", Some(receipt), &[], &[]),
-            Forecast::Restore { receipt, paths } => ("restore", "store", Some(receipt), paths, &[]),
-            Forecast::Run { why } => ("run", "run", None, &[], why),
-            Forecast::Perhaps { why } => ("perhaps", "run", None, &[], why),
+        let (from, paths): (_, &[Utf8PathBuf]) = match forecast {
+            Forecast::UpToDate { .. } => (Some("place"), &[]),
+            Forecast::Restore { paths, .. } => (Some("store"), paths),
+            Forecast::Run { .. } | Forecast::Perhaps { .. } => (Some("run"), &[]),
+            Forecast::Refuse { .. } | Forecast::Block { .. } => (None, &[]),
         };
+        let run = forecast.receipt().and_then(|receipt| runs.get(&receipt));
         json!({
-            "stage": opened.plan.stages[id.index()].name, "state": state, "from": from, "restore": paths,
+            "stage": opened.plan.stages[id.index()].name, "state": forecast.word(), "from": from, "restore": paths,
             "gone": if matches!(forecast, Forecast::UpToDate { .. }) { gone(opened, *id) } else { Vec::new() },
-            "madeBy": receipt.and_then(|receipt| runs.get(receipt).map(|run| &**run)), "why": reasons(why),
+            "madeBy": run.map(|run| &**run), "why": reasons(forecast.why()),
         })
     });
     let stages: Vec<_> = stages.collect();

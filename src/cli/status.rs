@@ -236,6 +236,8 @@ fn said(forecast: &Forecast) -> (anstyle::Style, &'static str, String) {
         Forecast::Restore { .. } => (GOOD, "restore", "outputs would be put back from the store".to_owned()),
         Forecast::Run { why } => (BOLD, "would run", short(why)),
         Forecast::Perhaps { why } => (BOLD, "may run", short(why)),
+        Forecast::Refuse { why } => (ERROR, "refused", short(why)),
+        Forecast::Block { why } => (ERROR, "blocked", short(why)),
     }
 }
 
@@ -328,10 +330,5 @@ fn pipeline_json(plan: &Plan, status: &PipelineStatus<'_>) -> Value {
 
 /// A forecast in the words of `--json`, and its reasons.
 pub(super) fn state_json(forecast: &Forecast) -> (&'static str, Vec<String>) {
-    match forecast {
-        Forecast::UpToDate { .. } => ("upToDate", Vec::new()),
-        Forecast::Restore { .. } => ("restore", Vec::new()),
-        Forecast::Run { why } => ("run", reasons(why)),
-        Forecast::Perhaps { why } => ("perhaps", reasons(why)),
-    }
+    (forecast.word(), reasons(forecast.why()))
 }

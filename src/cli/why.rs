@@ -247,6 +247,14 @@ fn explain(
             "would run if what runs before it changes its inputs".to_owned(),
             pending_chain(opened, session, id, forecasts),
         ),
+        Some(Forecast::Refuse { .. }) => (
+            "would be refused".to_owned(),
+            pending_chain(opened, session, id, forecasts),
+        ),
+        Some(Forecast::Block { .. }) => (
+            "would not run, for what it reads would be refused".to_owned(),
+            pending_chain(opened, session, id, forecasts),
+        ),
         Some(Forecast::UpToDate { receipt } | Forecast::Restore { receipt, .. }) => {
             let stage = &opened.plan.stages[id.index()];
             let state = match forecast {
@@ -278,12 +286,10 @@ fn pending_chain(opened: &Opened, session: &Session<'_>, id: StageId, forecasts:
         if !seen.insert(id) {
             break;
         }
-        let reasons = match forecasts.iter().find(|(other, _)| *other == id) {
-            Some((_, Forecast::Run { why } | Forecast::Perhaps { why })) => why.clone(),
-            _ => Vec::new(),
-        };
+        let forecast = forecasts.iter().find(|(other, _)| *other == id);
+        let reasons = forecast.map_or_else(Vec::new, |(_, forecast)| forecast.why().to_vec());
         next = reasons.iter().find_map(|reason| match reason {
-            Stale::AfterStage { stage } | Stale::Needed { by: stage, .. } => opened
+            Stale::AfterStage { stage } | Stale::AfterRefused { stage } | Stale::Needed { by: stage, .. } => opened
                 .plan
                 .stages
                 .iter()

@@ -41,6 +41,16 @@ pub enum Forecast {
         /// The stages that run before.
         why: Vec<Stale>,
     },
+    /// Refuse it.
+    Refuse {
+        /// Why.
+        why: Vec<Stale>,
+    },
+    /// Not begin it, for it reads from a stage that would be refused.
+    Block {
+        /// Which.
+        why: Vec<Stale>,
+    },
 }
 
 impl Forecast {
@@ -48,6 +58,43 @@ impl Forecast {
     #[must_use]
     pub fn is_settled(&self) -> bool {
         matches!(self, Self::UpToDate { .. })
+    }
+
+    /// Whether a run would leave it undone.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        matches!(self, Self::Refuse { .. } | Self::Block { .. })
+    }
+
+    /// The word for it in what is printed for programs.
+    #[must_use]
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::UpToDate { .. } => "upToDate",
+            Self::Restore { .. } => "restore",
+            Self::Run { .. } => "run",
+            Self::Perhaps { .. } => "perhaps",
+            Self::Refuse { .. } => "refused",
+            Self::Block { .. } => "blocked",
+        }
+    }
+
+    /// Why more than nothing would be done, or nothing of what should be.
+    #[must_use]
+    pub fn why(&self) -> &[Stale] {
+        match self {
+            Self::UpToDate { .. } | Self::Restore { .. } => &[],
+            Self::Run { why } | Self::Perhaps { why } | Self::Refuse { why } | Self::Block { why } => why,
+        }
+    }
+
+    /// The receipt that says what its outputs are, if that is known.
+    #[must_use]
+    pub const fn receipt(&self) -> Option<ReceiptId> {
+        match self {
+            Self::UpToDate { receipt } | Self::Restore { receipt, .. } => Some(*receipt),
+            Self::Run { .. } | Self::Perhaps { .. } | Self::Refuse { .. } | Self::Block { .. } => None,
+        }
     }
 }
 
@@ -57,16 +104,25 @@ impl Forecast {
 ///
 /// [`ExecError`] if an input cannot be read.
 pub fn forecast(session: &Session<'_>, selected: &[StageId]) -> Result<Vec<(StageId, Forecast)>, ExecError> {
-    // None for a stage that would run.
-    let mut settled: Vec<Option<Settled>> = session.plan.stages.iter().map(|_| None).collect();
+    let mut given: Vec<Gives> = session.plan.stages.iter().map(|_| Gives::Unknown).collect();
     let mut forecasts = Vec::new();
     for id in selected {
-        let (own, forecast) = forecast_stage(session, *id, &settled)?;
-        settled[id.index()] = own;
+        let (own, forecast) = forecast_stage(session, *id, &given)?;
+        given[id.index()] = own;
         forecasts.push((*id, forecast));
     }
-    add_needed(session, &settled, &mut forecasts);
+    add_needed(session, &given, &mut forecasts);
     Ok(forecasts)
+}
+
+/// What there is to know of what a stage would give to those that read from it.
+enum Gives {
+    /// Nothing yet: it would run.
+    Unknown,
+    /// What it gave.
+    Settled(Settled),
+    /// Nothing ever: this stage would be refused, which is itself or one that it reads from.
+    Nothing(StageId),
 }
 
 /// A stage that is up to date.
@@ -88,10 +144,24 @@ impl Settled {
             claim,
         }
     }
+
+    /// What its output `name` holds, and the consent that it carries.
+    fn gave(&self, name: &str) -> (Option<ResolvedInput>, Option<InputState>) {
+        let Some(output) = self.claim.outputs.iter().find(|output| output.name == *name) else {
+            return (None, None);
+        };
+        let resolved = ResolvedInput {
+            digest: output.digests.blake3(),
+            executable: output.executable,
+        };
+        let consent = self.consents.get(name).cloned();
+        let state = InputState::gone(output);
+        (Some(resolved), Some(InputState { consent, ..state }))
+    }
 }
 
 /// A stage that runs needs what it reads: temporary outputs that are not here are put back, or made again.
-fn add_needed(session: &Session<'_>, settled: &[Option<Settled>], forecasts: &mut [(StageId, Forecast)]) {
+fn add_needed(session: &Session<'_>, given: &[Gives], forecasts: &mut [(StageId, Forecast)]) {
     let plan = session.plan;
     let places: BTreeMap<StageId, usize> = (0..).zip(&*forecasts).map(|(place, (id, _))| (*id, place)).collect();
     // Each stage stands after those that it reads from.
@@ -107,8 +177,8 @@ fn add_needed(session: &Session<'_>, settled: &[Option<Settled>], forecasts: &mu
                 continue;
             };
             let output = &plan.stages[maker.index()].outputs[output];
-            let (Some(maker), Some(Settled { claim, .. }), true) =
-                (places.get(&maker), &settled[maker.index()], output.is_temporary)
+            let (Some(maker), Gives::Settled(Settled { claim, .. }), true) =
+                (places.get(&maker), &given[maker.index()], output.is_temporary)
             else {
                 continue;
             };
@@ -155,119 +225,116 @@ fn is_in_place(session: &Session<'_>, output: &ClaimedOutput) -> bool {
     found.is_ok_and(|found| found.is_some_and(|found| found.is(output)))
 }
 
-fn forecast_stage(
-    session: &Session<'_>,
-    id: StageId,
-    settled: &[Option<Settled>],
-) -> Result<(Option<Settled>, Forecast), ExecError> {
+fn forecast_stage(session: &Session<'_>, id: StageId, given: &[Gives]) -> Result<(Gives, Forecast), ExecError> {
     let (plan, stage) = (session.plan, &session.plan.stages[id.index()]);
+    let mut makers = stage.reads_from().into_iter();
+    if let Some(refused) = makers.find_map(|maker| match given[maker.index()] {
+        Gives::Nothing(refused) => Some(refused),
+        Gives::Unknown | Gives::Settled(_) => None,
+    }) {
+        let stage = plan.stages[refused.index()].name.clone();
+        let why = vec![Stale::AfterRefused { stage }];
+        return Ok((Gives::Nothing(refused), Forecast::Block { why }));
+    }
     // Only of a stage that may run is it asked: its receipt is read again from its file.
     let last = LazyCell::new(|| last_snapshot(plan, stage, &session.believed));
-    let mut before = Vec::new();
-    let mut inputs = Vec::new();
-    // What is known of what they hold, and of the consent that they carry.
-    let mut states: Vec<(&Input, InputState)> = Vec::new();
-    for input in &stage.inputs {
-        inputs.push(match &input.source {
-            InputSource::Output { stage: maker, output } => match &settled[maker.index()] {
-                Some(Settled { claim, consents }) => {
-                    let name = &plan.stages[maker.index()].outputs[*output].name;
-                    let output = claim.outputs.iter().find(|output| output.name == *name);
-                    output.map_or_else(unknown, |output| {
-                        let (state, consent) = (InputState::gone(output), consents.get(name).cloned());
-                        states.push((input, InputState { consent, ..state }));
-                        ResolvedInput {
-                            digest: output.digests.blake3(),
-                            executable: output.executable,
-                        }
-                    })
-                }
-                None => {
-                    before.push(Stale::AfterStage {
-                        stage: plan.stages[maker.index()].name.clone(),
-                    });
-                    // Nobody knows yet what it will hold: taken as what it held, so that it is no reason by itself.
-                    let digest = last.as_ref().and_then(|last| last.input_digest(&input.name));
-                    digest.map_or_else(unknown, |digest| ResolvedInput {
-                        digest,
-                        executable: false,
-                    })
-                }
+    let Reads { inputs, states, before } = reads(session, stage, given, &last)?;
+    if let Some(refusal) = session.refusal(id, states.iter().map(|(input, state)| (*input, state))) {
+        let why = vec![Stale::Refused { why: refusal.summary }];
+        return Ok((Gives::Nothing(id), Forecast::Refuse { why }));
+    }
+    if session.options.cache == super::CacheMode::Bypass {
+        let why = vec![Stale::Forced];
+        return Ok((Gives::Unknown, Forecast::Run { why }));
+    }
+    let variables = stage.env.iter();
+    let resolved = Resolved {
+        inputs,
+        env: variables.map(|name| session.environment.get(name).cloned()).collect(),
+        tools: session.pinned(stage),
+        personal: session.personal_secret(stage),
+    };
+    if !before.is_empty() {
+        let last = last.as_ref();
+        let mut own = last.map_or_else(Vec::new, |last| Snapshot::now(plan, stage, &resolved).differences(last));
+        own.retain(|reason| !matches!(reason, Stale::ModeChanged));
+        let forecast = match own.is_empty() {
+            true => Forecast::Perhaps { why: before },
+            false => Forecast::Run {
+                why: own.into_iter().chain(before).collect(),
             },
+        };
+        return Ok((Gives::Unknown, forecast));
+    }
+    let Some(claim) = session.believed.lookup(action_digest(plan, stage, &resolved)) else {
+        let why = reasons(plan, stage, &resolved, &session.believed);
+        return Ok((Gives::Unknown, Forecast::Run { why }));
+    };
+    let receipt = claim.id;
+    let forecast = match not_in_place(session, stage, &claim) {
+        Ok(paths) if paths.is_empty() => Forecast::UpToDate { receipt },
+        Ok(paths) => Forecast::Restore { receipt, paths },
+        Err(path) => {
+            let why = vec![Stale::OutputMissing { path }];
+            return Ok((Gives::Unknown, Forecast::Run { why }));
+        }
+    };
+    Ok((Gives::Settled(Settled::of(session, stage, &states, claim)), forecast))
+}
+
+/// What is known of what a stage reads.
+struct Reads<'s> {
+    /// What its inputs hold, by their places. Of what is not known yet: what it held.
+    inputs: Vec<ResolvedInput>,
+    /// Of those of which it is known, what they hold and the consent that they carry.
+    states: Vec<(&'s Input, InputState)>,
+    /// The stages that run before.
+    before: Vec<Stale>,
+}
+
+fn reads<'s>(
+    session: &Session<'s>,
+    stage: &'s Stage,
+    given: &[Gives],
+    last: &Option<Snapshot>,
+) -> Result<Reads<'s>, ExecError> {
+    let makers = &session.plan.stages;
+    let mut reads = Reads {
+        inputs: Vec::with_capacity(stage.inputs.len()),
+        states: Vec::new(),
+        before: Vec::new(),
+    };
+    for input in &stage.inputs {
+        let (resolved, state) = match &input.source {
+            InputSource::Output { stage: maker, output } => {
+                let maker_stage = &makers[maker.index()];
+                match &given[maker.index()] {
+                    Gives::Settled(settled) => settled.gave(&maker_stage.outputs[*output].name),
+                    Gives::Unknown | Gives::Nothing(_) => {
+                        let stage = maker_stage.name.clone();
+                        reads.before.push(Stale::AfterStage { stage });
+                        // Nobody knows yet what it will hold: taken as what it held, so that it is no reason by itself.
+                        let digest = last.as_ref().and_then(|last| last.input_digest(&input.name));
+                        let as_it_was = digest.map(|digest| ResolvedInput {
+                            digest,
+                            executable: false,
+                        });
+                        (as_it_was, None)
+                    }
+                }
+            }
             source => {
                 // Without a secret, what is personal is taken for new.
                 let state = session.as_input(input, session.hashes.source(source)?).ok();
                 let state = state.map(|state| session.with_consent(stage, input, state));
-                let resolved = state.as_ref().map_or_else(unknown, InputState::resolved);
-                states.extend(state.map(|state| (input, state)));
-                resolved
+                (state.as_ref().map(InputState::resolved), state)
             }
-        });
+        };
+        reads.inputs.push(resolved.unwrap_or_else(unknown));
+        reads.states.extend(state.map(|state| (input, state)));
     }
-    if let Some(refusal) = session.refusal(id, states.iter().map(|(input, state)| (*input, state))) {
-        let why = vec![Stale::Refused { why: refusal.summary }];
-        return Ok((None, Forecast::Run { why }));
-    }
-    let env = stage
-        .env
-        .iter()
-        .map(|name| session.environment.get(name).cloned())
-        .collect();
-    let tools = session.pinned(stage);
-    let resolved = Resolved {
-        inputs,
-        env,
-        tools,
-        personal: session.personal_secret(stage),
-    };
-    if session.options.cache == super::CacheMode::Bypass {
-        return Ok((
-            None,
-            Forecast::Run {
-                why: vec![Stale::Forced],
-            },
-        ));
-    }
-    if !before.is_empty() {
-        let own = last
-            .as_ref()
-            .map_or_else(Vec::new, |last| Snapshot::now(plan, stage, &resolved).differences(last));
-        let own: Vec<_> = own
-            .into_iter()
-            .filter(|reason| !matches!(reason, Stale::ModeChanged))
-            .collect();
-        before.dedup();
-        return Ok((
-            None,
-            match own.is_empty() {
-                true => Forecast::Perhaps { why: before },
-                false => Forecast::Run {
-                    why: own.into_iter().chain(before).collect(),
-                },
-            },
-        ));
-    }
-    let action = action_digest(plan, stage, &resolved);
-    let Some(claim) = session.believed.lookup(action) else {
-        let why = reasons(plan, stage, &resolved, &session.believed);
-        return Ok((None, Forecast::Run { why }));
-    };
-    let receipt = claim.id;
-    Ok(match not_in_place(session, stage, &claim) {
-        Ok(paths) => (
-            Some(Settled::of(session, stage, &states, claim)),
-            match paths.is_empty() {
-                true => Forecast::UpToDate { receipt },
-                false => Forecast::Restore { receipt, paths },
-            },
-        ),
-        Err(path) => (
-            None,
-            Forecast::Run {
-                why: vec![Stale::OutputMissing { path }],
-            },
-        ),
-    })
+    reads.before.dedup();
+    Ok(reads)
 }
 
 /// The outputs of `claim` that are not in place but in the store; or the first that is in neither. Temporary ones need not be

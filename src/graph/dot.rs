@@ -15,6 +15,8 @@ pub fn draw(graph: &Graph) -> String {
             Mark::Restore => ", color=\"#2da44e\", style=\"rounded,dashed\"",
             Mark::Perhaps => ", color=\"#bf8700\", style=\"rounded,dashed\"",
             Mark::Run => ", color=\"#bf8700\", penwidth=3",
+            Mark::Refused => ", color=\"#cf222e\", penwidth=3",
+            Mark::Blocked => ", color=\"#cf222e\", style=\"rounded,dashed\"",
         };
         let mut tooltip = node.mark.words().to_owned();
         if !node.why.is_empty() {

@@ -24,7 +24,8 @@ pub fn draw(graph: &Graph) -> String {
     // Colours that can be read on light and on dark.
     text.push_str(
         "    classDef fresh stroke:#808080\n    classDef restore stroke:#2da44e,stroke-dasharray:4 3\n    \
-         classDef perhaps stroke:#bf8700,stroke-dasharray:4 3\n    classDef stale stroke:#bf8700,stroke-width:3px\n",
+         classDef perhaps stroke:#bf8700,stroke-dasharray:4 3\n    classDef stale stroke:#bf8700,stroke-width:3px\n    \
+         classDef refused stroke:#cf222e,stroke-width:3px\n    classDef blocked stroke:#cf222e,stroke-dasharray:4 3\n",
     );
     text
 }

@@ -20,11 +20,22 @@ pub enum Mark {
     Perhaps,
     /// It would run.
     Run,
+    /// It would be refused.
+    Refused,
+    /// It reads from a stage that would be refused.
+    Blocked,
 }
 
 impl Mark {
     /// All, in the order in which a legend has them.
-    pub const ALL: [Self; 4] = [Self::UpToDate, Self::Restore, Self::Perhaps, Self::Run];
+    pub const ALL: [Self; 6] = [
+        Self::UpToDate,
+        Self::Restore,
+        Self::Perhaps,
+        Self::Run,
+        Self::Refused,
+        Self::Blocked,
+    ];
 
     /// In words.
     #[must_use]
@@ -34,6 +45,8 @@ impl Mark {
             Self::Restore => "would be put back",
             Self::Perhaps => "may run",
             Self::Run => "would run",
+            Self::Refused => "would be refused",
+            Self::Blocked => "blocked",
         }
     }
 
@@ -45,6 +58,8 @@ impl Mark {
             Self::Restore => '↺',
             Self::Perhaps => '◐',
             Self::Run => '●',
+            Self::Refused => '✗',
+            Self::Blocked => '◌',
         }
     }
 
@@ -56,6 +71,8 @@ impl Mark {
             Self::Restore => "restore",
             Self::Perhaps => "perhaps",
             Self::Run => "stale",
+            Self::Refused => "refused",
+            Self::Blocked => "blocked",
         }
     }
 }
@@ -67,7 +84,9 @@ pub struct Node {
     pub name: String,
     /// How it stands.
     pub mark: Mark,
-    /// Why it would run.
+    /// The word for that in what is printed for programs.
+    pub state: &'static str,
+    /// Why it would run, or not.
     pub why: Vec<String>,
     /// The nodes that it reads from, each before it.
     pub reads: Vec<usize>,
@@ -88,16 +107,19 @@ impl Graph {
     pub fn of(plan: &Plan, forecasts: &[(StageId, Forecast)]) -> Self {
         let nodes = forecasts.iter().map(|(id, forecast)| {
             let stage = &plan.stages[id.index()];
-            let (mark, why) = match forecast {
-                Forecast::UpToDate { .. } => (Mark::UpToDate, &[][..]),
-                Forecast::Restore { .. } => (Mark::Restore, &[][..]),
-                Forecast::Perhaps { why } => (Mark::Perhaps, &why[..]),
-                Forecast::Run { why } => (Mark::Run, &why[..]),
+            let mark = match forecast {
+                Forecast::UpToDate { .. } => Mark::UpToDate,
+                Forecast::Restore { .. } => Mark::Restore,
+                Forecast::Perhaps { .. } => Mark::Perhaps,
+                Forecast::Run { .. } => Mark::Run,
+                Forecast::Refuse { .. } => Mark::Refused,
+                Forecast::Block { .. } => Mark::Blocked,
             };
             Node {
                 name: stage.name.clone(),
                 mark,
-                why: why.iter().map(ToString::to_string).collect(),
+                state: forecast.word(),
+                why: forecast.why().iter().map(ToString::to_string).collect(),
                 reads: stage.reads_from().into_iter().map(StageId::index).collect(),
             }
         });
@@ -131,7 +153,7 @@ impl Graph {
 
     /// How many nodes have each mark, in the order of [`Mark::ALL`].
     #[must_use]
-    pub fn counts(&self) -> [(Mark, usize); 4] {
+    pub fn counts(&self) -> [(Mark, usize); Mark::ALL.len()] {
         Mark::ALL.map(|mark| (mark, self.nodes.iter().filter(|node| node.mark == mark).count()))
     }
 }
@@ -141,6 +163,7 @@ pub(crate) fn example(edges: &[(&str, &[usize])]) -> Graph {
     let nodes = edges.iter().enumerate().map(|(index, (name, reads))| Node {
         name: (*name).to_owned(),
         mark: Mark::ALL[index % 4],
+        state: "upToDate",
         why: vec!["a reason".to_owned()],
         reads: reads.to_vec(),
     });

@@ -21,16 +21,20 @@ const LETTER: f64 = 7.9;
 const LONGEST_NAME: usize = 40;
 
 const STYLE: &str = "\
-svg{background:#fff;--ink:#1f2328;--line:#8c959f;--box:#f6f8fa;--warm:#9a6700;--warmbox:#fff8c5;--good:#1a7f37}
+svg{background:#fff;--ink:#1f2328;--line:#8c959f;--box:#f6f8fa;--warm:#9a6700;--warmbox:#fff8c5;--good:#1a7f37;\
+--bad:#cf222e;--badbox:#ffebe9}
 @media(prefers-color-scheme:dark){svg{background:#0d1117;--ink:#e6edf3;--line:#6e7681;--box:#161b22;--warm:#d29922;\
---warmbox:#341a00;--good:#3fb950}}
+--warmbox:#341a00;--good:#3fb950;--bad:#f85149;--badbox:#3c1114}}
 text{font:13px ui-monospace,SFMono-Regular,Menlo,Consolas,'DejaVu Sans Mono',monospace;fill:var(--ink)}
 rect{fill:var(--box);stroke:var(--line);stroke-width:1.2}
 .stale rect{fill:var(--warmbox);stroke:var(--warm);stroke-width:2.5}
 .perhaps rect{fill:var(--warmbox);stroke:var(--warm);stroke-dasharray:5 3}
 .restore rect{stroke:var(--good);stroke-dasharray:5 3}
+.refused rect{fill:var(--badbox);stroke:var(--bad);stroke-width:2.5}
+.blocked rect{stroke:var(--bad);stroke-dasharray:5 3}
 .edge{fill:none;stroke:var(--line);stroke-width:1.3}
 .edge.stale,.edge.perhaps{stroke:var(--warm)}
+.edge.refused,.edge.blocked{stroke:var(--bad)}
 .head{fill:var(--line)}
 ";
 
@@ -61,7 +65,7 @@ pub fn draw(graph: &Graph) -> String {
         // What is up to date changes nothing in what reads it.
         let class = match mark_of(chain.first()) {
             Mark::UpToDate | Mark::Restore => Mark::UpToDate.class(),
-            Mark::Perhaps | Mark::Run => mark_of(chain.last()).class(),
+            Mark::Perhaps | Mark::Run | Mark::Refused | Mark::Blocked => mark_of(chain.last()).class(),
         };
         let path = path(chain, &layout, &columns);
         let _ = writeln!(

@@ -133,10 +133,15 @@ pub enum Stale {
         /// The stage that reads it.
         by: String,
     },
-    /// It is begun, and may not go on: what it reads is not for what it does (in a forecast).
+    /// What it reads is not for what it does (in a forecast).
     Refused {
         /// Why, in one line.
         why: String,
+    },
+    /// A stage that this one reads from, itself or through others, would be refused (in a forecast).
+    AfterRefused {
+        /// Its name.
+        stage: String,
     },
     /// A stage that this one reads from must run first (in a forecast).
     AfterStage {
@@ -184,6 +189,7 @@ impl fmt::Display for Stale {
             Self::Needed { path, by } => write!(f, "its temporary output `{path}` is needed by `{by}`"),
             Self::OutputMissing { path } => write!(f, "output `{path}` is neither in place nor in the store"),
             Self::Refused { why } => write!(f, "would be refused: {why}"),
+            Self::AfterRefused { stage } => write!(f, "`{stage}` would be refused"),
             Self::AfterStage { stage } => write!(f, "`{stage}` runs first"),
         }
     }

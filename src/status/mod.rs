@@ -65,10 +65,9 @@ pub fn stages(session: &Session<'_>, forecasts: Vec<(StageId, Forecast)>) -> Vec
     };
     let status = |(id, forecast): (StageId, Forecast)| {
         let stage = &session.plan.stages[id.index()];
-        let claim = match &forecast {
-            Forecast::UpToDate { receipt } | Forecast::Restore { receipt, .. } => session.believed.by_receipt(*receipt),
-            Forecast::Run { .. } | Forecast::Perhaps { .. } => None,
-        };
+        let claim = forecast
+            .receipt()
+            .and_then(|receipt| session.believed.by_receipt(receipt));
         let outputs = stage.outputs.iter().filter_map(|output| {
             let state = output_state(session, claim.as_ref(), output);
             let is_expected = claim.is_some() || has_run(stage);

@@ -177,6 +177,59 @@ fn what_was_let_in_for_care_stops_before_a_stage_that_is_for_research() {
 }
 
 #[test]
+fn what_reads_from_a_stage_that_would_be_refused_would_not_run() {
+    let space = space();
+    let cat = |name: &str, reads: &str, more: &str| {
+        format!(
+            "  {name}: {{run: 'cat ${{inputs.a}} > ${{outputs.o}}', {more}inputs: {{a: {reads}}}, outputs: {{o: care/{name}}}}}\n"
+        )
+    };
+    let stages = [
+        cat("copy", "ingest.events", ""),
+        cat("wants", "copy", "requires: research, "),
+        cat("next", "wants", ""),
+        cat("last", "next", ""),
+    ];
+    space.write("care.yaml", pipeline("care", "care.ndjson", &stages[0]));
+    space.madmall(["run", "care.yaml"]).success();
+    space.write("care.yaml", pipeline("care", "care.ndjson", &stages.concat()));
+    let planned = space.madmall(["plan", "care.yaml", "--check"]).code(3);
+    let planned = planned
+        .says("wants   refused     would be refused: it requires consent to `research`")
+        .says("next    blocked     `wants` would be refused")
+        .says("last    blocked     `wants` would be refused")
+        .says("3 stages would be refused, or wait for what would be");
+    assert!(!planned.out.contains("have or may have work"), "{}", planned.out);
+    let words = |output: &str| {
+        let told: Value = serde_json::from_str(output).expect("JSON");
+        let stages = told["stages"].as_array().expect("stages").iter();
+        let words = stages.map(|stage| (stage["stage"].as_str(), stage["state"].as_str()));
+        words
+            .map(|(stage, state)| format!("{} {}", stage.unwrap_or("?"), state.unwrap_or("?")))
+            .collect::<Vec<_>>()
+    };
+    let expected = [
+        "ingest upToDate",
+        "copy upToDate",
+        "wants refused",
+        "next blocked",
+        "last blocked",
+    ];
+    for command in ["plan", "graph"] {
+        let told = space.madmall([command, "care.yaml", "--json"]).success();
+        assert_eq!(words(&told.out), expected, "{command}");
+    }
+    let stood = space.madmall(["status", "care.yaml"]).success();
+    stood.says("blocked     `wants` would be refused");
+    let why = space.madmall(["why", "care.yaml", "last"]).success();
+    why.says("would not run, for what it reads would be refused")
+        .says("it requires consent to `research`");
+    // And so it is.
+    let ran = space.madmall(["run", "care.yaml"]).code(2);
+    assert!(!space.exists("care/next") && !space.exists("care/last"), "{}", ran.out);
+}
+
+#[test]
 fn what_is_in_the_store_from_another_purpose_is_not_taken() {
     let space = space();
     let copy = "  copy: {run: 'cat ${inputs.a} > ${outputs.o}', inputs: {a: data/notes}, outputs: {o: out/copy}}\n";
