@@ -7,6 +7,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use clap::ValueEnum;
 
 use super::meant::meant;
+use super::numbers::jobs;
 use super::opened::find_workspace;
 use super::surroundings::Surroundings;
 use super::terminal::{BOLD, ERROR, Failure, HELP, Terminal, WARNING, environment, shown, with_causes};
@@ -46,7 +47,7 @@ pub(super) struct EventArguments {
     #[arg(long, value_enum)]
     on_reject: Option<RejectArgument>,
     /// How many threads (default: the number of cores)
-    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(short, long, value_name = "N", value_parser = jobs)]
     jobs: Option<u16>,
 }
 

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use serde_json::json;
 
 use super::every::{Everything, everything, look};
+use super::numbers::whole;
 use super::opened::find_workspace;
 use super::surroundings::Surroundings;
 use super::table::{bytes, count};
@@ -21,7 +22,7 @@ use crate::sweep::needed::{Needed, needed};
 #[derive(clap::Args)]
 pub(super) struct GcArguments {
     /// Keep what the last N runs of each pipeline need
-    #[arg(long, value_name = "N", default_value_t = 3)]
+    #[arg(long, value_name = "N", default_value = "3", value_parser = whole::<usize>)]
     keep_last: usize,
     /// Remove what was found in outputs' places too: nothing can bring it back
     #[arg(long)]

@@ -32,6 +32,7 @@ mod meant;
 mod metrics;
 mod model;
 mod ndjson;
+mod numbers;
 mod opened;
 mod plan;
 mod predict;

@@ -4,6 +4,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::json;
 
 use super::bounds::bounds;
+use super::numbers::jobs;
 use super::opened::find_workspace;
 use super::surroundings::Surroundings;
 use super::terminal::{ERROR, Failure, GOOD, Terminal, WARNING, environment, shown, with_causes};
@@ -32,7 +33,7 @@ pub(super) struct RerunArguments {
     #[arg(long, value_name = "KEY")]
     trust: Option<String>,
     /// How many threads a built-in stage may use (default: another number than a run takes)
-    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(short, long, value_name = "N", value_parser = jobs)]
     jobs: Option<u16>,
     /// Print one JSON object
     #[arg(long)]

@@ -6,6 +6,7 @@ use camino::Utf8Path;
 use serde_json::json;
 
 use super::ndjson::Json;
+use super::numbers::jobs;
 use super::opened::{Opened, Resolved, find_workspace, open_kept, open_noting, overrides};
 use super::plan::{PlanArguments, plan};
 use super::progress::Lines;
@@ -43,7 +44,7 @@ pub(super) struct RunArguments {
     #[arg(value_name = "STAGE")]
     stages: Vec<String>,
     /// How many stages at once (default: the number of cores)
-    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(short, long, value_name = "N", value_parser = jobs)]
     jobs: Option<u16>,
     /// Run every selected stage, without asking what is up to date
     #[arg(long)]

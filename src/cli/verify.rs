@@ -5,6 +5,7 @@ use std::io::Read as _;
 use camino::Utf8Path;
 
 use super::bundled::{ByteSize, is_bundle, verify_bundle};
+use super::numbers::jobs;
 use super::opened::find_workspace;
 use super::proof::{self, ProofArguments};
 use super::rerun::Wanted;
@@ -50,7 +51,7 @@ pub(super) struct VerifyArguments {
     #[arg(long, requires = "rerun", requires = "what")]
     attest: bool,
     /// With `--rerun`: how many threads a built-in stage may use (default: another number than a run takes)
-    #[arg(short, long, value_name = "N", requires = "rerun", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(short, long, value_name = "N", requires = "rerun", value_parser = jobs)]
     jobs: Option<u16>,
     #[command(flatten)]
     proof: ProofArguments,

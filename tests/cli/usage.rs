@@ -23,6 +23,28 @@ fn a_typo_in_a_command_file_or_stage_is_answered_with_advice() {
 }
 
 #[test]
+fn a_number_that_is_none_is_answered_with_what_would_be_one() {
+    let space = Space::with(COPY);
+    let jobs = "give a whole number from 1 to 65535";
+    let whole = "give a whole number, such as 10";
+    for (line, advice) in [
+        ("run -j 0 pipeline.yaml", jobs),
+        ("run -j many pipeline.yaml", jobs),
+        ("run -j 65536 pipeline.yaml", jobs),
+        ("verify --rerun -j 1.5", jobs),
+        ("predict -j ++1", jobs),
+        ("gc --keep-last many", whole),
+        ("log -n -1", "-1"),
+        ("log -n few", whole),
+        ("metrics -n 1e3", whole),
+        ("evaluate --suppress-below 99999999999999999999", whole),
+    ] {
+        let words: Vec<&str> = line.split(' ').collect();
+        space.madmall(words).code(2).says(advice);
+    }
+}
+
+#[test]
 fn check_reads_only_and_counts_the_stages() {
     let space = Space::with(COPY);
     space.write("in", "1");

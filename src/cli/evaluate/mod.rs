@@ -11,6 +11,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use super::events::EventArguments;
 use super::meant::meant;
 use super::model::read_model_hashed;
+use super::numbers::whole;
 use super::surroundings::Surroundings;
 use super::terminal::{Failure, Terminal, environment, shown, with_causes};
 use crate::digest::hash_reader;
@@ -46,7 +47,7 @@ pub(super) struct EvaluateArguments {
     #[arg(long, value_name = "LEVEL", default_value = "0.95", value_parser = level)]
     confidence: f64,
     /// Show nothing from which a count of fewer rows of a label could be computed
-    #[arg(long, value_name = "N", default_value_t = 5)]
+    #[arg(long, value_name = "N", default_value = "5", value_parser = whole::<u64>)]
     suppress_below: u64,
     /// Take a feature that the file has no column for as 0 in every row
     #[arg(long, conflicts_with = "events")]

@@ -3,6 +3,7 @@
 use camino::Utf8Path;
 use serde_json::json;
 
+use crate::cli::numbers::whole;
 use crate::cli::opened::find_workspace;
 use crate::cli::runs;
 use crate::cli::surroundings::Surroundings;
@@ -20,7 +21,7 @@ pub(in crate::cli) struct LogArguments {
     #[command(subcommand)]
     action: Option<Action>,
     /// Only the newest N runs
-    #[arg(short = 'n', long, value_name = "N")]
+    #[arg(short = 'n', long, value_name = "N", value_parser = whole::<usize>)]
     limit: Option<usize>,
     /// Print one JSON object
     #[arg(long)]
