@@ -138,12 +138,14 @@ impl Reader {
         let inner_length = rest[2..].find(|c| !is_part(c)).unwrap_or(rest.len() - 2);
         let inner = &rest[2..2 + inner_length];
         if !rest[2 + inner_length..].starts_with('}') {
-            let help = match dialect {
-                Dialect::Plain => "write `${params.name}`, or `$${` for a literal `${`",
-                Dialect::Shell => "write `${params.name}` with nothing else in the braces",
+            let meant = self.kind(inner).map(|_| format!("write `${{{inner}}}`"));
+            let help = match (meant, dialect) {
+                (Ok(write), Dialect::Plain) => format!("{write}, or `$${{` for a literal `${{`"),
+                (Ok(write), Dialect::Shell) => format!("{write} with nothing else in the braces"),
+                (Err(help), _) => help,
             };
             let message = format!("`${{{inner}` is not closed by a `}}`");
-            self.fault(start, 2 + inner_length, message, help.to_owned());
+            self.fault(start, 2 + inner_length, message, help);
             return 2 + inner_length;
         }
         let length = inner_length + 3;
@@ -229,6 +231,36 @@ mod tests {
             ("${inputs.a}${outputs.b}", "<input a><output b>"),
         ] {
             assert_eq!(shown(text, Dialect::Plain), wanted);
+        }
+    }
+
+    #[test]
+    fn of_what_is_not_closed_it_is_said_what_was_meant() {
+        for (text, dialect, wanted) in [
+            (
+                "${inputs.b",
+                Dialect::Plain,
+                "write `${inputs.b}`, or `$${` for a literal `${`",
+            ),
+            (
+                "${inputs.b > x",
+                Dialect::Shell,
+                "write `${inputs.b}` with nothing else in the braces",
+            ),
+            (
+                "${params.l2:-1}",
+                Dialect::Shell,
+                "write `${params.l2}` with nothing else in the braces",
+            ),
+            ("${input.b", Dialect::Plain, "did you mean `${inputs.b}`?"),
+            ("${HOME", Dialect::Plain, "there are `${params.name}`"),
+        ] {
+            let (_, faults) = pieces(text, dialect);
+            let helps: Vec<&str> = faults.iter().map(|fault| fault.help.as_str()).collect();
+            assert!(
+                matches!(helps[..], [help] if help.starts_with(wanted)),
+                "{text}: {helps:?}"
+            );
         }
     }
 
