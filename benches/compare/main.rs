@@ -109,10 +109,7 @@ fn table(what: &str, peers: &[&Peer], rounds: usize, mut run: impl FnMut(&Peer) 
     let mut random = Random(1);
     let mut order: Vec<usize> = (0..peers.len()).collect();
     for _ in 0..rounds {
-        // Fisher and Yates.
-        for at in (1..order.len()).rev() {
-            order.swap(at, (random.next() % (at as u64 + 1)) as usize);
-        }
+        order.sort_by_cached_key(|_| random.next());
         for at in &order {
             costs[*at].push(run(peers[*at]));
         }

@@ -20,6 +20,7 @@ use crate::plan::{Plan, resolve};
 use crate::receipt::trust::Trust;
 use crate::store::Store;
 use crate::tree::Tree;
+use crate::verify::report::Report;
 use crate::verify::{Format, Line, Pin, Request, Tone, VerifyError, What};
 use crate::workspace::Workspace;
 
@@ -85,12 +86,7 @@ pub(super) fn verify(
         let said = (arguments.trust.as_deref(), arguments.json);
         return proof::verify(&arguments.proof, &bytes, said, surroundings, terminal);
     }
-    let copied = copied_project(arguments, surroundings);
-    let is_copied = copied.is_some();
-    let workspace = match copied {
-        Some(workspace) => workspace,
-        None => workspace_of(arguments, surroundings)?,
-    };
+    let (workspace, is_copied) = site(arguments, surroundings)?;
     let folder = surroundings
         .folder
         .canonicalize_utf8()
@@ -142,6 +138,11 @@ pub(super) fn verify(
             super::rerun::countersign(&report, run, &workspace, surroundings, terminal)?;
         }
     }
+    print(arguments, &report, &workspace, terminal);
+    Ok(report.exit_code())
+}
+
+fn print(arguments: &VerifyArguments, report: &Report, workspace: &Workspace, terminal: &mut Terminal) {
     match (arguments.json, arguments.format) {
         (true, _) => terminal.result(report.to_json()),
         (false, Some(FormatArgument::Github)) => terminal.result(report.render_as(Format::Github)),
@@ -157,7 +158,6 @@ pub(super) fn verify(
             }
         }
     }
-    Ok(report.exit_code())
 }
 
 /// What says something of files in place says nothing of a proof.
@@ -215,6 +215,14 @@ fn pins(arguments: &VerifyArguments, surroundings: &Surroundings) -> Result<Vec<
         Pin::parse(name, &bytes).map_err(|error| cannot(&error))
     };
     arguments.pin.iter().map(read).collect()
+}
+
+/// Where to look, and whether that is the folder that is asked about.
+fn site(arguments: &VerifyArguments, surroundings: &Surroundings) -> Result<(Workspace, bool), Failure> {
+    match copied_project(arguments, surroundings) {
+        Some(workspace) => Ok((workspace, true)),
+        None => Ok((workspace_of(arguments, surroundings)?, false)),
+    }
 }
 
 /// The folder that is asked about, if it has receipts of its own: a project, or what was copied of one.

@@ -120,7 +120,7 @@ enum Gives {
     /// Nothing yet: it would run.
     Unknown,
     /// What it gave.
-    Settled(Settled),
+    Settled(Box<Settled>),
     /// Nothing ever: this stage would be refused, which is itself or one that it reads from.
     Nothing(StageId),
 }
@@ -177,11 +177,12 @@ fn add_needed(session: &Session<'_>, given: &[Gives], forecasts: &mut [(StageId,
                 continue;
             };
             let output = &plan.stages[maker.index()].outputs[output];
-            let (Some(maker), Gives::Settled(Settled { claim, .. }), true) =
+            let (Some(maker), Gives::Settled(settled), true) =
                 (places.get(&maker), &given[maker.index()], output.is_temporary)
             else {
                 continue;
             };
+            let claim = &settled.claim;
             let claimed = claim.outputs.iter().find(|claimed| claimed.name == output.name);
             let Some(claimed) = claimed.filter(|claimed| !is_in_place(session, claimed)) else {
                 continue;
@@ -279,7 +280,10 @@ fn forecast_stage(session: &Session<'_>, id: StageId, given: &[Gives]) -> Result
             return Ok((Gives::Unknown, Forecast::Run { why }));
         }
     };
-    Ok((Gives::Settled(Settled::of(session, stage, &states, claim)), forecast))
+    Ok((
+        Gives::Settled(Box::new(Settled::of(session, stage, &states, claim))),
+        forecast,
+    ))
 }
 
 /// What is known of what a stage reads.

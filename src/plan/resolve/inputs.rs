@@ -10,7 +10,7 @@ use std::rc::Rc;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use self::refuse::MOST_ADVICE;
-use super::families::{Families, Own};
+use super::families::{Families, Family, Own};
 use super::files::unreadable;
 use super::glob::{Glob, is_pattern};
 use super::outputs::{OutputAt, Outputs};
@@ -118,7 +118,6 @@ struct Finder<'a> {
 
 impl Finder<'_> {
     fn find(&mut self, reader: &Stage, written: &Text, is_optional: bool) -> Option<Found> {
-        let stage = reader.name.text.as_str();
         let text = written.text.as_str();
         let (name, output) = match text.split_once('.') {
             Some((name, output)) => (name, Some(output)),
@@ -128,18 +127,7 @@ impl Finder<'_> {
         if let Some(family) = families.get(name)
             && output.is_none_or(is_name)
         {
-            let (first, output) = self.reference(written, family.stages.start, output)?;
-            return match family.own(reader) {
-                Own::Single => Some(Found::Output((first, output))),
-                Own::At(at) => Some(Found::Output((at, output))),
-                Own::All => self.gather(written, family.stages.clone(), output),
-                Own::Missing(axis, value) => {
-                    let message = format!("stage `{name}` is not made for `{axis}` = {}", quoted(&value));
-                    let label = format!("read by stage `{stage}`, which is");
-                    let help = "give both stages the same values, or call the axis of one of them otherwise";
-                    self.refuse(written, message, label, help)
-                }
-            };
+            return self.of_family(reader, written, (name, family), output);
         }
         if let Some((name, _)) = text.split_once('[').filter(|(name, _)| families.get(name).is_some()) {
             let help = format!("write the path of its output, or `{name}` for those of all");
@@ -147,7 +135,7 @@ impl Finder<'_> {
             return self.refuse(written, message, "", help);
         }
         if is_pattern(text) && !text.contains("${") {
-            return self.glob(stage, written, is_optional);
+            return self.glob(&reader.name.text, written, is_optional);
         }
         let path = match paths::normalise(text) {
             Ok(path) => path,
@@ -165,6 +153,34 @@ impl Finder<'_> {
         if let Some(at) = self.outputs.folder_above(&path) {
             return self.inside_output(written, at);
         }
+        self.source(&reader.name.text, (written, path), is_optional)
+    }
+
+    /// The output of the stages that are called `name`, or of the one of them that goes with `reader`.
+    fn of_family(
+        &mut self,
+        reader: &Stage,
+        written: &Text,
+        (name, family): (&str, &Family),
+        output: Option<&str>,
+    ) -> Option<Found> {
+        let (first, output) = self.reference(written, family.stages.start, output)?;
+        match family.own(reader) {
+            Own::Single => Some(Found::Output((first, output))),
+            Own::At(at) => Some(Found::Output((at, output))),
+            Own::All => self.gather(written, family.stages.clone(), output),
+            Own::Missing(axis, value) => {
+                let message = format!("stage `{name}` is not made for `{axis}` = {}", quoted(&value));
+                let label = format!("read by stage `{}`, which is", reader.name.text);
+                let help = "give both stages the same values, or call the axis of one of them otherwise";
+                self.refuse(written, message, label, help)
+            }
+        }
+    }
+
+    /// The file or folder at `path`, which no stage makes.
+    fn source(&mut self, stage: &str, (written, path): (&Text, Utf8PathBuf), is_optional: bool) -> Option<Found> {
+        let text = written.text.as_str();
         if let Some(folder) = paths::private_folder(&path) {
             let message = format!("input {} lies in `{folder}`", quoted(text));
             return self.refuse(
