@@ -8,7 +8,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use sha2::Digest as _;
 
-pub use self::stream::{DigestsHasher, blake3_of, copy_blake3, copy_hashed, hash_file, hash_reader};
+pub use self::stream::{DigestsHasher, blake3_of, copy_blake3, copy_hashed, hash_file, hash_reader, hash_sized};
 
 /// A BLAKE3 digest: of bytes (unkeyed), or of a structure in a domain of its own (see [`crate::canonical`]).
 ///

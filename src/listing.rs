@@ -13,7 +13,7 @@ use sha2::Digest as _;
 
 use crate::canonical::CanonicalHasher;
 use crate::commitment::{Commitment, Shape};
-use crate::digest::{Digest, Digests, Sha256};
+use crate::digest::{Digest, Digests, HexDigits, Sha256};
 
 /// A file of a listing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,26 +110,38 @@ pub fn listing_digests(files: &[ListedFile]) -> Result<ListingDigests, ListingEr
         let path = pair[0].path.clone();
         return Err(ListingError::Twice { path });
     }
+    if let Some(file) = sorted.iter().find(|file| file.path.as_str().contains(char::is_control)) {
+        let path = file.path.clone();
+        return Err(ListingError::ControlCharacter { path });
+    }
+    let (blake3, dir_hash) = match sorted.len() {
+        0..MANY => (identity_of(&sorted), dir_hash_of(&sorted)),
+        _ => rayon::join(|| identity_of(&sorted), || dir_hash_of(&sorted)),
+    };
+    Ok(ListingDigests { blake3, dir_hash })
+}
+
+/// Of so many files each digest has a core of its own.
+const MANY: usize = 4096;
+
+fn identity_of(sorted: &[&ListedFile]) -> Digest {
     let mut listing = CanonicalHasher::new("madmall listing v1");
     listing.list(sorted.iter(), |h, file| {
         h.str(file.path.as_str());
         h.tag(u8::from(file.executable)).digest(file.digests.blake3);
     });
+    listing.finish()
+}
+
+fn dir_hash_of(sorted: &[&ListedFile]) -> Sha256 {
     let mut lines = sha2::Sha256::new();
     for file in sorted {
-        if file.path.as_str().contains(char::is_control) {
-            let path = file.path.clone();
-            return Err(ListingError::ControlCharacter { path });
-        }
-        lines.update(file.digests.sha256.to_hex());
+        lines.update(HexDigits::of(file.digests.sha256.as_bytes()).as_str());
         lines.update("  ");
         lines.update(file.path.as_str());
         lines.update("\n");
     }
-    Ok(ListingDigests {
-        blake3: listing.finish(),
-        dir_hash: Sha256::from_bytes(lines.finalize().into()),
-    })
+    Sha256::from_bytes(lines.finalize().into())
 }
 
 fn bytes_of(path: &Utf8Path) -> &[u8] {
@@ -175,6 +187,19 @@ mod tests {
             let other = listing_digests(&other).expect("a listing");
             assert_ne!(other.blake3, digests.blake3);
         }
+    }
+
+    #[test]
+    fn of_many_files_the_digests_are_made_alike() {
+        let files: Vec<ListedFile> = (0..MANY + 1)
+            .map(|n| file(&format!("f/{n:05}"), &n.to_string(), n % 3 == 0))
+            .collect();
+        let found = listing_digests(&files).expect("a listing");
+        let sorted: Vec<&ListedFile> = files.iter().collect();
+        assert_eq!(
+            (found.blake3, found.dir_hash),
+            (identity_of(&sorted), dir_hash_of(&sorted))
+        );
     }
 
     #[test]

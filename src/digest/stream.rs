@@ -72,6 +72,30 @@ pub fn hash_file(path: &Utf8Path) -> io::Result<(Digests, u64)> {
     hash_reader(File::open(path)?)
 }
 
+/// Hashes the rest of a file, which was `size` bytes when it was looked at. Returns the digests and the number of bytes that it has now.
+///
+/// # Errors
+///
+/// Whatever reading gives.
+pub fn hash_sized(mut file: impl Read, size: u64) -> io::Result<(Digests, u64)> {
+    let Some(size) = usize::try_from(size).ok().filter(|size| *size <= CHUNK) else {
+        return hash_reader(file);
+    };
+    // Room for one more: of a file less than what is asked for comes only at its end, and nobody need ask whether that was the end.
+    let mut bytes = vec![0; size + 1];
+    let mut filled = read_some(&mut file, &mut bytes)?;
+    while filled < size {
+        match read_some(&mut file, &mut bytes[filled..])? {
+            0 => break,
+            read => filled += read,
+        }
+    }
+    match filled <= size {
+        true => Ok((Digests::of(&bytes[..filled]), filled as u64)),
+        false => hash_reader(bytes.as_slice().chain(file)),
+    }
+}
+
 /// Copies `reader` to `writer` and hashes what passes, so that the digest is that of the bytes that were written.
 ///
 /// # Errors
@@ -241,6 +265,27 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_file_is_hashed_to_its_end_however_long_it_was() {
+        for length in [0, 1, 100, CHUNK, CHUNK + 1, 3 * CHUNK] {
+            let bytes: Vec<u8> = (0..=250).cycle().take(length).collect();
+            let mut file = tempfile::tempfile().expect("a temporary file");
+            file.write_all(&bytes).expect("written");
+            for before in [0, 1, 99, 100, 101, length, length + 1, CHUNK, CHUNK + 1] {
+                io::Seek::rewind(&mut file).expect("to its beginning");
+                let hashed = hash_sized(&file, before as u64).expect("read");
+                assert_eq!(
+                    hashed,
+                    (Digests::of(&bytes), length as u64),
+                    "{length}, {before} before"
+                );
+            }
+            // On some file systems less comes before the end too.
+            let slow = hash_sized(Slow(&bytes), length as u64).expect("read");
+            assert_eq!(slow, (Digests::of(&bytes), length as u64), "{length}");
+        }
+    }
+
     /// Gives so many bytes, then fails.
     struct Failing(usize);
 
@@ -277,16 +322,18 @@ mod tests {
         assert!(copy_hashed(&mut &longer[..], &mut &mut almost[..]).is_err());
     }
 
+    /// Gives a few bytes at a time.
+    struct Slow<'a>(&'a [u8]);
+
+    impl Read for Slow<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let length = buffer.len().min(70_001);
+            (&mut self.0).take(length as u64).read(buffer)
+        }
+    }
+
     #[test]
     fn what_is_copied_has_the_digest_of_its_own_bytes() {
-        /// Gives a few bytes at a time.
-        struct Slow<'a>(&'a [u8]);
-        impl Read for Slow<'_> {
-            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-                let length = buffer.len().min(70_001);
-                (&mut self.0).take(length as u64).read(buffer)
-            }
-        }
         let more = [FIRST, FIRST + CHUNK, FIRST + 4 * CHUNK, FIRST + 4 * CHUNK + LONG_CHUNK];
         let near = more.into_iter().flat_map(|length| [length - 1, length, length + 1]);
         for length in near.chain([0, 5 * LONG_CHUNK]) {

@@ -320,7 +320,7 @@ impl<'a> FileHashes<'a> {
             .par_iter()
             .map(|file| self.file_state(file))
             .collect::<Result<Vec<_>, _>>()?;
-        let listed: Vec<ListedFile> = files.iter().map(FileState::listed).collect();
+        let listed: Vec<ListedFile> = files.par_iter().with_min_len(1024).map(FileState::listed).collect();
         let listing = listing_digests(&listed).map_err(|source| InputError::List {
             path: path.to_owned(),
             source,

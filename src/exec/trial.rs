@@ -18,7 +18,7 @@ use super::root::{ExecutionRoot, RootEntry, RootError};
 use super::stage::{Attempt, Given, Said, Subject};
 use crate::commitment::PersonalKey;
 use crate::consent::population::{KeptPopulation, Population};
-use crate::digest::{Digests, hash_file, hash_reader};
+use crate::digest::{Digests, hash_file, hash_sized};
 use crate::listing::ArtifactDigests;
 use crate::plan::stage_name::log_name;
 use crate::plan::{Command, Output};
@@ -413,8 +413,9 @@ impl MadeFile {
     /// Reads the file at `path`.
     pub(super) fn read(path: &Utf8Path) -> io::Result<Self> {
         let file = File::open(path)?;
-        let (digests, bytes) = hash_reader(&file)?;
-        let executable = Stamp::from_metadata(&file.metadata()?).is_executable();
+        let stamp = Stamp::from_metadata(&file.metadata()?);
+        let (digests, bytes) = hash_sized(&file, stamp.size())?;
+        let executable = stamp.is_executable();
         Ok(Self {
             file,
             digests,

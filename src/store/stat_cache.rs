@@ -14,7 +14,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::{MAX_CACHE, read_bounded};
-use crate::digest::{Digest, Digests, blake3_of, hash_reader, whole};
+use crate::digest::{Digest, Digests, blake3_of, hash_sized, whole};
 use crate::stamp::{Found, Stamp};
 use crate::workspace::Workspace;
 
@@ -159,7 +159,7 @@ pub fn hash_as_stamped(workspace: &Workspace, path: &Utf8Path, stamp: Stamp) -> 
 
 /// The same of a file that is open.
 fn hash_open(file: &File, stamp: Stamp) -> io::Result<Hashed> {
-    let (digests, size) = hash_reader(file)?;
+    let (digests, size) = hash_sized(file, stamp.size())?;
     if size != stamp.size() || Stamp::from_metadata(&file.metadata()?) != stamp {
         return Err(changed());
     }

@@ -264,6 +264,36 @@ fn strict_hashes_every_file_again() {
 }
 
 #[test]
+fn of_a_long_file_every_byte_counts_too() {
+    let space = Space::with(
+        "stages:
+  a: {run: 'cat ${inputs.i} > ${outputs.o}; echo a >> $TRACE', env: [TRACE], sandbox: off, inputs: {i: in}, outputs: {o: out/a}}",
+    );
+    let long = |last: &str| "x".repeat(2 << 20) + last;
+    space.write("in", long("1"));
+    space.run(&[]).success();
+    Space::let_clock_tick();
+    space.run(&[]).success();
+    assert_eq!(space.trace(), "a\n");
+    // Other times, and the same bytes.
+    for flags in [&[][..], &["--strict"]] {
+        space.write("in", long("1"));
+        space.run(flags).success().says("1 up to date");
+    }
+    for (flags, last) in [(&["--strict"][..], "2"), (&[], "3")] {
+        Space::let_clock_tick();
+        space.run(&[]).success();
+        space.write("in", long(last));
+        space.run(flags).success();
+        assert_eq!(space.trace(), "a\n");
+        assert!(space.read("out/a") == long(last));
+        space.write("out/a", long("edited").split_off(5));
+        space.run(flags).success().says("restored");
+    }
+    space.madmall(["verify"]).success();
+}
+
+#[test]
 fn other_values_are_another_question() {
     let stage = "a: {run: 'echo ${params.n} > ${outputs.o}; echo a >> $TRACE', env: [TRACE], sandbox: off, outputs: {o: out/a}}";
     let space = Space::with(&format!("params: {{n: 1}}\nstages:\n  {stage}"));
