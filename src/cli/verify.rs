@@ -19,6 +19,7 @@ use crate::log::checkpoint::MAX_CHECKPOINT;
 use crate::plan::{Plan, resolve};
 use crate::receipt::trust::Trust;
 use crate::store::Store;
+use crate::store::lock::holder;
 use crate::tree::Tree;
 use crate::verify::report::Report;
 use crate::verify::{Format, Line, Pin, Request, Tone, VerifyError, What};
@@ -149,15 +150,26 @@ fn print(arguments: &VerifyArguments, report: &Report, workspace: &Workspace, te
         (false, Some(FormatArgument::Junit)) => terminal.result(report.render_as(Format::Junit)),
         (false, None) => {
             show_lines(&report.lines(), terminal);
-            // Its outputs are in place, and what says so is not.
-            if report.exit_code() != ExitCode::Success && Store::of(workspace.root()).has_pending() {
-                terminal.say(format_args!(
-                    "{HELP}help{HELP:#}: a run in this workspace has not ended, or died, before its receipts were published: if none goes on, \
-                     `madmall run` publishes what it had finished"
-                ));
+            if report.exit_code() != ExitCode::Success
+                && let Some(help) = unpublished(workspace)
+            {
+                terminal.say(format_args!("{HELP}help{HELP:#}: {help}"));
             }
         }
     }
+}
+
+/// What to do if outputs may be in place of which no receipt says so yet.
+fn unpublished(workspace: &Workspace) -> Option<String> {
+    let store = Store::of(workspace.root());
+    if let Some(holder) = holder(&store.lock_file()) {
+        let holder = shown(&holder);
+        let help = "and publishes its receipts when it ends: verify again then";
+        return Some(format!("a run has this workspace ({holder}), {help}"));
+    }
+    let died =
+        "a run in this workspace died before its receipts were published: `madmall run` publishes what it had finished";
+    store.has_pending().then(|| died.to_owned())
 }
 
 /// What says something of files in place says nothing of a proof.

@@ -61,6 +61,14 @@ impl WorkspaceLock {
     }
 }
 
+/// What whoever has the lock at `path` now wrote of itself; `None` if nobody has it.
+#[must_use]
+pub fn holder(path: &Utf8Path) -> Option<String> {
+    let file = File::open(path).ok()?;
+    // If it is to be had, it is let go at once: whoever comes meanwhile tries again.
+    matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)).then(|| read_holder(&file))
+}
+
 /// What the holder wrote of itself; it only matters for the message.
 fn read_holder(mut file: &File) -> String {
     let mut text = String::new();

@@ -1,6 +1,6 @@
 //! Files that are written for a while: what their writers leave when they are killed.
 
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
@@ -129,4 +129,38 @@ fn what_a_killed_writer_left_is_removed_by_the_next() {
         files_below(&space.path("out")),
         [".madmall-tmp-of-somebody", "new.ndjson", "scores.ndjson"]
     );
+}
+
+#[test]
+fn verify_says_so_where_a_run_goes_on_that_has_published_nothing_yet() {
+    let mut space = Space::with(
+        "stages:
+  a: {run: 'cat ${inputs.i} > ${outputs.o}', inputs: {i: in}, outputs: {o: out/a}}
+  slow: {run: 'cat ${inputs.i} > ${outputs.o}; while [ ! -e $GO ]; do sleep 0.02; done', env: [GO], sandbox: off, inputs: {i: a}, outputs: {o: out/slow}}",
+    );
+    let go = space.path("go").into_string();
+    space.set("GO", &go);
+    space.write("go", "");
+    space.write("in", "1");
+    space.run(&[]).success();
+    let said = "a run has this workspace (process ";
+    space.madmall(["verify"]).success().says_not(said);
+    space.remove("go");
+    space.write("in", "2");
+    let mut running = space
+        .command(["run", "pipeline.yaml", "--json"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let mut lines = BufReader::new(running.stdout.take().expect("a pipe")).lines();
+    let is_begun = |line: &str| line.contains("stageStarted") && line.contains("slow");
+    assert!(lines.by_ref().any(|line| is_begun(&line.expect("text"))));
+    let verdict = space.madmall(["verify"]).code(4);
+    verdict.says("E-DIGEST").says(said).says("verify again then");
+    space.write("go", "");
+    // Until it has ended: then nobody has it.
+    assert!(running.wait().expect("it ends").success());
+    space.madmall(["verify"]).success();
+    space.write("out/a", "3");
+    space.madmall(["verify"]).code(4).says_not(said);
 }
