@@ -2,6 +2,7 @@
 
 use std::cell::LazyCell;
 use std::collections::BTreeMap;
+use std::ops::Deref;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -296,11 +297,12 @@ struct Reads<'s> {
     before: Vec<Stale>,
 }
 
+/// What is known of what `stage` reads. What it was when it `last` ran is only asked if that is needed.
 fn reads<'s>(
     session: &Session<'s>,
     stage: &'s Stage,
     given: &[Gives],
-    last: &Option<Snapshot>,
+    last: &impl Deref<Target = Option<Snapshot>>,
 ) -> Result<Reads<'s>, ExecError> {
     let makers = &session.plan.stages;
     let mut reads = Reads {
