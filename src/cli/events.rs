@@ -47,7 +47,7 @@ pub(super) struct EventArguments {
     #[arg(long, value_enum)]
     on_reject: Option<RejectArgument>,
     /// How many threads (default: the number of cores)
-    #[arg(short, long, value_name = "N", value_parser = jobs)]
+    #[arg(short, long, value_name = "N", value_parser = jobs, allow_negative_numbers = true)]
     jobs: Option<u16>,
 }
 

@@ -22,7 +22,7 @@ use crate::sweep::needed::{Needed, needed};
 #[derive(clap::Args)]
 pub(super) struct GcArguments {
     /// Keep what the last N runs of each pipeline need
-    #[arg(long, value_name = "N", default_value = "3", value_parser = whole::<usize>)]
+    #[arg(long, value_name = "N", default_value = "3", value_parser = whole::<usize>, allow_negative_numbers = true)]
     keep_last: usize,
     /// Remove what was found in outputs' places too: nothing can bring it back
     #[arg(long)]

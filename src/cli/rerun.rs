@@ -33,7 +33,7 @@ pub(super) struct RerunArguments {
     #[arg(long, value_name = "KEY")]
     trust: Option<String>,
     /// How many threads a built-in stage may use (default: another number than a run takes)
-    #[arg(short, long, value_name = "N", value_parser = jobs)]
+    #[arg(short, long, value_name = "N", value_parser = jobs, allow_negative_numbers = true)]
     jobs: Option<u16>,
     /// Print one JSON object
     #[arg(long)]

@@ -44,7 +44,7 @@ pub(super) struct RunArguments {
     #[arg(value_name = "STAGE")]
     stages: Vec<String>,
     /// How many stages at once (default: the number of cores)
-    #[arg(short, long, value_name = "N", value_parser = jobs)]
+    #[arg(short, long, value_name = "N", value_parser = jobs, allow_negative_numbers = true)]
     jobs: Option<u16>,
     /// Run every selected stage, without asking what is up to date
     #[arg(long)]

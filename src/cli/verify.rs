@@ -53,7 +53,7 @@ pub(super) struct VerifyArguments {
     #[arg(long, requires = "rerun", requires = "what")]
     attest: bool,
     /// With `--rerun`: how many threads a built-in stage may use (default: another number than a run takes)
-    #[arg(short, long, value_name = "N", requires = "rerun", value_parser = jobs)]
+    #[arg(short, long, value_name = "N", requires = "rerun", value_parser = jobs, allow_negative_numbers = true)]
     jobs: Option<u16>,
     #[command(flatten)]
     proof: ProofArguments,

@@ -241,20 +241,12 @@ fn explain(
         .iter()
         .find(|(other, _)| *other == id)
         .map(|(_, forecast)| forecast);
+    let pending = |state: &str| (state.to_owned(), pending_chain(opened, session, id, forecasts));
     match forecast {
-        Some(Forecast::Run { .. }) => ("would run".to_owned(), pending_chain(opened, session, id, forecasts)),
-        Some(Forecast::Perhaps { .. }) => (
-            "would run if what runs before it changes its inputs".to_owned(),
-            pending_chain(opened, session, id, forecasts),
-        ),
-        Some(Forecast::Refuse { .. }) => (
-            "would be refused".to_owned(),
-            pending_chain(opened, session, id, forecasts),
-        ),
-        Some(Forecast::Block { .. }) => (
-            "would not run, for what it reads would be refused".to_owned(),
-            pending_chain(opened, session, id, forecasts),
-        ),
+        Some(Forecast::Run { .. }) => pending("would run"),
+        Some(Forecast::Perhaps { .. }) => pending("would run if what runs before it changes its inputs"),
+        Some(Forecast::Refuse { .. }) => pending("would be refused"),
+        Some(Forecast::Block { .. }) => pending("would not run, for what it reads would be refused"),
         Some(Forecast::UpToDate { receipt } | Forecast::Restore { receipt, .. }) => {
             let stage = &opened.plan.stages[id.index()];
             let state = match forecast {

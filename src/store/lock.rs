@@ -64,6 +64,10 @@ impl WorkspaceLock {
 /// What whoever has the lock at `path` now wrote of itself; `None` if nobody has it.
 #[must_use]
 pub fn holder(path: &Utf8Path) -> Option<String> {
+    // To open a pipe would be to wait for whoever writes to it: the folder may be somebody else's.
+    if !path.symlink_metadata().is_ok_and(|found| found.is_file()) {
+        return None;
+    }
     let file = File::open(path).ok()?;
     // If it is to be had, it is let go at once: whoever comes meanwhile tries again.
     matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)).then(|| read_holder(&file))

@@ -164,3 +164,32 @@ fn verify_says_so_where_a_run_goes_on_that_has_published_nothing_yet() {
     space.write("out/a", "3");
     space.madmall(["verify"]).code(4).says_not(said);
 }
+
+#[test]
+fn verify_waits_for_nobody_who_put_a_pipe_in_the_place_of_the_lock() {
+    let space = Space::with("stages: {a: {run: 'echo 1 > ${outputs.o}', outputs: {o: out}}}");
+    space.run(&[]).success();
+    space.write("out", "2");
+    space.remove(".madmall/lock");
+    let made = std::process::Command::new("mkfifo")
+        .arg(space.path(".madmall/lock"))
+        .status();
+    assert!(made.expect("mkfifo is there").success());
+    let mut child = space
+        .command(["verify"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("it starts");
+    let began = Instant::now();
+    let ended = loop {
+        if let Some(ended) = child.try_wait().expect("it is ours") {
+            break ended;
+        }
+        if began.elapsed() > Duration::from_secs(20) {
+            child.kill().expect("killed");
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    };
+    assert_eq!(ended.code(), Some(4));
+}

@@ -47,7 +47,7 @@ pub(super) struct EvaluateArguments {
     #[arg(long, value_name = "LEVEL", default_value = "0.95", value_parser = level)]
     confidence: f64,
     /// Show nothing from which a count of fewer rows of a label could be computed
-    #[arg(long, value_name = "N", default_value = "5", value_parser = whole::<u64>)]
+    #[arg(long, value_name = "N", default_value = "5", value_parser = whole::<u64>, allow_negative_numbers = true)]
     suppress_below: u64,
     /// Take a feature that the file has no column for as 0 in every row
     #[arg(long, conflicts_with = "events")]

@@ -21,7 +21,7 @@ pub(in crate::cli) struct LogArguments {
     #[command(subcommand)]
     action: Option<Action>,
     /// Only the newest N runs
-    #[arg(short = 'n', long, value_name = "N", value_parser = whole::<usize>)]
+    #[arg(short = 'n', long, value_name = "N", value_parser = whole::<usize>, allow_negative_numbers = true)]
     limit: Option<usize>,
     /// Print one JSON object
     #[arg(long)]
