@@ -16,9 +16,11 @@ use blake3::hazmat::{ContextKey, HasherExt as _, hash_derive_key_context};
 
 use crate::digest::Digest;
 
-/// So many bytes are hashed together: most structures have fewer, in many small values, and each call of the hasher costs more than
-/// to hash so few.
-const TOGETHER: usize = 1024;
+/// So many bytes at most are hashed together: most structures have fewer, in many small values, and each call of the hasher costs more
+/// than to hash so few; of a long list, so many are hashed with the widest vectors that there are.
+const TOGETHER: usize = 64 * 1024;
+/// Room for so many is there from the beginning.
+const MOSTLY: usize = 1024;
 
 /// What is hashed, and in which version: nothing of one domain gives the digest of anything of another.
 pub struct Domain(ContextKey);
@@ -34,9 +36,8 @@ impl Domain {
 /// Hashes a structure, value by value.
 pub struct CanonicalHasher {
     hasher: blake3::Hasher,
-    /// What was added and not yet hashed is the first `waiting` of these.
-    buffer: [u8; TOGETHER],
-    waiting: usize,
+    /// What was added and not yet hashed.
+    waiting: Vec<u8>,
 }
 
 impl CanonicalHasher {
@@ -51,22 +52,17 @@ impl CanonicalHasher {
     pub fn within(domain: &Domain) -> Self {
         Self {
             hasher: blake3::Hasher::new_from_context_key(&domain.0),
-            buffer: [0; TOGETHER],
-            waiting: 0,
+            waiting: Vec::with_capacity(MOSTLY),
         }
     }
 
     fn add(&mut self, bytes: &[u8]) {
-        let end = self.waiting + bytes.len();
-        if let Some(room) = self.buffer.get_mut(self.waiting..end) {
-            room.copy_from_slice(bytes);
-            self.waiting = end;
-            return;
+        if self.waiting.len() + bytes.len() > TOGETHER {
+            self.hasher.update(&self.waiting);
+            self.waiting.clear();
         }
-        self.hasher.update(&self.buffer[..self.waiting]);
-        self.waiting = 0;
         match bytes.len() < TOGETHER {
-            true => self.add(bytes),
+            true => self.waiting.extend_from_slice(bytes),
             false => drop(self.hasher.update(bytes)),
         }
     }
@@ -132,8 +128,8 @@ impl CanonicalHasher {
     /// The digest of everything added.
     #[must_use]
     pub fn finish(&mut self) -> Digest {
-        self.hasher.update(&self.buffer[..self.waiting]);
-        self.waiting = 0;
+        self.hasher.update(&self.waiting);
+        self.waiting.clear();
         Digest::from_bytes(*self.hasher.finalize().as_bytes())
     }
 }

@@ -26,6 +26,29 @@ pub struct ListedFile {
     pub digests: Digests,
 }
 
+/// A file of a listing, where it is known.
+#[derive(Clone, Copy, Debug)]
+pub struct Line<'f> {
+    /// Its path as it is seen in the workspace, in normal form.
+    pub path: &'f Utf8Path,
+    /// Whether its owner may execute it.
+    pub executable: bool,
+    /// Of its bytes.
+    pub digests: &'f Digests,
+}
+
+impl ListedFile {
+    /// As a line of a listing.
+    #[must_use]
+    pub fn line(&self) -> Line<'_> {
+        Line {
+            path: &self.path,
+            executable: self.executable,
+            digests: &self.digests,
+        }
+    }
+}
+
 /// The digests of a listing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ListingDigests {
@@ -104,19 +127,31 @@ pub enum ListingError {
 ///
 /// [`ListingError`] if a path holds a control character (a line break, a tab) or stands there twice.
 pub fn listing_digests(files: &[ListedFile]) -> Result<ListingDigests, ListingError> {
-    let mut sorted: Vec<&ListedFile> = files.iter().collect();
-    sorted.sort_by(|a, b| bytes_of(&a.path).cmp(bytes_of(&b.path)));
-    if let Some(pair) = sorted.windows(2).find(|pair| pair[0].path == pair[1].path) {
-        let path = pair[0].path.clone();
+    digests_of_lines(files.iter().map(ListedFile::line).collect())
+}
+
+/// The same of files that are known otherwise.
+///
+/// # Errors
+///
+/// Like [`listing_digests`].
+pub fn digests_of_lines(mut lines: Vec<Line<'_>>) -> Result<ListingDigests, ListingError> {
+    // By their text, which is what is hashed: to compare paths name by name takes longer.
+    fn text<'f>(line: &Line<'f>) -> &'f str {
+        line.path.as_str()
+    }
+    lines.sort_by(|a, b| text(a).cmp(text(b)));
+    if let Some(pair) = lines.windows(2).find(|pair| text(&pair[0]) == text(&pair[1])) {
+        let path = pair[0].path.to_owned();
         return Err(ListingError::Twice { path });
     }
-    if let Some(file) = sorted.iter().find(|file| file.path.as_str().contains(char::is_control)) {
-        let path = file.path.clone();
+    if let Some(line) = lines.iter().find(|line| text(line).contains(char::is_control)) {
+        let path = line.path.to_owned();
         return Err(ListingError::ControlCharacter { path });
     }
-    let (blake3, dir_hash) = match sorted.len() {
-        0..MANY => (identity_of(&sorted), dir_hash_of(&sorted)),
-        _ => rayon::join(|| identity_of(&sorted), || dir_hash_of(&sorted)),
+    let (blake3, dir_hash) = match lines.len() {
+        0..MANY => (identity_of(&lines), dir_hash_of(&lines)),
+        _ => rayon::join(|| identity_of(&lines), || dir_hash_of(&lines)),
     };
     Ok(ListingDigests { blake3, dir_hash })
 }
@@ -124,7 +159,7 @@ pub fn listing_digests(files: &[ListedFile]) -> Result<ListingDigests, ListingEr
 /// Of so many files each digest has a core of its own.
 const MANY: usize = 4096;
 
-fn identity_of(sorted: &[&ListedFile]) -> Digest {
+fn identity_of(sorted: &[Line<'_>]) -> Digest {
     let mut listing = CanonicalHasher::new("madmall listing v1");
     listing.list(sorted.iter(), |h, file| {
         h.str(file.path.as_str());
@@ -133,7 +168,7 @@ fn identity_of(sorted: &[&ListedFile]) -> Digest {
     listing.finish()
 }
 
-fn dir_hash_of(sorted: &[&ListedFile]) -> Sha256 {
+fn dir_hash_of(sorted: &[Line<'_>]) -> Sha256 {
     let mut lines = sha2::Sha256::new();
     for file in sorted {
         lines.update(HexDigits::of(file.digests.sha256.as_bytes()).as_str());
@@ -142,10 +177,6 @@ fn dir_hash_of(sorted: &[&ListedFile]) -> Sha256 {
         lines.update("\n");
     }
     Sha256::from_bytes(lines.finalize().into())
-}
-
-fn bytes_of(path: &Utf8Path) -> &[u8] {
-    path.as_str().as_bytes()
 }
 
 #[cfg(test)]
@@ -195,7 +226,7 @@ mod tests {
             .map(|n| file(&format!("f/{n:05}"), &n.to_string(), n % 3 == 0))
             .collect();
         let found = listing_digests(&files).expect("a listing");
-        let sorted: Vec<&ListedFile> = files.iter().collect();
+        let sorted: Vec<Line<'_>> = files.iter().map(ListedFile::line).collect();
         assert_eq!(
             (found.blake3, found.dir_hash),
             (identity_of(&sorted), dir_hash_of(&sorted))

@@ -72,6 +72,26 @@ impl Found {
         }
     }
 
+    /// What an open file is.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the system gives.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn of_open(file: &fs::File) -> io::Result<Self> {
+        Ok(Self::from_stat(&rustix::fs::fstat(file)?))
+    }
+
+    /// What an open file is.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the system gives.
+    #[cfg(not(target_os = "linux"))]
+    pub(crate) fn of_open(file: &fs::File) -> io::Result<Self> {
+        Ok(Self::from(&file.metadata()?))
+    }
+
     #[cfg(target_os = "linux")]
     pub(crate) fn from_stat(found: &rustix::fs::Stat) -> Self {
         use rustix::fs::FileType;
@@ -183,14 +203,13 @@ impl Stamp {
 
     /// Whether a change made now would leave the stamp as it is.
     pub(crate) fn is_fresh(&self, now: SystemTime) -> bool {
-        let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
-        let now = i64::try_from(now).unwrap_or(i64::MAX);
-        let tick = |stamp: i64| if stamp % 1_000_000_000 == 0 { COARSE_TICK } else { TICK };
-        [self.mtime, self.ctime].into_iter().any(|stamp| {
-            let tick = i64::try_from(tick(stamp).as_nanos()).unwrap_or(i64::MAX);
-            // A stamp from the future says nothing about now, so it is never old.
-            stamp.saturating_add(tick) >= now
-        })
+        let nanos = |time: Duration| i64::try_from(time.as_nanos()).unwrap_or(i64::MAX);
+        let now = nanos(now.duration_since(UNIX_EPOCH).unwrap_or_default());
+        // A stamp from the future says nothing about now, so it is never old.
+        let is_within = |stamp: i64, tick| stamp.saturating_add(nanos(tick)) >= now;
+        [self.mtime, self.ctime]
+            .into_iter()
+            .any(|stamp| is_within(stamp, TICK) || (is_within(stamp, COARSE_TICK) && stamp % 1_000_000_000 == 0))
     }
 }
 
@@ -227,6 +246,24 @@ mod tests {
         let after = Stamp::of(&file).expect("stamped");
         assert_eq!(before.mtime, after.mtime);
         assert_ne!(before, after);
+    }
+
+    #[test]
+    fn where_a_stamp_is_a_whole_second_a_change_leaves_no_trace_for_longer() {
+        let (_guard, folder) = folder();
+        let file = folder.join("f");
+        crate::store::atomic::write(&file, b"1").expect("written");
+        let opened = fs::File::options().write(true).open(&file).expect("opened");
+        let whole = UNIX_EPOCH + Duration::from_secs(4_000_000_000);
+        // Nothing else of the stamp is recent by then.
+        for (nanos, fresh_after) in [(0, COARSE_TICK), (1, TICK)] {
+            let mtime = whole + Duration::from_nanos(nanos);
+            opened.set_modified(mtime).expect("own file");
+            let stamp = Stamp::of(&file).expect("stamped");
+            let moment = Duration::from_millis(1);
+            assert!(stamp.is_fresh(mtime + fresh_after), "{nanos}");
+            assert!(!stamp.is_fresh(mtime + fresh_after + moment), "{nanos}");
+        }
     }
 
     #[test]

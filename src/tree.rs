@@ -20,6 +20,35 @@ pub enum EntryKind {
     Other,
 }
 
+/// Something below a folder that is no folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Below {
+    /// Its path, relative to the root of the tree.
+    pub path: Utf8PathBuf,
+    /// What it is; of a link, what it leads to. `None` of a regular file of which no more was asked.
+    pub kind: Option<EntryKind>,
+    /// Whether `path` is known to be its real path.
+    pub is_real: bool,
+}
+
+impl Below {
+    /// What stands at `path`; its real path was not asked for.
+    #[must_use]
+    pub fn asked(path: Utf8PathBuf, kind: EntryKind) -> Self {
+        Self {
+            path,
+            kind: Some(kind),
+            is_real: false,
+        }
+    }
+
+    /// Whether it is a file, or a link to one.
+    #[must_use]
+    pub fn is_file(&self) -> bool {
+        matches!(self.kind, None | Some(EntryKind::File { .. }))
+    }
+}
+
 /// Why a tree could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum TreeError {
@@ -76,12 +105,12 @@ pub trait Tree {
     fn read(&self, path: &Utf8Path, limit: u64) -> Result<Vec<u8>, TreeError>;
 
     /// Every file below `folder` (at any depth, never through a link to a folder), sorted by the bytes of its path,
-    /// with its kind; paths are relative to the root of the tree. Folders themselves are not listed.
+    /// with its kind. Folders themselves are not listed.
     ///
     /// # Errors
     ///
     /// [`TreeError`] if a folder cannot be read or a name is not UTF-8.
-    fn files_below(&self, folder: &Utf8Path) -> Result<Vec<(Utf8PathBuf, EntryKind)>, TreeError>;
+    fn files_below(&self, folder: &Utf8Path) -> Result<Vec<Below>, TreeError>;
 }
 
 /// What is verified: a folder on disk, or a bundle. Everything that is read in order to verify is read through this, so that what

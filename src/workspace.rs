@@ -4,11 +4,15 @@ pub(crate) mod find;
 pub(crate) mod walk;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use rayon::prelude::*;
 
-use self::walk::Scope;
+use self::walk::{Named, Scope};
 use crate::digest::{self, Digests};
 use crate::stamp::{Found, Kind};
-use crate::tree::{Entry, EntryKind, EntryType, Site, Tree, TreeError};
+use crate::tree::{Below, Entry, EntryKind, EntryType, Site, Tree, TreeError};
+
+/// So many files at least are asked for by one core, what they are.
+const TOGETHER: usize = 128;
 
 /// A working folder.
 #[derive(Clone, Debug)]
@@ -93,9 +97,19 @@ impl Tree for Workspace {
         Ok(bytes)
     }
 
-    fn files_below(&self, folder: &Utf8Path) -> Result<Vec<(Utf8PathBuf, EntryKind)>, TreeError> {
-        let found = self.walk(folder, Scope::OfStages, &|_| {}, &|_| {})?;
-        Ok(found.into_iter().map(|below| (below.path, below.kind)).collect())
+    fn files_below(&self, folder: &Utf8Path) -> Result<Vec<Below>, TreeError> {
+        let names = self.names_below(folder, Scope::OfStages, &|_| {})?;
+        let ask = |(path, named): (Utf8PathBuf, Named)| {
+            let kind = match named {
+                Named::Link => self.kind(&path)?.unwrap_or(EntryKind::BadLink),
+                Named::File | Named::Other => {
+                    let found = self.found_at(&path).map_err(|error| unreadable(&path, error))?;
+                    kind_of(&found)
+                }
+            };
+            Ok(Below::asked(path, kind))
+        };
+        names.into_par_iter().with_min_len(TOGETHER).map(ask).collect()
     }
 }
 
@@ -172,7 +186,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_paths_below_a_folder_are_those_of_its_files_and_links_are_told() {
+    fn the_names_below_a_folder_are_those_of_its_files_and_links_are_told() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let root = folder.path().canonicalize().expect("it exists");
         let workspace = Workspace::at(Utf8PathBuf::from_path_buf(root).expect("UTF-8"));
@@ -185,14 +199,17 @@ mod tests {
         std::os::unix::fs::symlink("../h", workspace.root().join("a/link")).expect("made");
         for folder in ["", "a", "a/b"] {
             let files = workspace.files_below(Utf8Path::new(folder)).expect("listed");
-            let paths = workspace.paths_below(Utf8Path::new(folder)).expect("listed");
-            let expected: Vec<_> = files
-                .into_iter()
-                .map(|(path, _)| (path.clone(), path == "a/link"))
-                .collect();
+            let names = workspace.names_below(Utf8Path::new(folder), Scope::OfStages, &|_| {});
+            let names = names.expect("listed");
+            let named = |below: &Below| match below.path == "a/link" {
+                true => Named::Link,
+                false => Named::File,
+            };
+            let expected: Vec<_> = files.iter().map(|below| (below.path.clone(), named(below))).collect();
             assert!(expected.len() > usize::from(folder != "a/b"), "{folder}: {expected:?}");
-            assert_eq!(paths, expected, "{folder}");
+            assert_eq!(names, expected, "{folder}");
         }
-        assert!(workspace.paths_below(Utf8Path::new("gone")).is_err());
+        let gone = workspace.files_below(Utf8Path::new("gone"));
+        assert!(gone.is_err());
     }
 }

@@ -6,7 +6,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::read::{Bundle, Held};
 use crate::digest::Digests;
-use crate::tree::{Entry, EntryKind, EntryType, Site, Tree, TreeError};
+use crate::tree::{Below, Entry, EntryKind, EntryType, Site, Tree, TreeError};
 
 impl Bundle {
     /// Everything below `folder`, sorted by the bytes of its path.
@@ -53,14 +53,14 @@ impl Tree for Bundle {
         }
     }
 
-    fn files_below(&self, folder: &Utf8Path) -> Result<Vec<(Utf8PathBuf, EntryKind)>, TreeError> {
+    fn files_below(&self, folder: &Utf8Path) -> Result<Vec<Below>, TreeError> {
         // As in a workspace, receipts are no stage's business.
         let is_private = |path: &Utf8Path| folder.as_str().is_empty() && path.starts_with("runs");
         let files = self.below(folder).filter(|(path, _)| !is_private(path));
         Ok(files
             .map(|(path, held)| {
                 let executable = held.executable;
-                (path.to_owned(), EntryKind::File { executable })
+                Below::asked(path.to_owned(), EntryKind::File { executable })
             })
             .collect())
     }

@@ -105,7 +105,7 @@ fn what_is_written_reads_back_as_a_site() {
         .files_below(path(""))
         .expect("listed")
         .into_iter()
-        .map(|(path, _)| path)
+        .map(|below| below.path)
         .collect();
     assert_eq!(below, ["a/b", "in", "p.yaml"]);
     let entries = |folder, depth, most| {

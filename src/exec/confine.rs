@@ -47,14 +47,13 @@ impl Attempt<'_> {
             let InputSource::Folder { path, .. } = &input.source else {
                 continue;
             };
-            // The names tell which are links: to ask each file would take as long as to look for changes in all of them.
-            let links = self.session.workspace.links_below(path).unwrap_or_default();
+            let links = self.session.hashes.links_among(path, state.files());
             if links.is_empty() {
                 continue;
             }
             let folder = self.session.workspace.absolute(path).canonicalize_utf8();
-            for file in state.files().iter().filter(|file| links.contains(&file.path)) {
-                let absolute = self.session.workspace.absolute(&file.path);
+            for link in links {
+                let absolute = self.session.workspace.absolute(link);
                 if let Ok(real) = absolute.canonicalize_utf8()
                     && !folder.as_ref().is_ok_and(|folder| real.starts_with(folder))
                     && !sandbox.places().forbid(&real)

@@ -1,23 +1,23 @@
 //! What files hold now: hashed once, in parallel, and vouched for by the stat cache after that.
 
-use std::cell::Cell;
+mod changed;
+mod several;
+
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use rayon::prelude::*;
 
-use super::state::{Content, FileState, InputState};
+use super::state::{FileState, InputState};
 use crate::commitment::PersonalKey;
 use crate::digest::Digests;
-use crate::listing::{ArtifactDigests, ListedFile, ListingError, listing_digests};
-use crate::plan::{InputSource, Output, is_pattern};
+use crate::listing::{ArtifactDigests, ListingError};
+use crate::plan::{InputSource, Output};
 use crate::store::looks::{Held, Looks, Seen};
-use crate::store::stat_cache::{Hashed, StatCache, hash_as_expected, hash_as_stamped, hash_stamped};
-use crate::tree::EntryKind;
+use crate::store::stat_cache::{Entry, Hashed, StatCache, hash_as_expected, hash_as_stamped, hash_stamped};
 use crate::workspace::Workspace;
-use crate::workspace::walk::{Below, Scope};
+use crate::workspace::walk::{Named, Scope};
 
 /// Why an input could not be hashed. Exit code 7, but for a file that is gone.
 #[derive(Debug, thiserror::Error)]
@@ -140,28 +140,37 @@ impl<'a> FileHashes<'a> {
 
     fn find(&self, path: &Utf8Path, expected: Option<Digests>) -> io::Result<Hashed> {
         let looked_at = SystemTime::now();
-        // Where nothing is remembered or expected, there is nothing to compare the file with before it is opened.
-        let is_known = expected.is_some() || self.with_cache(|cache| cache.knows(path));
-        let stamp = is_known.then(|| self.workspace.stamp_of(path)).transpose()?;
-        let cached = stamp.and_then(|stamp| {
-            let digests = self.with_cache(|cache| cache.get(path, &stamp))?;
-            Some(Hashed { digests, stamp })
-        });
-        let hashed = match cached {
-            Some(hashed) => hashed,
-            None => {
-                let likely = || stamp.and_then(|stamp| self.with_cache(|cache| cache.likely(path, &stamp)));
-                let hashed = match (stamp, expected.or_else(likely)) {
-                    (Some(stamp), Some(expected)) => hash_as_expected(self.workspace, path, stamp, expected)?,
-                    (Some(stamp), None) => hash_as_stamped(self.workspace, path, stamp)?,
-                    (None, _) => hash_stamped(self.workspace, path)?,
-                };
-                self.with_cache(|cache| cache.put(path, &hashed, looked_at));
-                hashed
-            }
-        };
+        let remembered = self.with_cache(|cache| cache.entry(path));
+        let (hashed, is_new) = self.hash(path, remembered, expected)?;
+        if is_new {
+            self.with_cache(|cache| cache.put(path, &hashed, looked_at));
+        }
         self.note(path, &hashed, looked_at);
         Ok(hashed)
+    }
+
+    /// What the file at `path` holds, of which this is `remembered` and this `expected`; and whether it was read for that.
+    fn hash(
+        &self,
+        path: &Utf8Path,
+        remembered: Option<Entry>,
+        expected: Option<Digests>,
+    ) -> io::Result<(Hashed, bool)> {
+        let workspace = self.workspace;
+        // Where nothing is remembered or expected, there is nothing to compare the file with before it is opened.
+        if remembered.is_none() && expected.is_none() {
+            return hash_stamped(workspace, path).map(|hashed| (hashed, true));
+        }
+        let stamp = workspace.stamp_of(path)?;
+        if let Some(digests) = remembered.and_then(|remembered| remembered.vouched(&stamp)) {
+            return Ok((Hashed { digests, stamp }, false));
+        }
+        let likely = || remembered.and_then(|remembered| remembered.likely(&stamp));
+        let hashed = match expected.or_else(likely) {
+            Some(expected) => hash_as_expected(workspace, path, stamp, expected),
+            None => hash_as_stamped(workspace, path, stamp),
+        };
+        hashed.map(|hashed| (hashed, true))
     }
 
     /// What lies in the place of the output that is `claimed`: the file, or the folder with all that is in it.
@@ -243,24 +252,18 @@ impl<'a> FileHashes<'a> {
             return Err(io::ErrorKind::NotADirectory.into());
         }
         let bad = || io::Error::new(io::ErrorKind::InvalidData, "it holds more than regular files");
-        let has_link = Cell::new(false);
         let on_folder = |folder: &Utf8Path| {
             if let Some(looks) = self.looks {
                 looks.note_folder(self.workspace, folder);
             }
         };
-        let found = self
-            .workspace
-            .walk(path, Scope::All, &on_folder, &|_| has_link.set(true));
+        let found = self.workspace.names_below(path, Scope::All, &on_folder);
         let found = found.map_err(io::Error::other)?;
-        let is_file = |below: &Below| matches!(below.kind, EntryKind::File { .. });
-        if has_link.get() || !found.iter().all(is_file) {
+        if !found.iter().all(|(_, named)| *named == Named::File) {
             return Err(bad());
         }
-        let files = found
-            .into_par_iter()
-            .map(|Below { path, .. }| self.file(&path).map(|hashed| FileState { path, hashed }))
-            .collect::<io::Result<Vec<_>>>()?;
+        let paths: Vec<Utf8PathBuf> = found.into_iter().map(|(path, _)| path).collect();
+        let files = self.files(&paths).map_err(|(_, error)| error)?;
         InputState::of_folder(path, files).map_err(io::Error::other)
     }
 
@@ -315,28 +318,6 @@ impl<'a> FileHashes<'a> {
         }
     }
 
-    fn several(&self, path: &Utf8Path, files: &[Utf8PathBuf]) -> Result<InputState, InputError> {
-        let files = files
-            .par_iter()
-            .map(|file| self.file_state(file))
-            .collect::<Result<Vec<_>, _>>()?;
-        let listed: Vec<ListedFile> = files.par_iter().with_min_len(1024).map(FileState::listed).collect();
-        let listing = listing_digests(&listed).map_err(|source| InputError::List {
-            path: path.to_owned(),
-            source,
-        })?;
-        Ok(InputState {
-            path: path.to_owned(),
-            content: Content::Several {
-                listing,
-                files: files.into(),
-            },
-            receipt: None,
-            consent: None,
-            commitment: None,
-        })
-    }
-
     fn file_state(&self, path: &Utf8Path) -> Result<FileState, InputError> {
         let hashed = self.file(path).map_err(|source| InputError::Read {
             path: path.to_owned(),
@@ -346,49 +327,6 @@ impl<'a> FileHashes<'a> {
             path: path.to_owned(),
             hashed,
         })
-    }
-
-    /// The first file of `inputs` that no longer holds what it held, if any; or a folder that has other files than it had.
-    #[must_use]
-    pub fn first_changed<'b>(&self, inputs: &'b [InputState]) -> Option<&'b Utf8Path> {
-        let file_changed = |file: &&FileState| {
-            let same = self
-                .workspace
-                .stamp_of(&file.path)
-                .is_ok_and(|stamp| stamp == file.hashed.stamp)
-                || hash_stamped(self.workspace, &file.path).is_ok_and(|now| {
-                    now.digests == file.hashed.digests && now.stamp.is_executable() == file.hashed.stamp.is_executable()
-                });
-            !same
-        };
-        inputs.iter().find_map(|input| {
-            let changed = || input.files().par_iter().with_min_len(64).find_first(file_changed);
-            let (file, has_others) = match input.files().len() {
-                0..64 => (input.files().iter().find(file_changed), self.has_other_files(input)),
-                _ => rayon::join(changed, || self.has_other_files(input)),
-            };
-            let file = file.map(|file| file.path.as_path());
-            file.or_else(|| has_others.then_some(input.path.as_path()))
-        })
-    }
-
-    /// Whether the folder `input` has files that it had not, which a program may have read.
-    fn has_other_files(&self, input: &InputState) -> bool {
-        let Content::Several { files, .. } = &input.content else {
-            return false;
-        };
-        // A pattern's files are brought in one by one: no other is seen.
-        if is_pattern(input.path.as_str()) {
-            return false;
-        }
-        match self.workspace.paths_below(&input.path) {
-            Ok(found) => {
-                let is_private = |path: &Utf8Path| path.iter().any(|name| name.eq_ignore_ascii_case(".git"));
-                let now = found.iter().map(|(path, _)| path).filter(|path| !is_private(path));
-                !now.eq(files.iter().map(|file| &file.path))
-            }
-            Err(_) => true,
-        }
     }
 }
 

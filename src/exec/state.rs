@@ -6,7 +6,7 @@ use std::sync::Arc;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::commitment::{Commitment, PersonalKey};
-use crate::listing::{ArtifactDigests, ListedFile, ListingDigests, ListingError, listing_digests};
+use crate::listing::{ArtifactDigests, Line, ListingDigests, ListingError, digests_of_lines};
 use crate::plan::action::ResolvedInput;
 use crate::receipt::statement::{MAX_MEMBERS, ReceiptId, Resource, Role};
 use crate::store::believed::ClaimedOutput;
@@ -44,7 +44,7 @@ pub enum Content {
     /// The files of a folder or a pattern, in order, known by the digests of their listing.
     Several {
         /// The files.
-        files: Arc<[FileState]>,
+        files: Arc<Vec<FileState>>,
         /// Of the listing.
         listing: ListingDigests,
     },
@@ -64,11 +64,10 @@ impl InputState {
     ///
     /// [`ListingError`] if a name cannot be listed.
     pub fn of_folder(path: &Utf8Path, files: Vec<FileState>) -> Result<Self, ListingError> {
-        let listed: Vec<ListedFile> = files.iter().map(FileState::listed).collect();
         Ok(Self {
             path: path.to_owned(),
             content: Content::Several {
-                listing: listing_digests(&listed)?,
+                listing: digests_of_lines(files.iter().map(FileState::line).collect())?,
                 files: files.into(),
             },
             receipt: None,
@@ -204,11 +203,12 @@ impl From<FileState> for InputState {
 }
 
 impl FileState {
-    pub(super) fn listed(&self) -> ListedFile {
-        ListedFile {
-            path: self.path.clone(),
+    /// As a line of a listing.
+    fn line(&self) -> Line<'_> {
+        Line {
+            path: &self.path,
             executable: self.hashed.stamp.is_executable(),
-            digests: self.hashed.digests,
+            digests: &self.hashed.digests,
         }
     }
 }

@@ -11,7 +11,7 @@ use git2::{ObjectType, Oid};
 use super::{CommitId, GitError, Repository, object};
 use crate::digest::Digests;
 use crate::listing::{ListedFile, ListingDigests, listing_digests};
-use crate::tree::{EntryKind, Tree, TreeError};
+use crate::tree::{Below, EntryKind, Tree, TreeError};
 
 /// A symbolic link that leads through more than this many others leads nowhere.
 const MAX_LINKS: usize = 40;
@@ -74,8 +74,8 @@ impl<'a> CommitTree<'a> {
     /// [`TreeError`] if it cannot be read.
     pub fn listing(&self, folder: &Utf8Path) -> Result<Option<ListingDigests>, TreeError> {
         let mut listed = Vec::new();
-        for (path, kind) in self.files_below(folder)? {
-            let (EntryKind::File { executable }, Some(digests)) = (kind, self.file_digests(&path)?) else {
+        for Below { path, kind, .. } in self.files_below(folder)? {
+            let (Some(EntryKind::File { executable }), Some(digests)) = (kind, self.file_digests(&path)?) else {
                 return Ok(None);
             };
             listed.push(ListedFile {
@@ -209,13 +209,7 @@ impl<'a> CommitTree<'a> {
             .map(str::to_owned))
     }
 
-    fn walk(
-        &self,
-        folder: &Utf8Path,
-        id: Oid,
-        depth: usize,
-        files: &mut Vec<(Utf8PathBuf, EntryKind)>,
-    ) -> Result<(), TreeError> {
+    fn walk(&self, folder: &Utf8Path, id: Oid, depth: usize, files: &mut Vec<Below>) -> Result<(), TreeError> {
         if depth > MAX_DEPTH {
             return Err(unreadable(folder, git2::Error::from_str("nested too deep")));
         }
@@ -230,11 +224,11 @@ impl<'a> CommitTree<'a> {
                 0o040_000 => self.walk(&path, entry.id(), depth + 1, files)?,
                 mode @ (0o100_644 | 0o100_664 | 0o100_755) => {
                     let executable = mode == 0o100_755;
-                    files.push((path, EntryKind::File { executable }));
+                    files.push(Below::asked(path, EntryKind::File { executable }));
                 }
                 _ => {
                     let kind = self.kind(&path)?.unwrap_or(EntryKind::BadLink);
-                    files.push((path, kind));
+                    files.push(Below::asked(path, kind));
                 }
             }
         }
@@ -273,12 +267,12 @@ impl Tree for CommitTree<'_> {
         Ok(found.map_err(|error| unreadable(path, error))?.content().to_vec())
     }
 
-    fn files_below(&self, folder: &Utf8Path) -> Result<Vec<(Utf8PathBuf, EntryKind)>, TreeError> {
+    fn files_below(&self, folder: &Utf8Path) -> Result<Vec<Below>, TreeError> {
         let mut files = Vec::new();
         if let Found::Folder(id) = self.find(folder)? {
             self.walk(folder, id, 0, &mut files)?;
         }
-        files.sort_by(|(a, _), (b, _)| a.as_str().as_bytes().cmp(b.as_str().as_bytes()));
+        files.sort_by(|a, b| a.path.as_str().cmp(b.path.as_str()));
         Ok(files)
     }
 }

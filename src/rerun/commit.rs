@@ -19,7 +19,7 @@ use crate::listing::ArtifactDigests;
 use crate::plan::action::definition_digest;
 use crate::plan::{InputSource, Output, Plan, Stage, resolve};
 use crate::receipt::statement::Statement;
-use crate::tree::{EntryKind, Tree, TreeError};
+use crate::tree::{Below, EntryKind, Tree, TreeError};
 use crate::workspace::Workspace;
 
 /// So many commits are looked through for one that fits.
@@ -282,20 +282,20 @@ impl Tree for Overlay<'_> {
         }
     }
 
-    fn files_below(&self, folder: &Utf8Path) -> Result<Vec<(Utf8PathBuf, EntryKind)>, TreeError> {
+    fn files_below(&self, folder: &Utf8Path) -> Result<Vec<Below>, TreeError> {
         let mut files = self.commit.files_below(folder)?;
-        let known: BTreeSet<Utf8PathBuf> = files.iter().map(|(path, _)| path.clone()).collect();
+        let known: BTreeSet<Utf8PathBuf> = files.iter().map(|below| below.path.clone()).collect();
         let is_below = |path: &Utf8Path| folder.as_str().is_empty() || path.starts_with(folder);
         for (path, executable) in self.recorded {
             if is_below(path) && !known.contains(path) {
                 let executable = *executable;
-                files.push((path.clone(), EntryKind::File { executable }));
+                files.push(Below::asked(path.clone(), EntryKind::File { executable }));
             }
         }
         if files.is_empty() {
             return self.workspace.files_below(folder);
         }
-        files.sort_by(|(a, _), (b, _)| a.as_str().as_bytes().cmp(b.as_str().as_bytes()));
+        files.sort_by(|a, b| a.path.as_str().cmp(b.path.as_str()));
         Ok(files)
     }
 }

@@ -13,7 +13,7 @@ use crate::stages::ingest::revocations::Revocations;
 use crate::stages::ingest::schema::EventSchema;
 use crate::stages::ingest::survey::Survey;
 use crate::stages::{InputFile, StageContext, StageError, ingest};
-use crate::tree::{EntryKind, Tree as _, TreeError};
+use crate::tree::{Below, Tree as _, TreeError};
 use crate::workspace::Workspace;
 
 /// Why it is not known what an ingest would do.
@@ -154,8 +154,11 @@ fn files_below(workspace: &Workspace, folder: &Utf8Path) -> Result<Vec<Utf8PathB
         path: folder.to_owned(),
         source,
     })?;
-    let is_file = |(_, kind): &(Utf8PathBuf, EntryKind)| matches!(kind, EntryKind::File { .. });
-    let mut files: Vec<Utf8PathBuf> = found.into_iter().filter(is_file).map(|(path, _)| path).collect();
+    let mut files: Vec<Utf8PathBuf> = found
+        .into_iter()
+        .filter(Below::is_file)
+        .map(|below| below.path)
+        .collect();
     files.sort();
     Ok(files)
 }

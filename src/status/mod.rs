@@ -114,10 +114,12 @@ fn output_state(session: &Session<'_>, claim: Option<&Claim>, output: &Output) -
 pub fn pipeline_files(tree: &dyn Tree, believed: &Believed) -> Result<Vec<Utf8PathBuf>, TreeError> {
     let mut files = BTreeSet::new();
     if tree.kind(PIPELINES.into())? == Some(EntryKind::Folder) {
-        for (path, kind) in tree.files_below(PIPELINES.into())? {
+        for below in tree.files_below(PIPELINES.into())? {
+            let is_file = below.is_file();
+            let path = below.path;
             let is_yaml = matches!(path.extension(), Some("yaml" | "yml"));
             let is_hidden = path.iter().any(|name| name.starts_with('.'));
-            if is_yaml && !is_hidden && matches!(kind, EntryKind::File { .. }) {
+            if is_yaml && !is_hidden && is_file {
                 files.insert(path);
             }
         }

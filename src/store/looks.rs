@@ -1,11 +1,14 @@
 //! What a run looked at in order to decide: the same looks again, with the same answers, give the same decision.
 
-use std::collections::HashMap;
+mod folders;
+
+use std::collections::HashSet;
 use std::io::{self, Read as _};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use camino::{Utf8Path, Utf8PathBuf};
+use indexmap::IndexMap;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -128,8 +131,17 @@ type Look = (Seen, SystemTime);
 /// Collects looks, from whatever thread.
 #[derive(Debug, Default)]
 pub struct Looks {
-    /// By path; `None` once something was seen that cannot be vouched for.
-    seen: Mutex<Option<HashMap<Box<str>, Look>>>,
+    /// `None` once something was seen that cannot be vouched for.
+    seen: Mutex<Option<Noted>>,
+}
+
+/// Looks that were noted.
+#[derive(Debug, Default)]
+struct Noted {
+    /// By path, in the order in which they were first taken: mostly that of the paths.
+    looks: IndexMap<Box<str>, Look>,
+    /// Paths that may be links, or may be reached through one.
+    not_plain: HashSet<Box<str>>,
 }
 
 impl Looks {
@@ -137,7 +149,7 @@ impl Looks {
     #[must_use]
     pub fn begin() -> Self {
         Self {
-            seen: Mutex::new(Some(HashMap::new())),
+            seen: Mutex::new(Some(Noted::default())),
         }
     }
 
@@ -147,7 +159,7 @@ impl Looks {
     }
 
     /// Notes all that was seen, each at its path, at the time `at`.
-    pub(super) fn note_all<'p>(&self, all: impl IntoIterator<Item = (&'p Utf8Path, Seen)>, at: SystemTime) {
+    pub(crate) fn note_all<'p>(&self, all: impl IntoIterator<Item = (&'p Utf8Path, Seen)>, at: SystemTime) {
         self.hold().note_all(all, at);
     }
 
@@ -188,7 +200,7 @@ impl Looks {
     #[must_use]
     pub fn settle(&self) -> Option<Vec<(Utf8PathBuf, Seen)>> {
         let mut guard = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let looks = guard.as_ref()?;
+        let looks = &guard.as_ref()?.looks;
         let is_fresh = |(seen, at): &Look| match seen {
             Seen::File(stamp, _) | Seen::Folder(stamp) => stamp.is_fresh(*at),
             Seen::Absent | Seen::Entry(_) | Seen::Plain(..) => false,
@@ -199,18 +211,19 @@ impl Looks {
         }
         let mut looks: Vec<(&str, Seen)> = looks.iter().map(|(path, (seen, _))| (&**path, *seen)).collect();
         looks.par_sort_unstable_by_key(|(path, _)| *path);
-        Some(looks.into_iter().map(|(path, seen)| (path.into(), seen)).collect())
+        let owned = |(path, seen): (&str, Seen)| (path.into(), seen);
+        Some(looks.into_par_iter().with_min_len(1024).map(owned).collect())
     }
 }
 
 /// Looks, held.
-pub struct Held<'l>(MutexGuard<'l, Option<HashMap<Box<str>, Look>>>);
+pub struct Held<'l>(MutexGuard<'l, Option<Noted>>);
 
 impl Held<'_> {
     /// Like [`Looks::just_seen`]; `now` is a time that was now after they were held.
     #[must_use]
     pub fn just_seen(&self, path: &Utf8Path, now: SystemTime) -> Option<(Stamp, SystemTime)> {
-        match self.0.as_ref()?.get(path.as_str()) {
+        match self.0.as_ref()?.looks.get(path.as_str()) {
             Some((Seen::Plain(stamp, false), at)) if now.duration_since(*at).is_ok_and(|since| since < MOMENT) => {
                 Some((*stamp, *at))
             }
@@ -224,11 +237,16 @@ impl Held<'_> {
     }
 
     fn note_all<'p>(&mut self, all: impl IntoIterator<Item = (&'p Utf8Path, Seen)>, at: SystemTime) {
-        let Some(looks) = self.0.as_mut() else { return };
+        let Some(Noted { looks, not_plain }) = self.0.as_mut() else {
+            return;
+        };
         let all = all.into_iter();
         let (least, most) = all.size_hint();
         looks.reserve(most.unwrap_or(least));
         for (path, seen) in all {
+            if matches!(seen, Seen::Entry(_)) {
+                not_plain.insert(path.as_str().into());
+            }
             match looks.get_mut(path.as_str()) {
                 None => drop(looks.insert(path.as_str().into(), (seen, at))),
                 Some((before, when)) if before.agrees_with(&seen) => {

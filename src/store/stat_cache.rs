@@ -4,12 +4,12 @@
 //! that was changed in the clock tick in which it was hashed: a second change in that tick would leave no trace. A cache
 //! that cannot be read, or whose checksum is wrong, is thrown away. `verify` never uses it.
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::time::SystemTime;
 
 use camino::Utf8Path;
+use indexmap::IndexMap;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -32,18 +32,35 @@ pub struct Hashed {
     pub stamp: Stamp,
 }
 
-#[derive(Clone, Copy, Serialize, Deserialize)]
-struct Entry {
+/// What is remembered of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
     stamp: Stamp,
     #[serde(with = "whole")]
     digests: Digests,
 }
 
+impl Entry {
+    /// What the file hashes to, if its stamp is as it was.
+    #[must_use]
+    pub fn vouched(&self, stamp: &Stamp) -> Option<Digests> {
+        (self.stamp == *stamp).then_some(self.digests)
+    }
+
+    /// What a long file most likely hashes to: what it did when it had another stamp and the same size. A short one is hashed as soon as
+    /// it is held against that.
+    #[must_use]
+    pub fn likely(&self, stamp: &Stamp) -> Option<Digests> {
+        (stamp.size() > SHORT && self.stamp.size() == stamp.size()).then_some(self.digests)
+    }
+}
+
 /// Digests of files by their stamps.
 #[derive(Default)]
 pub struct StatCache {
-    /// By path, as it is spelled: to compare paths name by name costs more than all else.
-    entries: HashMap<Box<str>, Entry>,
+    /// By path, as it is spelled: to compare paths name by name costs more than all else. In the order in which they came, mostly that of
+    /// the paths.
+    entries: IndexMap<Box<str>, Entry>,
     changed: bool,
 }
 
@@ -76,25 +93,21 @@ impl StatCache {
         Some([HEADER, Digest::of(&body).as_bytes(), &body].concat())
     }
 
-    /// Whether anything is remembered of `path`.
+    /// What is remembered of `path`.
     #[must_use]
-    pub fn knows(&self, path: &Utf8Path) -> bool {
-        self.entries.contains_key(path.as_str())
+    pub fn entry(&self, path: &Utf8Path) -> Option<Entry> {
+        self.entries.get(path.as_str()).copied()
     }
 
     /// What `path` (the key) hashes to, if the cache vouches for it: its stamp is as it was.
     #[must_use]
     pub fn get(&self, path: &Utf8Path, stamp: &Stamp) -> Option<Digests> {
-        let entry = self.entries.get(path.as_str())?;
-        (entry.stamp == *stamp).then_some(entry.digests)
+        self.entries.get(path.as_str())?.vouched(stamp)
     }
 
-    /// What a long file at `path` most likely hashes to: what it did when it had another stamp and the same size. A short one is hashed as
-    /// soon as it is held against that.
-    #[must_use]
-    pub fn likely(&self, path: &Utf8Path, stamp: &Stamp) -> Option<Digests> {
-        let entry = self.entries.get(path.as_str())?;
-        (stamp.size() > SHORT && entry.stamp.size() == stamp.size()).then_some(entry.digests)
+    /// Makes room for so many files in all.
+    pub fn make_room_for(&mut self, files: usize) {
+        self.entries.reserve(files.saturating_sub(self.entries.len()));
     }
 
     /// Remembers what a file hashed to, unless it was changed in the tick in which it was hashed. `hashed_at` is the
@@ -102,7 +115,7 @@ impl StatCache {
     pub fn put(&mut self, path: &Utf8Path, hashed: &Hashed, hashed_at: SystemTime) {
         self.changed = true;
         if hashed.stamp.is_fresh(hashed_at) {
-            self.entries.remove(path.as_str());
+            self.entries.swap_remove(path.as_str());
         } else {
             let entry = Entry {
                 stamp: hashed.stamp,
@@ -143,7 +156,7 @@ fn spell(entries: &[(&str, &Entry)]) -> Vec<u8> {
 /// file.
 pub fn hash_stamped(workspace: &Workspace, path: &Utf8Path) -> io::Result<Hashed> {
     let file = workspace.open(path)?;
-    let stamp = Found::from(&file.metadata()?).file()?;
+    let stamp = Found::of_open(&file)?.file()?;
     hash_open(&file, stamp)
 }
 
@@ -160,7 +173,7 @@ pub fn hash_as_stamped(workspace: &Workspace, path: &Utf8Path, stamp: Stamp) -> 
 /// The same of a file that is open.
 fn hash_open(file: &File, stamp: Stamp) -> io::Result<Hashed> {
     let (digests, size) = hash_sized(file, stamp.size())?;
-    if size != stamp.size() || Stamp::from_metadata(&file.metadata()?) != stamp {
+    if size != stamp.size() || Found::of_open(file)?.stamp != stamp {
         return Err(changed());
     }
     Ok(Hashed { digests, stamp })
@@ -190,7 +203,7 @@ pub fn hash_as_expected(workspace: &Workspace, path: &Utf8Path, stamp: Stamp, ex
 pub(super) fn blake3_as_stamped(workspace: &Workspace, path: &Utf8Path, stamp: Stamp) -> io::Result<Digest> {
     let mut file = workspace.open(path)?;
     let (blake3, read) = blake3_of(&mut file)?;
-    match read == stamp.size() && Stamp::from_metadata(&file.metadata()?) == stamp {
+    match read == stamp.size() && Found::of_open(&file)?.stamp == stamp {
         true => Ok(blake3),
         false => Err(changed()),
     }
@@ -304,12 +317,13 @@ mod tests {
             let mut cache = StatCache::default();
             cache.put(path, &hashed, SystemTime::now() + LATER);
             let again = write(now).stamp;
+            let entry = cache.entry(path).expect("remembered");
             assert_eq!(
-                cache.likely(path, &again),
+                entry.likely(&again),
                 is_likely.then_some(hashed.digests),
                 "{before} {now}"
             );
-            assert_eq!((cache.get(path, &again), cache.likely(other, &again)), (None, None));
+            assert_eq!((cache.get(path, &again), cache.entry(other)), (None, None));
         }
     }
 

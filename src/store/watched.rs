@@ -6,13 +6,17 @@ use std::io;
 use std::time::SystemTime;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use rayon::prelude::*;
 
 use super::looks::{Looks, Seen, plain_at};
 use crate::digest::Digest;
 use crate::stamp::{Found, Kind};
-use crate::tree::{EntryKind, Tree, TreeError};
-use crate::workspace::walk::{Below, Scope};
+use crate::tree::{Below, EntryKind, Tree, TreeError};
+use crate::workspace::walk::{Named, Scope};
 use crate::workspace::{Workspace, kind_of};
+
+/// So many names at least are gone through by one core.
+const TOGETHER: usize = 1024;
 
 /// A workspace, and what is looked at in it.
 pub struct Watched<'a> {
@@ -20,48 +24,6 @@ pub struct Watched<'a> {
     looks: &'a Looks,
     /// Folders, and whether each is where its path says, with no link on the way.
     folders: RefCell<HashMap<Utf8PathBuf, bool>>,
-    /// Files that walks have found where their paths say, noted already.
-    listed: RefCell<Listed>,
-}
-
-/// Files that walks have found. Mostly they are asked for one after the other, as they were found.
-#[derive(Debug, Default)]
-struct Listed {
-    /// For each walk, sorted by their bytes.
-    walks: Vec<Vec<Utf8PathBuf>>,
-    /// Which walk was through a folder.
-    through: HashMap<Utf8PathBuf, usize>,
-    /// Of which walk which file is asked for next.
-    next: (usize, usize),
-}
-
-impl Listed {
-    fn add(&mut self, folder: &Utf8Path, files: Vec<Utf8PathBuf>) {
-        self.next = (self.walks.len(), 0);
-        self.through.insert(folder.to_owned(), self.walks.len());
-        self.walks.push(files);
-    }
-
-    fn has(&mut self, path: &Utf8Path) -> bool {
-        let (walk, next) = self.next;
-        let expected = self.walks.get(walk).and_then(|files| files.get(next));
-        if expected.is_some_and(|expected| expected.as_str() == path.as_str()) {
-            self.next = (walk, next + 1);
-            return true;
-        }
-        let place_in = |walk: usize| {
-            let place = self.walks[walk].binary_search_by(|file| file.as_str().cmp(path.as_str()));
-            Some((walk, place.ok()?))
-        };
-        let mut walks = path.ancestors().filter_map(|folder| self.through.get(folder).copied());
-        match walks.find_map(place_in) {
-            Some((walk, place)) => {
-                self.next = (walk, place + 1);
-                true
-            }
-            None => false,
-        }
-    }
 }
 
 impl<'a> Watched<'a> {
@@ -72,15 +34,13 @@ impl<'a> Watched<'a> {
             workspace,
             looks,
             folders: RefCell::default(),
-            listed: RefCell::default(),
         }
     }
 
     /// What stands at `path`, noted, if it is no link and none is on the way: one look then tells all. `None` if more must be
     /// asked.
     fn plain(&self, path: &Utf8Path) -> Option<Option<Found>> {
-        // Elsewhere a file has more spellings than one, and only the system knows which is the real one.
-        if !cfg!(target_os = "linux") || !self.is_plain(path.parent()?) {
+        if !self.is_plain(path.parent()?) {
             return None;
         }
         let at = SystemTime::now();
@@ -98,32 +58,12 @@ impl<'a> Watched<'a> {
         }
     }
 
-    /// Notes the files of a walk through `folder` that began at the time `at`, but for links, if none is on the way to them: what was
-    /// asked of them tells all.
-    fn note_plain<'f>(&self, folder: &Utf8Path, found: &'f [Below], at: SystemTime) {
-        if !cfg!(target_os = "linux") {
-            return;
-        }
-        fn folder_of(below: &Below) -> Option<&str> {
-            below.path.parent().map(Utf8Path::as_str)
-        }
-        let mut listed = Vec::new();
-        for siblings in found.chunk_by(|a, b| folder_of(a) == folder_of(b)) {
-            if !folder_of(&siblings[0]).is_some_and(|folder| self.is_plain(Utf8Path::new(folder))) {
-                continue;
-            }
-            let file = |below: &'f Below| {
-                let found = below.found.filter(|found| found.kind == Kind::File)?;
-                Some((below.path.as_path(), Seen::Plain(found.stamp, false)))
-            };
-            let files = siblings.iter().filter_map(file);
-            listed.extend(files.clone().map(|(path, _)| path.to_owned()));
-            self.looks.note_all(files, at);
-        }
-        self.listed.borrow_mut().add(folder, listed);
-    }
-
+    /// Whether what lies in `folder` is where its path says: no link is on the way, and a name has one spelling.
     fn is_plain(&self, folder: &Utf8Path) -> bool {
+        // Elsewhere a file has more spellings than one, and only the system knows which is the real one.
+        if !cfg!(target_os = "linux") {
+            return false;
+        }
         if let Some(known) = self.folders.borrow().get(folder) {
             return *known;
         }
@@ -168,9 +108,6 @@ impl Tree for Watched<'_> {
     }
 
     fn real_path(&self, path: &Utf8Path) -> Result<Option<Utf8PathBuf>, TreeError> {
-        if self.listed.borrow_mut().has(path) {
-            return Ok(Some(path.to_owned()));
-        }
         if let Some(plain) = self.plain(path) {
             return Ok(plain.map(|_| path.to_owned()));
         }
@@ -190,45 +127,122 @@ impl Tree for Watched<'_> {
         bytes
     }
 
-    fn files_below(&self, folder: &Utf8Path) -> Result<Vec<(Utf8PathBuf, EntryKind)>, TreeError> {
+    fn files_below(&self, folder: &Utf8Path) -> Result<Vec<Below>, TreeError> {
+        // That a name is a file's, and no link's, is vouched for by the folder it is in.
         let note = |folder: &Utf8Path| self.looks.note_folder(self.workspace, folder);
-        let at = SystemTime::now();
+        let found = self.workspace.names_below(folder, Scope::OfStages, &note);
+        let names = found.inspect_err(|_| self.looks.give_up())?;
+        let links = names.iter().filter(|(_, named)| *named == Named::Link);
         // Where a link leads is seen by no folder's stamp.
-        let found = self
-            .workspace
-            .walk(folder, Scope::OfStages, &note, &|link| self.note_entry(link));
-        let is_plain = |below: &Below| matches!(below.kind, EntryKind::File { .. });
-        if !found.as_ref().is_ok_and(|found| found.iter().all(is_plain)) {
+        links.for_each(|(link, _)| self.note_entry(link));
+        let workspace = self.workspace;
+        let ask = |(path, named): &(Utf8PathBuf, Named)| match named {
+            Named::File => Ok(None),
+            Named::Link => Ok(Some(workspace.kind(path)?.unwrap_or(EntryKind::BadLink))),
+            Named::Other => Ok(Some(EntryKind::Other)),
+        };
+        let kinds: Result<Vec<_>, TreeError> = names.par_iter().with_min_len(TOGETHER).map(ask).collect();
+        let kinds = kinds.inspect_err(|_| self.looks.give_up())?;
+        // Those of one folder mostly follow each other.
+        let mut last = (folder.to_owned(), self.is_plain(folder));
+        let mut is_real = |path: &Utf8Path| {
+            let folder = path.as_str().rfind('/').map_or("", |end| &path.as_str()[..end]);
+            if last.0.as_str() != folder {
+                last = (folder.into(), self.is_plain(Utf8Path::new(folder)));
+            }
+            last.1
+        };
+        let below = names.into_iter().zip(kinds).map(|((path, named), kind)| Below {
+            is_real: named == Named::File && is_real(&path),
+            path,
+            kind,
+        });
+        let below: Vec<Below> = below.collect();
+        if !below.iter().all(Below::is_file) {
             self.looks.give_up();
         }
-        let found = found?;
-        self.note_plain(folder, &found, at);
-        Ok(found.into_iter().map(|below| (below.path, below.kind)).collect())
+        Ok(below)
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, target_os = "linux"))]
 mod tests {
+    use std::os::unix::fs::symlink;
+
     use super::*;
 
-    #[test]
-    fn files_that_walks_have_found_are_found_again_in_any_order() {
-        let mut listed = Listed::default();
-        let walks = [
-            ("", vec!["a", "b/c", "z"]),
-            ("b", vec!["b/c", "b/d/e"]),
-            ("b/d", vec!["b/d/e"]),
-            ("empty", vec![]),
-        ];
-        for (folder, files) in &walks {
-            listed.add((*folder).into(), files.iter().map(Utf8PathBuf::from).collect());
+    fn workspace() -> (tempfile::TempDir, Workspace) {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let root = Utf8Path::from_path(folder.path()).expect("UTF-8");
+        let root = root.canonicalize_utf8().expect("it is there");
+        for file in ["w/d/a", "w/d/e/b", "w/other", "out"] {
+            crate::store::atomic::write(&root.join(file), b"1").expect("written");
         }
-        let all = ["z", "b/d/e", "a", "b/c", "z", "b/c", "b/d/e"];
-        assert!(all.iter().all(|path| listed.has((*path).into())));
-        for absent in ["", "b", "b/d", "b/d/f", "c", "empty", "empty/a", "A", "b/c/d"] {
-            // Whatever is expected next.
-            assert!(listed.has("a".into()));
-            assert!(!listed.has(absent.into()), "{absent}");
+        (folder, Workspace::at(root.join("w")))
+    }
+
+    fn below(watched: &Watched<'_>, folder: &str) -> Vec<(String, Option<EntryKind>, bool)> {
+        let found = watched.files_below(Utf8Path::new(folder)).expect("readable");
+        let below = found.into_iter();
+        below
+            .map(|below| (below.path.into_string(), below.kind, below.is_real))
+            .collect()
+    }
+
+    #[test]
+    fn of_files_of_a_folder_only_links_are_asked_what_they_are() {
+        let (_guard, workspace) = workspace();
+        symlink("../other", workspace.root().join("d/link")).expect("linked");
+        // By then all stamps are old.
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        let looks = Looks::begin();
+        let found = below(&Watched::new(&workspace, &looks), "d");
+        let file = Some(EntryKind::File { executable: false });
+        let expected = [("d/a", None, true), ("d/e/b", None, true), ("d/link", file, false)];
+        assert_eq!(
+            found,
+            expected.map(|(path, kind, is_real)| (path.to_owned(), kind, is_real))
+        );
+        let seen = looks.settle().expect("it can be vouched for");
+        let entry = workspace.stamp_of(Utf8Path::new("other")).expect("there");
+        let folder = |path: &str| Seen::Folder(workspace.stamp_of_folder(Utf8Path::new(path)).expect("there"));
+        let seen = |path: &str| seen.iter().find(|(seen, _)| seen == path).map(|(_, seen)| *seen);
+        assert_eq!((seen("d"), seen("d/e")), (Some(folder("d")), Some(folder("d/e"))));
+        assert_eq!((seen("d/link"), seen("d/a")), (Some(Seen::Entry(entry)), None));
+    }
+
+    #[test]
+    fn behind_a_link_no_path_is_known_to_be_the_real_one() {
+        let (_guard, workspace) = workspace();
+        symlink("d", workspace.root().join("to-d")).expect("linked");
+        let looks = Looks::begin();
+        let watched = Watched::new(&workspace, &looks);
+        let expected = [("to-d/a", None, false), ("to-d/e/b", None, false)];
+        let expected = expected.map(|(path, kind, is_real)| (path.to_owned(), kind, is_real));
+        assert_eq!(below(&watched, "to-d"), expected);
+        let real = watched.real_path(Utf8Path::new("to-d/e/b")).expect("readable");
+        assert_eq!(real.as_deref(), Some(Utf8Path::new("d/e/b")));
+    }
+
+    #[test]
+    fn what_is_no_file_is_told_and_not_vouched_for() {
+        for (to, kind) in [
+            (Some("../../out"), EntryKind::BadLink),
+            (Some("nowhere"), EntryKind::BadLink),
+            (Some("e"), EntryKind::Folder),
+            (None, EntryKind::Other),
+        ] {
+            let (_guard, workspace) = workspace();
+            let place = workspace.root().join("d/x");
+            match to {
+                Some(to) => symlink(to, &place).expect("linked"),
+                None => drop(std::os::unix::net::UnixListener::bind(&place).expect("bound")),
+            }
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            let looks = Looks::begin();
+            let found = below(&Watched::new(&workspace, &looks), "d");
+            assert_eq!(found.last(), Some(&("d/x".to_owned(), Some(kind), false)), "{to:?}");
+            assert!(looks.settle().is_none(), "{to:?}");
         }
     }
 }

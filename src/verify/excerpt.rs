@@ -13,7 +13,7 @@ use crate::digest::Digests;
 use crate::receipt::digests::file_digests;
 use crate::receipt::statement::ReceiptId;
 use crate::receipt::trust::Trust;
-use crate::tree::Site;
+use crate::tree::{Below, Site};
 
 /// Checks the inputs and definitions of a bundle; outputs are compared as those in a folder are. Nothing to do with a folder, where
 /// files may lie that no receipt speaks of.
@@ -28,7 +28,7 @@ pub(super) fn check(
     }
     let named = named(evidence);
     let mut unlisted = 0;
-    for (path, _) in site.files_below("".into()).map_err(|source| failed("", source))? {
+    for Below { path, .. } in site.files_below("".into()).map_err(|source| failed("", source))? {
         // A file of a folder is compared with the folder.
         let is_claimed = |above: &Utf8Path| {
             let is_folder = |claim: &super::evidence::Claim| claim.digests.is_folder();

@@ -93,6 +93,33 @@ fn whatever_changes_it_comes_out_as_if_it_were_resolved_anew() {
             symlink("../elsewhere", space.path("in")).expect("a link");
         }),
         ("a file more in a folder", |space| space.write("set/two", "x\n")),
+        ("a file of a folder, where it lies", |space| {
+            space.write("set/one", "x\n")
+        }),
+        ("a file of a folder that may be executed", |space| {
+            let mode = <std::fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o755);
+            std::fs::set_permissions(space.path("set/one"), mode).expect("own file");
+        }),
+        ("another file in the place of one of a folder", |space| {
+            replace(space, "set/one", "x\n")
+        }),
+        ("a folder in the place of a file of a folder", |space| {
+            space.remove("set/one");
+            space.write("set/one/x", "x\n");
+        }),
+        ("a link in the place of a file of a folder", |space| {
+            space.remove("set/one");
+            symlink("../in", space.path("set/one")).expect("a link");
+        }),
+        ("a link out in the place of a file of a folder", |space| {
+            space.write("../elsewhere", "x\n");
+            space.remove("set/one");
+            symlink("../../elsewhere", space.path("set/one")).expect("a link");
+        }),
+        ("a socket in the place of a file of a folder", |space| {
+            space.remove("set/one");
+            drop(std::os::unix::net::UnixListener::bind(space.path("set/one")).expect("bound"));
+        }),
         ("a file more of a pattern", |space| space.write("more/b.txt", "x\n")),
         ("no file of a pattern", |space| space.remove("more/a.txt")),
         ("an optional input that comes to be there", |space| {

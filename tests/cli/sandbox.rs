@@ -171,6 +171,13 @@ fn inputs_that_are_linked_to_can_be_read_and_not_written() {
     assert_eq!(space.read("out"), "1048577\n1\n2\n");
     assert_eq!(space.read("tree/one"), "1\n");
     assert!(!space.exists("tree/new"));
+    // Now the pipeline is remembered, and with it which of the files are links; and by `--strict` it is not.
+    for (text, more) in [("3\n", None), ("4\n", Some("--strict"))] {
+        Space::let_clock_tick();
+        space.write("tree/one", text);
+        space.run(more.as_slice()).success();
+        assert_eq!(space.read("out"), format!("1048577\n{text}2\n"));
+    }
 }
 
 #[test]

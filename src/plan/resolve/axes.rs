@@ -159,11 +159,13 @@ impl Finder<'_> {
                     return None;
                 }
             };
-            for (path, kind) in listed {
+            for below in listed {
+                let is_file = below.is_file();
+                let path = below.path;
                 if paths::private_folder(&path).is_some() || !glob.finds(&path) {
                     continue;
                 }
-                if !matches!(kind, EntryKind::File { .. }) {
+                if !is_file {
                     let message = format!("{} is no file, and the pattern finds it", quoted(path.as_str()));
                     return self.fault(
                         pattern.span,

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8Path;
 
 use super::glob::Glob;
 use super::outputs::{OutputAt, Outputs};
@@ -127,7 +127,7 @@ impl Families {
 }
 
 /// An output folder in which the pattern has found a file.
-fn found_in_folder<'a>(glob: &Glob, spec: &PipelineSpec, outputs: &'a Outputs) -> Option<(&'a Utf8PathBuf, OutputAt)> {
+fn found_in_folder<'a>(glob: &Glob, spec: &PipelineSpec, outputs: &'a Outputs) -> Option<(&'a Utf8Path, OutputAt)> {
     let chosen = spec.stages.iter().flat_map(|stage| &stage.chosen);
     let mut files = chosen.map(|chosen| Utf8Path::new(&chosen.text));
     let at = files.find_map(|file| outputs.folder_above(file).filter(|_| glob.finds(file)))?;

@@ -8,7 +8,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use globset::{GlobBuilder, GlobMatcher};
 
 use super::paths;
-use crate::tree::{EntryKind, Tree};
+use crate::tree::{Below, EntryKind, Tree};
 
 /// `{a,b}{c,d}` is four patterns; more than this are refused.
 pub(super) const MOST_ALTERNATIVES: usize = 256;
@@ -135,11 +135,15 @@ pub fn find_files(tree: &dyn Tree, text: &Utf8Path) -> Option<Vec<(Utf8PathBuf, 
     bases.sort_unstable();
     bases.dedup();
     for base in bases {
-        for (path, kind) in tree.files_below(base).ok()? {
+        for Below { path, kind, .. } in tree.files_below(base).ok()? {
             if glob.as_ref().is_some_and(|glob| !glob.finds(&path)) {
                 continue;
             }
-            let EntryKind::File { executable } = kind else {
+            let kind = match kind {
+                None => tree.kind(&path).ok()?,
+                asked => asked,
+            };
+            let Some(EntryKind::File { executable }) = kind else {
                 return None;
             };
             files.push((path, executable));

@@ -221,8 +221,8 @@ impl Reader<'_> {
             .and_then(|folder| self.tree.files_below(folder).ok())
             .unwrap_or_default();
         // Nobody means a file that is being read already.
-        let others = files.iter().filter(|(file, _)| !self.stack.contains(file));
-        match nearest(path.as_str(), others.map(|(file, _)| file.as_str())) {
+        let others = files.iter().filter(|file| !self.stack.contains(&file.path));
+        match nearest(path.as_str(), others.map(|file| file.path.as_str())) {
             Some(file) => format!("did you mean `{file}`?"),
             None => "write its path from the workspace on, wherever the file that includes it lies".to_owned(),
         }

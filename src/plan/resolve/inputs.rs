@@ -18,7 +18,7 @@ use super::paths;
 use crate::diagnostic::{Diagnostic, nearest, quoted};
 use crate::plan::stage_name::family;
 use crate::spec::{PipelineSpec, Stage, Text, is_name};
-use crate::tree::{EntryKind, Tree};
+use crate::tree::{Below, EntryKind, Tree};
 
 /// How many outputs all the stages of a pipeline read by gathering.
 const MOST_GATHERED: usize = 1_000_000;
@@ -98,7 +98,7 @@ pub(super) fn resolve(
     (found, finder.links)
 }
 
-type Listing = Rc<Vec<(Utf8PathBuf, EntryKind)>>;
+type Listing = Rc<Vec<Below>>;
 
 struct Finder<'a> {
     tree: &'a dyn Tree,
@@ -297,12 +297,11 @@ impl Finder<'_> {
             return self.refuse(written, message, "", help);
         }
         let mut files = Vec::with_capacity(listing.len());
-        for (file, kind) in listing.iter() {
-            self.check_kind(written, file, *kind)?;
-            if self.outputs.covering(file).is_none() {
-                let real = self.real_path(written, file)?;
-                self.check_real(written, file, &real)?;
-                files.push(file.clone());
+        for below in listing.iter() {
+            self.check_kind(written, &below.path, below.kind)?;
+            if self.outputs.covering(&below.path).is_none() {
+                self.check_listed(written, below)?;
+                files.push(below.path.clone());
             }
         }
         if files.is_empty() {
@@ -326,11 +325,16 @@ impl Finder<'_> {
             if !is_root && self.kind(written, base)? != Some(EntryKind::Folder) {
                 continue;
             }
-            for (file, kind) in self.listing(written, base)?.iter() {
+            for below in self.listing(written, base)?.iter() {
+                let file = &below.path;
                 if !glob.finds(file) || self.outputs.covering(file).is_some() {
                     continue;
                 }
-                self.check_kind(written, file, *kind)?;
+                self.check_kind(written, file, below.kind)?;
+                if below.is_real {
+                    files.push(file.clone());
+                    continue;
+                }
                 let real = self.real_path(written, file)?;
                 if self.outputs.covering(&real).is_none() {
                     self.check_real(written, file, &real)?;
@@ -354,6 +358,15 @@ impl Finder<'_> {
             files,
             folders: Vec::new(),
         })
+    }
+
+    /// Refuses a file of a folder if it could not be read by its own name, or must be read by another.
+    fn check_listed(&mut self, written: &Text, below: &Below) -> Option<()> {
+        if below.is_real {
+            return Some(());
+        }
+        let real = self.real_path(written, &below.path)?;
+        self.check_real(written, &below.path, &real)
     }
 
     /// Where `path`, which leads to a file or folder of the workspace, really lies.
@@ -398,11 +411,9 @@ impl Finder<'_> {
             return Some(Rc::clone(listing));
         }
         match self.tree.files_below(folder) {
-            Ok(files) => {
-                let seen = files
-                    .into_iter()
-                    .filter(|(path, _)| paths::private_folder(path).is_none());
-                let listing = Rc::new(seen.collect());
+            Ok(mut files) => {
+                files.retain(|below| paths::private_folder(&below.path).is_none());
+                let listing = Rc::new(files);
                 self.listings.insert(folder.to_owned(), Rc::clone(&listing));
                 Some(listing)
             }

@@ -216,7 +216,7 @@ impl<'a> Library<'a> {
         let files = folder
             .and_then(|folder| self.tree.files_below(folder).ok())
             .unwrap_or_default();
-        if let Some(file) = nearest(path.as_str(), files.iter().map(|(file, _)| file.as_str())) {
+        if let Some(file) = nearest(path.as_str(), files.iter().map(|file| file.path.as_str())) {
             return format!("did you mean `{file}`?");
         }
         let stem = path.file_stem().unwrap_or_default();

@@ -146,7 +146,7 @@ fn read_pipeline(tree: &dyn Tree, path: &Utf8Path) -> Result<(Arc<Source>, Defin
                 Ok(Some(_)) => tree.files_below(folder).unwrap_or_default(),
                 _ => Vec::new(),
             };
-            let others: Vec<&str> = others.iter().map(|(path, _)| path.as_str()).collect();
+            let others: Vec<&str> = others.iter().map(|below| below.path.as_str()).collect();
             let help = match (nearest(normal.as_str(), others.iter().copied()), &others[..]) {
                 (Some(known), _) => format!("did you mean `{known}`?"),
                 (None, []) => format!("write it there, such as `{FIRST}`"),
@@ -215,7 +215,7 @@ fn build(
     let mut assembly = Assembly {
         spec,
         outputs: &outputs,
-        inputs: &inputs,
+        inputs,
         ids: vec![StageId::new(0); order.len()],
         sorted_outputs: Vec::new(),
     };
@@ -317,7 +317,7 @@ fn find_order(spec: &PipelineSpec, inputs: &[Vec<Option<Found>>], faults: &mut V
 struct Assembly<'a> {
     spec: &'a PipelineSpec,
     outputs: &'a Outputs,
-    inputs: &'a [Vec<Option<Found>>],
+    inputs: Vec<Vec<Option<Found>>>,
     /// For each stage as written its place in the plan.
     ids: Vec<StageId>,
     /// For each stage as written, for each output as written its place among the sorted ones.
@@ -346,10 +346,10 @@ impl Assembly<'_> {
     }
 
     /// `None` if a fault in it has been reported.
-    fn stage(&self, at: usize, draft: Draft) -> Option<Stage> {
+    fn stage(&mut self, at: usize, draft: Draft) -> Option<Stage> {
         let written = &self.spec.stages[at];
         let mut inputs = Vec::with_capacity(written.inputs.len());
-        for ((name, _), found) in written.inputs.iter().zip(&self.inputs[at]) {
+        for ((name, _), found) in written.inputs.iter().zip(std::mem::take(&mut self.inputs[at])) {
             let name = &name.text;
             let is_personal = written.personal.inputs.iter().any(|own| own.text == *name);
             let input = |name: String, source| Input {
@@ -357,7 +357,7 @@ impl Assembly<'_> {
                 source,
                 is_personal,
             };
-            inputs.extend(match found.clone()? {
+            inputs.extend(match found? {
                 Found::File { path } => [input(name.clone(), InputSource::File { path })].into(),
                 Found::Folder { path, files } => [input(name.clone(), InputSource::Folder { path, files })].into(),
                 Found::Glob { pattern, files, .. } => {

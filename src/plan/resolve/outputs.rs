@@ -16,7 +16,8 @@ pub(super) type OutputAt = (usize, usize);
 
 /// Every output of a pipeline by its path.
 pub(super) struct Outputs {
-    by_path: HashMap<Utf8PathBuf, OutputAt>,
+    /// By text, which a normal path has one of: to hash names takes longer.
+    by_path: HashMap<String, OutputAt>,
     by_folded: HashMap<String, OutputAt>,
     /// For each stage its outputs in the order written; `None` if the path's fault has been reported.
     by_stage: Vec<Vec<Option<Utf8PathBuf>>>,
@@ -27,7 +28,7 @@ pub(super) struct Outputs {
 impl Outputs {
     /// The output at `path`.
     pub(super) fn at(&self, path: &Utf8Path) -> Option<OutputAt> {
-        self.by_path.get(path).copied()
+        self.by_path.get(path.as_str()).copied()
     }
 
     /// The output that `path` is, or whose folder it lies in.
@@ -59,8 +60,8 @@ impl Outputs {
     }
 
     /// Every path with its output, in no order.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&Utf8PathBuf, OutputAt)> {
-        self.by_path.iter().map(|(path, at)| (path, *at))
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&Utf8Path, OutputAt)> {
+        self.by_path.iter().map(|(path, at)| (Utf8Path::new(path), *at))
     }
 }
 
@@ -315,12 +316,12 @@ impl Collector<'_> {
         let folded = paths::folded(path.as_str());
         let Some(&(stage, output)) = outputs.by_folded.get(&folded) else {
             outputs.by_folded.insert(folded, at);
-            outputs.by_path.insert(path.clone(), at);
+            outputs.by_path.insert(path.to_string(), at);
             return true;
         };
         let other = &self.spec.stages[stage];
         let first = &other.outputs[output].1;
-        let same = outputs.by_path.contains_key(path);
+        let same = outputs.by_path.contains_key(path.as_str());
         let message = match same {
             true => format!("two outputs are {}", quoted(path.as_str())),
             false => format!(

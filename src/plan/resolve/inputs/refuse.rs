@@ -42,12 +42,12 @@ impl Finder<'_> {
     }
 
     /// Refuses what is no file among the files of a folder or a pattern.
-    pub(super) fn check_kind(&mut self, written: &Text, file: &Utf8Path, kind: EntryKind) -> Option<()> {
+    pub(super) fn check_kind(&mut self, written: &Text, file: &Utf8Path, kind: Option<EntryKind>) -> Option<()> {
         let what = match kind {
-            EntryKind::File { .. } => return Some(()),
-            EntryKind::Folder => "is a link to a folder",
-            EntryKind::BadLink => "is a link that leads out of the workspace, or nowhere",
-            EntryKind::Other => "is neither a file nor a folder",
+            None | Some(EntryKind::File { .. }) => return Some(()),
+            Some(EntryKind::Folder) => "is a link to a folder",
+            Some(EntryKind::BadLink) => "is a link that leads out of the workspace, or nowhere",
+            Some(EntryKind::Other) => "is neither a file nor a folder",
         };
         let message = format!("{} {what}", quoted(file.as_str()));
         let label = "it is among the files that this reads";
@@ -116,7 +116,7 @@ impl Finder<'_> {
         let files = folder
             .and_then(|folder| self.tree.files_below(folder).ok())
             .unwrap_or_default();
-        match nearest(path.as_str(), files.iter().map(|(file, _)| file.as_str())) {
+        match nearest(path.as_str(), files.iter().map(|file| file.path.as_str())) {
             Some(file) => format!("there is a file `{file}`"),
             None => OTHERWISE.to_owned(),
         }
