@@ -49,6 +49,9 @@ impl Workspace {
 
 impl Tree for Workspace {
     fn kind(&self, path: &Utf8Path) -> Result<Option<EntryKind>, TreeError> {
+        if let Some(found) = self.plainly_at(path) {
+            return Ok(Some(kind_of(&found)));
+        }
         let absolute = self.absolute(path);
         let found = match std::fs::metadata(&absolute) {
             Ok(found) => Found::from(&found),
@@ -67,6 +70,9 @@ impl Tree for Workspace {
     }
 
     fn real_path(&self, path: &Utf8Path) -> Result<Option<Utf8PathBuf>, TreeError> {
+        if self.plainly_at(path).is_some() {
+            return Ok(Some(path.to_owned()));
+        }
         match self.absolute(path).canonicalize_utf8() {
             Ok(real) => Ok(real.strip_prefix(&self.root).map(Utf8Path::to_owned).ok()),
             Err(error) if is_absence(&error) => Ok(None),
@@ -100,6 +106,11 @@ impl Tree for Workspace {
     fn files_below(&self, folder: &Utf8Path) -> Result<Vec<Below>, TreeError> {
         let names = self.names_below(folder, Scope::OfStages, &|_| {})?;
         let ask = |(path, named): (Utf8PathBuf, Named)| {
+            // One look tells both, what it is and that no link leads there.
+            if let Some(found) = self.plainly_at(&path) {
+                let (kind, is_real) = (Some(kind_of(&found)), found.kind == Kind::File);
+                return Ok(Below { path, kind, is_real });
+            }
             let kind = match named {
                 Named::Link => self.kind(&path)?.unwrap_or(EntryKind::BadLink),
                 Named::File | Named::Other => {
@@ -115,8 +126,12 @@ impl Tree for Workspace {
 
 impl Site for Workspace {
     fn digests(&self, path: &Utf8Path) -> Result<Digests, TreeError> {
-        let hashed = digest::hash_file(&self.absolute(path));
-        hashed
+        let hash = || {
+            let file = self.open(path)?;
+            let size = Found::of_open(&file)?.file()?.size();
+            digest::hash_sized(&file, size)
+        };
+        hash()
             .map(|(digests, _)| digests)
             .map_err(|error| unreadable(path, error))
     }

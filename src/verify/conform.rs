@@ -14,7 +14,6 @@ use crate::plan::{InputSource, Plan, Stage, StageId};
 use crate::receipt::digest_set::DigestSet;
 use crate::receipt::digests::artifact_digests;
 use crate::receipt::statement::{Resource, Role};
-use crate::tree::{EntryKind, Tree};
 
 /// The receipts of stages that did what they should, trusted ones only, by their definition.
 pub(super) struct Definitions(HashMap<Digest, Vec<usize>>);
@@ -38,12 +37,8 @@ impl Definitions {
     }
 }
 
-/// A tree of files, and how to hash one of them.
-#[derive(Clone, Copy)]
-pub(super) struct Files<'a> {
-    pub(super) tree: &'a dyn Tree,
-    pub(super) hash: &'a dyn Fn(&Utf8Path) -> Result<Digests, String>,
-}
+/// The digests of a file in the tree that is compared, and whether it may be executed; or why there are none.
+pub(super) type Files<'a> = &'a dyn Fn(&Utf8Path) -> Result<(Digests, bool), String>;
 
 /// How a plan compares with the receipts.
 pub(super) struct Conformity {
@@ -184,7 +179,7 @@ fn expected(
 ) -> Result<Expected, String> {
     match source {
         InputSource::File { path } => {
-            let digests = (files.hash)(path)?;
+            let (digests, _) = files(path)?;
             Ok(Expected::Source(ArtifactDigests::File(digests)))
         }
         InputSource::Folder { files: paths, .. } | InputSource::Glob { files: paths, .. } => {
@@ -206,10 +201,10 @@ fn expected(
 }
 
 fn listed(path: &Utf8Path, files: Files<'_>) -> Result<ListedFile, String> {
-    let kind = files.tree.kind(path).map_err(|error| error.to_string())?;
+    let (digests, executable) = files(path)?;
     Ok(ListedFile {
         path: path.to_owned(),
-        executable: kind == Some(EntryKind::File { executable: true }),
-        digests: (files.hash)(path)?,
+        executable,
+        digests,
     })
 }

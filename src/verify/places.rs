@@ -1,6 +1,6 @@
 //! The files in place: each is opened only if it is a regular file inside the site, and hashed once.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use rayon::prelude::{IntoParallelIterator as _, ParallelIterator as _};
@@ -32,8 +32,12 @@ pub(super) enum Place {
 /// The most names that a folder is listed for: files, and the folders in it.
 const MOST_ENTRIES: usize = 4 * MAX_FILES;
 
+/// What stands at paths. To find one in order, names would be compared with names, of a hundred thousand files for longer than it takes to
+/// hash them.
+pub(super) type Places = HashMap<Utf8PathBuf, Place>;
+
 /// Looks at each of `paths` once, in parallel.
-pub(super) fn look(site: &dyn Site, paths: Vec<Utf8PathBuf>) -> BTreeMap<Utf8PathBuf, Place> {
+pub(super) fn look(site: &dyn Site, paths: Vec<Utf8PathBuf>) -> Places {
     paths
         .into_par_iter()
         .map(|path| {
@@ -44,7 +48,7 @@ pub(super) fn look(site: &dyn Site, paths: Vec<Utf8PathBuf>) -> BTreeMap<Utf8Pat
 }
 
 /// Looks at each of `paths`, which receipts claim to be folders: a folder is looked at with all that is in it.
-pub(super) fn look_into(site: &dyn Site, paths: Vec<Utf8PathBuf>) -> BTreeMap<Utf8PathBuf, Place> {
+pub(super) fn look_into(site: &dyn Site, paths: Vec<Utf8PathBuf>) -> Places {
     let look = |path: Utf8PathBuf| {
         let place = match site.kind(&path) {
             Ok(Some(EntryKind::Folder)) => folder(site, &path),

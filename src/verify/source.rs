@@ -1,14 +1,14 @@
 //! Where results come from: the pipelines as a commit or the working tree has them, and the raw inputs.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::Request;
 use super::conform::{self, Conformity, Definitions, Files};
 use super::evidence::{Evidence, Known};
-use super::places::{self, Place};
+use super::places::{self, Place, Places};
 use super::report::{Artifact, Code, Finding, Source, State};
 use super::subjects::{Answer, Question};
 use crate::digest::Digests;
@@ -18,7 +18,7 @@ use crate::plan::{InputSource, Plan, StageId};
 use crate::receipt::digests::artifact_digests;
 use crate::receipt::statement::{Resource, Role};
 use crate::receipt::trust::TrustedKey;
-use crate::tree::Tree as _;
+use crate::tree::{EntryKind, Tree as _};
 use crate::verify::What;
 
 /// Compares pipelines with the receipts.
@@ -102,12 +102,13 @@ impl Pipelines<'_> {
                 return 0;
             }
         };
-        let hash = |path: &Utf8Path| match tree.file_digests(path) {
-            Ok(Some(digests)) => Ok(digests),
-            Ok(None) => Err(format!("the commit has no file `{path}`")),
-            Err(error) => Err(error.to_string()),
+        let files = |path: &Utf8Path| {
+            let digests = tree.file_digests(path).map_err(|error| error.to_string())?;
+            let kind = tree.kind(path).map_err(|error| error.to_string())?;
+            let digests = digests.ok_or_else(|| format!("the commit has no file `{path}`"))?;
+            Ok((digests, kind == Some(EntryKind::File { executable: true })))
         };
-        let conformity = self.compare(&plan, Files { tree, hash: &hash });
+        let conformity = self.compare(&plan, &files);
         for (stage, reason) in &conformity.faults {
             let name = &plan.stages[stage.index()].name;
             findings.push(fault(format!("stage `{name}` at commit {commit}: {reason}")));
@@ -189,14 +190,14 @@ impl Pipelines<'_> {
     /// The same comparison with the files as they are now: only a warning.
     pub(super) fn check_working_tree(&self) -> Vec<Finding> {
         let site = self.request.site;
-        let places = RefCell::new(BTreeMap::new());
-        let hash = |path: &Utf8Path| -> Result<Digests, String> {
+        let places = RefCell::new(Places::new());
+        let files = |path: &Utf8Path| -> Result<(Digests, bool), String> {
             let mut places = places.borrow_mut();
             let place = places
                 .entry(path.to_owned())
                 .or_insert_with(|| places::look_at(site, path));
             match place {
-                Place::File { digests, .. } => Ok(*digests),
+                Place::File { digests, executable } => Ok((*digests, *executable)),
                 Place::Folder { .. } => Err(format!("`{path}` is a folder, not a file")),
                 Place::Absent => Err(format!("`{path}` is not here")),
                 Place::Refused(why) => Err(format!("`{path}` {why}")),
@@ -226,11 +227,7 @@ impl Pipelines<'_> {
             let unknown = |path: &Utf8PathBuf| !places.borrow().contains_key(path);
             let sources = self.sources(&plan).into_iter().filter(unknown).collect();
             places.borrow_mut().extend(places::look(site, sources));
-            let files = Files {
-                tree: site.as_tree(),
-                hash: &hash,
-            };
-            for (stage, reason) in self.compare(&plan, files).faults {
+            for (stage, reason) in self.compare(&plan, &files).faults {
                 let name = &plan.stages[stage.index()].name;
                 findings.push(stale(&file, format!("stage `{name}` as it is now: {reason}")));
             }
@@ -258,8 +255,8 @@ impl Pipelines<'_> {
     }
 
     /// The files that the stages asked about read and no stage writes.
-    fn sources(&self, plan: &Plan) -> BTreeSet<Utf8PathBuf> {
-        let mut sources = BTreeSet::new();
+    fn sources(&self, plan: &Plan) -> HashSet<Utf8PathBuf> {
+        let mut sources = HashSet::new();
         for id in self.selected(plan) {
             for input in &plan.stages[id.index()].inputs {
                 match &input.source {

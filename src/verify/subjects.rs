@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::evidence::{Claim, Evidence};
-use super::places::{self, Place};
+use super::places::{self, Place, Places};
 use super::report::{Code, Finding, Severity};
 use crate::commitment::{PersonalKey, Same};
 use crate::diagnostic::nearest;
@@ -46,7 +46,7 @@ pub(super) struct Answer {
 
 impl Question<'_> {
     /// Looks at every place asked about.
-    pub(super) fn look(&self, site: &dyn Site) -> BTreeMap<Utf8PathBuf, Place> {
+    pub(super) fn look(&self, site: &dyn Site) -> Places {
         let is_folder = |claim: &Claim| claim.digests.is_folder();
         let (folders, files): (Vec<_>, Vec<_>) =
             self.claims.iter().partition(|(_, claims)| claims.iter().any(is_folder));
@@ -57,7 +57,7 @@ impl Question<'_> {
     }
 
     /// Compares every file asked about.
-    pub(super) fn answer(&self, site: &dyn Site, evidence: &Evidence, places: &BTreeMap<Utf8PathBuf, Place>) -> Answer {
+    pub(super) fn answer(&self, site: &dyn Site, evidence: &Evidence, places: &Places) -> Answer {
         let mut answer = Answer::default();
         for (path, claims) in &self.claims {
             match places.get(path) {

@@ -63,6 +63,27 @@ impl Workspace {
         self.look(path, Links::Kept)
     }
 
+    /// What stands at `path` if no link is on the way to it and it is none itself, so that `path` is its real path. `None` says no more than
+    /// that it was not found out so.
+    #[cfg(target_os = "linux")]
+    pub(super) fn plainly_at(&self, path: &Utf8Path) -> Option<Found> {
+        use rustix::fs::{Mode, OFlags, ResolveFlags, fstat, openat2};
+        // The system takes more spellings than the real path has.
+        if path.as_str().split('/').any(|name| matches!(name, "" | "." | "..")) {
+            return None;
+        }
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+        let found = openat2(self.folder.as_ref()?, path.as_std_path(), flags, Mode::empty(), resolve);
+        Some(Found::from_stat(&fstat(found.ok()?).ok()?))
+    }
+
+    /// The same: elsewhere it is never found out so.
+    #[cfg(not(target_os = "linux"))]
+    pub(super) fn plainly_at(&self, _: &Utf8Path) -> Option<Found> {
+        None
+    }
+
     /// Opens the file at `path` for reading, links followed. A pipe is not waited for: whoever opens it asks what it is.
     ///
     /// # Errors
@@ -183,6 +204,11 @@ mod tests {
             "loop",
             "gone",
             "g/f",
+            "a b/../g",
+            "./g",
+            "a b//ü",
+            "folder",
+            "a b/ü/",
             "../outside",
             outside.as_str(),
             "/dev/null",
@@ -208,6 +234,19 @@ mod tests {
                 read(File::open(workspace.absolute(path))),
                 "{path:?}"
             );
+        }
+        for path in paths.map(Utf8Path::new) {
+            // Where nothing is a link, and nothing spelled otherwise than it is.
+            let absolute = workspace.absolute(path);
+            let real = absolute.canonicalize_utf8().ok();
+            let is_plain =
+                real.is_some_and(|real| real.as_str() == absolute.as_str() && absolute.starts_with(root.join("w")));
+            let plain = workspace.plainly_at(path);
+            assert_eq!(plain.is_some(), is_plain && !path.as_str().is_empty(), "{path:?}");
+            if let Some(plain) = plain {
+                let whole = workspace.look_whole(path, Links::Kept).expect("there");
+                assert_eq!((plain.kind, plain.stamp), (whole.kind, whole.stamp), "{path:?}");
+            }
         }
         let gone = Workspace::at(Utf8PathBuf::from("/nowhere at all"));
         assert_eq!(gone.stamp_of_entry(Utf8Path::new("f")).expect("asked"), None);

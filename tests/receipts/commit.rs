@@ -248,7 +248,10 @@ fn a_commit_is_a_tree_as_the_folder_is_one() {
         tree.kind("data/one.txt".into()).expect("read"),
         Some(EntryKind::File { executable: true })
     );
-    let below = |tree: &dyn madmall::tree::Tree, path: &str| tree.files_below(path.into()).expect("it can be read");
+    let below = |tree: &dyn madmall::tree::Tree, path: &str| -> Vec<_> {
+        let below = tree.files_below(path.into()).expect("it can be read").into_iter();
+        below.map(|below| (below.path, below.kind)).collect()
+    };
     assert_eq!(below(&tree, ""), below(&folder, ""));
     assert_eq!(below(&tree, "data"), below(&folder, "data"));
     assert_eq!(tree.read("inside".into(), 1).expect("one byte"), b"1");
