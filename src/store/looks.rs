@@ -250,8 +250,10 @@ impl Held<'_> {
             match looks.get_mut(path.as_str()) {
                 None => drop(looks.insert(path.as_str().into(), (seen, at))),
                 Some((before, when)) if before.agrees_with(&seen) => {
-                    // The later look at the same bytes is the one that vouches: by then a change would have left a trace.
-                    if seen.depth() >= before.depth() {
+                    let is_again = matches!((&*before, seen), (Seen::Folder(_), Seen::Folder(_)));
+                    // The later look at the same bytes is the one that vouches: by then a change would have left a trace. Not so of names: who
+                    // listed them first goes by what was there then.
+                    if seen.depth() >= before.depth() && !is_again {
                         (*before, *when) = (seen, at);
                     }
                 }
@@ -296,21 +298,29 @@ mod tests {
     }
 
     #[test]
-    fn what_was_too_new_when_it_was_asked_for_is_not_vouched_for_by_a_later_look() {
+    fn a_later_look_vouches_for_bytes_but_not_for_names_that_were_listed_before() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let root = Utf8Path::from_path(folder.path()).expect("UTF-8");
         let workspace = Workspace::at(root.to_owned());
-        let path = Utf8Path::new("");
-        let stamp = workspace.stamp_of_folder(path).expect("it is there");
+        let file = Utf8Path::new("f");
+        crate::store::atomic::write(&workspace.absolute(file), b"1").expect("written");
+        let names = Seen::Folder(workspace.stamp_of_folder(Utf8Path::new("")).expect("there"));
+        let bytes = Seen::File(workspace.stamp_of(file).expect("there"), Digest::of(b"1"));
         let (now, later) = (SystemTime::now(), SystemTime::now() + Duration::from_secs(5));
-        for asks_meanwhile in [false, true] {
+        for (path, seen, looks_at, is_vouched_for) in [
+            ("", names, [now, later], false),
+            ("", names, [later, later], true),
+            ("f", bytes, [now, later], true),
+            ("f", bytes, [now, now], false),
+        ] {
             let looks = Looks::begin();
-            looks.note(path, Seen::Folder(stamp), now);
-            if asks_meanwhile {
-                assert_eq!(looks.settle(), None);
+            for at in looks_at {
+                looks.note(Utf8Path::new(path), seen, at);
             }
-            looks.note(path, Seen::Folder(stamp), later);
-            assert_eq!(looks.settle().is_none(), asks_meanwhile);
+            assert_eq!(looks.settle().is_some(), is_vouched_for, "{seen:?}");
+            // Once it was asked for, nothing that comes later can say what was so before.
+            looks.note(Utf8Path::new(path), seen, later);
+            assert_eq!(looks.settle().is_some(), is_vouched_for, "{seen:?}");
         }
     }
 }
