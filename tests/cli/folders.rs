@@ -48,6 +48,25 @@ fn differs(statement: &serde_json::Value) -> &serde_json::Value {
 }
 
 #[test]
+fn which_files_of_a_folder_may_be_executed_is_compared_here_and_in_the_commit() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let space = space(2, FOLDER);
+    let let_execute = |mode| {
+        let mode = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(space.path("data/1.txt"), mode).expect("own file");
+    };
+    let_execute(0o755);
+    commit(&space);
+    space.run(&[]).success();
+    space.madmall(["verify"]).success().says_not("W-STALE");
+    space.madmall(["verify", "--at", "HEAD"]).success();
+    let_execute(0o644);
+    space.madmall(["verify"]).success().says("W-STALE");
+    commit(&space);
+    space.madmall(["verify", "--at", "HEAD"]).code(4).says("E-PIPELINE");
+}
+
+#[test]
 fn a_folder_of_many_files_runs_and_verifies_without_a_list_of_them() {
     let space = space(1000, FOLDER);
     space.run(&[]).success();

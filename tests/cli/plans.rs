@@ -45,6 +45,11 @@ fn replace(space: &Space, path: &str, text: &str) {
     std::fs::rename(space.path(&aside), space.path(path)).expect("moved");
 }
 
+fn let_execute(space: &Space, path: &str) {
+    let mode = <std::fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o755);
+    std::fs::set_permissions(space.path(path), mode).expect("own file");
+}
+
 #[test]
 fn after_an_edit_of_a_source_the_pipeline_is_not_read() {
     let space = space();
@@ -74,10 +79,7 @@ fn whatever_changes_it_comes_out_as_if_it_were_resolved_anew() {
     let changes: &[Change] = &[
         ("nothing", |_| {}),
         ("a source", |space| replace(space, "in", "x\n")),
-        ("a source that may be executed", |space| {
-            let mode = <std::fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o755);
-            std::fs::set_permissions(space.path("in"), mode).expect("own file");
-        }),
+        ("a source that may be executed", |space| let_execute(space, "in")),
         ("a source removed", |space| space.remove("in")),
         ("a folder in the place of a source", |space| {
             space.remove("in");
@@ -97,8 +99,7 @@ fn whatever_changes_it_comes_out_as_if_it_were_resolved_anew() {
             space.write("set/one", "x\n")
         }),
         ("a file of a folder that may be executed", |space| {
-            let mode = <std::fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o755);
-            std::fs::set_permissions(space.path("set/one"), mode).expect("own file");
+            let_execute(space, "set/one")
         }),
         ("another file in the place of one of a folder", |space| {
             replace(space, "set/one", "x\n")
