@@ -256,13 +256,18 @@ impl HexDigits {
 
 /// Spells at most 32 bytes in `digits`, and gives what was spelled.
 fn spell_hex<'a>(bytes: &[u8], digits: &'a mut [u8; 64]) -> &'a str {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     for (pair, byte) in digits.chunks_exact_mut(2).zip(bytes) {
-        pair[0] = DIGITS[usize::from(byte >> 4)];
-        pair[1] = DIGITS[usize::from(byte & 0xf)];
+        pair[0] = digit(byte >> 4);
+        pair[1] = digit(byte & 0xf);
     }
     let spelled = &digits[..bytes.len().min(32) * 2];
     std::str::from_utf8(spelled).expect("digits are ASCII")
+}
+
+/// The hexadecimal digit that is worth `nibble`. Computed, not looked up: so many are spelled at once.
+const fn digit(nibble: u8) -> u8 {
+    let letters = if nibble > 9 { b'a' - b'0' - 10 } else { 0 };
+    nibble + b'0' + letters
 }
 
 /// What each byte is worth as a hexadecimal digit; more than any is worth, if it is none.

@@ -8,6 +8,7 @@
 //! Both are over the files sorted by the bytes of their paths. Folders as such, owners and times are not in it.
 
 use camino::{Utf8Path, Utf8PathBuf};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use sha2::Digest as _;
 
@@ -140,14 +141,17 @@ pub fn digests_of_lines(mut lines: Vec<Line<'_>>) -> Result<ListingDigests, List
     fn text<'f>(line: &Line<'f>) -> &'f str {
         line.path.as_str()
     }
-    lines.sort_by(|a, b| text(a).cmp(text(b)));
-    if let Some(pair) = lines.windows(2).find(|pair| text(&pair[0]) == text(&pair[1])) {
-        let path = pair[0].path.to_owned();
-        return Err(ListingError::Twice { path });
-    }
-    if let Some(line) = lines.iter().find(|line| text(line).contains(char::is_control)) {
-        let path = line.path.to_owned();
-        return Err(ListingError::ControlCharacter { path });
+    lines.par_sort_by(|a, b| text(a).cmp(text(b)));
+    let fault = |(at, line): (usize, &Line<'_>)| {
+        let path = || line.path.to_owned();
+        if at > 0 && text(line) == text(&lines[at - 1]) {
+            return Some(ListingError::Twice { path: path() });
+        }
+        let is_odd = text(line).contains(char::is_control);
+        is_odd.then(|| ListingError::ControlCharacter { path: path() })
+    };
+    if let Some(fault) = lines.par_iter().with_min_len(MANY).enumerate().find_map_first(fault) {
+        return Err(fault);
     }
     let (blake3, dir_hash) = match lines.len() {
         0..MANY => (identity_of(&lines), dir_hash_of(&lines)),
@@ -158,6 +162,8 @@ pub fn digests_of_lines(mut lines: Vec<Line<'_>>) -> Result<ListingDigests, List
 
 /// Of so many files each digest has a core of its own.
 const MANY: usize = 4096;
+/// So many bytes are hashed together.
+const TOGETHER: usize = 64 * 1024;
 
 fn identity_of(sorted: &[Line<'_>]) -> Digest {
     let mut listing = CanonicalHasher::new("madmall listing v1");
@@ -170,12 +176,19 @@ fn identity_of(sorted: &[Line<'_>]) -> Digest {
 
 fn dir_hash_of(sorted: &[Line<'_>]) -> Sha256 {
     let mut lines = sha2::Sha256::new();
+    // Block by block it takes half as long again.
+    let mut waiting = String::with_capacity(TOGETHER);
     for file in sorted {
-        lines.update(HexDigits::of(file.digests.sha256.as_bytes()).as_str());
-        lines.update("  ");
-        lines.update(file.path.as_str());
-        lines.update("\n");
+        if waiting.len() + file.path.as_str().len() + 80 > TOGETHER {
+            lines.update(&waiting);
+            waiting.clear();
+        }
+        waiting.push_str(HexDigits::of(file.digests.sha256.as_bytes()).as_str());
+        waiting.push_str("  ");
+        waiting.push_str(file.path.as_str());
+        waiting.push('\n');
     }
+    lines.update(&waiting);
     Sha256::from_bytes(lines.finalize().into())
 }
 
@@ -231,6 +244,9 @@ mod tests {
             (found.blake3, found.dir_hash),
             (identity_of(&sorted), dir_hash_of(&sorted))
         );
+        let spelled = |file: &ListedFile| format!("{}  {}\n", file.digests.sha256.to_hex(), file.path);
+        let text: String = files.iter().map(spelled).collect();
+        assert_eq!(found.dir_hash, Sha256::of(text.as_bytes()));
     }
 
     #[test]

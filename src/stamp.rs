@@ -94,13 +94,7 @@ impl Found {
 
     #[cfg(target_os = "linux")]
     pub(crate) fn from_stat(found: &rustix::fs::Stat) -> Self {
-        use rustix::fs::FileType;
-        let kind = match FileType::from_raw_mode(found.st_mode) {
-            FileType::RegularFile => Kind::File,
-            FileType::Directory => Kind::Folder,
-            FileType::Symlink => Kind::Link,
-            _ => Kind::Other,
-        };
+        let kind = rustix::fs::FileType::from_raw_mode(found.st_mode).into();
         let nanos = |nanos| i64::try_from(nanos).unwrap_or(0);
         let stamp = Stamp {
             device: found.st_dev,
@@ -114,14 +108,33 @@ impl Found {
     }
 }
 
+impl From<fs::FileType> for Kind {
+    fn from(kind: fs::FileType) -> Self {
+        match kind {
+            kind if kind.is_file() => Self::File,
+            kind if kind.is_dir() => Self::Folder,
+            kind if kind.is_symlink() => Self::Link,
+            _ => Self::Other,
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl From<rustix::fs::FileType> for Kind {
+    fn from(kind: rustix::fs::FileType) -> Self {
+        use rustix::fs::FileType;
+        match kind {
+            FileType::RegularFile => Self::File,
+            FileType::Directory => Self::Folder,
+            FileType::Symlink => Self::Link,
+            _ => Self::Other,
+        }
+    }
+}
+
 impl From<&Metadata> for Found {
     fn from(found: &Metadata) -> Self {
-        let kind = match found.file_type() {
-            kind if kind.is_file() => Kind::File,
-            kind if kind.is_dir() => Kind::Folder,
-            kind if kind.is_symlink() => Kind::Link,
-            _ => Kind::Other,
-        };
+        let kind = found.file_type().into();
         let stamp = Stamp::from_metadata(found);
         Self { kind, stamp }
     }

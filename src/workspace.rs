@@ -1,6 +1,7 @@
 //! The workspace: the folder that all paths are relative to, as it is on disk now.
 
 pub(crate) mod find;
+mod list;
 pub(crate) mod walk;
 
 use camino::{Utf8Path, Utf8PathBuf};

@@ -300,11 +300,37 @@ fn a_diagnostic_has_a_form_for_programs() {
 }
 
 #[test]
+fn a_folder_does_not_see_what_a_stage_writes_where_case_makes_no_difference() {
+    let space = space(&head(
+        "  a: { run: x, outputs: { o: Data/made/ } }\n  b: { run: x, inputs: { i: data/ }, outputs: { o: out/b } }\n",
+    ));
+    space.write(
+        "data/made/m.csv",
+        "of an earlier run, on a disk for which both are one folder\n",
+    );
+    let plan = space.resolve().expect("a plan").plan;
+    let InputSource::Folder { files, .. } = &stage(&plan, "b").inputs[0].source else {
+        panic!("no folder");
+    };
+    let files: Vec<&str> = files.iter().map(|file| file.as_str()).collect();
+    assert_eq!(
+        files,
+        ["data/.hidden.csv", "data/a.csv", "data/b.csv", "data/sub/c.csv"]
+    );
+}
+
+#[test]
 fn the_folders_of_git_and_of_madmall_are_never_seen() {
     let space = space(&head(
         "  a: { run: x, inputs: { i: '{**/*.csv,.madmall/*.csv,.git/*.csv}' }, outputs: { o: out/a } }\n",
     ));
-    for file in ["runs/r.csv", ".madmall/m.csv", ".git/g.csv", "data/.git/g.csv"] {
+    for file in [
+        "runs/r.csv",
+        ".madmall/m.csv",
+        ".git/g.csv",
+        "data/.git/g.csv",
+        "data/sub/.GIT/g.csv",
+    ] {
         space.write(file, "x\n");
     }
     let plan = space.resolve().expect("a plan").plan;

@@ -21,7 +21,7 @@ use crate::receipt::key::SigningKey;
 use crate::spec;
 use crate::store::Store;
 use crate::store::looks::Looks;
-use crate::store::plans::{self, Asked, Seal, Seens};
+use crate::store::plans::{self, Asked, Resolved};
 use crate::store::watched::Watched;
 use crate::workspace::Workspace;
 
@@ -129,16 +129,6 @@ pub(super) fn open_kept(
     }
     let opened = open_noting(surroundings, workspace, file, overrides, looks, terminal)?;
     Ok((opened, looks.settle().map_or(Resolved::Anew, Resolved::ToKeep)))
-}
-
-/// How a pipeline was resolved.
-pub(super) enum Resolved {
-    /// By an earlier run, which remembered it under this seal.
-    Before(Seal),
-    /// By this run, and it can be remembered by what was looked at for that.
-    ToKeep(Seens),
-    /// By this run, and it cannot.
-    Anew,
 }
 
 /// Resolves the pipeline `file` in `workspace`; what is looked at is noted.

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::ndjson::Json;
 use super::numbers::jobs;
-use super::opened::{Opened, Resolved, find_workspace, open_kept, open_noting, overrides};
+use super::opened::{Opened, find_workspace, open_kept, open_noting, overrides};
 use super::plan::{PlanArguments, plan};
 use super::progress::Lines;
 use super::runs::Signer;
@@ -28,7 +28,7 @@ use crate::exit_code::ExitCode;
 use crate::plan::{Overrides, Stage, StageId};
 use crate::store::lock::WorkspaceLock;
 use crate::store::looks::{Looks, Rigour};
-use crate::store::plans::{self, Seal};
+use crate::store::plans::{self, Resolved};
 use crate::store::{Store, StoreError, atomic};
 use crate::workspace::Workspace;
 
@@ -265,29 +265,12 @@ impl Asked<'_> {
                 keyid: key.public().keyid().short(),
             }));
         }
-        let plan_seal = match &prepared.resolved {
-            Resolved::Before(seal) => Some(*seal),
-            Resolved::ToKeep(seen) => {
-                let kept = plans::save(
-                    &store.plans_folder(),
-                    self.plan(),
-                    &key.derive_seal_key(),
-                    &opened.plan,
-                    seen,
-                );
-                kept.unwrap_or_else(|error| {
-                    tell_not_kept(&error, &mut observer);
-                    None
-                })
-            }
-            Resolved::Anew => None,
-        };
         atomic::remove_folder(&store.scratch_folder()).map_err(|error| environment(&error))?;
         for run in recover(store, &runs_folder(&opened.workspace), key).map_err(|error| environment(&error))? {
             observer.event(Event::Note(Note::Recovered { run }));
         }
         let caches = std::mem::take(&mut prepared.caches);
-        let session = self.open_session(prepared, plan_seal, caches, interrupts)?;
+        let session = self.open_session(prepared, caches, interrupts)?;
         let run = session
             .run(&prepared.selected, &mut observer)
             .map_err(|error| environment(&error))?;
@@ -315,7 +298,6 @@ impl Asked<'_> {
     fn open_session<'s>(
         &'s self,
         prepared: &'s Prepared,
-        plan_seal: Option<Seal>,
         caches: Caches,
         interrupts: &'s Interrupts,
     ) -> Result<Session<'s>, Failure> {
@@ -333,9 +315,9 @@ impl Asked<'_> {
             interrupts,
             looks: Some(&self.looks),
             bounds: &prepared.opened.bounds,
-            plan_kept: plan_seal.map(|seal| PlanKept {
+            plan_kept: Some(PlanKept {
                 asked: self.plan(),
-                seal,
+                resolved: &prepared.resolved,
             }),
         };
         Session::open(inputs, caches).map_err(|error| environment(&error))

@@ -1,5 +1,6 @@
 //! How files and streams are hashed: in constant memory, and what is long by more than one core.
 
+use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::sync::{Arc, mpsc};
@@ -20,6 +21,11 @@ const SHORT: u64 = 4 << 20;
 const LONG_CHUNK: usize = 1 << 20;
 /// How many chunks may be between the two: the one that reads need not wait for the other.
 const BUFFERS: usize = 8;
+
+thread_local! {
+    /// Where this thread reads short files to: to have a place for each of a hundred thousand takes as long as to read it.
+    static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
 
 /// Computes both digests of what is fed to it.
 #[derive(Clone, Default)]
@@ -81,19 +87,24 @@ pub fn hash_sized(mut file: impl Read, size: u64) -> io::Result<(Digests, u64)> 
     let Some(size) = usize::try_from(size).ok().filter(|size| *size <= CHUNK) else {
         return hash_reader(file);
     };
-    // Room for one more: of a file less than what is asked for comes only at its end, and nobody need ask whether that was the end.
-    let mut bytes = vec![0; size + 1];
-    let mut filled = read_some(&mut file, &mut bytes)?;
-    while filled < size {
-        match read_some(&mut file, &mut bytes[filled..])? {
-            0 => break,
-            read => filled += read,
+    BUFFER.with_borrow_mut(|buffer| {
+        // Room for one more: of a file less than what is asked for comes only at its end, and nobody need ask whether that was the end.
+        if buffer.len() <= size {
+            buffer.resize(size + 1, 0);
         }
-    }
-    match filled <= size {
-        true => Ok((Digests::of(&bytes[..filled]), filled as u64)),
-        false => hash_reader(bytes.as_slice().chain(file)),
-    }
+        let bytes = &mut buffer[..=size];
+        let mut filled = read_some(&mut file, bytes)?;
+        while filled < size {
+            match read_some(&mut file, &mut bytes[filled..])? {
+                0 => break,
+                read => filled += read,
+            }
+        }
+        match filled <= size {
+            true => Ok((Digests::of(&bytes[..filled]), filled as u64)),
+            false => hash_reader((&*bytes).chain(file)),
+        }
+    })
 }
 
 /// Copies `reader` to `writer` and hashes what passes, so that the digest is that of the bytes that were written.

@@ -15,7 +15,7 @@ use crate::receipt::run_file::RUN_FILE_SUFFIX;
 use crate::receipt::statement::{ReceiptId, Statement};
 use crate::stamp::settling_time;
 use crate::store::believed::{Claim, Sealed};
-use crate::store::known::SealedKnown;
+use crate::store::sealed::SealedFile;
 use crate::store::{StoreError, atomic};
 
 /// So many bytes are read sooner than a clock ticks.
@@ -84,19 +84,33 @@ impl Session<'_> {
     /// of them.
     pub(super) fn to_keep(&self, stages: &[Finished], published: bool, is_plain: bool) -> ToKeep<'_> {
         let (index, own) = self.index(published);
-        let remember = || self.to_remember(stages, published, &own);
-        let known = is_plain.then(remember).flatten();
-        self.settle();
+        let remember = || {
+            let (seal, plan) = self.plan_to_remember();
+            let seal = seal.filter(|_| is_plain);
+            let known = seal.and_then(|seal| self.to_remember(seal, stages, published, &own));
+            (plan, known)
+        };
+        let settle = || {
+            self.settle();
+            self.hashes.with_cache(|cache| cache.sealed())
+        };
+        let (stamps, (plan, known)) = rayon::join(settle, remember);
         ToKeep {
             index,
-            stamps: self.hashes.with_cache(|cache| cache.sealed()),
+            stamps,
+            plan,
             known,
         }
     }
 
     /// Writes it.
     pub(super) fn keep(&self, to_keep: &ToKeep<'_>) -> Result<(), StoreError> {
-        let ToKeep { index, stamps, known } = to_keep;
+        let ToKeep {
+            index,
+            stamps,
+            plan,
+            known,
+        } = to_keep;
         let (index_file, stamps_file) = (self.store.believed_file(), self.store.stat_cache_file());
         let write_index = || {
             index
@@ -104,19 +118,20 @@ impl Session<'_> {
                 .map_or(Ok(()), |index| atomic::write_cache(&index_file, index.parts()))
         };
         let write_stamps = || {
-            stamps
-                .as_ref()
-                .map_or(Ok(()), |stamps| atomic::write_cache(&stamps_file, [&**stamps]))
+            stamps.as_ref().map_or(Ok(()), |stamps| {
+                atomic::write_cache(&stamps_file, stamps.iter().map(Vec::as_slice))
+            })
         };
-        let write_known = || known.as_ref().map_or(Ok(()), SealedKnown::write);
-        let (index, (stamps, known)) = rayon::join(write_index, || rayon::join(write_stamps, write_known));
-        index.and(stamps).and(known)
+        let write_others = || [plan, known].into_iter().flatten().try_for_each(SealedFile::write);
+        let (index, (stamps, others)) = rayon::join(write_index, || rayon::join(write_stamps, write_others));
+        index.and(stamps).and(others)
     }
 }
 
 /// What is kept, each if it is another than it was.
 pub(super) struct ToKeep<'s> {
     index: Option<Sealed<'s>>,
-    stamps: Option<Vec<u8>>,
-    known: Option<SealedKnown>,
+    stamps: Option<Vec<Vec<u8>>>,
+    plan: Option<SealedFile>,
+    known: Option<SealedFile>,
 }

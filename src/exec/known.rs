@@ -14,14 +14,16 @@ use super::{CacheMode, PlanKept, Record, Session};
 use crate::digest::Digest;
 use crate::plan::{Input, InputSource, Stage, StageId};
 use crate::receipt::statement::ReceiptId;
-use crate::store::known::{Known, KnownFile, KnownStage, SealedKnown, Under};
+use crate::store::known::{Known, KnownFile, KnownStage, Under};
 use crate::store::looks::Rigour;
+use crate::store::plans::{self, Resolved, Seal};
+use crate::store::sealed::SealedFile;
 use crate::store::stat_cache::Hashed;
 
 /// What a session has of that.
 #[derive(Default)]
 pub(super) struct Remembered<'a> {
-    /// How the plan is remembered, if it is.
+    /// How the plan was resolved, if it may be remembered.
     plan: Option<PlanKept<'a>>,
     /// What the run before knew.
     known: Option<Known>,
@@ -35,8 +37,9 @@ impl<'a> Session<'a> {
         let is_plain = self.options.rigour == Rigour::Stamps;
         let plan = plan.filter(|_| is_plain);
         let is_of_plan = |known: &Known| {
-            let seal = plan.map(|plan| plan.seal);
-            Some(known.under.plan) == seal && known.stages.len() == self.plan.stages.len()
+            let is_same =
+                |plan: PlanKept<'_>| matches!(plan.resolved, Resolved::Before(seal) if *seal == known.under.plan);
+            plan.is_some_and(is_same) && known.stages.len() == self.plan.stages.len()
         };
         let known = known.filter(is_of_plan);
         // What is said of all stages has to be read of all.
@@ -83,14 +86,31 @@ impl<'a> Session<'a> {
         done
     }
 
-    /// What this run knows of its stages, for the next, if it is anything new; whether it has receipts that are `published`. `own` are those of
+    /// The seal under which the plan is remembered, if it is; and the file of it, if it is to be written.
+    pub(super) fn plan_to_remember(&self) -> (Option<Seal>, Option<SealedFile>) {
+        let Some(PlanKept { asked, resolved }) = self.remembered.plan else {
+            return (None, None);
+        };
+        match resolved {
+            Resolved::Before(seal) => (Some(*seal), None),
+            Resolved::ToKeep(looks) => {
+                let (folder, key) = (self.store.plans_folder(), self.key.derive_seal_key());
+                let file = plans::sealed(&folder, asked, &key, self.plan, looks);
+                (file.as_ref().map(SealedFile::seal), file)
+            }
+            Resolved::Anew => (None, None),
+        }
+    }
+
+    /// What this run knows of its stages, for the next, if it is anything new; the plan is remembered under this seal. Whether it has receipts that are `published`. `own` are those of
     /// them that will be believed.
     pub(super) fn to_remember(
         &self,
+        plan_seal: Seal,
         stages: &[Finished],
         published: bool,
         own: &BTreeSet<ReceiptId>,
-    ) -> Option<SealedKnown> {
+    ) -> Option<SealedFile> {
         let plan = self.remembered.plan?;
         let mut known: Vec<Option<KnownStage>> = self.plan.stages.iter().map(|_| None).collect();
         for finished in stages {
@@ -114,7 +134,7 @@ impl<'a> Session<'a> {
             None => self.decisive(),
         };
         let under = Under {
-            plan: plan.seal,
+            plan: plan_seal,
             receipts: self.believed.state(published.then(|| self.run_file()).as_deref()),
             secret: self.secret_name(),
             variables,

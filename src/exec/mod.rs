@@ -22,7 +22,7 @@ use crate::store::believed::{Believed, Claim};
 use crate::store::durable::Unsynced;
 use crate::store::known::KeptKnown;
 use crate::store::looks::{Looks, Rigour};
-use crate::store::plans::{Asked, Seal};
+use crate::store::plans::{Asked, Resolved};
 use crate::store::stat_cache::StatCache;
 use crate::store::{Store, StoreError, atomic};
 use crate::workspace::Workspace;
@@ -210,17 +210,17 @@ pub struct SessionInputs<'a> {
     pub looks: Option<&'a Looks>,
     /// What programs may use, and what never.
     pub bounds: &'a Bounds,
-    /// How the plan is remembered, if it is.
+    /// How the plan was resolved, if it may be remembered.
     pub plan_kept: Option<PlanKept<'a>>,
 }
 
-/// A resolved pipeline that is remembered.
+/// A pipeline that was resolved, and may be remembered.
 #[derive(Clone, Copy)]
 pub struct PlanKept<'a> {
     /// What it was resolved from.
     pub asked: Asked<'a>,
-    /// Its seal.
-    pub seal: Seal,
+    /// How.
+    pub resolved: &'a Resolved,
 }
 
 /// A run that has ended.

@@ -10,14 +10,12 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::plans::{Asked, Seal};
-use super::{StoreError, atomic, sealed};
+use super::sealed::{self, SealedFile, file_of};
 use crate::digest::{Digest, whole};
 use crate::receipt::statement::ReceiptId;
 use crate::stamp::Stamp;
 
 const HEADER: &[u8] = b"madmall known v1\n";
-/// How many are remembered.
-const MOST: usize = 64;
 
 /// What was known when a run ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,33 +94,8 @@ impl KeptKnown {
 impl Known {
     /// As it is remembered in `folder`; `None` if it cannot be.
     #[must_use]
-    pub fn sealed(&self, folder: &Utf8Path, asked: Asked<'_>, seal_key: &[u8; 32]) -> Option<SealedKnown> {
+    pub fn sealed(&self, folder: &Utf8Path, asked: Asked<'_>, seal_key: &[u8; 32]) -> Option<SealedFile> {
         let digest = asked.digest()?;
-        Some(SealedKnown {
-            file: file_of(folder, digest),
-            bytes: sealed::sealed(HEADER, seal_key, self).0,
-        })
+        Some(SealedFile::of(file_of(folder, digest), HEADER, seal_key, self))
     }
-}
-
-/// What was known, ready to be written.
-pub struct SealedKnown {
-    file: Utf8PathBuf,
-    bytes: Vec<u8>,
-}
-
-impl SealedKnown {
-    /// Remembers it.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError::Write`] if it cannot be written.
-    pub fn write(&self) -> Result<(), StoreError> {
-        sealed::make_room(atomic::folder_of(&self.file), &self.file, MOST)?;
-        atomic::write_cache(&self.file, [&*self.bytes])
-    }
-}
-
-fn file_of(folder: &Utf8Path, asked: Digest) -> Utf8PathBuf {
-    folder.join(&asked.to_hex()[..32])
 }

@@ -163,6 +163,13 @@ impl Looks {
         self.hold().note_all(all, at);
     }
 
+    /// Makes room for so many more.
+    pub(crate) fn make_room_for(&self, more: usize) {
+        if let Some(noted) = self.hold().0.as_mut() {
+            noted.looks.reserve(more);
+        }
+    }
+
     /// Holds them, for whoever asks about many: nobody else notes any meanwhile.
     #[must_use]
     pub fn hold(&self) -> Held<'_> {

@@ -40,7 +40,7 @@ pub mod looks;
 pub mod plans;
 pub(crate) mod private;
 pub mod run_files;
-mod sealed;
+pub mod sealed;
 pub mod settled;
 pub mod stat_cache;
 pub mod trees;

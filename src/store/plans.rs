@@ -6,22 +6,29 @@
 use camino::{Utf8Path, Utf8PathBuf};
 use rayon::prelude::*;
 
-use super::StoreError;
 use super::looks::Seen;
-use super::sealed::{self, SEAL};
+use super::sealed::{self, SEAL, SealedFile, file_of};
 use crate::digest::Digest;
 use crate::plan::Plan;
 use crate::workspace::Workspace;
 
 const HEADER: &[u8] = b"madmall plan v1\n";
-/// How many are remembered.
-const MOST: usize = 64;
 
 /// What tells one file of a plan from all others.
 pub type Seal = [u8; SEAL];
 
 /// What was looked at, sorted by path.
 pub type Seens = Vec<(Utf8PathBuf, Seen)>;
+
+/// How a pipeline was resolved.
+pub enum Resolved {
+    /// By an earlier run, which remembered it under this seal.
+    Before(Seal),
+    /// By this run, and it can be remembered by what was looked at for that.
+    ToKeep(Seens),
+    /// By this run, and it cannot.
+    Anew,
+}
 
 /// What was resolved.
 #[derive(Clone, Copy, Debug)]
@@ -75,24 +82,16 @@ pub fn load(
     Some((plan?, looks?, *seal))
 }
 
-/// Remembers the plan, and what was looked at when it was resolved. Gives its seal, if it is remembered.
-///
-/// # Errors
-///
-/// [`StoreError::Write`] if it cannot be written.
-pub fn save(
+/// The plan as it is remembered in `folder`, with what was looked at when it was resolved; `None` if it cannot be.
+#[must_use]
+pub fn sealed(
     folder: &Utf8Path,
     asked: Asked<'_>,
     seal_key: &[u8; 32],
     plan: &Plan,
     looks: &Seens,
-) -> Result<Option<Seal>, StoreError> {
-    let Some(digest) = asked.digest() else { return Ok(None) };
+) -> Option<SealedFile> {
+    let digest = asked.digest()?;
     let file = file_of(folder, digest);
-    sealed::make_room(folder, &file, MOST)?;
-    sealed::keep(&file, HEADER, seal_key, &(digest, looks, plan)).map(Some)
-}
-
-fn file_of(folder: &Utf8Path, asked: Digest) -> Utf8PathBuf {
-    folder.join(&asked.to_hex()[..32])
+    Some(SealedFile::of(file, HEADER, seal_key, &(digest, looks, plan)))
 }

@@ -2,16 +2,19 @@
 //!
 //! A file that is absent, damaged, of another version or sealed by another key is none. It is never repaired.
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 use serde::Serialize;
 
 use super::{MAX_CACHE, StoreError, atomic, read_bounded};
 use crate::canonical::CanonicalHasher;
+use crate::digest::Digest;
 use crate::stamp::Stamp;
 
 const PLAIN: &str = "plain data has an encoding";
 /// How long a seal is.
 pub(super) const SEAL: usize = 32;
+/// How many files a folder has at most.
+const MOST: usize = 64;
 
 /// What `read` makes of the bytes of the file at `path`, if it opens.
 pub(super) fn open<T>(
@@ -36,27 +39,46 @@ pub(super) fn open_whole(path: &Utf8Path, header: &[u8], seal_key: &[u8; 32]) ->
     Some(bytes)
 }
 
-/// Writes `value` to the file at `path`. Gives its seal.
-///
-/// # Errors
-///
-/// [`StoreError::Write`] if it cannot be written.
-pub(super) fn keep(
-    path: &Utf8Path,
-    header: &[u8],
-    seal_key: &[u8; 32],
-    value: &impl Serialize,
-) -> Result<[u8; SEAL], StoreError> {
-    let (bytes, seal) = sealed(header, seal_key, value);
-    atomic::write_cache(path, [&*bytes]).map(|()| seal)
+/// A file that is ready to be written: one of a folder that has one for each thing that was asked.
+pub struct SealedFile {
+    path: Utf8PathBuf,
+    bytes: Vec<u8>,
+    seal: [u8; SEAL],
 }
 
-/// What a file has that holds `value`, and its seal.
-pub(super) fn sealed(header: &[u8], seal_key: &[u8; 32], value: &impl Serialize) -> (Vec<u8>, [u8; SEAL]) {
-    let room = vec![0; header.len() + SEAL];
-    let mut bytes = postcard::to_extend(value, room).expect(PLAIN);
-    let seal = seal(&mut bytes, &[], header, seal_key);
-    (bytes, seal)
+impl SealedFile {
+    /// The file at `path`, holding `value`.
+    pub(super) fn of(path: Utf8PathBuf, header: &[u8], seal_key: &[u8; 32], value: &impl Serialize) -> Self {
+        let room = vec![0; header.len() + SEAL];
+        let mut bytes = postcard::to_extend(value, room).expect(PLAIN);
+        let seal = seal(&mut bytes, &[], header, seal_key);
+        Self { path, bytes, seal }
+    }
+
+    /// Its seal.
+    #[must_use]
+    pub fn seal(&self) -> [u8; SEAL] {
+        self.seal
+    }
+
+    /// Writes it. Is there no room for one more, all others are dropped: there is no clock to say which is the oldest.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Write`] if it cannot be written.
+    pub fn write(&self) -> Result<(), StoreError> {
+        let folder = atomic::folder_of(&self.path);
+        let others = folder.read_dir_utf8().map_or(0, Iterator::count);
+        if others >= MOST && !self.path.exists() {
+            atomic::remove_folder(&folder.to_owned())?;
+        }
+        atomic::write_cache(&self.path, [&*self.bytes])
+    }
+}
+
+/// Where in `folder` the file is for what was `asked`.
+pub(super) fn file_of(folder: &Utf8Path, asked: Digest) -> Utf8PathBuf {
+    folder.join(&asked.to_hex()[..32])
 }
 
 /// Seals what stands in `first` after room for `header` and [`SEAL`] bytes more, and in the `rest`: what a file has then, [`open`] reads. Gives
@@ -90,16 +112,29 @@ pub(super) fn by_this_program(domain: &'static str) -> Option<CanonicalHasher> {
     Some(hasher)
 }
 
-/// Makes room in `folder` for the file at `path`: one more than `most`, and all are dropped, for there is no clock to say which is the
-/// oldest.
-///
-/// # Errors
-///
-/// [`StoreError::Write`] if they cannot be removed.
-pub(super) fn make_room(folder: &Utf8Path, path: &Utf8Path, most: usize) -> Result<(), StoreError> {
-    let others = folder.read_dir_utf8().map_or(0, Iterator::count);
-    match others >= most && !path.exists() {
-        true => atomic::remove_folder(&folder.to_owned()),
-        false => Ok(()),
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_there_is_no_room_for_one_more_all_others_are_dropped() {
+        let temp = tempfile::tempdir().expect("a temporary folder");
+        let folder = Utf8Path::from_path(temp.path()).expect("UTF-8").join("kept");
+        let file = |number: usize| SealedFile::of(folder.join(number.to_string()), b"header\n", &[7; 32], &number);
+        let write = |number: usize| {
+            file(number).write().expect("written");
+            folder.read_dir_utf8().expect("it is there").count()
+        };
+        for number in 0..MOST {
+            assert_eq!(write(number), number + 1);
+        }
+        assert_eq!(write(3), MOST, "it was there before");
+        assert_eq!(write(MOST), 1);
+        let read = |bytes: &[u8]| postcard::from_bytes::<usize>(bytes).ok();
+        assert_eq!(
+            open(&folder.join(MOST.to_string()), b"header\n", &[7; 32], read),
+            Some(MOST)
+        );
+        assert_eq!(open(&folder.join(MOST.to_string()), b"header\n", &[8; 32], read), None);
     }
 }

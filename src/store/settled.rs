@@ -9,16 +9,15 @@ use std::fs;
 use camino::{Utf8Path, Utf8PathBuf};
 use rayon::prelude::*;
 
+use super::StoreError;
 use super::looks::{Rigour, Seen};
 use super::plans::Seens;
-use super::{StoreError, sealed};
+use super::sealed::{self, SealedFile, file_of};
 use crate::digest::Digest;
 use crate::receipt::statement::ReceiptId;
 use crate::workspace::Workspace;
 
 const HEADER: &[u8] = b"madmall settled v3\n";
-/// How many ways of asking are remembered.
-const MOST: usize = 64;
 /// With fewer looks than this, threads cost more than they spare.
 const FEW: usize = 4000;
 
@@ -121,8 +120,6 @@ impl Settled {
     /// [`StoreError::Write`] if it cannot be written.
     pub fn save(&self, folder: &Utf8Path, asked: &Asked<'_>, seal_key: &[u8; 32]) -> Result<(), StoreError> {
         let Some(digest) = asked.digest() else { return Ok(()) };
-        let file = file_of(folder, digest);
-        sealed::make_room(folder, &file, MOST)?;
         let Self {
             name,
             variables,
@@ -131,13 +128,8 @@ impl Settled {
             stages,
         } = self;
         // One after the other, as they are read.
-        sealed::keep(
-            &file,
-            HEADER,
-            seal_key,
-            &(digest, name, variables, sources, made, stages),
-        )
-        .map(drop)
+        let all = (digest, name, variables, sources, made, stages);
+        SealedFile::of(file_of(folder, digest), HEADER, seal_key, &all).write()
     }
 
     /// Forgets the run that was remembered in `folder` for what is asked, if it can: it says nothing any more, and need not be read.
@@ -146,8 +138,4 @@ impl Settled {
             let _ = fs::remove_file(file_of(folder, digest));
         }
     }
-}
-
-fn file_of(folder: &Utf8Path, asked: Digest) -> Utf8PathBuf {
-    folder.join(&asked.to_hex()[..32])
 }

@@ -23,6 +23,9 @@ const HEADER: &[u8] = b"madmall stat-cache v2\n";
 /// No file up to this size is long.
 pub(super) const SHORT: u64 = 1 << 20;
 
+/// So many entries are spelled by one core.
+const TOGETHER: usize = 4096;
+
 /// A file, hashed, with its stamp from before it was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hashed {
@@ -81,16 +84,13 @@ impl StatCache {
         }
     }
 
-    /// The cache as its file holds it, if it has changed since it was read.
+    /// The cache as its file holds it, part by part, if it has changed since it was read.
     #[must_use]
-    pub fn sealed(&self) -> Option<Vec<u8>> {
-        if !self.changed {
-            return None;
-        }
-        let mut entries: Vec<(&str, &Entry)> = self.entries.iter().map(|(path, entry)| (&**path, entry)).collect();
-        entries.par_sort_unstable_by_key(|(path, _)| *path);
-        let body = spell(&entries);
-        Some([HEADER, Digest::of(&body).as_bytes(), &body].concat())
+    pub fn sealed(&self) -> Option<Vec<Vec<u8>>> {
+        self.changed.then(|| {
+            let entries: Vec<(&str, &Entry)> = self.entries.iter().map(|(path, entry)| (&**path, entry)).collect();
+            seal(&entries)
+        })
     }
 
     /// What is remembered of `path`.
@@ -133,8 +133,8 @@ impl StatCache {
     }
 }
 
-/// All `entries` as one list, spelled by all cores.
-fn spell(entries: &[(&str, &Entry)]) -> Vec<u8> {
+/// What a file holds that has all `entries`, spelled by all cores.
+fn seal(entries: &[(&str, &Entry)]) -> Vec<Vec<u8>> {
     const PLAIN: &str = "plain data has an encoding";
     let spell = |entries: &[(&str, &Entry)]| {
         let spelled = Vec::with_capacity(entries.len() * 160);
@@ -142,10 +142,15 @@ fn spell(entries: &[(&str, &Entry)]) -> Vec<u8> {
         entries.iter().fold(spelled, add)
     };
     // A list is how long it is, and one entry after the other.
-    let mut body = postcard::to_stdvec(&entries.len()).expect(PLAIN);
-    let parts: Vec<Vec<u8>> = entries.par_chunks(4096).map(spell).collect();
-    parts.iter().for_each(|part| body.extend_from_slice(part));
-    body
+    let count = postcard::to_stdvec(&entries.len()).expect(PLAIN);
+    let mut parts: Vec<Vec<u8>> = entries.par_chunks(TOGETHER).map(spell).collect();
+    let mut checksum = blake3::Hasher::new();
+    for part in std::iter::once(&count).chain(&parts) {
+        checksum.update(part);
+    }
+    let front = [HEADER, checksum.finalize().as_bytes(), &count].concat();
+    parts.insert(0, front);
+    parts
 }
 
 /// Hashes the file at `path` in `workspace`. If it changes while it is read, that is an error.
@@ -232,7 +237,8 @@ mod tests {
     }
 
     fn save(cache: &StatCache, to: &Utf8Path) {
-        atomic::write_cache(to, [&*cache.sealed().expect("it has changed")]).expect("saved");
+        let parts = cache.sealed().expect("it has changed");
+        atomic::write_cache(to, parts.iter().map(Vec::as_slice)).expect("saved");
     }
 
     #[test]

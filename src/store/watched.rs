@@ -135,30 +135,21 @@ impl Tree for Watched<'_> {
         let links = names.iter().filter(|(_, named)| *named == Named::Link);
         // Where a link leads is seen by no folder's stamp.
         links.for_each(|(link, _)| self.note_entry(link));
+        // No link was followed: all is where it seems to be if the folder is.
+        let is_plain = self.is_plain(folder);
         let workspace = self.workspace;
-        let ask = |(path, named): &(Utf8PathBuf, Named)| match named {
-            Named::File => Ok(None),
-            Named::Link => Ok(Some(workspace.kind(path)?.unwrap_or(EntryKind::BadLink))),
-            Named::Other => Ok(Some(EntryKind::Other)),
+        let ask = |(path, named): (Utf8PathBuf, Named)| {
+            let kind = match named {
+                Named::File => None,
+                Named::Link => Some(workspace.kind(&path)?.unwrap_or(EntryKind::BadLink)),
+                Named::Other => Some(EntryKind::Other),
+            };
+            let is_real = is_plain && named == Named::File;
+            Ok(Below { path, kind, is_real })
         };
-        let kinds: Result<Vec<_>, TreeError> = names.par_iter().with_min_len(TOGETHER).map(ask).collect();
-        let kinds = kinds.inspect_err(|_| self.looks.give_up())?;
-        // Those of one folder mostly follow each other.
-        let mut last = (folder.to_owned(), self.is_plain(folder));
-        let mut is_real = |path: &Utf8Path| {
-            let folder = path.as_str().rfind('/').map_or("", |end| &path.as_str()[..end]);
-            if last.0.as_str() != folder {
-                last = (folder.into(), self.is_plain(Utf8Path::new(folder)));
-            }
-            last.1
-        };
-        let below = names.into_iter().zip(kinds).map(|((path, named), kind)| Below {
-            is_real: named == Named::File && is_real(&path),
-            path,
-            kind,
-        });
-        let below: Vec<Below> = below.collect();
-        if !below.iter().all(Below::is_file) {
+        let below: Result<Vec<Below>, TreeError> = names.into_par_iter().with_min_len(TOGETHER).map(ask).collect();
+        let below = below.inspect_err(|_| self.looks.give_up())?;
+        if !below.par_iter().with_min_len(TOGETHER).all(Below::is_file) {
             self.looks.give_up();
         }
         Ok(below)

@@ -1,12 +1,12 @@
 //! The names of all that is below a folder, listed by all cores, folder by folder. Nothing is asked of a file: its folder says what it is.
 
-use std::fs::FileType;
 use std::io;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use rayon::prelude::*;
 
 use super::{Workspace, unreadable};
+use crate::stamp::Kind;
 use crate::tree::TreeError;
 
 /// What a folder says of something in it that is no folder.
@@ -70,24 +70,28 @@ impl Workspace {
 
     /// What is in `folder`, on a walk from `top`.
     fn names_in(&self, top: &Utf8Path, folder: &Utf8Path, scope: Scope) -> Result<Listed, TreeError> {
-        let failed = |error: io::Error| unreadable(folder, error);
         let mut listed = Listed::default();
-        for entry in self.absolute(folder).read_dir().map_err(failed)? {
-            let entry = entry.map_err(failed)?;
-            let kind = entry.file_type().map_err(failed)?;
-            let name = entry.file_name().into_string().map_err(|name| TreeError::NotUtf8 {
+        let failed = |error: io::Error| unreadable(folder, error);
+        self.each_name(folder, failed, |name, kind| {
+            let name = std::str::from_utf8(name).map_err(|_| TreeError::NotUtf8 {
                 folder: top.to_owned(),
-                lossy: name.to_string_lossy().into_owned(),
+                lossy: String::from_utf8_lossy(name).into_owned(),
             })?;
-            if scope.leaves_out(top, folder, &name) {
-                continue;
+            if !scope.leaves_out(top, folder, name) {
+                let path = joined(folder, name);
+                let named = match kind {
+                    Kind::Folder => None,
+                    Kind::File => Some(Named::File),
+                    Kind::Link => Some(Named::Link),
+                    Kind::Other => Some(Named::Other),
+                };
+                match named {
+                    None => listed.folders.push(path),
+                    Some(named) => listed.others.push((path, named)),
+                }
             }
-            let path = joined(folder, &name);
-            match kind.is_dir() {
-                true => listed.folders.push(path),
-                false => listed.others.push((path, kind.into())),
-            }
-        }
+            Ok(())
+        })?;
         Ok(listed)
     }
 }
@@ -97,16 +101,6 @@ impl Workspace {
 struct Listed {
     folders: Vec<Utf8PathBuf>,
     others: Vec<(Utf8PathBuf, Named)>,
-}
-
-impl From<FileType> for Named {
-    fn from(kind: FileType) -> Self {
-        match kind {
-            kind if kind.is_file() => Self::File,
-            kind if kind.is_symlink() => Self::Link,
-            _ => Self::Other,
-        }
-    }
 }
 
 /// The path of what is called `name` in `folder`.

@@ -11,7 +11,7 @@ use super::{FileHashes, InputError};
 use crate::exec::state::{FileState, InputState};
 use crate::stamp::Kind;
 use crate::store::looks::Seen;
-use crate::store::stat_cache::Entry;
+use crate::store::stat_cache::{Entry, Hashed};
 use crate::workspace::walk::{Named, Scope};
 
 /// So many files at most are looked up and noted together.
@@ -33,14 +33,20 @@ impl FileHashes<'_> {
     /// What the files at `paths` hold now, in their order; or which of them cannot be read, and why.
     pub(super) fn files(&self, paths: &[Utf8PathBuf]) -> Result<Vec<FileState>, (Utf8PathBuf, io::Error)> {
         self.with_cache(|cache| cache.make_room_for(paths.len()));
+        if let Some(looks) = self.looks {
+            looks.make_room_for(paths.len());
+        }
         let together = (paths.len() / PARTS).clamp(1, TOGETHER);
         let found: Result<Vec<_>, _> = paths.par_chunks(together).map(|part| self.part(part)).collect();
         if let (Err(_), Some(looks)) = (&found, self.looks) {
             looks.give_up();
         }
-        let mut files = Vec::with_capacity(paths.len());
-        found?.into_iter().for_each(|part| files.extend(part));
-        Ok(files)
+        let found = found?;
+        let state = |(at, path): (usize, &Utf8PathBuf)| FileState {
+            path: path.clone(),
+            hashed: found[at / together][at % together],
+        };
+        Ok(paths.par_iter().with_min_len(together).enumerate().map(state).collect())
     }
 
     /// Which `files` of the folder `path` are links themselves.
@@ -66,7 +72,7 @@ impl FileHashes<'_> {
         })
     }
 
-    fn part(&self, paths: &[Utf8PathBuf]) -> Result<Vec<FileState>, (Utf8PathBuf, io::Error)> {
+    fn part(&self, paths: &[Utf8PathBuf]) -> Result<Vec<Hashed>, (Utf8PathBuf, io::Error)> {
         let looked_at = SystemTime::now();
         let remembered: Vec<Option<Entry>> =
             self.with_cache(|cache| paths.iter().map(|path| cache.entry(path)).collect());
@@ -79,19 +85,19 @@ impl FileHashes<'_> {
             if is_new {
                 new.push(at);
             }
-            files.push(FileState {
-                path: path.clone(),
-                hashed,
-            });
+            files.push(hashed);
         }
         self.with_cache(|cache| {
             for at in new {
-                cache.put(&paths[at], &files[at].hashed, looked_at);
+                cache.put(&paths[at], &files[at], looked_at);
             }
         });
         if let Some(looks) = self.looks {
-            let seen = |file: &FileState| Seen::File(file.hashed.stamp, file.hashed.digests.blake3);
-            looks.note_all(files.iter().map(|file| (file.path.as_path(), seen(file))), looked_at);
+            let seen = |hashed: &Hashed| Seen::File(hashed.stamp, hashed.digests.blake3);
+            looks.note_all(
+                paths.iter().map(Utf8PathBuf::as_path).zip(files.iter().map(seen)),
+                looked_at,
+            );
         }
         Ok(files)
     }
@@ -105,7 +111,7 @@ mod tests {
     use crate::digest::{Digest, Digests};
     use crate::store::atomic;
     use crate::store::looks::Looks;
-    use crate::store::stat_cache::{Hashed, StatCache};
+    use crate::store::stat_cache::StatCache;
     use crate::workspace::Workspace;
 
     fn workspace(files: usize) -> (tempfile::TempDir, Workspace, Vec<Utf8PathBuf>) {

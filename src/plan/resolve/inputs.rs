@@ -8,6 +8,7 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use rayon::prelude::*;
 
 use self::refuse::MOST_ADVICE;
 use super::families::{Families, Family, Own};
@@ -99,6 +100,19 @@ pub(super) fn resolve(
 }
 
 type Listing = Rc<Vec<Below>>;
+
+/// So many files of a folder at least are gone through by one core.
+const TOGETHER: usize = 1024;
+
+/// Each file of a listing, by all cores.
+fn each(listing: &[Below]) -> impl IndexedParallelIterator<Item = &Below> {
+    listing.par_iter().with_min_len(TOGETHER)
+}
+
+/// Whether all in it are sources, read by their own names: then nothing has to be asked of any.
+fn is_plain(listing: &[Below], outputs: &Outputs) -> bool {
+    each(listing).all(|below| below.is_real && below.is_file() && outputs.covering(&below.path).is_none())
+}
 
 struct Finder<'a> {
     tree: &'a dyn Tree,
@@ -296,19 +310,28 @@ impl Finder<'_> {
             let help = "write the output somewhere else, or name the files that are read by a pattern";
             return self.refuse(written, message, "", help);
         }
+        let files = match is_plain(&listing, self.outputs) {
+            true => each(&listing).map(|below| below.path.clone()).collect(),
+            false => self.sources_among(written, &listing)?,
+        };
+        if files.is_empty() {
+            let message = format!("the folder {} has no files in it", quoted(&written.text));
+            return self.refuse(written, message, "", "put the files there, or remove the input");
+        }
+        Some(Found::Folder { path, files })
+    }
+
+    /// What is no output of all that a folder has.
+    fn sources_among(&mut self, written: &Text, listing: &[Below]) -> Option<Vec<Utf8PathBuf>> {
         let mut files = Vec::with_capacity(listing.len());
-        for below in listing.iter() {
+        for below in listing {
             self.check_kind(written, &below.path, below.kind)?;
             if self.outputs.covering(&below.path).is_none() {
                 self.check_listed(written, below)?;
                 files.push(below.path.clone());
             }
         }
-        if files.is_empty() {
-            let message = format!("the folder {} has no files in it", quoted(&written.text));
-            return self.refuse(written, message, "", "put the files there, or remove the input");
-        }
-        Some(Found::Folder { path, files })
+        Some(files)
     }
 
     fn glob(&mut self, stage: &str, written: &Text, is_optional: bool) -> Option<Found> {
@@ -412,7 +435,10 @@ impl Finder<'_> {
         }
         match self.tree.files_below(folder) {
             Ok(mut files) => {
-                files.retain(|below| paths::private_folder(&below.path).is_none());
+                let is_private = |below: &Below| paths::private_folder(&below.path).is_some();
+                if each(&files).any(is_private) {
+                    files.retain(|below| !is_private(below));
+                }
                 let listing = Rc::new(files);
                 self.listings.insert(folder.to_owned(), Rc::clone(&listing));
                 Some(listing)
