@@ -111,6 +111,16 @@ pub trait Tree {
     ///
     /// [`TreeError`] if a folder cannot be read or a name is not UTF-8.
     fn files_below(&self, folder: &Utf8Path) -> Result<Vec<Below>, TreeError>;
+
+    /// The names of all that is in `folder`, sorted, for advice to whoever may have meant one of them; none where nobody can be advised. What is
+    /// no UTF-8 is left out.
+    ///
+    /// # Errors
+    ///
+    /// [`TreeError`] if the folder cannot be read.
+    fn names_in(&self, _folder: &Utf8Path) -> Result<Vec<String>, TreeError> {
+        Ok(Vec::new())
+    }
 }
 
 /// What is verified: a folder on disk, or a bundle. Everything that is read in order to verify is read through this, so that what

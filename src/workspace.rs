@@ -123,6 +123,17 @@ impl Tree for Workspace {
         };
         names.into_par_iter().with_min_len(TOGETHER).map(ask).collect()
     }
+
+    fn names_in(&self, folder: &Utf8Path) -> Result<Vec<String>, TreeError> {
+        let mut names = Vec::new();
+        let failed = |error| unreadable(folder, error);
+        self.each_name(folder, failed, |name, _| {
+            names.extend(std::str::from_utf8(name).map(str::to_owned));
+            Ok(())
+        })?;
+        names.sort_unstable();
+        Ok(names)
+    }
 }
 
 impl Site for Workspace {

@@ -154,6 +154,12 @@ impl Tree for Watched<'_> {
         }
         Ok(below)
     }
+
+    fn names_in(&self, folder: &Utf8Path) -> Result<Vec<String>, TreeError> {
+        // Whoever is advised has to change something.
+        self.looks.give_up();
+        self.workspace.names_in(folder)
+    }
 }
 
 #[cfg(all(test, target_os = "linux"))]

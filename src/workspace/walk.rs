@@ -56,7 +56,7 @@ impl Workspace {
             level.iter().for_each(|folder| on_folder(folder));
             let listed: Result<Vec<Listed>, TreeError> = level
                 .par_iter()
-                .map(|below| self.names_in(folder, below, scope))
+                .map(|below| self.listed(folder, below, scope))
                 .collect();
             level.clear();
             for mut listed in listed? {
@@ -69,7 +69,7 @@ impl Workspace {
     }
 
     /// What is in `folder`, on a walk from `top`.
-    fn names_in(&self, top: &Utf8Path, folder: &Utf8Path, scope: Scope) -> Result<Listed, TreeError> {
+    fn listed(&self, top: &Utf8Path, folder: &Utf8Path, scope: Scope) -> Result<Listed, TreeError> {
         let mut listed = Listed::default();
         let failed = |error: io::Error| unreadable(folder, error);
         self.each_name(folder, failed, |name, kind| {

@@ -10,8 +10,9 @@ use std::sync::Arc;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::files::read_text;
+use super::near::near;
 use super::paths;
-use crate::diagnostic::{Diagnostic, Source, Span, nearest, quoted};
+use crate::diagnostic::{Diagnostic, Source, Span, quoted};
 use crate::plan::DefinitionFile;
 use crate::spec::{MAX_BYTES, Node, PipelineSpec, Stage, Text, check, parse};
 use crate::tree::Tree;
@@ -216,14 +217,9 @@ impl Reader<'_> {
     }
 
     fn advice(&self, path: &Utf8Path) -> String {
-        let folder = path.parent().filter(|folder| !folder.as_str().is_empty());
-        let files = folder
-            .and_then(|folder| self.tree.files_below(folder).ok())
-            .unwrap_or_default();
         // Nobody means a file that is being read already.
-        let others = files.iter().filter(|file| !self.stack.contains(&file.path));
-        match nearest(path.as_str(), others.map(|file| file.path.as_str())) {
-            Some(file) => format!("did you mean `{file}`?"),
+        match near(self.tree, path, |path| !self.stack.iter().any(|read| read == path)) {
+            Some(near) => near.advice(),
             None => "write its path from the workspace on, wherever the file that includes it lies".to_owned(),
         }
     }

@@ -14,6 +14,7 @@ use self::refuse::MOST_ADVICE;
 use super::families::{Families, Family, Own};
 use super::files::unreadable;
 use super::glob::{Glob, is_pattern};
+use super::near::near;
 use super::outputs::{OutputAt, Outputs};
 use super::paths;
 use crate::diagnostic::{Diagnostic, nearest, quoted};
@@ -343,9 +344,11 @@ impl Finder<'_> {
         bases.sort_unstable();
         bases.dedup();
         let mut files: Vec<Utf8PathBuf> = Vec::new();
+        let mut absent = None;
         for base in bases {
             let is_root = base.as_str().is_empty();
             if !is_root && self.kind(written, base)? != Some(EntryKind::Folder) {
+                absent.get_or_insert(base);
                 continue;
             }
             for below in self.listing(written, base)?.iter() {
@@ -374,6 +377,8 @@ impl Finder<'_> {
             let message = format!("the pattern {} finds no file", quoted(&written.text));
             let help = "it sees only files that no stage of this pipeline writes, and `*` skips names with a leading dot; \
                         name outputs as `stage.output`";
+            let near = absent.and_then(|folder| near(self.tree, folder, |_| true));
+            let help = near.map_or_else(|| help.to_owned(), |near| near.advice());
             return self.refuse(written, message, format!("read by stage `{stage}`"), help);
         }
         Some(Found::Glob {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::files::read_text;
+use super::near::near;
 use super::{paths, values};
 use crate::diagnostic::{Diagnostic, Source, nearest, quoted};
 use crate::plan::{DefinitionFile, ParamValue};
@@ -212,12 +213,8 @@ impl<'a> Library<'a> {
     }
 
     fn advice(&self, written: &str, path: &Utf8Path) -> String {
-        let folder = path.parent().filter(|folder| !folder.as_str().is_empty());
-        let files = folder
-            .and_then(|folder| self.tree.files_below(folder).ok())
-            .unwrap_or_default();
-        if let Some(file) = nearest(path.as_str(), files.iter().map(|file| file.path.as_str())) {
-            return format!("did you mean `{file}`?");
+        if let Some(near) = near(self.tree, path, |_| true) {
+            return near.advice();
         }
         let stem = path.file_stem().unwrap_or_default();
         let names = self.builtins.iter().map(|builtin| builtin.name);

@@ -13,6 +13,7 @@ mod graph;
 mod include;
 mod inputs;
 mod library;
+mod near;
 mod outputs;
 mod overrides;
 mod paths;

@@ -4,6 +4,7 @@ use camino::Utf8Path;
 
 use super::{Finder, Found};
 use crate::diagnostic::{Diagnostic, nearest, quoted};
+use crate::plan::resolve::near::near;
 use crate::plan::resolve::outputs::OutputAt;
 use crate::plan::resolve::paths;
 use crate::plan::stage_name::family;
@@ -112,13 +113,6 @@ impl Finder<'_> {
         {
             return format!("stage `{}` produces `{output}`", spec.stages[stage].name.text);
         }
-        let folder = path.parent().filter(|folder| !folder.as_str().is_empty());
-        let files = folder
-            .and_then(|folder| self.tree.files_below(folder).ok())
-            .unwrap_or_default();
-        match nearest(path.as_str(), files.iter().map(|file| file.path.as_str())) {
-            Some(file) => format!("there is a file `{file}`"),
-            None => OTHERWISE.to_owned(),
-        }
+        near(self.tree, path, |_| true).map_or_else(|| OTHERWISE.to_owned(), |near| near.advice())
     }
 }
