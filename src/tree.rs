@@ -80,7 +80,8 @@ pub enum TreeError {
 
 /// A tree of files, read only. Paths are relative to its root, in normal form (no `.` or `..`, `/` between names).
 ///
-/// Two implementations: [`crate::workspace::Workspace`] (the working folder) and [`crate::git::CommitTree`].
+/// The working folder ([`crate::workspace::Workspace`], or watched: [`crate::store::watched::Watched`]), a commit
+/// ([`crate::git::CommitTree`]), a bundle, and what a rerun is built from.
 pub trait Tree {
     /// What stands at `path`, or `None`. A link that stays inside the tree counts as what it leads to.
     ///

@@ -102,8 +102,8 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// What this run knows of its stages, for the next, if it is anything new; the plan is remembered under this seal. Whether it has receipts that are `published`. `own` are those of
-    /// them that will be believed.
+    /// What this run knows of its stages, for the next, if it is anything new: under `plan_seal`, by which the plan is remembered; and whether
+    /// the run has receipts that are `published`. `own` are those of them that will be believed.
     pub(super) fn to_remember(
         &self,
         plan_seal: Seal,

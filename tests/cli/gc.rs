@@ -182,12 +182,7 @@ fn a_run_that_goes_on_is_waited_for() {
     let mut lines = BufReader::new(running.stdout.take().expect("piped")).lines();
     let first = lines.next().expect("a line").expect("text");
     assert!(first.contains("stageStarted"), "{first}");
-    let mut waiting = space
-        .command(["gc", "--yes", "--keep-last", "0"])
-        .stderr(Stdio::piped())
-        .stdout(Stdio::null())
-        .spawn()
-        .expect("runs");
+    let mut waiting = space.begin(["gc", "--yes", "--keep-last", "0"]);
     let mut said = BufReader::new(waiting.stderr.take().expect("piped")).lines();
     let told = said.next().expect("a line").expect("text");
     assert!(
@@ -235,12 +230,7 @@ fn a_sweep_that_is_killed_takes_nothing_that_is_needed() {
         space.madmall(["fsck"]).success();
     };
     for wait in [0, 1, 2, 3, 5, 8, 12, 20] {
-        let mut child = space
-            .command(["gc", "--yes"])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("runs");
+        let mut child = space.begin(["gc", "--yes"]);
         std::thread::sleep(std::time::Duration::from_millis(wait));
         // It may have ended.
         let _ = child.kill();

@@ -1,6 +1,5 @@
 //! Files, folders and repositories as nobody would wish them.
 
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use crate::space::{Space, files_below};
@@ -29,12 +28,7 @@ fn what_a_killed_run_leaves_is_tied_to_the_commit_by_all_its_definitions() {
     space.git(&["add", "."]);
     space.git(&["commit", "-q", "-m", "x"]);
     space.write("stages/two.yaml", format!("{definition}# not committed\n"));
-    let mut child = space
-        .command(["run", "pipeline.yaml"])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("the binary runs");
+    let mut child = space.begin(["run", "pipeline.yaml"]);
     wait_for("two stages are done", || space.exists("out/two"));
     child.kill().expect("killed");
     child.wait().expect("it ended");
@@ -67,12 +61,7 @@ fn finished() -> Space {
 /// Runs the real binary, which must end by itself.
 #[track_caller]
 fn ends(space: &Space, arguments: &[&str]) -> crate::space::Ran {
-    let mut child = space
-        .command(arguments)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the binary runs");
+    let mut child = space.begin(arguments);
     let began = Instant::now();
     while child.try_wait().expect("it can be asked").is_none() {
         if began.elapsed() > Duration::from_secs(20) {
@@ -141,12 +130,7 @@ fn a_file_that_a_folder_gains_while_a_stage_reads_it_makes_the_stage_fail() {
         if is_old {
             Space::let_clock_tick();
         }
-        let mut child = space
-            .command(["run", "pipeline.yaml"])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the binary runs");
+        let mut child = space.begin(["run", "pipeline.yaml"]);
         wait_for("the stage has begun", || {
             files_below(&space.path(".madmall/output"))
                 .iter()

@@ -510,12 +510,7 @@ fn a_run_that_is_killed_leaves_the_old_folder_none_or_the_new_one() {
     space.run(&[]).success();
     for kill in 1..24_u64 {
         space.write("in", format!("{kill}\n"));
-        let mut child = space
-            .command(["run", "pipeline.yaml"])
-            .stdout(std::process::Stdio::null())
-            .stderr(std::process::Stdio::null())
-            .spawn()
-            .expect("runs");
+        let mut child = space.begin(["run", "pipeline.yaml"]);
         std::thread::sleep(Duration::from_millis(kill * 29 % 640));
         let _ = child.kill();
         child.wait().expect("it ends");

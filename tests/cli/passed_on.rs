@@ -1,7 +1,6 @@
 //! Outputs of `ingest` that are its input, byte for byte, and were not written by it.
 
 use std::io::{Seek as _, SeekFrom, Write as _};
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use crate::folders::statement;
@@ -137,12 +136,7 @@ fn the_rejects_of_a_file_without_any_are_an_empty_file() {
 fn a_file_that_is_edited_while_it_is_read_makes_the_stage_fail() {
     let text = events(120_000);
     let space = space(&text);
-    let child = space
-        .command(["run", "pipeline.yaml"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the binary runs");
+    let child = space.begin(["run", "pipeline.yaml"]);
     let began = Instant::now();
     let has_begun = || {
         let logs = files_below(&space.path(".madmall/output"));

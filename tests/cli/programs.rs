@@ -194,12 +194,7 @@ fn an_interrupt_ends_the_program_and_the_next_run_goes_on() {
   slow: {run: 'echo slow >> $TRACE; cp ${inputs.i} ${outputs.o}; sleep 30', env: [TRACE], sandbox: off, inputs: {i: quick}, outputs: {o: out/slow}}
   waits: {run: 'echo waits >> $TRACE; cp ${inputs.i} ${outputs.o}', env: [TRACE], sandbox: off, inputs: {i: quick}, outputs: {o: out/waits}}",
     );
-    let child = space
-        .command(["run", "-j", "1", "pipeline.yaml"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("runs");
+    let child = space.begin(["run", "-j", "1", "pipeline.yaml"]);
     let began = Instant::now();
     while !space.path("../trace").exists()
         || !std::fs::read_to_string(space.path("../trace"))
@@ -235,14 +230,7 @@ fn a_second_run_waits_for_the_first_and_finds_the_work_done() {
     let space = Space::with(
         "stages: {a: {run: 'echo a >> $TRACE; sleep 1; echo 1 > ${outputs.o}', env: [TRACE], sandbox: off, outputs: {o: out}}}",
     );
-    let spawn = || {
-        space
-            .command(["run", "pipeline.yaml"])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("runs")
-    };
+    let spawn = || space.begin(["run", "pipeline.yaml"]);
     let children = [spawn(), spawn()];
     let ran: Vec<Ran> = children
         .into_iter()

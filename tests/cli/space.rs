@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -163,6 +163,13 @@ impl Space {
             .env_clear()
             .envs(&self.environment);
         command
+    }
+
+    /// Begins the program and does not wait for it; what it says is in pipes.
+    pub(crate) fn begin<I: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = I>) -> Child {
+        let mut command = self.command(arguments);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().expect("the binary runs")
     }
 
     /// Runs the real binary.

@@ -263,12 +263,7 @@ fn a_run_that_is_killed_loses_no_receipt_and_the_next_one_is_right() {
     let space = made();
     for kill in 0..25_u64 {
         space.write("in", format!("{kill}\n"));
-        let mut child = space
-            .command(["run", "pipeline.yaml"])
-            .stdout(std::process::Stdio::null())
-            .stderr(std::process::Stdio::null())
-            .spawn()
-            .expect("runs");
+        let mut child = space.begin(["run", "pipeline.yaml"]);
         std::thread::sleep(Duration::from_millis(kill * 7));
         let _ = child.kill();
         child.wait().expect("it ends");

@@ -175,12 +175,7 @@ fn verify_waits_for_nobody_who_put_a_pipe_in_the_place_of_the_lock() {
         .arg(space.path(".madmall/lock"))
         .status();
     assert!(made.expect("mkfifo is there").success());
-    let mut child = space
-        .command(["verify"])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("it starts");
+    let mut child = space.begin(["verify"]);
     let began = Instant::now();
     let ended = loop {
         if let Some(ended) = child.try_wait().expect("it is ours") {
