@@ -75,6 +75,7 @@ pub mod preparation;
 pub mod receipt;
 pub mod recognise;
 pub mod rerun;
+pub mod shared_path;
 pub mod spec;
 pub mod stages;
 pub mod stamp;

@@ -2,10 +2,13 @@
 
 use std::fs::{self, Metadata};
 use std::io;
+use std::ops::Add;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use camino::Utf8Path;
 use serde::{Deserialize, Serialize};
+
+use crate::digest::whole::Whole;
 
 /// File systems stamp files by a coarse clock; no tick in use is longer than this where they stamp nanoseconds.
 const TICK: Duration = Duration::from_millis(20);
@@ -214,15 +217,85 @@ impl Stamp {
         self.size
     }
 
-    /// Whether a change made now would leave the stamp as it is.
-    pub(crate) fn is_fresh(&self, now: SystemTime) -> bool {
-        let nanos = |time: Duration| i64::try_from(time.as_nanos()).unwrap_or(i64::MAX);
-        let now = nanos(now.duration_since(UNIX_EPOCH).unwrap_or_default());
+    /// Whether a change made `now` would leave the stamp as it is.
+    pub(crate) fn is_fresh(&self, now: Moment) -> bool {
         // A stamp from the future says nothing about now, so it is never old.
-        let is_within = |stamp: i64, tick| stamp.saturating_add(nanos(tick)) >= now;
+        let is_within = |stamp: i64, tick| Moment(stamp) + tick >= now;
         [self.mtime, self.ctime]
             .into_iter()
             .any(|stamp| is_within(stamp, TICK) || (is_within(stamp, COARSE_TICK) && stamp % 1_000_000_000 == 0))
+    }
+}
+
+/// When something was looked at, by the clock that stamps files: nanoseconds since 1970, as stamps have them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Moment(i64);
+
+impl Moment {
+    /// This one.
+    #[must_use]
+    pub fn now() -> Self {
+        SystemTime::now().into()
+    }
+
+    /// How long before `later` it was; `None` if it was after it, as it is when the clock is put back.
+    #[must_use]
+    pub fn until(self, later: Self) -> Option<Duration> {
+        let nanos = later.0.checked_sub(self.0)?;
+        u64::try_from(nanos).ok().map(Duration::from_nanos)
+    }
+}
+
+impl From<SystemTime> for Moment {
+    /// A clock before 1970 is one of 1970, of which no stamp is old; one beyond the year 2262 is of that year.
+    fn from(time: SystemTime) -> Self {
+        let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self(nanos(since))
+    }
+}
+
+impl Add<Duration> for Moment {
+    type Output = Self;
+
+    fn add(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(nanos(duration)))
+    }
+}
+
+fn nanos(duration: Duration) -> i64 {
+    i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
+}
+
+/// As caches hold it: number after number would take longer than all else that is spelled of a file.
+impl Whole<41> for Stamp {
+    fn to_bytes(&self) -> [u8; 41] {
+        let mut bytes = [0; 41];
+        let numbers = [
+            self.device,
+            self.inode,
+            self.size,
+            self.mtime.cast_unsigned(),
+            self.ctime.cast_unsigned(),
+        ];
+        let (places, _) = bytes.as_chunks_mut::<8>();
+        for (place, number) in places.iter_mut().zip(numbers) {
+            *place = number.to_le_bytes();
+        }
+        bytes[40] = u8::from(self.executable);
+        bytes
+    }
+
+    fn of_bytes(bytes: [u8; 41]) -> Self {
+        let (places, _) = bytes.as_chunks::<8>();
+        let number = |at: usize| u64::from_le_bytes(places[at]);
+        Self {
+            device: number(0),
+            inode: number(1),
+            size: number(2),
+            mtime: number(3).cast_signed(),
+            ctime: number(4).cast_signed(),
+            executable: bytes[40] != 0,
+        }
     }
 }
 
@@ -274,9 +347,40 @@ mod tests {
             opened.set_modified(mtime).expect("own file");
             let stamp = Stamp::of(&file).expect("stamped");
             let moment = Duration::from_millis(1);
-            assert!(stamp.is_fresh(mtime + fresh_after), "{nanos}");
-            assert!(!stamp.is_fresh(mtime + fresh_after + moment), "{nanos}");
+            assert!(stamp.is_fresh((mtime + fresh_after).into()), "{nanos}");
+            assert!(!stamp.is_fresh((mtime + fresh_after + moment).into()), "{nanos}");
         }
+    }
+
+    #[test]
+    fn a_stamp_is_kept_whole() {
+        let stamp = Stamp {
+            device: 1,
+            inode: u64::MAX,
+            size: 3,
+            mtime: i64::MIN,
+            ctime: 5,
+            executable: true,
+        };
+        for stamp in [
+            stamp,
+            Stamp {
+                executable: false,
+                ..stamp
+            },
+        ] {
+            assert_eq!(Stamp::of_bytes(stamp.to_bytes()), stamp);
+        }
+    }
+
+    #[test]
+    fn a_moment_is_before_another_or_it_is_not() {
+        let (second, now) = (Duration::from_secs(1), Moment::now());
+        assert_eq!(now.until(now + second), Some(second));
+        assert_eq!((now + second).until(now), None);
+        // What no stamp can say is as late as one can, or before 1970 as early.
+        let far = Moment::from(UNIX_EPOCH + Duration::from_secs(u64::MAX >> 1));
+        assert_eq!((far, Moment::from(UNIX_EPOCH - second)), (Moment(i64::MAX), Moment(0)));
     }
 
     #[test]
@@ -290,7 +394,7 @@ mod tests {
             let opened = fs::OpenOptions::new().write(true).open(&file).expect("opened");
             opened.set_modified(later).expect("set");
             let stamp = Stamp::of(&file).expect("stamped");
-            assert!(stamp.is_fresh(SystemTime::now() + COARSE_TICK * 2), "{years} years");
+            assert!(stamp.is_fresh(Moment::now() + COARSE_TICK * 2), "{years} years");
         }
     }
 }

@@ -3,6 +3,7 @@
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::digest::Digests;
+use crate::shared_path::SharedPath;
 
 /// What stands at a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +25,7 @@ pub enum EntryKind {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Below {
     /// Its path, relative to the root of the tree.
-    pub path: Utf8PathBuf,
+    pub path: SharedPath,
     /// What it is; of a link, what it leads to. `None` of a regular file of which no more was asked.
     pub kind: Option<EntryKind>,
     /// Whether `path` is known to be its real path.
@@ -34,9 +35,9 @@ pub struct Below {
 impl Below {
     /// What stands at `path`; its real path was not asked for.
     #[must_use]
-    pub fn asked(path: Utf8PathBuf, kind: EntryKind) -> Self {
+    pub fn asked(path: impl Into<SharedPath>, kind: EntryKind) -> Self {
         Self {
-            path,
+            path: path.into(),
             kind: Some(kind),
             is_real: false,
         }

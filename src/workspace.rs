@@ -9,6 +9,7 @@ use rayon::prelude::*;
 
 use self::walk::{Named, Scope};
 use crate::digest::{self, Digests};
+use crate::shared_path::SharedPath;
 use crate::stamp::{Found, Kind};
 use crate::tree::{Below, Entry, EntryKind, EntryType, Site, Tree, TreeError};
 
@@ -106,7 +107,7 @@ impl Tree for Workspace {
 
     fn files_below(&self, folder: &Utf8Path) -> Result<Vec<Below>, TreeError> {
         let names = self.names_below(folder, Scope::OfStages, &|_| {})?;
-        let ask = |(path, named): (Utf8PathBuf, Named)| {
+        let ask = |(path, named): (SharedPath, Named)| {
             // One look tells both, what it is and that no link leads there.
             if let Some(found) = self.plainly_at(&path) {
                 let (kind, is_real) = (Some(kind_of(&found)), found.kind == Kind::File);
@@ -228,7 +229,7 @@ mod tests {
             let files = workspace.files_below(Utf8Path::new(folder)).expect("listed");
             let names = workspace.names_below(Utf8Path::new(folder), Scope::OfStages, &|_| {});
             let names = names.expect("listed");
-            let named = |below: &Below| match below.path == "a/link" {
+            let named = |below: &Below| match below.path.as_str() == "a/link" {
                 true => Named::Link,
                 false => Named::File,
             };

@@ -11,6 +11,7 @@ use super::read::{Bundle, BundleError, Limits};
 use super::write::{Planned, Source, write};
 use super::{END, header};
 use crate::digest::Digests;
+use crate::shared_path::SharedPath;
 use crate::tree::{EntryKind, Site as _, Tree as _};
 
 const RUN: &str = "workspace/runs/r.intoto.jsonl";
@@ -107,7 +108,7 @@ fn what_is_written_reads_back_as_a_site() {
         .into_iter()
         .map(|below| below.path)
         .collect();
-    assert_eq!(below, ["a/b", "in", "p.yaml"]);
+    assert_eq!(below, ["a/b", "in", "p.yaml"].map(SharedPath::from));
     let entries = |folder, depth, most| {
         let entries = bundle.entries(path(folder), depth, most).expect("listed").into_iter();
         entries.map(|entry| entry.path.into_string()).collect::<Vec<_>>()

@@ -1,7 +1,6 @@
 //! What most commands begin with: where the workspace is, what the pipeline says, which of its stages are meant.
 
 use std::io::Read as _;
-use std::time::SystemTime;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -19,6 +18,7 @@ use crate::plan::stage_name::is_meant;
 use crate::plan::{Overrides, Plan, SETTINGS_FILE, StageId, resolve_set};
 use crate::receipt::key::SigningKey;
 use crate::spec;
+use crate::stamp::Moment;
 use crate::store::Store;
 use crate::store::looks::Looks;
 use crate::store::plans::{self, Asked, Resolved};
@@ -112,7 +112,7 @@ pub(super) fn open_kept(
     looks: &Looks,
     terminal: &mut Terminal,
 ) -> Result<(Opened, Resolved), Failure> {
-    let began = SystemTime::now();
+    let began = Moment::now();
     let folder = Store::of(workspace.root()).plans_folder();
     let values = overrides.said();
     let asked = Asked { pipeline: file, values };

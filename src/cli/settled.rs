@@ -160,10 +160,8 @@ impl Question<'_> {
             return Ok(());
         };
         let outputs = opened.plan.stages.iter().flat_map(|stage| &stage.outputs);
-        let outputs: HashSet<&Utf8Path> = outputs.map(|output| output.path.as_path()).collect();
-        let (made, sources) = looks
-            .into_iter()
-            .partition(|(path, _)| outputs.contains(path.as_path()));
+        let outputs: HashSet<&str> = outputs.map(|output| output.path.as_str()).collect();
+        let (made, sources) = looks.into_iter().partition(|(path, _)| outputs.contains(path.as_str()));
         let settled = Settled {
             name: opened.plan.pipeline.clone(),
             variables,

@@ -86,7 +86,7 @@ impl Attempt<'_> {
         for (input, state) in self.stage.inputs.iter().zip(&self.inputs) {
             let files = state.files().iter().map(|file| InputFile {
                 absolute: session.workspace.absolute(&file.path),
-                name: file.path.clone(),
+                name: file.path.as_path().to_owned(),
                 digest: Some(file.hashed.digests.blake3),
             });
             inputs.entry(written_input(&input.name)).or_default().extend(files);
@@ -162,7 +162,7 @@ impl Attempt<'_> {
                 continue;
             }
             entries.extend(state.files().iter().map(|file| RootEntry {
-                path: file.path.clone(),
+                path: file.path.as_path().to_owned(),
                 absolute: workspace.absolute(&file.path),
                 kind: RootEntryKind::File {
                     size: file.hashed.stamp.size(),

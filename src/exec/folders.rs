@@ -222,7 +222,7 @@ impl Attempt<'_> {
             let to = place(&file.path)?;
             let stamp = cas.copy(file.digests.blake3, &to, file.executable)?;
             Ok(FileState {
-                path: file.path.clone(),
+                path: file.path.as_path().into(),
                 hashed: Hashed {
                     digests: file.digests,
                     stamp,

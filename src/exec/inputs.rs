@@ -4,8 +4,7 @@ mod changed;
 mod several;
 
 use std::io;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -14,6 +13,8 @@ use crate::commitment::PersonalKey;
 use crate::digest::Digests;
 use crate::listing::{ArtifactDigests, ListingError};
 use crate::plan::{InputSource, Output};
+use crate::shared_path::SharedPath;
+use crate::stamp::Moment;
 use crate::store::looks::{Held, Looks, Seen};
 use crate::store::stat_cache::{Entry, Hashed, StatCache, hash_as_expected, hash_as_stamped, hash_stamped};
 use crate::workspace::Workspace;
@@ -49,7 +50,7 @@ pub enum InputError {
 /// The digests of files in a workspace, with the stat cache behind them. Shared by all workers.
 pub struct FileHashes<'a> {
     workspace: &'a Workspace,
-    cache: Mutex<StatCache>,
+    cache: RwLock<StatCache>,
     looks: Option<&'a Looks>,
     /// What the digests of what is personal are keyed by.
     key: Option<PersonalKey>,
@@ -61,7 +62,7 @@ impl<'a> FileHashes<'a> {
     pub fn new(workspace: &'a Workspace, cache: StatCache) -> Self {
         Self {
             workspace,
-            cache: Mutex::new(cache),
+            cache: RwLock::new(cache),
             looks: None,
             key: None,
         }
@@ -101,19 +102,19 @@ impl<'a> FileHashes<'a> {
     /// Whatever reading gives.
     pub fn placed(&self, path: &Utf8Path, digests: Digests) -> io::Result<FileState> {
         let hashed = self.find_noting(path, Some(digests))?;
-        let path = path.to_owned();
+        let path = path.into();
         Ok(FileState { path, hashed })
     }
 
     /// Takes note of a file that was put in place after the time `since`, and whose bytes were hashed on the way.
-    pub fn copied(&self, path: &Utf8Path, hashed: Hashed, since: SystemTime) -> FileState {
-        self.with_cache(|cache| cache.put(path, &hashed, since));
+    pub fn copied(&self, path: &Utf8Path, hashed: Hashed, since: Moment) -> FileState {
+        self.change_cache(|cache| cache.put(path, &hashed, since));
         self.note(path, &hashed, since);
-        let path = path.to_owned();
+        let path = path.into();
         FileState { path, hashed }
     }
 
-    fn note(&self, path: &Utf8Path, hashed: &Hashed, looked_at: SystemTime) {
+    fn note(&self, path: &Utf8Path, hashed: &Hashed, looked_at: Moment) {
         if let Some(looks) = self.looks {
             looks.note(path, Seen::File(hashed.stamp, hashed.digests.blake3), looked_at);
         }
@@ -132,18 +133,18 @@ impl<'a> FileHashes<'a> {
     pub fn note_passed_over(&self, path: &Utf8Path) {
         let Some(looks) = self.looks else { return };
         match self.workspace.stamp_of_entry(path) {
-            Ok(None) => looks.note(path, Seen::Absent, SystemTime::now()),
+            Ok(None) => looks.note(path, Seen::Absent, Moment::now()),
             // It may come to be one without being another.
             Ok(Some(_)) | Err(_) => looks.give_up(),
         }
     }
 
     fn find(&self, path: &Utf8Path, expected: Option<Digests>) -> io::Result<Hashed> {
-        let looked_at = SystemTime::now();
-        let remembered = self.with_cache(|cache| cache.entry(path));
+        let looked_at = Moment::now();
+        let remembered = self.cache().entry(path);
         let (hashed, is_new) = self.hash(path, remembered, expected)?;
         if is_new {
-            self.with_cache(|cache| cache.put(path, &hashed, looked_at));
+            self.change_cache(|cache| cache.put(path, &hashed, looked_at));
         }
         self.note(path, &hashed, looked_at);
         Ok(hashed)
@@ -218,7 +219,7 @@ impl<'a> FileHashes<'a> {
             return found;
         }
         let hashed = self.file(path)?;
-        let path = path.to_owned();
+        let path = path.into();
         Ok(FileState { path, hashed }.into())
     }
 
@@ -235,7 +236,7 @@ impl<'a> FileHashes<'a> {
     ///
     /// Like [`Self::output`].
     pub fn output_if_there(&self, path: &Utf8Path, claimed: &ArtifactDigests) -> io::Result<Option<InputState>> {
-        let looked_at = SystemTime::now();
+        let looked_at = Moment::now();
         match self.workspace.absolute(path).symlink_metadata() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 if let Some(looks) = self.looks {
@@ -262,7 +263,7 @@ impl<'a> FileHashes<'a> {
         if !found.iter().all(|(_, named)| *named == Named::File) {
             return Err(bad());
         }
-        let paths: Vec<Utf8PathBuf> = found.into_iter().map(|(path, _)| path).collect();
+        let paths: Vec<SharedPath> = found.into_iter().map(|(path, _)| path).collect();
         let files = self.files(&paths).map_err(|(_, error)| error)?;
         InputState::of_folder(path, files).map_err(io::Error::other)
     }
@@ -273,11 +274,11 @@ impl<'a> FileHashes<'a> {
         let (stamp, looked_at) = match self.looks.and_then(|looks| looks.just_seen(path)) {
             Some(just) => just,
             None => {
-                let looked_at = SystemTime::now();
+                let looked_at = Moment::now();
                 (self.workspace.stamp_of(path).ok()?, looked_at)
             }
         };
-        let digests = self.with_cache(|cache| cache.get(path, &stamp))?;
+        let digests = self.cache().get(path, &stamp)?;
         if let Some(looks) = self.looks {
             looks.note(path, Seen::File(stamp, digests.blake3), looked_at);
         }
@@ -288,16 +289,20 @@ impl<'a> FileHashes<'a> {
     #[must_use]
     pub fn just_looked_at<'p>(&self) -> Option<JustLookedAt<'_, 'p>> {
         Some(JustLookedAt {
-            cache: self.cache.lock().unwrap_or_else(PoisonError::into_inner),
+            cache: self.cache(),
             looks: self.looks?.hold(),
-            now: SystemTime::now(),
+            now: Moment::now(),
             used: Vec::new(),
         })
     }
 
-    /// Does something with the cache, alone.
-    pub fn with_cache<T>(&self, with: impl FnOnce(&mut StatCache) -> T) -> T {
-        with(&mut self.cache.lock().unwrap_or_else(PoisonError::into_inner))
+    /// The cache, for whoever only asks: many may at a time, and nobody changes it meanwhile.
+    pub(super) fn cache(&self) -> RwLockReadGuard<'_, StatCache> {
+        self.cache.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change_cache(&self, change: impl FnOnce(&mut StatCache)) {
+        change(&mut self.cache.write().unwrap_or_else(PoisonError::into_inner));
     }
 
     /// What a source (an input that no stage makes) holds now.
@@ -324,7 +329,7 @@ impl<'a> FileHashes<'a> {
             source,
         })?;
         Ok(FileState {
-            path: path.to_owned(),
+            path: path.into(),
             hashed,
         })
     }
@@ -332,11 +337,11 @@ impl<'a> FileHashes<'a> {
 
 /// What is known of files that were looked at a moment ago.
 pub struct JustLookedAt<'h, 'p> {
-    cache: MutexGuard<'h, StatCache>,
+    cache: RwLockReadGuard<'h, StatCache>,
     looks: Held<'h>,
-    now: SystemTime,
+    now: Moment,
     /// What was asked for: that it was used is noted when all have been.
-    used: Vec<(&'p Utf8Path, Seen, SystemTime)>,
+    used: Vec<(&'p Utf8Path, Seen, Moment)>,
 }
 
 impl<'p> JustLookedAt<'_, 'p> {
@@ -378,11 +383,7 @@ mod tests {
         };
         let stamp = workspace.stamp_of(path).expect("stamped");
         let mut cache = StatCache::default();
-        cache.put(
-            path,
-            &Hashed { digests, stamp },
-            SystemTime::now() + Duration::from_secs(5),
-        );
+        cache.put(path, &Hashed { digests, stamp }, Moment::now() + Duration::from_secs(5));
         let hashes = FileHashes::new(&workspace, cache);
         assert_eq!(hashes.file(path).expect("known").digests, digests);
         assert_eq!(hashes.vouched(path).expect("known").digests, digests);
@@ -407,7 +408,7 @@ mod tests {
             atomic::write(&workspace.absolute(path), &before).expect("written");
             let stamp = workspace.stamp_of(path).expect("stamped");
             let mut cache = StatCache::default();
-            let later = SystemTime::now() + Duration::from_secs(5);
+            let later = Moment::now() + Duration::from_secs(5);
             cache.put(path, &Hashed { digests, stamp }, later);
             atomic::write(&workspace.absolute(path), bytes).expect("written again");
             let hashes = FileHashes::new(&workspace, cache);

@@ -92,7 +92,7 @@ impl Session<'_> {
         };
         let settle = || {
             self.settle();
-            self.hashes.with_cache(|cache| cache.sealed())
+            self.hashes.cache().sealed()
         };
         let (stamps, (plan, known)) = rayon::join(settle, remember);
         ToKeep {

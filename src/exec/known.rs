@@ -211,7 +211,11 @@ fn still<'p>(
         let path = output.path.clone();
         outputs.push(InputState {
             receipt: Some(was.receipt),
-            ..FileState { path, hashed }.into()
+            ..FileState {
+                path: path.into(),
+                hashed,
+            }
+            .into()
         });
     }
     Some(Done {

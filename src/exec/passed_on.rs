@@ -75,7 +75,7 @@ impl Attempt<'_> {
 
     fn file_of_input(&self, path: &Utf8Path) -> Option<&FileState> {
         let mut files = self.inputs.iter().flat_map(|input| input.files());
-        files.find(|file| file.path == path)
+        files.find(|file| file.path.as_path() == path)
     }
 
     /// Takes an output that was passed on into the store, by keyed digests if there is a `key`.

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io;
-use std::time::SystemTime;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -12,6 +11,7 @@ use super::stage::{Attempt, Given, Said, Subject, Wanted};
 use super::state::InputState;
 use crate::listing::ArtifactDigests;
 use crate::receipt::statement::{ReceiptId, Resource, Role};
+use crate::stamp::Moment;
 use crate::store::believed::{Claim, ClaimedOutput};
 use crate::store::stat_cache::Hashed;
 use crate::store::{StoreError, atomic};
@@ -77,7 +77,7 @@ impl Attempt<'_> {
         let session = self.session;
         let absolute = session.workspace.absolute(path);
         let cas = session.store.cas();
-        let placed_at = SystemTime::now();
+        let placed_at = Moment::now();
         let stamp = cas.place(output.digests.blake3(), &absolute, output.executable)?;
         let found = match output.digests {
             ArtifactDigests::File(digests) => {

@@ -78,7 +78,7 @@ impl Attempt<'_> {
             return Some(reader);
         };
         let passed_on = InputState::from(FileState {
-            path: self.stage.outputs[output].path.clone(),
+            path: self.stage.outputs[output].path.as_path().into(),
             hashed: *hashed,
         });
         let input = &session.plan.stages[reader.index()].inputs[0];

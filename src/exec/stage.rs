@@ -236,7 +236,10 @@ impl Session<'_> {
     pub(super) fn file_as_vouched(&self, path: &Utf8Path) -> Option<FileState> {
         let hashed = self.hashes.vouched(path)?;
         let path = path.to_owned();
-        Some(FileState { path, hashed })
+        Some(FileState {
+            path: path.into(),
+            hashed,
+        })
     }
 }
 

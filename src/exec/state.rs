@@ -9,6 +9,7 @@ use crate::commitment::{Commitment, PersonalKey};
 use crate::listing::{ArtifactDigests, Line, ListingDigests, ListingError, digests_of_lines};
 use crate::plan::action::ResolvedInput;
 use crate::receipt::statement::{MAX_MEMBERS, ReceiptId, Resource, Role};
+use crate::shared_path::SharedPath;
 use crate::store::believed::ClaimedOutput;
 use crate::store::stat_cache::Hashed;
 
@@ -16,7 +17,7 @@ use crate::store::stat_cache::Hashed;
 #[derive(Clone, Debug)]
 pub struct FileState {
     /// Its path in the workspace.
-    pub path: Utf8PathBuf,
+    pub path: SharedPath,
     /// What it holds.
     pub hashed: Hashed,
 }
@@ -193,7 +194,7 @@ impl From<FileState> for InputState {
     /// A file that no stage made.
     fn from(file: FileState) -> Self {
         Self {
-            path: file.path.clone(),
+            path: file.path.as_path().to_owned(),
             content: Content::File(file),
             receipt: None,
             consent: None,

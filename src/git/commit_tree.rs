@@ -79,7 +79,7 @@ impl<'a> CommitTree<'a> {
                 return Ok(None);
             };
             listed.push(ListedFile {
-                path,
+                path: path.into(),
                 executable,
                 digests,
             });

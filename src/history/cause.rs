@@ -69,15 +69,11 @@ pub fn files_of_receipt(statement: &Statement, input: &str) -> Option<Files> {
 /// The files of a source as they are now; `None` if a stage makes it, or one cannot be read.
 #[must_use]
 pub fn files_now(source: &InputSource, hashes: &FileHashes<'_>) -> Option<Files> {
-    let paths: Vec<&Utf8Path> = match source {
-        InputSource::File { path } => vec![path.as_path()],
-        InputSource::Folder { files, .. } | InputSource::Glob { files, .. } => {
-            files.iter().map(Utf8PathBuf::as_path).collect()
-        }
-        InputSource::Output { .. } => return None,
-    };
+    if matches!(source, InputSource::Output { .. }) {
+        return None;
+    }
     let hashed = |path: &Utf8Path| Some((path.to_owned(), hashes.file(path).ok()?.digests.blake3));
-    paths.into_iter().map(hashed).collect()
+    source.files().map(hashed).collect()
 }
 
 /// What is different in `is` from `was`. `commit` is what the history is asked from; the second value is how many more files

@@ -11,6 +11,7 @@ use super::Limits;
 use super::plain::{Plain, plain};
 use crate::consent::purposes::Purposes;
 use crate::digest::Digests;
+use crate::shared_path::SharedPath;
 
 /// A pipeline, resolved against a tree of files. Stages stand in an order in which each comes after what it reads;
 /// among those that could come next, the one written first in the file comes first.
@@ -341,14 +342,14 @@ pub enum InputSource {
         /// The folder.
         path: Utf8PathBuf,
         /// The files in it, at any depth; paths relative to the workspace. Outputs of the pipeline are not among them.
-        files: Vec<Utf8PathBuf>,
+        files: Vec<SharedPath>,
     },
     /// The files that a pattern finds, sorted by the bytes of their paths.
     Glob {
         /// As written.
         pattern: String,
         /// What it finds. Outputs of the pipeline are not among them.
-        files: Vec<Utf8PathBuf>,
+        files: Vec<SharedPath>,
     },
     /// An output of another stage.
     Output {
@@ -357,6 +358,18 @@ pub enum InputSource {
         /// Which of that stage's [`Stage::outputs`].
         output: usize,
     },
+}
+
+impl InputSource {
+    /// The files of it that no stage makes, in order.
+    pub fn files(&self) -> impl Iterator<Item = &Utf8Path> {
+        let (one, several) = match self {
+            Self::File { path } => (Some(path.as_path()), &[][..]),
+            Self::Folder { files, .. } | Self::Glob { files, .. } => (None, &files[..]),
+            Self::Output { .. } => (None, &[][..]),
+        };
+        one.into_iter().chain(several.iter().map(SharedPath::as_path))
+    }
 }
 
 /// A named output of a stage: a file, or a folder with all that the stage makes in it.

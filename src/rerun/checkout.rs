@@ -24,6 +24,7 @@ use crate::exec::interrupt::Interrupts;
 use crate::git::CommitTree;
 use crate::listing::{ArtifactDigests, ListedFile, listing_digests};
 use crate::plan::find_files;
+use crate::shared_path::SharedPath;
 use crate::store::trees::read_file;
 use crate::store::{Store, atomic};
 use crate::tree::{EntryKind, Tree};
@@ -144,7 +145,7 @@ impl Sources<'_, '_> {
                     unlisted.path
                 )
             })?;
-            let paths: Vec<Utf8PathBuf> = files.iter().map(|file| file.path.clone()).collect();
+            let paths: Vec<SharedPath> = files.iter().map(|file| file.path.as_path().into()).collect();
             recipe.list(&unlisted.input, &paths);
             recipe.needed.extend(files.into_iter().map(|file| Needed {
                 path: file.path,

@@ -27,6 +27,7 @@ use crate::plan::{Command as PlannedCommand, StageId, find_files};
 use crate::receipt::key::SigningKey;
 use crate::receipt::statement::Statement;
 use crate::receipt::trust::Trust;
+use crate::shared_path::SharedPath;
 use crate::stages::ingest;
 use crate::store::Store;
 use crate::store::looks::Rigour;
@@ -231,7 +232,7 @@ pub fn run_stage(
     let workspace = Workspace::at(root.to_owned());
     for unlisted in recipe.unlisted.clone() {
         let files = find_files(&workspace, &unlisted.path).unwrap_or_default();
-        let files: Vec<Utf8PathBuf> = files.into_iter().map(|(path, _)| path).collect();
+        let files: Vec<SharedPath> = files.into_iter().map(|(path, _)| path.into()).collect();
         recipe.list(&unlisted.input, &files);
     }
     let store = Store::of(root).keyed_by(secret.map(PersonalKey::of));

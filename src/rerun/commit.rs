@@ -19,6 +19,7 @@ use crate::listing::ArtifactDigests;
 use crate::plan::action::definition_digest;
 use crate::plan::{InputSource, Output, Plan, Stage, resolve};
 use crate::receipt::statement::Statement;
+use crate::shared_path::SharedPath;
 use crate::tree::{Below, EntryKind, Tree, TreeError};
 use crate::workspace::Workspace;
 
@@ -228,7 +229,7 @@ fn planned(plan: &Plan, recipe: &Recipe) -> Result<Planned, String> {
     })
 }
 
-fn files(source: &InputSource) -> Option<&[Utf8PathBuf]> {
+fn files(source: &InputSource) -> Option<&[SharedPath]> {
     match source {
         InputSource::Folder { files, .. } | InputSource::Glob { files, .. } => Some(files),
         _ => None,
@@ -284,12 +285,12 @@ impl Tree for Overlay<'_> {
 
     fn files_below(&self, folder: &Utf8Path) -> Result<Vec<Below>, TreeError> {
         let mut files = self.commit.files_below(folder)?;
-        let known: BTreeSet<Utf8PathBuf> = files.iter().map(|below| below.path.clone()).collect();
+        let known: BTreeSet<SharedPath> = files.iter().map(|below| below.path.clone()).collect();
         let is_below = |path: &Utf8Path| folder.as_str().is_empty() || path.starts_with(folder);
         for (path, executable) in self.recorded {
-            if is_below(path) && !known.contains(path) {
+            if is_below(path) && !known.contains(path.as_str()) {
                 let executable = *executable;
-                files.push(Below::asked(path.clone(), EntryKind::File { executable }));
+                files.push(Below::asked(path.as_path(), EntryKind::File { executable }));
             }
         }
         if files.is_empty() {

@@ -22,6 +22,7 @@ use crate::plan::{
 use crate::receipt::digests::{artifact_digests, file_digests};
 use crate::receipt::sandbox::{NETWORK_ALLOWED, OFF};
 use crate::receipt::statement::{CommandRecord, ParamRecord, Resource, Role, StageParameters, Statement};
+use crate::shared_path::SharedPath;
 use crate::stages::builtin;
 
 /// So many files whose executable bit no receipt tells are tried both ways.
@@ -191,7 +192,7 @@ impl Recipe {
                 && input == name
                 && let Some(digests) = artifact_digests(dependency)
             {
-                files.push(Utf8PathBuf::from(&dependency.name));
+                files.push(SharedPath::from(dependency.name.as_str()));
                 self.needed.push(Needed {
                     path: dependency.name.clone().into(),
                     digests,
@@ -200,7 +201,7 @@ impl Recipe {
                 });
             }
         }
-        files.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
+        files.sort_unstable();
         if files.is_empty() {
             self.unlisted.push(Unlisted {
                 input: name.to_owned(),
@@ -213,7 +214,7 @@ impl Recipe {
     }
 
     /// Says which files an input that the receipt does not list has.
-    pub(super) fn list(&mut self, input: &str, files: &[Utf8PathBuf]) {
+    pub(super) fn list(&mut self, input: &str, files: &[SharedPath]) {
         for own in self.plan.stages[0].inputs.iter_mut().filter(|own| own.name == input) {
             own.source = source_of(source_path(&own.source).to_owned(), files.to_vec());
         }
@@ -288,7 +289,7 @@ impl Recipe {
     }
 }
 
-fn source_of(path: Utf8PathBuf, files: Vec<Utf8PathBuf>) -> InputSource {
+fn source_of(path: Utf8PathBuf, files: Vec<SharedPath>) -> InputSource {
     match is_pattern(path.as_str()) {
         true => InputSource::Glob {
             pattern: path.into_string(),

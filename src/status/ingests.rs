@@ -124,8 +124,9 @@ pub fn revocations(
 /// [`IngestError`] if another stage makes it and it is not there, or a folder cannot be listed.
 pub fn files_of(workspace: &Workspace, plan: &Plan, input: &Input) -> Result<Vec<InputFile>, IngestError> {
     let paths = match &input.source {
-        InputSource::File { path } => vec![path.clone()],
-        InputSource::Folder { files, .. } | InputSource::Glob { files, .. } => files.clone(),
+        source @ (InputSource::File { .. } | InputSource::Folder { .. } | InputSource::Glob { .. }) => {
+            source.files().map(Utf8Path::to_owned).collect()
+        }
         InputSource::Output { stage, output } => {
             let maker = &plan.stages[stage.index()];
             let made = &maker.outputs[*output];
@@ -157,7 +158,7 @@ fn files_below(workspace: &Workspace, folder: &Utf8Path) -> Result<Vec<Utf8PathB
     let mut files: Vec<Utf8PathBuf> = found
         .into_iter()
         .filter(Below::is_file)
-        .map(|below| below.path)
+        .map(|below| below.path.into())
         .collect();
     files.sort();
     Ok(files)

@@ -13,7 +13,7 @@ use crate::exec::Session;
 use crate::exec::forecast::Forecast;
 use crate::exec::inputs::FileHashes;
 use crate::listing::ArtifactDigests;
-use crate::plan::{InputSource, Output, Plan, Stage, StageId};
+use crate::plan::{Output, Plan, Stage, StageId};
 use crate::store::believed::{Believed, Claim};
 use crate::tree::{EntryKind, Tree, TreeError};
 
@@ -120,7 +120,7 @@ pub fn pipeline_files(tree: &dyn Tree, believed: &Believed) -> Result<Vec<Utf8Pa
             let is_yaml = matches!(path.extension(), Some("yaml" | "yml"));
             let is_hidden = path.iter().any(|name| name.starts_with('.'));
             if is_yaml && !is_hidden && is_file {
-                files.insert(path);
+                files.insert(Utf8PathBuf::from(path));
             }
         }
     }
@@ -223,15 +223,7 @@ fn named_paths<'a>(plans: &[&'a Plan]) -> BTreeSet<&'a Utf8Path> {
         for stage in &plan.stages {
             named.extend(stage.outputs.iter().map(|output| output.path.as_path()));
             for input in &stage.inputs {
-                match &input.source {
-                    InputSource::File { path } => {
-                        named.insert(path.as_path());
-                    }
-                    InputSource::Folder { files, .. } | InputSource::Glob { files, .. } => {
-                        named.extend(files.iter().map(Utf8PathBuf::as_path));
-                    }
-                    InputSource::Output { .. } => {}
-                }
+                named.extend(input.source.files());
             }
         }
     }

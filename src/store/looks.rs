@@ -5,16 +5,18 @@ mod folders;
 use std::collections::HashSet;
 use std::io::{self, Read as _};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8Path;
+use foldhash::fast::RandomState;
 use indexmap::IndexMap;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::stat_cache::{SHORT, blake3_as_stamped};
-use crate::digest::Digest;
-use crate::stamp::{Kind, Stamp};
+use crate::digest::{Digest, whole};
+use crate::shared_path::SharedPath;
+use crate::stamp::{Kind, Moment, Stamp};
 use crate::workspace::Workspace;
 
 /// What was found at a path.
@@ -23,13 +25,13 @@ pub enum Seen {
     /// Nothing.
     Absent,
     /// A file or a folder; what is in it was not looked at.
-    Entry(Stamp),
+    Entry(#[serde(with = "whole")] Stamp),
     /// The same, and the path is its real one: no link leads to it. Whether it is a folder.
-    Plain(Stamp, bool),
+    Plain(#[serde(with = "whole")] Stamp, bool),
     /// A file that was read.
-    File(Stamp, Digest),
+    File(#[serde(with = "whole")] Stamp, #[serde(with = "whole")] Digest),
     /// A folder whose names were listed.
-    Folder(Stamp),
+    Folder(#[serde(with = "whole")] Stamp),
 }
 
 impl Seen {
@@ -123,10 +125,10 @@ fn has_bytes(workspace: &Workspace, path: &Utf8Path, stamp: &Stamp, digest: &Dig
 }
 
 /// For so long what was seen need not be looked at again: it is what stood there when the run began.
-const MOMENT: Duration = Duration::from_millis(100);
+const JUST_NOW: Duration = Duration::from_millis(100);
 
 /// A look: what was seen, and when.
-type Look = (Seen, SystemTime);
+type Look = (Seen, Moment);
 
 /// Collects looks, from whatever thread.
 #[derive(Debug, Default)]
@@ -139,7 +141,7 @@ pub struct Looks {
 #[derive(Debug, Default)]
 struct Noted {
     /// By path, in the order in which they were first taken: mostly that of the paths.
-    looks: IndexMap<Box<str>, Look>,
+    looks: IndexMap<SharedPath, Look, RandomState>,
     /// Paths that may be links, or may be reached through one.
     not_plain: HashSet<Box<str>>,
 }
@@ -154,12 +156,16 @@ impl Looks {
     }
 
     /// Notes what was seen at `path` (relative to the workspace, or absolute) at the time `at`, before it was used.
-    pub fn note(&self, path: &Utf8Path, seen: Seen, at: SystemTime) {
+    pub fn note(&self, path: &Utf8Path, seen: Seen, at: Moment) {
         self.note_all([(path, seen)], at);
     }
 
     /// Notes all that was seen, each at its path, at the time `at`.
-    pub(crate) fn note_all<'p>(&self, all: impl IntoIterator<Item = (&'p Utf8Path, Seen)>, at: SystemTime) {
+    pub(crate) fn note_all<P: Into<SharedPath> + AsRef<Utf8Path>>(
+        &self,
+        all: impl IntoIterator<Item = (P, Seen)>,
+        at: Moment,
+    ) {
         self.hold().note_all(all, at);
     }
 
@@ -178,13 +184,13 @@ impl Looks {
 
     /// The stamp of the file at `path`, and when it was looked at, if that was a moment ago and no link leads there.
     #[must_use]
-    pub fn just_seen(&self, path: &Utf8Path) -> Option<(Stamp, SystemTime)> {
-        self.hold().just_seen(path, SystemTime::now())
+    pub fn just_seen(&self, path: &Utf8Path) -> Option<(Stamp, Moment)> {
+        self.hold().just_seen(path, Moment::now())
     }
 
     /// Notes that the names in `folder` are about to be listed, if there is such a folder.
     pub fn note_folder(&self, workspace: &Workspace, folder: &Utf8Path) {
-        let at = SystemTime::now();
+        let at = Moment::now();
         match workspace.stamp_of_folder(folder) {
             Ok(stamp) => self.note(folder, Seen::Folder(stamp), at),
             Err(error) if error.kind() == io::ErrorKind::NotFound => self.note(folder, Seen::Absent, at),
@@ -194,18 +200,20 @@ impl Looks {
 
     /// Something was seen that cannot be vouched for: these looks decide nothing.
     pub fn give_up(&self) {
-        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // Once in a run, while all else may wait for it: what was seen of a hundred thousand files is not freed one by one.
+        std::mem::forget(seen);
     }
 
     /// Notes looks that hold now: what others have seen, as if it had been seen here at the time `at`.
-    pub fn adopt(&self, looks: &[(Utf8PathBuf, Seen)], at: SystemTime) {
-        self.note_all(looks.iter().map(|(path, seen)| (path.as_path(), *seen)), at);
+    pub fn adopt(&self, looks: &[(SharedPath, Seen)], at: Moment) {
+        self.note_all(looks.iter().map(|(path, seen)| (path, *seen)), at);
     }
 
     /// All looks so far, sorted by path. If one of them cannot be vouched for there are none, and it is given up: that the same is
     /// seen again later does not say that it was so before.
     #[must_use]
-    pub fn settle(&self) -> Option<Vec<(Utf8PathBuf, Seen)>> {
+    pub fn settle(&self) -> Option<Vec<(SharedPath, Seen)>> {
         let mut guard = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let looks = &guard.as_ref()?.looks;
         let is_fresh = |(seen, at): &Look| match seen {
@@ -216,10 +224,10 @@ impl Looks {
             *guard = None;
             return None;
         }
-        let mut looks: Vec<(&str, Seen)> = looks.iter().map(|(path, (seen, _))| (&**path, *seen)).collect();
-        looks.par_sort_unstable_by_key(|(path, _)| *path);
-        let owned = |(path, seen): (&str, Seen)| (path.into(), seen);
-        Some(looks.into_par_iter().with_min_len(1024).map(owned).collect())
+        let looks = looks.iter().map(|(path, (seen, _))| (path.clone(), *seen));
+        let mut looks: Vec<(SharedPath, Seen)> = looks.collect();
+        looks.par_sort_unstable_by(|(one, _), (two, _)| one.cmp(two));
+        Some(looks)
     }
 }
 
@@ -229,9 +237,9 @@ pub struct Held<'l>(MutexGuard<'l, Option<Noted>>);
 impl Held<'_> {
     /// Like [`Looks::just_seen`]; `now` is a time that was now after they were held.
     #[must_use]
-    pub fn just_seen(&self, path: &Utf8Path, now: SystemTime) -> Option<(Stamp, SystemTime)> {
+    pub fn just_seen(&self, path: &Utf8Path, now: Moment) -> Option<(Stamp, Moment)> {
         match self.0.as_ref()?.looks.get(path.as_str()) {
-            Some((Seen::Plain(stamp, false), at)) if now.duration_since(*at).is_ok_and(|since| since < MOMENT) => {
+            Some((Seen::Plain(stamp, false), at)) if at.until(now).is_some_and(|since| since < JUST_NOW) => {
                 Some((*stamp, *at))
             }
             _ => None,
@@ -239,11 +247,15 @@ impl Held<'_> {
     }
 
     /// Like [`Looks::note`].
-    pub fn note(&mut self, path: &Utf8Path, seen: Seen, at: SystemTime) {
+    pub fn note(&mut self, path: &Utf8Path, seen: Seen, at: Moment) {
         self.note_all([(path, seen)], at);
     }
 
-    fn note_all<'p>(&mut self, all: impl IntoIterator<Item = (&'p Utf8Path, Seen)>, at: SystemTime) {
+    fn note_all<P: Into<SharedPath> + AsRef<Utf8Path>>(
+        &mut self,
+        all: impl IntoIterator<Item = (P, Seen)>,
+        at: Moment,
+    ) {
         let Some(Noted { looks, not_plain }) = self.0.as_mut() else {
             return;
         };
@@ -252,10 +264,10 @@ impl Held<'_> {
         looks.reserve(most.unwrap_or(least));
         for (path, seen) in all {
             if matches!(seen, Seen::Entry(_)) {
-                not_plain.insert(path.as_str().into());
+                not_plain.insert(path.as_ref().as_str().into());
             }
-            match looks.get_mut(path.as_str()) {
-                None => drop(looks.insert(path.as_str().into(), (seen, at))),
+            match looks.get_mut(path.as_ref().as_str()) {
+                None => drop(looks.insert(path.into(), (seen, at))),
                 Some((before, when)) if before.agrees_with(&seen) => {
                     let is_again = matches!((&*before, seen), (Seen::Folder(_), Seen::Folder(_)));
                     // The later look at the same bytes is the one that vouches: by then a change would have left a trace. Not so of names: who
@@ -276,7 +288,7 @@ impl Held<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::time::{Duration, SystemTime};
 
     use super::*;
 
@@ -287,7 +299,7 @@ mod tests {
         let (workspace, path) = (Workspace::at(root.to_owned()), Utf8Path::new("f"));
         crate::store::atomic::write(&workspace.absolute(path), b"1").expect("written");
         let stamp = workspace.stamp_of(path).expect("stamped");
-        let now = SystemTime::now();
+        let (now, long_ago) = (Moment::now(), SystemTime::now() - Duration::from_secs(1));
         let looks = Looks::begin();
         assert_eq!(looks.just_seen(path), None);
         for other in [Seen::Absent, Seen::Entry(stamp), Seen::Plain(stamp, true)] {
@@ -295,11 +307,11 @@ mod tests {
             looks.note(path, other, now);
             assert_eq!(looks.just_seen(path), None, "{other:?}");
         }
-        looks.note(path, Seen::Plain(stamp, false), now - Duration::from_secs(1));
+        looks.note(path, Seen::Plain(stamp, false), long_ago.into());
         assert_eq!(looks.just_seen(path), None, "that was long ago");
         looks.note(path, Seen::Plain(stamp, false), now + Duration::from_secs(60));
         assert_eq!(looks.just_seen(path), None, "the clock was set back");
-        let (looks, now) = (Looks::begin(), SystemTime::now());
+        let (looks, now) = (Looks::begin(), Moment::now());
         looks.note(path, Seen::Plain(stamp, false), now);
         assert_eq!(looks.just_seen(path), Some((stamp, now)));
     }
@@ -313,7 +325,7 @@ mod tests {
         crate::store::atomic::write(&workspace.absolute(file), b"1").expect("written");
         let names = Seen::Folder(workspace.stamp_of_folder(Utf8Path::new("")).expect("there"));
         let bytes = Seen::File(workspace.stamp_of(file).expect("there"), Digest::of(b"1"));
-        let (now, later) = (SystemTime::now(), SystemTime::now() + Duration::from_secs(5));
+        let (now, later) = (Moment::now(), Moment::now() + Duration::from_secs(5));
         for (path, seen, looks_at, is_vouched_for) in [
             ("", names, [now, later], false),
             ("", names, [later, later], true),

@@ -3,22 +3,23 @@
 //! A file for each pipeline and each set of values that it was given, sealed. See
 //! `docs/decisions/0038-a-resolved-pipeline-is-remembered.md`.
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8Path;
 use rayon::prelude::*;
 
 use super::looks::Seen;
 use super::sealed::{self, SEAL, SealedFile, file_of};
 use crate::digest::Digest;
 use crate::plan::Plan;
+use crate::shared_path::SharedPath;
 use crate::workspace::Workspace;
 
-const HEADER: &[u8] = b"madmall plan v1\n";
+const HEADER: &[u8] = b"madmall plan v2\n";
 
 /// What tells one file of a plan from all others.
 pub type Seal = [u8; SEAL];
 
 /// What was looked at, sorted by path.
-pub type Seens = Vec<(Utf8PathBuf, Seen)>;
+pub type Seens = Vec<(SharedPath, Seen)>;
 
 /// How a pipeline was resolved.
 pub enum Resolved {
@@ -60,7 +61,7 @@ pub fn load(
     workspace: &Workspace,
 ) -> Option<(Plan, Seens, Seal)> {
     let digest = asked.digest()?;
-    let look = |(path, seen): (Utf8PathBuf, Seen)| {
+    let look = |(path, seen): (SharedPath, Seen)| {
         let now = seen.resolves_alike_at(workspace, &path)?;
         Some((path, now))
     };

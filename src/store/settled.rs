@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8Path;
 use rayon::prelude::*;
 
 use super::StoreError;
@@ -15,9 +15,10 @@ use super::plans::Seens;
 use super::sealed::{self, SealedFile, file_of};
 use crate::digest::Digest;
 use crate::receipt::statement::ReceiptId;
+use crate::shared_path::SharedPath;
 use crate::workspace::Workspace;
 
-const HEADER: &[u8] = b"madmall settled v3\n";
+const HEADER: &[u8] = b"madmall settled v4\n";
 /// With fewer looks than this, threads cost more than they spare.
 const FEW: usize = 4000;
 
@@ -81,8 +82,8 @@ impl Again<'_> {
             .all(|(name, value)| *value == self.environment.get(name).map(|value| Digest::of(value.as_bytes())))
     }
 
-    fn sees(self, looks: &[(Utf8PathBuf, Seen)]) -> bool {
-        let same = |(path, seen): &(Utf8PathBuf, Seen)| seen.is_still_at(self.workspace, path, self.rigour);
+    fn sees(self, looks: &[(SharedPath, Seen)]) -> bool {
+        let same = |(path, seen): &(SharedPath, Seen)| seen.is_still_at(self.workspace, path, self.rigour);
         match looks.len() < FEW && self.rigour == Rigour::Stamps {
             true => looks.iter().all(same),
             false => looks.par_iter().with_min_len(64).all(same),

@@ -6,19 +6,20 @@
 
 use std::fs::File;
 use std::io;
-use std::time::SystemTime;
 
 use camino::Utf8Path;
+use foldhash::fast::RandomState;
 use indexmap::IndexMap;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::{MAX_CACHE, read_bounded};
 use crate::digest::{Digest, Digests, blake3_of, hash_sized, whole};
-use crate::stamp::{Found, Stamp};
+use crate::shared_path::SharedPath;
+use crate::stamp::{Found, Moment, Stamp};
 use crate::workspace::Workspace;
 
-const HEADER: &[u8] = b"madmall stat-cache v2\n";
+const HEADER: &[u8] = b"madmall stat-cache v3\n";
 
 /// No file up to this size is long.
 pub(super) const SHORT: u64 = 1 << 20;
@@ -38,6 +39,7 @@ pub struct Hashed {
 /// What is remembered of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
+    #[serde(with = "whole")]
     stamp: Stamp,
     #[serde(with = "whole")]
     digests: Digests,
@@ -63,7 +65,7 @@ impl Entry {
 pub struct StatCache {
     /// By path, as it is spelled: to compare paths name by name costs more than all else. In the order in which they came, mostly that of
     /// the paths.
-    entries: IndexMap<Box<str>, Entry>,
+    entries: IndexMap<SharedPath, Entry, RandomState>,
     changed: bool,
 }
 
@@ -74,9 +76,9 @@ impl StatCache {
         let entries = read_bounded(path, MAX_CACHE).and_then(|bytes| {
             let rest = bytes.strip_prefix(HEADER)?;
             let (checksum, body) = rest.split_at_checked(32)?;
-            let entries: Vec<(String, Entry)> =
+            let entries: Vec<(SharedPath, Entry)> =
                 (Digest::of(body).as_bytes() == checksum).then(|| postcard::from_bytes(body).ok())??;
-            Some(entries.into_iter().map(|(path, entry)| (path.into(), entry)).collect())
+            Some(entries.into_iter().collect())
         });
         Self {
             entries: entries.unwrap_or_default(),
@@ -88,7 +90,11 @@ impl StatCache {
     #[must_use]
     pub fn sealed(&self) -> Option<Vec<Vec<u8>>> {
         self.changed.then(|| {
-            let entries: Vec<(&str, &Entry)> = self.entries.iter().map(|(path, entry)| (&**path, entry)).collect();
+            let entries: Vec<(&str, &Entry)> = self
+                .entries
+                .iter()
+                .map(|(path, entry)| (path.as_str(), entry))
+                .collect();
             seal(&entries)
         })
     }
@@ -112,23 +118,23 @@ impl StatCache {
 
     /// Remembers what a file hashed to, unless it was changed in the tick in which it was hashed. `hashed_at` is the
     /// time just before its bytes were read.
-    pub fn put(&mut self, path: &Utf8Path, hashed: &Hashed, hashed_at: SystemTime) {
+    pub fn put(&mut self, path: impl Into<SharedPath> + AsRef<Utf8Path>, hashed: &Hashed, hashed_at: Moment) {
         self.changed = true;
         if hashed.stamp.is_fresh(hashed_at) {
-            self.entries.swap_remove(path.as_str());
+            self.entries.swap_remove(path.as_ref().as_str());
         } else {
             let entry = Entry {
                 stamp: hashed.stamp,
                 digests: hashed.digests,
             };
-            self.entries.insert(path.as_str().into(), entry);
+            self.entries.insert(path.into(), entry);
         }
     }
 
     /// Forgets every path that `keep` does not want.
     pub fn retain(&mut self, mut keep: impl FnMut(&Utf8Path) -> bool) {
         let before = self.entries.len();
-        self.entries.retain(|path, _| keep(Utf8Path::new(path)));
+        self.entries.retain(|path, _| keep(path));
         self.changed |= self.entries.len() != before;
     }
 }
@@ -249,9 +255,9 @@ mod tests {
         let hashed = hash_stamped(&workspace, file).expect("hashed");
         let mut cache = StatCache::default();
 
-        cache.put(file, &hashed, SystemTime::now());
+        cache.put(file, &hashed, Moment::now());
         assert_eq!(cache.get(file, &hashed.stamp), None);
-        cache.put(file, &hashed, SystemTime::now() + LATER);
+        cache.put(file, &hashed, Moment::now() + LATER);
         assert_eq!(cache.get(file, &hashed.stamp), Some(hashed.digests));
     }
 
@@ -275,7 +281,7 @@ mod tests {
                 changed: true,
                 ..StatCache::default()
             };
-            (0..many).for_each(|number| cache.put(&path(number), &of(number), SystemTime::now() + LATER));
+            (0..many).for_each(|number| cache.put(path(number).as_path(), &of(number), Moment::now() + LATER));
             save(&cache, &saved);
             let read = StatCache::load(&saved);
             assert_eq!(read.entries.len(), many as usize);
@@ -321,7 +327,7 @@ mod tests {
             };
             let hashed = write(before);
             let mut cache = StatCache::default();
-            cache.put(path, &hashed, SystemTime::now() + LATER);
+            cache.put(path, &hashed, Moment::now() + LATER);
             let again = write(now).stamp;
             let entry = cache.entry(path).expect("remembered");
             assert_eq!(
@@ -356,7 +362,7 @@ mod tests {
         atomic::write(&workspace.absolute(file), b"1").expect("written");
         let hashed = hash_stamped(&workspace, file).expect("hashed");
         let mut cache = StatCache::default();
-        cache.put(file, &hashed, SystemTime::now() + LATER);
+        cache.put(file, &hashed, Moment::now() + LATER);
         save(&cache, &saved);
         assert!(StatCache::load(&saved).get(file, &hashed.stamp).is_some());
 

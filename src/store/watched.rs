@@ -3,14 +3,14 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
-use std::time::SystemTime;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use rayon::prelude::*;
 
 use super::looks::{Looks, Seen, plain_at};
 use crate::digest::Digest;
-use crate::stamp::{Found, Kind};
+use crate::shared_path::SharedPath;
+use crate::stamp::{Found, Kind, Moment};
 use crate::tree::{Below, EntryKind, Tree, TreeError};
 use crate::workspace::walk::{Named, Scope};
 use crate::workspace::{Workspace, kind_of};
@@ -43,7 +43,7 @@ impl<'a> Watched<'a> {
         if !self.is_plain(path.parent()?) {
             return None;
         }
-        let at = SystemTime::now();
+        let at = Moment::now();
         match self.workspace.found_at(path) {
             Ok(found) if matches!(found.kind, Kind::File | Kind::Folder) => {
                 let seen = Seen::Plain(found.stamp, found.kind == Kind::Folder);
@@ -75,7 +75,7 @@ impl<'a> Watched<'a> {
             .ancestors()
             .filter(|folder| is_plain && !folder.as_str().is_empty())
         {
-            let at = SystemTime::now();
+            let at = Moment::now();
             match plain_at(self.workspace, folder) {
                 Some((stamp, true)) => self.looks.note(folder, Seen::Plain(stamp, true), at),
                 _ => self.looks.give_up(),
@@ -87,8 +87,8 @@ impl<'a> Watched<'a> {
     /// Notes that something, or nothing, stands at `path`.
     fn note_entry(&self, path: &Utf8Path) {
         match self.workspace.stamp_of_entry(path) {
-            Ok(Some(stamp)) => self.looks.note(path, Seen::Entry(stamp), SystemTime::now()),
-            Ok(None) => self.looks.note(path, Seen::Absent, SystemTime::now()),
+            Ok(Some(stamp)) => self.looks.note(path, Seen::Entry(stamp), Moment::now()),
+            Ok(None) => self.looks.note(path, Seen::Absent, Moment::now()),
             Err(_) => self.looks.give_up(),
         }
     }
@@ -117,7 +117,7 @@ impl Tree for Watched<'_> {
     }
 
     fn read(&self, path: &Utf8Path, limit: u64) -> Result<Vec<u8>, TreeError> {
-        let at = SystemTime::now();
+        let at = Moment::now();
         let stamp = self.workspace.stamp_of(path);
         let bytes = self.workspace.read(path, limit);
         match (&bytes, stamp) {
@@ -138,7 +138,7 @@ impl Tree for Watched<'_> {
         // No link was followed: all is where it seems to be if the folder is.
         let is_plain = self.is_plain(folder);
         let workspace = self.workspace;
-        let ask = |(path, named): (Utf8PathBuf, Named)| {
+        let ask = |(path, named): (SharedPath, Named)| {
             let kind = match named {
                 Named::File => None,
                 Named::Link => Some(workspace.kind(&path)?.unwrap_or(EntryKind::BadLink)),
@@ -181,7 +181,7 @@ mod tests {
         let found = watched.files_below(Utf8Path::new(folder)).expect("readable");
         let below = found.into_iter();
         below
-            .map(|below| (below.path.into_string(), below.kind, below.is_real))
+            .map(|below| (below.path.to_string(), below.kind, below.is_real))
             .collect()
     }
 
@@ -202,7 +202,11 @@ mod tests {
         let seen = looks.settle().expect("it can be vouched for");
         let entry = workspace.stamp_of(Utf8Path::new("other")).expect("there");
         let folder = |path: &str| Seen::Folder(workspace.stamp_of_folder(Utf8Path::new(path)).expect("there"));
-        let seen = |path: &str| seen.iter().find(|(seen, _)| seen == path).map(|(_, seen)| *seen);
+        let seen = |path: &str| {
+            seen.iter()
+                .find(|(seen, _)| seen.as_str() == path)
+                .map(|(_, seen)| *seen)
+        };
         assert_eq!((seen("d"), seen("d/e")), (Some(folder("d")), Some(folder("d/e"))));
         assert_eq!((seen("d/link"), seen("d/a")), (Some(Seen::Entry(entry)), None));
     }

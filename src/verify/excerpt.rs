@@ -35,7 +35,7 @@ pub(super) fn check(
             let claims = question.claims.get(above);
             claims.is_some_and(|claims| claims.iter().any(is_folder))
         };
-        if question.claims.contains_key(&path) || path.ancestors().skip(1).any(is_claimed) {
+        if question.claims.contains_key(path.as_path()) || path.ancestors().skip(1).any(is_claimed) {
             continue;
         }
         if findings.len() >= MAX_FAULTS {

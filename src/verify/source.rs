@@ -14,7 +14,7 @@ use super::subjects::{Answer, Question};
 use crate::digest::Digests;
 use crate::git::{CommitTree, Repository};
 use crate::listing::ArtifactDigests;
-use crate::plan::{InputSource, Plan, StageId};
+use crate::plan::{Plan, StageId};
 use crate::receipt::digests::artifact_digests;
 use crate::receipt::statement::{Resource, Role};
 use crate::receipt::trust::TrustedKey;
@@ -259,13 +259,7 @@ impl Pipelines<'_> {
         let mut sources = HashSet::new();
         for id in self.selected(plan) {
             for input in &plan.stages[id.index()].inputs {
-                match &input.source {
-                    InputSource::File { path } => sources.extend([path.clone()]),
-                    InputSource::Folder { files, .. } | InputSource::Glob { files, .. } => {
-                        sources.extend(files.iter().cloned());
-                    }
-                    InputSource::Output { .. } => {}
-                }
+                sources.extend(input.source.files().map(Utf8Path::to_owned));
             }
         }
         sources

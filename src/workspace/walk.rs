@@ -6,6 +6,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use rayon::prelude::*;
 
 use super::{Workspace, unreadable};
+use crate::shared_path::SharedPath;
 use crate::stamp::Kind;
 use crate::tree::TreeError;
 
@@ -48,7 +49,7 @@ impl Workspace {
         folder: &Utf8Path,
         scope: Scope,
         on_folder: &dyn Fn(&Utf8Path),
-    ) -> Result<Vec<(Utf8PathBuf, Named)>, TreeError> {
+    ) -> Result<Vec<(SharedPath, Named)>, TreeError> {
         let mut found = Vec::new();
         // Folders that are equally deep: so there is no limit to how deep they may be but the system's.
         let mut level = vec![folder.to_owned()];
@@ -64,7 +65,7 @@ impl Workspace {
                 found.append(&mut listed.others);
             }
         }
-        found.par_sort_unstable_by(|(a, _), (b, _)| a.as_str().cmp(b.as_str()));
+        found.par_sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
         Ok(found)
     }
 
@@ -72,13 +73,20 @@ impl Workspace {
     fn listed(&self, top: &Utf8Path, folder: &Utf8Path, scope: Scope) -> Result<Listed, TreeError> {
         let mut listed = Listed::default();
         let failed = |error: io::Error| unreadable(folder, error);
+        // Each path is put together here, and then has a place in memory just as long as it is.
+        let mut path = folder.as_str().to_owned();
+        if !path.is_empty() && !path.ends_with('/') {
+            path.push('/');
+        }
+        let before_name = path.len();
         self.each_name(folder, failed, |name, kind| {
             let name = std::str::from_utf8(name).map_err(|_| TreeError::NotUtf8 {
                 folder: top.to_owned(),
                 lossy: String::from_utf8_lossy(name).into_owned(),
             })?;
             if !scope.leaves_out(top, folder, name) {
-                let path = joined(folder, name);
+                path.truncate(before_name);
+                path.push_str(name);
                 let named = match kind {
                     Kind::Folder => None,
                     Kind::File => Some(Named::File),
@@ -86,8 +94,8 @@ impl Workspace {
                     Kind::Other => Some(Named::Other),
                 };
                 match named {
-                    None => listed.folders.push(path),
-                    Some(named) => listed.others.push((path, named)),
+                    None => listed.folders.push(path.as_str().into()),
+                    Some(named) => listed.others.push((path.as_str().into(), named)),
                 }
             }
             Ok(())
@@ -100,20 +108,7 @@ impl Workspace {
 #[derive(Default)]
 struct Listed {
     folders: Vec<Utf8PathBuf>,
-    others: Vec<(Utf8PathBuf, Named)>,
-}
-
-/// The path of what is called `name` in `folder`.
-fn joined(folder: &Utf8Path, name: &str) -> Utf8PathBuf {
-    let folder = folder.as_str();
-    // Made in one piece: of a hundred thousand paths, each would otherwise be copied twice.
-    let mut path = String::with_capacity(folder.len() + 1 + name.len());
-    path.push_str(folder);
-    if !folder.is_empty() && !folder.ends_with('/') {
-        path.push('/');
-    }
-    path.push_str(name);
-    path.into()
+    others: Vec<(SharedPath, Named)>,
 }
 
 #[cfg(test)]
@@ -154,7 +149,7 @@ mod tests {
         let paths = |folder, scope| -> Vec<String> {
             let found = below(folder, scope).expect("readable");
             assert!(found.iter().all(|(_, named)| *named == Named::File));
-            found.into_iter().map(|(path, _)| path.into_string()).collect()
+            found.into_iter().map(|(path, _)| path.to_string()).collect()
         };
         let all = paths("", Scope::OfStages);
         let expected = [

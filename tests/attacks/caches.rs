@@ -133,7 +133,7 @@ fn a_stat_cache_that_lies_deceives_no_verifier() {
     let later = SystemTime::now() + std::time::Duration::from_secs(3600);
     let hashed = Hashed { digests: honest, stamp };
     for key in [Utf8Path::new("out/count.txt").to_owned(), repo.path("out/count.txt")] {
-        cache.put(&key, &hashed, later);
+        cache.put(key.as_path(), &hashed, later.into());
     }
     std::fs::write(&path, cache.sealed().expect("it has changed").concat()).expect("written");
     is_found(&repo, "out/count.txt");

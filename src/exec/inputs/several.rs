@@ -2,14 +2,14 @@
 
 use std::collections::HashSet;
 use std::io;
-use std::time::SystemTime;
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8Path;
 use rayon::prelude::*;
 
 use super::{FileHashes, InputError};
 use crate::exec::state::{FileState, InputState};
-use crate::stamp::Kind;
+use crate::shared_path::SharedPath;
+use crate::stamp::{Kind, Moment};
 use crate::store::looks::Seen;
 use crate::store::stat_cache::{Entry, Hashed};
 use crate::workspace::walk::{Named, Scope};
@@ -21,8 +21,11 @@ const PARTS: usize = 64;
 
 impl FileHashes<'_> {
     /// The folder or pattern `path` with these `files`.
-    pub(super) fn several(&self, path: &Utf8Path, files: &[Utf8PathBuf]) -> Result<InputState, InputError> {
-        let read = |(path, source)| InputError::Read { path, source };
+    pub(super) fn several(&self, path: &Utf8Path, files: &[SharedPath]) -> Result<InputState, InputError> {
+        let read = |(path, source): (SharedPath, io::Error)| InputError::Read {
+            path: path.into(),
+            source,
+        };
         let files = self.files(files).map_err(read)?;
         InputState::of_folder(path, files).map_err(|source| InputError::List {
             path: path.to_owned(),
@@ -31,8 +34,8 @@ impl FileHashes<'_> {
     }
 
     /// What the files at `paths` hold now, in their order; or which of them cannot be read, and why.
-    pub(super) fn files(&self, paths: &[Utf8PathBuf]) -> Result<Vec<FileState>, (Utf8PathBuf, io::Error)> {
-        self.with_cache(|cache| cache.make_room_for(paths.len()));
+    pub(super) fn files(&self, paths: &[SharedPath]) -> Result<Vec<FileState>, (SharedPath, io::Error)> {
+        self.change_cache(|cache| cache.make_room_for(paths.len()));
         if let Some(looks) = self.looks {
             looks.make_room_for(paths.len());
         }
@@ -42,7 +45,7 @@ impl FileHashes<'_> {
             looks.give_up();
         }
         let found = found?;
-        let state = |(at, path): (usize, &Utf8PathBuf)| FileState {
+        let state = |(at, path): (usize, &SharedPath)| FileState {
             path: path.clone(),
             hashed: found[at / together][at % together],
         };
@@ -51,7 +54,7 @@ impl FileHashes<'_> {
 
     /// Which `files` of the folder `path` are links themselves.
     pub fn links_among<'f>(&self, path: &Utf8Path, files: &'f [FileState]) -> Vec<&'f Utf8Path> {
-        let paths = || files.iter().map(|file| file.path.as_path());
+        let paths = || files.iter().map(|file| &*file.path);
         let known = self.looks.and_then(|looks| looks.may_be_links(path, paths()));
         // Where the folder is a link all of its files may be, and to ask where each leads takes ten times as long.
         let is_link = |path: &&Utf8Path| {
@@ -64,18 +67,20 @@ impl FileHashes<'_> {
             // The names tell which are links: to ask each file would take as long as to look for changes in all of them.
             let names = self.workspace.names_below(path, Scope::OfStages, &|_| {});
             let links = names.unwrap_or_default().into_iter();
-            let links: HashSet<Utf8PathBuf> = links
+            let links: HashSet<SharedPath> = links
                 .filter(|(_, named)| *named == Named::Link)
                 .map(|(path, _)| path)
                 .collect();
-            paths().filter(|path| links.contains(*path)).collect()
+            paths().filter(|path| links.contains(path.as_str())).collect()
         })
     }
 
-    fn part(&self, paths: &[Utf8PathBuf]) -> Result<Vec<Hashed>, (Utf8PathBuf, io::Error)> {
-        let looked_at = SystemTime::now();
-        let remembered: Vec<Option<Entry>> =
-            self.with_cache(|cache| paths.iter().map(|path| cache.entry(path)).collect());
+    fn part(&self, paths: &[SharedPath]) -> Result<Vec<Hashed>, (SharedPath, io::Error)> {
+        let looked_at = Moment::now();
+        let remembered: Vec<Option<Entry>> = {
+            let cache = self.cache();
+            paths.iter().map(|path| cache.entry(path)).collect()
+        };
         let mut files = Vec::with_capacity(paths.len());
         let mut new = Vec::new();
         for (at, path) in paths.iter().enumerate() {
@@ -87,17 +92,14 @@ impl FileHashes<'_> {
             }
             files.push(hashed);
         }
-        self.with_cache(|cache| {
+        self.change_cache(|cache| {
             for at in new {
                 cache.put(&paths[at], &files[at], looked_at);
             }
         });
         if let Some(looks) = self.looks {
             let seen = |hashed: &Hashed| Seen::File(hashed.stamp, hashed.digests.blake3);
-            looks.note_all(
-                paths.iter().map(Utf8PathBuf::as_path).zip(files.iter().map(seen)),
-                looked_at,
-            );
+            looks.note_all(paths.iter().zip(files.iter().map(seen)), looked_at);
         }
         Ok(files)
     }
@@ -105,7 +107,7 @@ impl FileHashes<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::time::{Duration, SystemTime};
 
     use super::*;
     use crate::digest::{Digest, Digests};
@@ -114,10 +116,12 @@ mod tests {
     use crate::store::stat_cache::StatCache;
     use crate::workspace::Workspace;
 
-    fn workspace(files: usize) -> (tempfile::TempDir, Workspace, Vec<Utf8PathBuf>) {
+    fn workspace(files: usize) -> (tempfile::TempDir, Workspace, Vec<SharedPath>) {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let root = Utf8Path::from_path(folder.path()).expect("UTF-8").to_owned();
-        let paths: Vec<Utf8PathBuf> = (0..files).map(|number| format!("{number:04}").into()).collect();
+        let paths: Vec<SharedPath> = (0..files)
+            .map(|number| format!("{number:04}").as_str().into())
+            .collect();
         for path in &paths {
             atomic::write(&root.join(path), path.as_str().as_bytes()).expect("written");
         }
@@ -138,7 +142,7 @@ mod tests {
                     digests: remembered,
                     stamp,
                 };
-                cache.put(path, &hashed, SystemTime::now() + Duration::from_secs(5));
+                cache.put(path, &hashed, Moment::now() + Duration::from_secs(5));
             }
             let looks = Looks::begin();
             let hashes = FileHashes::new(&workspace, cache).noting(Some(&looks));
@@ -167,7 +171,7 @@ mod tests {
         for (path, (noted, seen)) in paths.iter().zip(seen) {
             let stamp = workspace.stamp_of(path).expect("there");
             let digest = Digest::of(path.as_str().as_bytes());
-            assert_eq!((&noted, seen), (path, Seen::File(stamp, digest)));
+            assert_eq!((noted.as_str(), seen), (path.as_str(), Seen::File(stamp, digest)));
             assert!(hashes.vouched(path).is_some(), "{path}");
         }
     }
@@ -190,7 +194,7 @@ mod tests {
             let looks = Looks::begin();
             let watched = Watched::new(&workspace, &looks);
             let below = watched.files_below(Utf8Path::new(folder)).expect("readable");
-            let paths: Vec<Utf8PathBuf> = below.into_iter().map(|below| below.path).collect();
+            let paths: Vec<SharedPath> = below.into_iter().map(|below| below.path).collect();
             for path in &paths {
                 watched.real_path(path).expect("readable");
             }

@@ -173,7 +173,7 @@ impl Finder<'_> {
                         "put files there, or name the others by a pattern",
                     );
                 }
-                files.push(path);
+                files.push(path.into());
             }
         }
         Some(files)

@@ -7,6 +7,7 @@ use camino::Utf8Path;
 use super::inputs::{Found, Links};
 use super::outputs::OutputAt;
 use crate::diagnostic::{Diagnostic, Span};
+use crate::shared_path::SharedPath;
 use crate::spec::PipelineSpec;
 use crate::stages::ingest::{BUILTIN as INGEST, EVENTS, REJECTS};
 
@@ -59,8 +60,10 @@ pub(super) fn check(
             }
             let raw = match found {
                 None | Some(Found::Absent) => None,
-                Some(Found::File { path }) => find(&raw_files, links, std::slice::from_ref(path)),
-                Some(Found::Folder { files, .. } | Found::Glob { files, .. }) => find(&raw_files, links, files),
+                Some(Found::File { path }) => find(&raw_files, links, [path.as_path()]),
+                Some(Found::Folder { files, .. } | Found::Glob { files, .. }) => {
+                    find(&raw_files, links, files.iter().map(SharedPath::as_path))
+                }
                 Some(Found::Output(output)) => raw_outputs
                     .get(output)
                     .map(|ingest| (*ingest, written.text.clone(), output.0 == *ingest)),
@@ -80,15 +83,15 @@ fn real<'a>(links: &'a Links, path: &'a Utf8Path) -> &'a Utf8Path {
     links.get(path).map_or(path, |real| real)
 }
 
-fn find(
+fn find<'f>(
     raw: &HashMap<&Utf8Path, usize>,
-    links: &Links,
-    files: &[camino::Utf8PathBuf],
+    links: &'f Links,
+    files: impl IntoIterator<Item = &'f Utf8Path>,
 ) -> Option<(usize, String, bool)> {
     if raw.is_empty() {
         return None;
     }
-    files.iter().find_map(|file| {
+    files.into_iter().find_map(|file| {
         raw.get(real(links, file))
             .map(|ingest| (*ingest, file.to_string(), false))
     })

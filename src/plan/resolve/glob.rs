@@ -146,7 +146,7 @@ pub fn find_files(tree: &dyn Tree, text: &Utf8Path) -> Option<Vec<(Utf8PathBuf, 
             let Some(EntryKind::File { executable }) = kind else {
                 return None;
             };
-            files.push((path, executable));
+            files.push((path.into(), executable));
         }
     }
     files.sort_unstable_by(|(one, _), (other, _)| one.as_str().cmp(other.as_str()));

@@ -19,6 +19,7 @@ use super::outputs::{OutputAt, Outputs};
 use super::paths;
 use crate::diagnostic::{Diagnostic, nearest, quoted};
 use crate::plan::stage_name::family;
+use crate::shared_path::SharedPath;
 use crate::spec::{PipelineSpec, Stage, Text, is_name};
 use crate::tree::{Below, EntryKind, Tree};
 
@@ -33,11 +34,11 @@ pub(super) enum Found {
     },
     Folder {
         path: Utf8PathBuf,
-        files: Vec<Utf8PathBuf>,
+        files: Vec<SharedPath>,
     },
     Glob {
         pattern: String,
-        files: Vec<Utf8PathBuf>,
+        files: Vec<SharedPath>,
         /// Of a list: the folders in it.
         folders: Vec<Utf8PathBuf>,
     },
@@ -323,7 +324,7 @@ impl Finder<'_> {
     }
 
     /// What is no output of all that a folder has.
-    fn sources_among(&mut self, written: &Text, listing: &[Below]) -> Option<Vec<Utf8PathBuf>> {
+    fn sources_among(&mut self, written: &Text, listing: &[Below]) -> Option<Vec<SharedPath>> {
         let mut files = Vec::with_capacity(listing.len());
         for below in listing {
             self.check_kind(written, &below.path, below.kind)?;
@@ -343,7 +344,7 @@ impl Finder<'_> {
         let mut bases: Vec<&Utf8Path> = glob.bases().collect();
         bases.sort_unstable();
         bases.dedup();
-        let mut files: Vec<Utf8PathBuf> = Vec::new();
+        let mut files: Vec<SharedPath> = Vec::new();
         let mut absent = None;
         for base in bases {
             let is_root = base.as_str().is_empty();
@@ -368,7 +369,7 @@ impl Finder<'_> {
                 }
             }
         }
-        files.sort_unstable_by(|one, other| one.as_str().cmp(other.as_str()));
+        files.sort_unstable();
         files.dedup();
         if files.is_empty() && is_optional {
             return Some(Found::Absent);

@@ -3,12 +3,11 @@
 use std::collections::{BTreeSet, HashSet};
 use std::rc::Rc;
 
-use camino::Utf8PathBuf;
-
 use super::library::Defined;
 use super::values::untyped;
 use crate::diagnostic::Diagnostic;
 use crate::plan::{Command, InputSource, Stage};
+use crate::shared_path::SharedPath;
 use crate::spec::{PipelineSpec, Scalar, scalar};
 use crate::stages::ingest::{BUILTIN as INGEST, REJECTS};
 
@@ -22,7 +21,7 @@ pub(super) fn spread(stages: &mut [Stage]) {
             input.is_personal |= match &input.source {
                 InputSource::Output { stage, output } => before[stage.index()].outputs[*output].is_personal,
                 // One stage says it for all that read the file.
-                source => files_of(source).iter().any(|file| said.contains(file)),
+                source => source.files().any(|file| said.contains(file.as_str())),
             };
         }
         let is_ingest = matches!(&stage.command, Command::Builtin { name, .. } if name == INGEST.name);
@@ -88,16 +87,10 @@ pub(super) fn values(
 }
 
 /// The files of sources that any stage says are personal.
-fn said_of_sources(stages: &[Stage]) -> HashSet<Utf8PathBuf> {
+fn said_of_sources(stages: &[Stage]) -> HashSet<SharedPath> {
     let inputs = stages.iter().flat_map(|stage| &stage.inputs);
     let said = inputs.filter(|input| input.is_personal);
-    said.flat_map(|input| files_of(&input.source)).cloned().collect()
-}
-
-fn files_of(source: &InputSource) -> &[Utf8PathBuf] {
-    match source {
-        InputSource::File { path } => std::slice::from_ref(path),
-        InputSource::Folder { files, .. } | InputSource::Glob { files, .. } => files,
-        InputSource::Output { .. } => &[],
-    }
+    said.flat_map(|input| input.source.files())
+        .map(SharedPath::from)
+        .collect()
 }

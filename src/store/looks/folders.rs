@@ -1,12 +1,12 @@
 //! What looks say of a folder whose names were listed, so that it need not be listed again.
 
 use std::sync::PoisonError;
-use std::time::SystemTime;
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8Path;
 
 use super::{Looks, Noted, Seen};
-use crate::stamp::Stamp;
+use crate::shared_path::SharedPath;
+use crate::stamp::{Moment, Stamp};
 use crate::workspace::Workspace;
 
 impl Looks {
@@ -34,10 +34,10 @@ impl Looks {
         };
         let folders = self.listed(folder, |noted| {
             let listed = noted.looks.iter().filter_map(|(path, (seen, at))| match seen {
-                Seen::Folder(stamp) if is_below(path) => Some((Utf8PathBuf::from(&**path), *stamp, *at)),
+                Seen::Folder(stamp) if is_below(path.as_str()) => Some((path.clone(), *stamp, *at)),
                 _ => None,
             });
-            listed.collect::<Vec<(Utf8PathBuf, Stamp, SystemTime)>>()
+            listed.collect::<Vec<(SharedPath, Stamp, Moment)>>()
         });
         // A name that was made in the tick in which the folder was listed leaves no trace.
         folders.is_some_and(|folders| {
@@ -73,7 +73,7 @@ mod tests {
     }
 
     /// What is noted when the folders are listed at the time `at`.
-    fn listed(workspace: &Workspace, folders: &[&str], at: SystemTime) -> Looks {
+    fn listed(workspace: &Workspace, folders: &[&str], at: Moment) -> Looks {
         let looks = Looks::begin();
         for folder in folders.iter().map(Utf8Path::new) {
             let stamp = workspace.stamp_of_folder(folder).expect("it is there");
@@ -85,7 +85,7 @@ mod tests {
     #[test]
     fn names_are_the_same_while_no_folder_has_another_stamp() {
         // By then all stamps are old.
-        let later = SystemTime::now() + Duration::from_secs(5);
+        let later = Moment::now() + Duration::from_secs(5);
         let changes: [(&str, bool, bool); 5] = [
             ("d/new", false, true),
             ("d/e/new", false, true),
@@ -116,7 +116,7 @@ mod tests {
     #[test]
     fn of_what_was_not_listed_or_listed_too_soon_nothing_is_known() {
         let (_guard, workspace) = workspace();
-        let (now, later) = (SystemTime::now(), SystemTime::now() + Duration::from_secs(5));
+        let (now, later) = (Moment::now(), Moment::now() + Duration::from_secs(5));
         let d = Utf8Path::new("d");
         let same = |looks: &Looks| looks.have_same_names(&workspace, d);
         assert!(same(&listed(&workspace, &["d", "d/e"], later)));
@@ -134,7 +134,7 @@ mod tests {
     #[test]
     fn what_may_be_a_link_stays_so_whatever_is_read_of_it() {
         let (_guard, workspace) = workspace();
-        let later = SystemTime::now() + Duration::from_secs(5);
+        let later = Moment::now() + Duration::from_secs(5);
         let (d, [a, b]) = (Utf8Path::new("d"), ["d/a", "d/e/b"].map(Utf8Path::new));
         let looks = listed(&workspace, &["d", "d/e"], later);
         let links = || looks.may_be_links(d, [a, b].into_iter());

@@ -3,11 +3,12 @@
 
 use std::collections::HashMap;
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 
 use super::{Finder, Found};
 use crate::diagnostic::{Diagnostic, quoted};
 use crate::plan::resolve::glob::{Glob, alternatives_of, part_of_path, part_of_pattern};
+use crate::shared_path::SharedPath;
 use crate::spec::{Stage, Text};
 
 /// How long the pattern that a list becomes may be, in bytes: it stands in every receipt.
@@ -52,7 +53,7 @@ impl Finder<'_> {
         Some(match self.find(reader, written, false)? {
             Found::File { path } => Part {
                 alternative: part_of_path(&path),
-                files: vec![path],
+                files: vec![path.into()],
                 folder: None,
             },
             Found::Folder { path, files } => Part {
@@ -79,10 +80,10 @@ impl Finder<'_> {
 
     /// Refuses a file that two parts find, by whatever link.
     fn refuse_overlap(&mut self, parts: &[Text], found: &[Part]) -> Option<()> {
-        let mut seen: HashMap<&Utf8PathBuf, usize> = HashMap::new();
+        let mut seen: HashMap<&Utf8Path, usize> = HashMap::new();
         for (at, part) in found.iter().enumerate() {
             for file in &part.files {
-                let real = self.links.get(file).unwrap_or(file);
+                let real = self.links.get(file.as_path()).map_or(file.as_path(), |real| real);
                 let Some(first) = seen.insert(real, at).filter(|first| *first != at) else {
                     continue;
                 };
@@ -104,6 +105,6 @@ impl Finder<'_> {
 struct Part {
     /// As it stands in the pattern.
     alternative: String,
-    files: Vec<Utf8PathBuf>,
+    files: Vec<SharedPath>,
     folder: Option<Utf8PathBuf>,
 }
