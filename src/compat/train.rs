@@ -312,9 +312,10 @@ fn matrix(
     let (mut matrix, mut positives) = (Matrix::new(keys + 1), Vec::new());
     let of_block = |block: &Block<'_>| {
         let mut columns = vec![vec![0.0; block.len()]; keys];
-        block.each_cell(|cell| {
-            if let CellOf::Number(key) = cell.of {
-                columns[key][cell.place] = cell.number();
+        block.each_run(|run| {
+            if let CellOf::Number(key) = run.of {
+                let cells = columns[key][run.places()].iter_mut();
+                cells.zip(run.numbers()).for_each(|(cell, number)| *cell = number);
             }
         });
         let positives: Vec<bool> = block.rows().map(|row| row.label == Some(positive)).collect();

@@ -206,9 +206,9 @@ fn fold<T: Clone + Send + Sync>(
     let mut all = zeros.clone();
     let of_block = |block: &Block<'_>| {
         let mut of = zeros.clone();
-        block.each_cell(|cell| {
-            if let CellOf::Number(number) = cell.of {
-                add(&mut of[number], number, cell.number());
+        block.each_run(|run| {
+            if let CellOf::Number(number) = run.of {
+                run.numbers().for_each(|value| add(&mut of[number], number, value));
             }
         });
         of

@@ -28,11 +28,10 @@ pub(super) fn medians(table: &SortedTable, numbers: &[usize], pool: &ThreadPool)
     if searches.iter().any(|search| search.candidates() > 0) {
         let of_block = |block: &Block<'_>| {
             let mut found = Vec::new();
-            block.each_cell(|cell| {
-                if let Some(place) = search_of(&place_of, cell.of)
-                    && searches[place].bin(key(cell.number())).is_some()
-                {
-                    found.push((place, cell.number()));
+            block.each_run(|run| {
+                if let Some(place) = search_of(&place_of, run.of) {
+                    let is_sought = |value: &f64| searches[place].bin(key(*value)).is_some();
+                    found.extend(run.numbers().filter(is_sought).map(|value| (place, value)));
                 }
             });
             found
@@ -62,13 +61,14 @@ fn narrow(
     let mut all = vec![Bin::default(); searches.len() * BINS];
     let count = |block: &Block<'_>| {
         let mut bins = vec![Bin::default(); searches.len() * BINS];
-        block.each_cell(|cell| {
-            let Some(place) = search_of(place_of, cell.of) else {
+        block.each_run(|run| {
+            let Some(place) = search_of(place_of, run.of) else {
                 return;
             };
-            let key = key(cell.number());
-            if let Some(bin) = searches[place].bin(key) {
-                bins[place * BINS + bin].add(key);
+            for key in run.numbers().map(key) {
+                if let Some(bin) = searches[place].bin(key) {
+                    bins[place * BINS + bin].add(key);
+                }
             }
         });
         bins

@@ -77,16 +77,20 @@ impl<'a> Prepared<'a> {
                 columns[indicator].fill(1.0);
             }
         }
-        block.each_cell(|cell| match cell.of {
+        block.each_run(|run| match run.of {
             CellOf::Number(number) => {
-                columns[places[number].column][cell.place] = numbers[number].prepare(Some(cell.number()));
+                let cells = columns[places[number].column][run.places()].iter_mut();
+                let prepare = |(cell, value): (&mut f64, f64)| *cell = numbers[number].prepare(Some(value));
+                cells.zip(run.numbers()).for_each(prepare);
                 if let Some(indicator) = places[number].indicator {
-                    columns[indicator][cell.place] = 0.0;
+                    columns[indicator][run.places()].fill(0.0);
                 }
             }
             CellOf::Category(category) => {
-                if let Some(Some(column)) = self.categories[category].get(cell.level()) {
-                    columns[*column][cell.place] = 1.0;
+                for (place, level) in run.places().zip(run.levels()) {
+                    if let Some(Some(column)) = self.categories[category].get(level) {
+                        columns[*column][place] = 1.0;
+                    }
                 }
             }
             CellOf::Weight => {}

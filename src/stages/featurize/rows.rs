@@ -111,6 +111,7 @@ impl Rows {
 
     /// Adds the rows of lines that come after all others; the line before the first of them is `before`.
     pub(crate) fn append(&mut self, mut chunk: Chunk, before: Place) -> Result<(), AppendError> {
+        chunk.count_numbers();
         let rewriting = self.count(&chunk, before)?;
         let shapes = chunk.shapes().map(|shape| {
             let keys = rewriting.shape(shape);

@@ -211,7 +211,8 @@ impl Block<'_> {
         self.rows.len()
     }
 
-    fn records(&self) -> impl Iterator<Item = Record<'_>> {
+    /// The rows, as they are kept.
+    pub(crate) fn records(&self) -> impl Iterator<Item = Record<'_>> {
         self.rows.iter().map(|row| row.record())
     }
 
@@ -228,52 +229,70 @@ impl Block<'_> {
     /// What each row weighs, as far as it is known.
     pub(crate) fn weights(&self) -> Vec<Option<f64>> {
         let mut weights = vec![None; self.len()];
-        self.each_cell(|cell| {
-            if cell.of == CellOf::Weight {
-                weights[cell.place] = Some(cell.number());
+        self.each_run(|run| {
+            if run.of == CellOf::Weight {
+                let places = weights[run.places()].iter_mut();
+                places
+                    .zip(run.numbers())
+                    .for_each(|(weight, number)| *weight = Some(number));
             }
         });
         weights
     }
 
-    /// Visits what is not missing, row after row.
-    pub(crate) fn each_cell(&self, mut visit: impl FnMut(Cell)) {
-        let mut spelled = Vec::new();
-        for (place, row) in self.rows.iter().enumerate() {
-            let record = row.record();
-            let cells = match row.shape {
+    /// Visits what is not missing: of a few rows of one shape one thing after the other, of each the values in the order of the rows. So what
+    /// there is to know of the thing is asked once for all of them, while their bytes are in the innermost cache.
+    pub(crate) fn each_run(&self, mut visit: impl FnMut(Run<'_>)) {
+        let (mut spelled, mut values, mut first) = (Vec::new(), Vec::with_capacity(TOGETHER), 0);
+        let are_alike = |one: &Stored<'_>, other: &Stored<'_>| one.shape == other.shape && one.shape != SPELLED;
+        for rows in self.rows.chunk_by(are_alike).flat_map(|alike| alike.chunks(TOGETHER)) {
+            let cells = match rows[0].shape {
                 SPELLED => {
+                    let record = rows[0].record();
                     spelled.clear();
                     spelled.extend(record.keys().map(|key| self.table.cell_of[usize::from(key)]));
                     &spelled
                 }
                 shape => &self.table.cells[shape as usize],
             };
-            for (of, value) in cells.iter().zip(record.values()) {
-                visit(Cell { place, of: *of, value });
+            values.clear();
+            values.extend(rows.iter().map(|row| row.record().values()));
+            for (at, of) in cells.iter().enumerate() {
+                let (of, values) = (*of, &*values);
+                visit(Run { of, first, values, at });
             }
+            first += rows.len();
         }
     }
 }
 
-/// A value that is not missing.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Cell {
-    /// Which row of those that are visited.
-    pub(crate) place: usize,
-    /// What it is a value of.
+/// So many rows at most are visited together.
+const TOGETHER: usize = 64;
+
+/// The values of one thing in rows that follow each other.
+#[derive(Clone, Copy)]
+pub(crate) struct Run<'a> {
+    /// What they are values of.
     pub(crate) of: CellOf,
-    value: f64,
+    first: usize,
+    /// All values of each row.
+    values: &'a [&'a [[u8; 8]]],
+    at: usize,
 }
 
-impl Cell {
-    /// The number.
-    pub(crate) fn number(self) -> f64 {
-        self.value
+impl Run<'_> {
+    /// Which rows of the block these are.
+    pub(crate) fn places(&self) -> Range<usize> {
+        self.first..self.first + self.values.len()
     }
 
-    /// The number of the level among [`SortedTable::numbered_levels`].
-    pub(crate) fn level(self) -> usize {
-        super::chunk::level_of_value(self.value)
+    /// The numbers.
+    pub(crate) fn numbers(&self) -> impl Iterator<Item = f64> {
+        self.values.iter().map(|values| f64::from_le_bytes(values[self.at]))
+    }
+
+    /// The numbers of the levels among [`SortedTable::numbered_levels`].
+    pub(crate) fn levels(&self) -> impl Iterator<Item = usize> {
+        self.numbers().map(super::chunk::level_of_value)
     }
 }

@@ -20,6 +20,8 @@ pub(crate) struct Chunk {
     labels: Counted,
     groups: [Counted; 2],
     shapes: Vec<Box<[u16]>>,
+    /// How many rows have each.
+    rows_of: Vec<u64>,
     by_shape: HashMap<Box<[u16]>, u32>,
     /// The shape of the row that was added last.
     last: u32,
@@ -43,6 +45,7 @@ pub(super) struct OwnKey {
 pub(crate) struct ChunkKey {
     number: u16,
     takes_texts: bool,
+    takes_all_numbers: bool,
 }
 
 impl ChunkKey {
@@ -70,6 +73,7 @@ impl Chunk {
             labels: Counted::default(),
             groups: Default::default(),
             shapes: Vec::new(),
+            rows_of: Vec::new(),
             by_shape: HashMap::new(),
             last: 0,
             shape: Vec::new(),
@@ -103,9 +107,11 @@ impl Chunk {
     }
 
     fn key_of(&self, number: u16) -> ChunkKey {
+        let key = &self.keys[usize::from(number)];
         ChunkKey {
             number,
-            takes_texts: self.keys[usize::from(number)].levels.is_some(),
+            takes_texts: key.levels.is_some(),
+            takes_all_numbers: key.takes_all_numbers(),
         }
     }
 
@@ -119,20 +125,26 @@ impl Chunk {
         self.shape.clear();
         self.values.clear();
         for (key, value) in features {
-            if let Some(value) = self.keys[usize::from(key.number)].take(value) {
+            let taken = match value {
+                Value::Number(number) if key.takes_all_numbers => Some(canonical(number)),
+                value => self.keys[usize::from(key.number)].take(value),
+            };
+            if let Some(value) = taken {
                 self.shape.push(key.number);
                 self.values.push(value);
             }
         }
         let NewRow { line, key, mut row } = new;
         self.labels.add(row.label);
-        for (counted, group) in self.groups.iter_mut().zip(row.groups) {
-            counted.add(group);
+        for group in &params.one_hot_groups {
+            let place = *group as usize;
+            self.groups[place].add(row.groups[place]);
         }
         for (group, is_wanted) in row.groups.iter_mut().zip(params.keeps_groups()) {
             *group = group.filter(|_| is_wanted);
         }
         self.last = self.shape_number();
+        self.rows_of[self.last as usize] += 1;
         let record = NewRecord {
             line,
             row,
@@ -156,6 +168,7 @@ impl Chunk {
         }
         let number = fits(self.shapes.len());
         self.shapes.push(self.shape.as_slice().into());
+        self.rows_of.push(0);
         self.by_shape.insert(self.shape.as_slice().into(), number);
         number
     }
@@ -168,6 +181,19 @@ impl Chunk {
     /// The number of the key that stands at `place` in a shape.
     pub(super) fn key_at(&self, shape: u32, place: usize) -> u16 {
         self.shapes[shape as usize][place]
+    }
+
+    /// Counts the values of keys that take all numbers: each row of a shape has one.
+    pub(super) fn count_numbers(&mut self) {
+        for (shape, rows) in self.shapes.iter().zip(self.rows_of.iter_mut().map(std::mem::take)) {
+            for number in shape {
+                let key = &mut self.keys[usize::from(*number)];
+                if key.takes_all_numbers() {
+                    key.counts.numbers += rows;
+                    key.counts.present += rows;
+                }
+            }
+        }
     }
 
     /// Labels, each with how many rows have it.
@@ -219,7 +245,12 @@ impl Rewriting {
 }
 
 impl OwnKey {
-    /// Counts a value, and gives what is kept of it.
+    /// Whether every number is kept as it is, and no text: such numbers are counted by the shapes of rows.
+    fn takes_all_numbers(&self) -> bool {
+        self.levels.is_none() && self.counts.range.is_none() && !self.counts.excluded
+    }
+
+    /// Counts a value of a key that does not take all numbers, or what is no number, and gives what is kept of it.
     fn take(&mut self, value: Value<'_>) -> Option<f64> {
         let counts = &mut self.counts;
         let level = match value {
@@ -242,8 +273,7 @@ impl OwnKey {
                 }
                 let Some(levels) = &mut self.levels else {
                     counts.present += 1;
-                    // One zero, so that what is equal has equal bytes.
-                    return Some(number + 0.0);
+                    return Some(canonical(number));
                 };
                 levels.add(&spelled(number)?)
             }
@@ -251,6 +281,11 @@ impl OwnKey {
         counts.present += 1;
         level.map(level_as_value)
     }
+}
+
+/// One zero, so that what is equal has equal bytes.
+fn canonical(number: f64) -> f64 {
+    number + 0.0
 }
 
 /// A level's number as a value of a row. These are the bits of a double, and not its value.

@@ -71,7 +71,7 @@ impl Kept {
         let rows = std::mem::take(self);
         for (key, bytes) in rows.rows() {
             let record = Record::read(bytes);
-            let values: Vec<f64> = (record.values().enumerate())
+            let values: Vec<f64> = (record.doubles().enumerate())
                 .map(|(place, old)| value(record.shape, place, old))
                 .collect();
             let new = NewRecord {

@@ -106,7 +106,7 @@ impl<'a> Stored<'a> {
     }
 
     fn id(self) -> &'a [u8] {
-        self.record().id()
+        self.record().id
     }
 
     /// Which line it is, among those of its chunk.

@@ -71,13 +71,16 @@ fn length(length: usize) -> u16 {
 
 /// A row that was kept.
 #[derive(Clone, Copy)]
-pub(super) struct Record<'a> {
+pub(crate) struct Record<'a> {
     pub(super) line: u32,
     /// A number, or [`SPELLED`].
     pub(super) shape: u32,
-    id: &'a [u8],
-    label: Option<&'a [u8]>,
-    groups: [Option<&'a [u8]>; 2],
+    /// Of [`Row::id`] the bytes.
+    pub(crate) id: &'a [u8],
+    /// Of [`Row::label`].
+    pub(crate) label: Option<&'a [u8]>,
+    /// Of [`Row::groups`].
+    pub(crate) groups: [Option<&'a [u8]>; 2],
     keys: &'a [u8],
     values: &'a [u8],
 }
@@ -111,10 +114,6 @@ impl<'a> Record<'a> {
         u32::from_le_bytes(*shape.expect("a row is read as it was written"))
     }
 
-    pub(super) fn id(&self) -> &'a [u8] {
-        self.id
-    }
-
     /// What it has beside its features.
     pub(super) fn row(&self) -> Row<'a> {
         let text = |bytes| std::str::from_utf8(bytes).expect("a text is read as it was written");
@@ -131,10 +130,14 @@ impl<'a> Record<'a> {
         keys.iter().map(|key| u16::from_le_bytes(*key))
     }
 
-    /// Its values, in the order of its keys.
-    pub(super) fn values(&self) -> impl Iterator<Item = f64> {
-        let (values, _) = self.values.as_chunks();
-        values.iter().map(|value| f64::from_le_bytes(*value))
+    /// Its values, in the order of its keys: the bytes of a double each.
+    pub(super) fn values(&self) -> &'a [[u8; 8]] {
+        self.values.as_chunks().0
+    }
+
+    /// The same, as doubles.
+    pub(super) fn doubles(&self) -> impl Iterator<Item = f64> {
+        self.values().iter().map(|value| f64::from_le_bytes(*value))
     }
 }
 
@@ -148,7 +151,7 @@ pub(super) fn write_with_shape(row: &[u8], shape: u32, keys: &[u16], bytes: &mut
         return;
     }
     let record = Record::read(row);
-    let values: Vec<f64> = record.values().collect();
+    let values: Vec<f64> = record.doubles().collect();
     let new = NewRecord {
         line: record.line,
         row: record.row(),
@@ -237,8 +240,8 @@ mod tests {
                 let mut bytes = b"before".to_vec();
                 new.write(&mut bytes);
                 let read = Record::read(&bytes[6..]);
-                assert_eq!((read.line, read.row(), read.id()), (new.line, new.row, &b"evt-1"[..]));
-                assert_eq!(read.values().collect::<Vec<_>>(), new.values);
+                assert_eq!((read.line, read.row(), read.id), (new.line, new.row, &b"evt-1"[..]));
+                assert_eq!(read.doubles().collect::<Vec<_>>(), new.values);
                 assert_eq!((read.shape, read.keys().collect::<Vec<_>>()), (shape, keys.to_vec()));
             }
         }
