@@ -7,6 +7,7 @@ use std::sync::Mutex;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use git2::{ObjectType, Oid};
+use rayon::prelude::*;
 
 use super::{CommitId, GitError, Repository, object};
 use crate::digest::Digests;
@@ -21,6 +22,8 @@ const MAX_DEPTH: usize = 256;
 const MAX_LINK_TARGET: u64 = 4096;
 /// So many folders of a commit are kept in memory: each is asked for once a file of it.
 const KEPT_FOLDERS: usize = 256;
+/// Of so many files at least, each core that hashes some opens the repository for itself.
+const MANY: usize = 256;
 
 /// The files of a workspace as a commit has them.
 pub struct CommitTree<'a> {
@@ -65,6 +68,18 @@ pub(super) enum Found {
     File { blob: Oid, executable: bool },
 }
 
+impl Found {
+    fn kind(&self) -> Option<EntryKind> {
+        match *self {
+            Self::Absent => None,
+            Self::BadLink => Some(EntryKind::BadLink),
+            Self::Other => Some(EntryKind::Other),
+            Self::Folder(_) => Some(EntryKind::Folder),
+            Self::File { executable, .. } => Some(EntryKind::File { executable }),
+        }
+    }
+}
+
 impl<'a> CommitTree<'a> {
     /// The digests of the listing of `folder`, or `None` if the commit has no folder there, or one that holds more than
     /// files.
@@ -73,18 +88,53 @@ impl<'a> CommitTree<'a> {
     ///
     /// [`TreeError`] if it cannot be read.
     pub fn listing(&self, folder: &Utf8Path) -> Result<Option<ListingDigests>, TreeError> {
-        let mut listed = Vec::new();
-        for Below { path, kind, .. } in self.files_below(folder)? {
-            let (Some(EntryKind::File { executable }), Some(digests)) = (kind, self.file_digests(&path)?) else {
-                return Ok(None);
-            };
-            listed.push(ListedFile {
-                path: path.into(),
+        let (mut files, mut has_others) = (Vec::new(), false);
+        self.each_below(folder, &mut |path, found| match found {
+            Found::File { blob, executable } => files.push((path, blob, executable)),
+            _ => has_others = true,
+        })?;
+        if has_others || files.is_empty() {
+            return Ok(None);
+        }
+        self.hash_together(files.iter().map(|(_, blob, _)| *blob));
+        let listed = files.into_iter().map(|(path, blob, executable)| {
+            let digests = self.blob_digests(&path, blob)?;
+            Ok(ListedFile {
+                path,
                 executable,
                 digests,
-            });
+            })
+        });
+        let listed: Vec<ListedFile> = listed.collect::<Result<_, TreeError>>()?;
+        Ok(listing_digests(&listed).ok())
+    }
+
+    /// Hashes the files at `paths` by all cores, if there are many of them, for whoever asks for their digests then. What cannot be read is told
+    /// to whoever asks.
+    pub fn hash_ahead<'p>(&self, paths: impl IntoIterator<Item = &'p Utf8Path>) {
+        self.hash_together(paths.into_iter().filter_map(|path| match self.find(path) {
+            Ok(Found::File { blob, .. }) => Some(blob),
+            _ => None,
+        }));
+    }
+
+    fn hash_together(&self, blobs: impl Iterator<Item = Oid>) {
+        let is_unknown = |blob: &Oid| self.digests.lock().is_ok_and(|known| !known.contains_key(blob));
+        let unknown: Vec<Oid> = blobs.filter(is_unknown).collect();
+        if unknown.len() < MANY {
+            return;
         }
-        Ok((!listed.is_empty()).then(|| listing_digests(&listed).ok()).flatten())
+        let folder = self.repository.path();
+        let open = || git2::Repository::open(folder).ok();
+        let hash = |repository: &mut Option<git2::Repository>, blob: &Oid| {
+            let found = repository.as_ref()?.find_blob(*blob).ok()?;
+            Some((*blob, Digests::of(found.content())))
+        };
+        let hashed = unknown.par_iter().with_min_len(MANY).map_init(open, hash);
+        let hashed: Vec<(Oid, Digests)> = hashed.flatten().collect();
+        if let Ok(mut known) = self.digests.lock() {
+            known.extend(hashed);
+        }
     }
 
     pub(super) fn folder(&self, path: &Utf8Path, id: Oid) -> Result<Rc<git2::Tree<'a>>, TreeError> {
@@ -209,7 +259,21 @@ impl<'a> CommitTree<'a> {
             .map(str::to_owned))
     }
 
-    fn walk(&self, folder: &Utf8Path, id: Oid, depth: usize, files: &mut Vec<Below>) -> Result<(), TreeError> {
+    /// Visits all below `folder` that is no folder.
+    fn each_below(&self, folder: &Utf8Path, visit: &mut dyn FnMut(Utf8PathBuf, Found)) -> Result<(), TreeError> {
+        match self.find(folder)? {
+            Found::Folder(id) => self.walk(folder, id, 0, visit),
+            _ => Ok(()),
+        }
+    }
+
+    fn walk(
+        &self,
+        folder: &Utf8Path,
+        id: Oid,
+        depth: usize,
+        visit: &mut dyn FnMut(Utf8PathBuf, Found),
+    ) -> Result<(), TreeError> {
         if depth > MAX_DEPTH {
             return Err(unreadable(folder, git2::Error::from_str("nested too deep")));
         }
@@ -221,14 +285,14 @@ impl<'a> CommitTree<'a> {
             })?;
             let path = folder.join(name);
             match entry.filemode() {
-                0o040_000 => self.walk(&path, entry.id(), depth + 1, files)?,
+                0o040_000 => self.walk(&path, entry.id(), depth + 1, visit)?,
                 mode @ (0o100_644 | 0o100_664 | 0o100_755) => {
-                    let executable = mode == 0o100_755;
-                    files.push(Below::asked(path, EntryKind::File { executable }));
+                    let (blob, executable) = (entry.id(), mode == 0o100_755);
+                    visit(path, Found::File { blob, executable });
                 }
                 _ => {
-                    let kind = self.kind(&path)?.unwrap_or(EntryKind::BadLink);
-                    files.push(Below::asked(path, kind));
+                    let found = self.find(&path)?;
+                    visit(path, found);
                 }
             }
         }
@@ -238,13 +302,7 @@ impl<'a> CommitTree<'a> {
 
 impl Tree for CommitTree<'_> {
     fn kind(&self, path: &Utf8Path) -> Result<Option<EntryKind>, TreeError> {
-        Ok(match self.find(path)? {
-            Found::Absent => None,
-            Found::BadLink => Some(EntryKind::BadLink),
-            Found::Other => Some(EntryKind::Other),
-            Found::Folder(_) => Some(EntryKind::Folder),
-            Found::File { executable, .. } => Some(EntryKind::File { executable }),
-        })
+        Ok(self.find(path)?.kind())
     }
 
     fn real_path(&self, path: &Utf8Path) -> Result<Option<Utf8PathBuf>, TreeError> {
@@ -269,9 +327,9 @@ impl Tree for CommitTree<'_> {
 
     fn files_below(&self, folder: &Utf8Path) -> Result<Vec<Below>, TreeError> {
         let mut files = Vec::new();
-        if let Found::Folder(id) = self.find(folder)? {
-            self.walk(folder, id, 0, &mut files)?;
-        }
+        self.each_below(folder, &mut |path, found| {
+            files.push(Below::asked(path, found.kind().unwrap_or(EntryKind::BadLink)));
+        })?;
         files.sort_by(|a, b| a.path.as_str().cmp(b.path.as_str()));
         Ok(files)
     }

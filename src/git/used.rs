@@ -70,7 +70,10 @@ pub fn made(repository: Option<&Repository>, files: &[Used<'_>]) -> Result<Made,
         .filter(|used| match used {
             Used::File(file) => !tree.has(file),
             Used::Folder { path, listing } => tree.listing(path).ok().flatten() != Some(*listing),
-            Used::Pattern { files, .. } => !files.iter().all(|file| tree.has(file)),
+            Used::Pattern { files, .. } => {
+                tree.hash_ahead(files.iter().map(|file| file.path));
+                !files.iter().all(|file| tree.has(file))
+            }
         })
         .map(|used| used.name().to_string())
         .collect();

@@ -108,6 +108,7 @@ impl Pipelines<'_> {
             let digests = digests.ok_or_else(|| format!("the commit has no file `{path}`"))?;
             Ok((digests, kind == Some(EntryKind::File { executable: true })))
         };
+        tree.hash_ahead(self.sources(&plan).iter().map(Utf8PathBuf::as_path));
         let conformity = self.compare(&plan, &files);
         for (stage, reason) in &conformity.faults {
             let name = &plan.stages[stage.index()].name;

@@ -199,6 +199,37 @@ fn made_says_whether_there_is_a_repository_and_a_commit() {
     assert!(made(&used).is_err());
 }
 
+#[test]
+fn many_files_of_a_commit_are_hashed_together_as_each_of_them_is() {
+    let world = World::new();
+    let paths: Vec<String> = (0..600).map(|number| format!("data/{number}")).collect();
+    paths.iter().for_each(|path| world.write(path, path));
+    commit(&world, "");
+    let workspace = madmall::workspace::Workspace::at(world.path(""));
+    // Of one nothing is left but its name.
+    let gone = git2::Oid::hash_object(git2::ObjectType::Blob, b"data/7")
+        .expect("hashed")
+        .to_string();
+    let object = world.path(&format!(".git/objects/{}/{}", &gone[..2], &gone[2..]));
+    std::fs::remove_file(object).expect("it was there");
+    let repository = git::open(workspace.root()).expect("it can be read").expect("it is one");
+    let head = repository.head().expect("it can be read").expect("a commit");
+    let tree = repository.tree(head).expect("a tree");
+    tree.hash_ahead(paths.iter().map(Utf8Path::new));
+    for path in &paths {
+        let digests = tree.file_digests(Utf8Path::new(path));
+        match path.as_str() {
+            "data/7" => assert!(matches!(digests, Err(TreeError::Read { .. })), "{digests:?}"),
+            _ => assert_eq!(
+                digests.expect("it can be read"),
+                Some(Digests::of(path.as_bytes())),
+                "{path}"
+            ),
+        }
+    }
+    assert!(tree.listing("data".into()).is_err());
+}
+
 #[cfg(unix)]
 #[test]
 fn a_commit_is_a_tree_as_the_folder_is_one() {
