@@ -3,6 +3,7 @@
 use camino::Utf8Path;
 use madmall::digest::Digests;
 use madmall::git;
+use madmall::listing::{ListedFile, listing_digests};
 use madmall::receipt::statement::Repository;
 use madmall::receipt::trust::Trust;
 use madmall::tree::{EntryKind, Tree as _, TreeError};
@@ -286,6 +287,15 @@ fn a_commit_is_a_tree_as_the_folder_is_one() {
     assert_eq!(below(&tree, ""), below(&folder, ""));
     assert_eq!(below(&tree, "data"), below(&folder, "data"));
     assert_eq!(tree.read("inside".into(), 1).expect("one byte"), b"1");
+    let listing = |folder: &str| tree.listing(folder.into()).expect("it can be read");
+    let listed = ["data/deep/two.txt", "data/one.txt"].map(|path| ListedFile {
+        path: path.into(),
+        executable: path == "data/one.txt",
+        digests: Digests::of(if path == "data/one.txt" { b"1" } else { b"22" }),
+    });
+    assert_eq!(listing("data"), Some(listing_digests(&listed).expect("a listing")));
+    // What leads out is no file, and of no folder there is no listing.
+    assert_eq!((listing(""), listing("absent"), listing("inside")), (None, None, None));
     assert!(matches!(
         tree.read("data/deep/two.txt".into(), 1),
         Err(TreeError::TooLarge { .. })
