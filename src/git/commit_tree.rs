@@ -24,6 +24,8 @@ const MAX_LINK_TARGET: u64 = 4096;
 const KEPT_FOLDERS: usize = 256;
 /// Of so many files at least, each core that hashes some opens the repository for itself.
 const MANY: usize = 256;
+/// What is longer is hashed when it is asked for: a file of a commit is held whole, and so each core holds one at a time.
+const SHORT: usize = 1 << 20;
 
 /// The files of a workspace as a commit has them.
 pub struct CommitTree<'a> {
@@ -109,8 +111,8 @@ impl<'a> CommitTree<'a> {
         Ok(listing_digests(&listed).ok())
     }
 
-    /// Hashes the files at `paths` by all cores, if there are many of them, for whoever asks for their digests then. What cannot be read is told
-    /// to whoever asks.
+    /// Hashes the files at `paths` by all cores, if there are many of them and as far as they are short, for whoever asks for their digests
+    /// then. What cannot be read is told to whoever asks.
     pub fn hash_ahead<'p>(&self, paths: impl IntoIterator<Item = &'p Utf8Path>) {
         self.hash_together(paths.into_iter().filter_map(|path| match self.find(path) {
             Ok(Found::File { blob, .. }) => Some(blob),
@@ -127,7 +129,9 @@ impl<'a> CommitTree<'a> {
         let folder = self.repository.path();
         let open = || git2::Repository::open(folder).ok();
         let hash = |repository: &mut Option<git2::Repository>, blob: &Oid| {
-            let found = repository.as_ref()?.find_blob(*blob).ok()?;
+            let repository = repository.as_ref()?;
+            let (size, _) = repository.odb().ok()?.read_header(*blob).ok()?;
+            let found = (size <= SHORT).then(|| repository.find_blob(*blob).ok())??;
             Some((*blob, Digests::of(found.content())))
         };
         let hashed = unknown.par_iter().with_min_len(MANY).map_init(open, hash);
