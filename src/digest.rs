@@ -1,5 +1,6 @@
 //! The 32-byte digests that identify content, and how they are spelled.
 
+mod parts;
 mod stream;
 
 use std::fmt;
@@ -8,7 +9,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use sha2::Digest as _;
 
-pub use self::stream::{DigestsHasher, blake3_of, copy_blake3, copy_hashed, hash_file, hash_reader, hash_sized};
+pub use self::parts::{blake3_of, copy_blake3};
+pub use self::stream::{DigestsHasher, copy_hashed, hash_file, hash_reader, hash_sized};
 
 /// A BLAKE3 digest: of bytes (unkeyed), or of a structure in a domain of its own (see [`crate::canonical`]).
 ///

@@ -170,7 +170,7 @@ fn list(folder: &Utf8Path) -> Result<Vec<Utf8PathBuf>, StoreError> {
 }
 
 fn hash(path: &Utf8Path) -> io::Result<(Digest, u64)> {
-    blake3_of(&mut fs::File::open(path)?)
+    blake3_of(&fs::File::open(path)?)
 }
 
 fn damaged(workspace: &Utf8Path, path: &Utf8Path, expected: Digest, found: Digest) -> Finding {

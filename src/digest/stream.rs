@@ -14,11 +14,9 @@ use super::{Digest, Digests, Sha256};
 /// Read and write in steps of this many bytes: large enough for BLAKE3's widest kernels, small enough for the L2 cache.
 const CHUNK: usize = 256 * 1024;
 /// How much is read first: most files are small, and a large buffer costs more than they do.
-const FIRST: usize = 8 * 1024;
+pub(super) const FIRST: usize = 8 * 1024;
 /// What is longer is hashed by two threads.
 const SHORT: u64 = 4 << 20;
-/// What is hashed at once where reading and hashing go on side by side: so much that asking another thread costs nothing beside it.
-const LONG_CHUNK: usize = 1 << 20;
 /// How many chunks may be between the two: the one that reads need not wait for the other.
 const BUFFERS: usize = 8;
 
@@ -180,66 +178,6 @@ fn copy_hashed_by_two(
     })
 }
 
-/// Copies `reader` to `writer` and takes the BLAKE3 of what passes. What is long is hashed and written while what
-/// comes next is read. `told` hears how many bytes have passed. Returns the digest and the number of bytes.
-///
-/// # Errors
-///
-/// Whatever reading or writing gives.
-pub fn copy_blake3(
-    reader: &mut (impl Read + Send),
-    writer: &mut (impl Write + Send),
-    told: impl Fn(u64),
-) -> io::Result<(Digest, u64)> {
-    let mut hasher = blake3::Hasher::new();
-    let (mut now, mut next) = (vec![0; FIRST], Vec::new());
-    let mut filled = read_full(reader, &mut now)?;
-    while filled == now.len() && hasher.count() < LONG_CHUNK as u64 {
-        hasher.update(&now);
-        writer.write_all(&now)?;
-        now.resize(CHUNK, 0);
-        filled = read_full(reader, &mut now)?;
-        told(hasher.count());
-    }
-    while filled == now.len() {
-        next.resize(LONG_CHUNK, 0);
-        let (written, (_, read)) = rayon::join(
-            || writer.write_all(&now),
-            || rayon::join(|| hasher.update(&now), || read_full(reader, &mut next)),
-        );
-        written?;
-        filled = read?;
-        std::mem::swap(&mut now, &mut next);
-        told(hasher.count());
-    }
-    hasher.update(&now[..filled]);
-    writer.write_all(&now[..filled])?;
-    told(hasher.count());
-    Ok((Digest(*hasher.finalize().as_bytes()), hasher.count()))
-}
-
-/// The BLAKE3 of all that `reader` gives; what is long is hashed while what comes next is read. Returns the digest and the number
-/// of bytes.
-///
-/// # Errors
-///
-/// Whatever reading gives.
-pub fn blake3_of(reader: &mut (impl Read + Send)) -> io::Result<(Digest, u64)> {
-    copy_blake3(reader, &mut io::sink(), |_| {})
-}
-
-/// Fills `buffer`, as far as there is something left.
-fn read_full(reader: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
-    let mut filled = 0;
-    while filled < buffer.len() {
-        match read_some(reader, &mut buffer[filled..])? {
-            0 => break,
-            read => filled += read,
-        }
-    }
-    Ok(filled)
-}
-
 /// As many bytes as come at once; none at the end.
 fn read_some(reader: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
     loop {
@@ -340,28 +278,6 @@ mod tests {
         fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
             let length = buffer.len().min(70_001);
             (&mut self.0).take(length as u64).read(buffer)
-        }
-    }
-
-    #[test]
-    fn what_is_copied_has_the_digest_of_its_own_bytes() {
-        let more = [FIRST, FIRST + CHUNK, FIRST + 4 * CHUNK, FIRST + 4 * CHUNK + LONG_CHUNK];
-        let near = more.into_iter().flat_map(|length| [length - 1, length, length + 1]);
-        for length in near.chain([0, 5 * LONG_CHUNK]) {
-            let bytes: Vec<u8> = (0..=250).cycle().take(length).collect();
-            let mut copy = Vec::new();
-            let told = std::cell::Cell::new(0);
-            let digest = copy_blake3(&mut Slow(&bytes), &mut copy, |done| told.set(done)).expect("copied");
-            assert_eq!(digest, (Digest::of(&bytes), length as u64));
-            assert!(copy == bytes, "{length}");
-            assert_eq!(told.get(), length as u64);
-            assert_eq!(blake3_of(&mut Slow(&bytes)).expect("read"), digest);
-        }
-        let mut full: &mut [u8] = &mut [0; 10];
-        assert!(copy_blake3(&mut Slow(&[1; CHUNK]), &mut full, |_| {}).is_err());
-        for length in [0, CHUNK, 3 * LONG_CHUNK] {
-            let error = blake3_of(&mut Failing(length)).expect_err("it fails");
-            assert_eq!(error.to_string(), "the disk is gone");
         }
     }
 }

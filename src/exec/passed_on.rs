@@ -106,9 +106,9 @@ impl Attempt<'_> {
 
 /// Copies the file at `from` to the new file `to`. Gives the BLAKE3 of the copy. `tell` is told how many bytes are copied.
 fn copy(from: &Utf8Path, to: &Utf8Path, tell: impl Fn(u64)) -> io::Result<Digest> {
-    let mut source = open_regular(from)?;
-    let mut copy = File::options().read(true).write(true).create_new(true).open(to)?;
-    copy_file(&mut source, &mut copy, tell)
+    let source = open_regular(from)?;
+    let copy = File::options().read(true).write(true).create_new(true).open(to)?;
+    copy_file(&source, &copy, tell)
 }
 
 #[cfg(test)]

@@ -77,7 +77,7 @@ impl Cas {
     #[must_use]
     pub fn is_whole(&self, digest: Digest) -> bool {
         File::open(self.path(digest))
-            .and_then(|mut file| blake3_of(&mut file))
+            .and_then(|file| blake3_of(&file))
             .is_ok_and(|(found, _)| self.is_named(found, digest))
     }
 
@@ -91,8 +91,8 @@ impl Cas {
     pub fn place(&self, digest: Digest, to: &Utf8Path, executable: bool) -> Result<Stamp, StoreError> {
         let placed = match self.open(digest)? {
             Object::Small(bytes) => atomic::write_plain(to, &bytes, executable)?,
-            Object::Large(mut object) => {
-                let fill = |copy: &mut File| self.copy_checked(digest, &mut object, copy, to);
+            Object::Large(object) => {
+                let fill = |copy: &mut File| self.copy_checked(digest, &object, copy, to);
                 atomic::write_long(to, executable, fill)?
             }
         };
@@ -118,7 +118,7 @@ impl Cas {
             .map_err(failed)?;
         match object {
             Object::Small(bytes) => copy.write_all(&bytes).map_err(failed)?,
-            Object::Large(mut object) => self.copy_checked(digest, &mut object, &mut copy, to)?,
+            Object::Large(object) => self.copy_checked(digest, &object, &copy, to)?,
         }
         if executable {
             atomic::set_published_mode(&copy, executable).map_err(failed)?;
@@ -138,13 +138,7 @@ impl Cas {
     }
 
     /// Copies an object to `copy`, which is to become `to`. What was copied is hashed: what is placed is what was checked.
-    fn copy_checked(
-        &self,
-        digest: Digest,
-        object: &mut File,
-        copy: &mut File,
-        to: &Utf8Path,
-    ) -> Result<(), StoreError> {
+    fn copy_checked(&self, digest: Digest, object: &File, copy: &File, to: &Utf8Path) -> Result<(), StoreError> {
         // The object could be opened: what fails is most likely the place that it goes to (a full disk).
         let found = copy_file(object, copy, |_| {}).map_err(|source| StoreError::Write {
             path: to.to_owned(),

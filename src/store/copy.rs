@@ -11,7 +11,7 @@ use crate::digest::{Digest, blake3_of, copy_blake3};
 /// # Errors
 ///
 /// Whatever reading or writing gives.
-pub(crate) fn copy_file(source: &mut File, copy: &mut File, tell: impl Fn(u64)) -> io::Result<Digest> {
+pub(crate) fn copy_file(source: &File, copy: &File, tell: impl Fn(u64)) -> io::Result<Digest> {
     let (digest, _) = match shares_blocks(source, copy) {
         true => blake3_of(copy),
         false => copy_blake3(source, copy, tell),

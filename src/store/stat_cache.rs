@@ -212,8 +212,8 @@ pub fn hash_as_expected(workspace: &Workspace, path: &Utf8Path, stamp: Stamp, ex
 ///
 /// Like [`hash_stamped`].
 pub(super) fn blake3_as_stamped(workspace: &Workspace, path: &Utf8Path, stamp: Stamp) -> io::Result<Digest> {
-    let mut file = workspace.open(path)?;
-    let (blake3, read) = blake3_of(&mut file)?;
+    let file = workspace.open(path)?;
+    let (blake3, read) = blake3_of(&file)?;
     match read == stamp.size() && Found::of_open(&file)?.stamp == stamp {
         true => Ok(blake3),
         false => Err(changed()),
