@@ -5,11 +5,12 @@ use std::sync::Arc;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::surroundings::Surroundings;
-use super::terminal::Failure;
+use super::terminal::{Failure, shown};
+use crate::consent::secret::named_file;
 use crate::diagnostic::{self, Diagnostic, Source, quoted};
 use crate::exec::sandbox::{Bounds, check_readable};
 use crate::exit_code::ExitCode;
-use crate::plan::SETTINGS_FILE;
+use crate::plan::{InputSource, Plan, SETTINGS_FILE};
 use crate::spec;
 use crate::tree::Tree;
 use crate::workspace::Workspace;
@@ -25,9 +26,11 @@ pub(super) fn bounds(surroundings: &Surroundings, tree: &dyn Tree, workspace: &W
     let key = key
         .filter(|key| !key.contains('\n'))
         .map(|key| surroundings.folder.join(key));
+    let secret = surroundings.variable("MADMALL_CONSENT_SECRET").and_then(named_file);
+    let secret = secret.map(|secret| surroundings.folder.join(secret));
     let mut bounds = Bounds {
         readable: Vec::new(),
-        never: surroundings.config_dir().into_iter().chain(key).collect(),
+        never: surroundings.config_dir().into_iter().chain(key).chain(secret).collect(),
         projects: Vec::new(),
         home: surroundings.variable("HOME").map(Utf8PathBuf::from),
     };
@@ -45,6 +48,51 @@ pub(super) fn bounds(surroundings: &Surroundings, tree: &dyn Tree, workspace: &W
     }
     refuse(&faults)?;
     Ok(bounds)
+}
+
+/// Whether no stage of `plan` reads or writes what `bounds` keep from all: what a stage reads is copied, named in receipts and seen by its
+/// program, and what lies where it writes is replaced.
+///
+/// # Errors
+///
+/// [`Failure`] with code 2 that names the stage.
+pub(super) fn keep_apart(plan: &Plan, bounds: &Bounds, workspace: &Workspace) -> Result<(), Failure> {
+    let kept = bounds.never.iter().map(|place| real(place));
+    let kept: Vec<Utf8PathBuf> = kept.filter(|place| place.starts_with(workspace.root())).collect();
+    if kept.is_empty() {
+        return Ok(());
+    }
+    for stage in &plan.stages {
+        let folders = stage.inputs.iter().filter_map(|input| match &input.source {
+            InputSource::Folder { path, .. } => Some(path.as_path()),
+            InputSource::File { .. } | InputSource::Glob { .. } | InputSource::Output { .. } => None,
+        });
+        let files = stage.inputs.iter().flat_map(|input| input.source.files());
+        let outputs = stage.outputs.iter().map(|output| output.path.as_path());
+        for path in folders.chain(files).chain(outputs) {
+            let place = real(&workspace.absolute(path));
+            if let Some(kept) = kept
+                .iter()
+                .find(|kept| place.starts_with(kept) || kept.starts_with(&place))
+            {
+                let message = format!("stage `{}` has `{path}`, and `{kept}` is for no stage", stage.name);
+                let help = "keep the configuration folder, keys and secrets out of what stages read and write: set `MADMALL_CONFIG_DIR` to a \
+                            folder outside of the workspace, or move what the stage needs to a folder of its own";
+                return Err(Failure::new(ExitCode::Refused, shown(&message), Some(help)));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Where `path` leads: links resolved as far as there is something.
+fn real(path: &Utf8Path) -> Utf8PathBuf {
+    let resolved = path.ancestors().find_map(|above| {
+        let real = above.canonicalize_utf8().ok()?;
+        let below = path.strip_prefix(above).ok()?;
+        Some(real.components().chain(below.components()).collect())
+    });
+    resolved.unwrap_or_else(|| path.to_owned())
 }
 
 /// The path that an entry of `sandbox.read` means, or what is wrong with it and what to do.

@@ -5,7 +5,7 @@ use std::io::Read as _;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::SetArguments;
-use super::bounds::bounds;
+use super::bounds::{bounds, keep_apart};
 use super::meant::meant;
 use super::surroundings::Surroundings;
 use super::terminal::{Failure, Terminal, shown};
@@ -36,6 +36,17 @@ pub(super) struct Opened {
     pub(super) plan: Plan,
     /// What its programs may use, and what never.
     pub(super) bounds: Bounds,
+}
+
+impl Opened {
+    fn of(workspace: Workspace, plan: Plan, bounds: Bounds) -> Result<Self, Failure> {
+        keep_apart(&plan, &bounds, &workspace)?;
+        Ok(Self {
+            workspace,
+            plan,
+            bounds,
+        })
+    }
 }
 
 /// The workspace that `path` (a pipeline file, or any file or folder) belongs to, and `path` relative to it.
@@ -120,11 +131,7 @@ pub(super) fn open_kept(
     if let Some((plan, seen, seal)) = kept {
         looks.adopt(&seen, began);
         let bounds = bounds(surroundings, &Watched::new(&workspace, looks), &workspace)?;
-        let opened = Opened {
-            workspace,
-            plan,
-            bounds,
-        };
+        let opened = Opened::of(workspace, plan, bounds)?;
         return Ok((opened, Resolved::Before(seal)));
     }
     let opened = open_noting(surroundings, workspace, file, overrides, looks, terminal)?;
@@ -152,11 +159,7 @@ pub(super) fn open_noting(
                 looks.give_up();
                 terminal.say(diagnostic::render(&resolution.warnings, true).trim_end());
             }
-            Ok(Opened {
-                workspace,
-                plan: resolution.plan,
-                bounds,
-            })
+            Opened::of(workspace, resolution.plan, bounds)
         }
         Err(faults) => {
             let absolute = workspace.absolute(file);

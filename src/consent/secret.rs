@@ -261,14 +261,21 @@ pub fn destroy(config_dir: &Utf8Path) -> Result<Option<SecretId>, SecretError> {
     Ok(Some(id))
 }
 
+/// The file that `MADMALL_CONSENT_SECRET` names, if this `value` of it is not the secret itself.
+#[must_use]
+pub fn named_file(value: &str) -> Option<&Utf8Path> {
+    let value = value.trim();
+    (!value.starts_with(VERSION)).then_some(Utf8Path::new(value))
+}
+
 fn of_variable(value: &str) -> Result<ConsentSecret, SecretError> {
-    if value.trim_start().starts_with(VERSION) {
+    let Some(file) = named_file(value) else {
         return ConsentSecret::parse(value.trim()).map_err(|source| SecretError::Unreadable {
             place: "MADMALL_CONSENT_SECRET".to_owned(),
             source,
         });
-    }
-    read_file(Utf8Path::new(value.trim())).map_err(|error| match error {
+    };
+    read_file(file).map_err(|error| match error {
         SecretError::File { source, .. } if source.kind() != io::ErrorKind::PermissionDenied => {
             SecretError::NoSuchSecret
         }

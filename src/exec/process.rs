@@ -5,10 +5,11 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, Once, PoisonError};
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use close_fds::CloseFdsBuilder;
 
 use super::mask::MaskedWriter;
 use super::sandbox::{Confinement, SandboxError};
@@ -33,6 +34,13 @@ impl std::fmt::Display for Ended {
 
 /// How long a program may take to clean up after it was asked to end, before it is killed.
 pub const GRACE: Duration = Duration::from_secs(5);
+
+/// The first file descriptor after the three that a program is given.
+const AFTER_STANDARD_ERROR: i32 = 3;
+
+/// Whether what this process has from its own caller is closed in the programs that it starts: files that were open then could be read
+/// and written, whatever the sandbox says.
+static INHERITED: Once = Once::new();
 
 /// A program that has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,6 +125,12 @@ impl Groups {
 ///
 /// Whatever confining, spawning, waiting or writing the log gives.
 pub fn run(program: Program<'_>, groups: &Groups) -> Result<ProgramEnd, SandboxError> {
+    // What this program opens is closed in others as it is; what was open when it began is somebody else's.
+    INHERITED.call_once(|| {
+        CloseFdsBuilder::new()
+            .threadsafe(true)
+            .cloexecfrom(AFTER_STANDARD_ERROR)
+    });
     let confinement = program.confinement.as_ref();
     let timeout = program.timeout;
     let mut command = Command::new(program.executable);

@@ -70,6 +70,82 @@ fn trying(more: &str) -> String {
 }
 
 #[test]
+fn what_the_caller_has_open_is_closed_for_programs() {
+    let script = "cat <&9 > ${outputs.o} || : > ${outputs.o}; (echo meddled >&8) || true";
+    for more in ["", "sandbox: off, ", "secrets: [TOKEN], "] {
+        let mut space = Space::with(&format!(
+            "stages: {{a: {{run: '{script}', {more}outputs: {{o: out}}}}}}"
+        ));
+        space.write("secret", "1");
+        space.write("log", "");
+        space.set("TOKEN", "0123456789");
+        let madmall = space.command(["run", "pipeline.yaml"]);
+        let mut shell = Command::new("sh");
+        shell
+            .args(["-c", "exec \"$@\" 9< secret 8>> log", "sh"])
+            .arg(madmall.get_program())
+            .args(madmall.get_args())
+            .current_dir(space.root())
+            .env_clear()
+            .envs(madmall.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        Ran::of(&shell.output().expect("a shell")).success();
+        assert_eq!((&*space.read("out"), &*space.read("log")), ("", ""), "{more}");
+    }
+}
+
+#[test]
+fn keys_are_neither_input_nor_output_wherever_they_lie() {
+    let mut space = Space::empty();
+    space.write("madmall.yaml", "");
+    space.write("conf/a", "1");
+    space.write("src", "1");
+    std::os::unix::fs::symlink("conf/keys/signing-key.pem", space.path("link")).expect("made");
+    space.set("MADMALL_CONFIG_DIR", space.path("conf/keys").as_str());
+    let pipeline = |input: &str, output: &str| {
+        let run = "find -H ${inputs.i} > ${outputs.o}";
+        format!("stages: {{a: {{run: '{run}', inputs: {{i: '{input}'}}, outputs: {{o: '{output}'}}}}}}")
+    };
+    // The folder is refused before there is a key in it.
+    space.pipeline(&pipeline("conf", "out"));
+    assert_eq!(space.run(&[]).code, Some(2));
+    assert!(!space.exists("conf/keys"));
+    space.madmall(["key"]).success();
+    let places = ["conf", "conf/keys", "conf/keys/signing-key.pem", "conf/**", "link"].map(|input| (input, "out"));
+    for (input, output) in places
+        .into_iter()
+        .chain([("src", "conf/keys/new"), ("src", "conf/keys/policy.json")])
+    {
+        space.pipeline(&pipeline(input, output));
+        for command in ["run", "plan", "check"] {
+            let ran = space.madmall([command, "pipeline.yaml"]);
+            assert_eq!(ran.code, Some(2), "{command} {input} {output}: {ran:?}");
+            assert!(ran.err.contains("`MADMALL_CONFIG_DIR`"), "{ran:?}");
+        }
+        assert!(!space.exists("out") && !space.exists(".madmall/cas"));
+    }
+    space.pipeline(&pipeline("conf/a", "out"));
+    space.run(&[]).success();
+
+    // So is the file that a variable names.
+    let config = space.base().join("config");
+    space.set("MADMALL_CONFIG_DIR", config.as_str());
+    space.madmall(["key"]).success();
+    for (variable, file) in [
+        ("MADMALL_SIGNING_KEY", "signing-key.pem"),
+        ("MADMALL_CONSENT_SECRET", "consent-secret"),
+    ] {
+        std::fs::create_dir_all(space.path("own")).expect("made");
+        space.write(&format!("own/{file}"), "1");
+        space.set(variable, space.path(&format!("own/{file}")).as_str());
+        space.pipeline(&pipeline("own", "out"));
+        let ran = space.madmall(["check", "pipeline.yaml"]);
+        assert_eq!(ran.code, Some(2), "{variable}: {ran:?}");
+        space.unset(variable);
+        space.madmall(["check", "pipeline.yaml"]).success();
+    }
+}
+
+#[test]
 fn what_is_not_declared_cannot_be_reached_by_any_path() {
     if !enforces(&["files"]) {
         return;
