@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _, Write};
 
+use crate::diagnostic::tame;
 pub(super) use crate::diagnostic::with_causes;
 use crate::exit_code::ExitCode;
 
@@ -103,9 +104,11 @@ impl Failure {
     /// Tells `message`, with an advice if there is one.
     #[must_use]
     pub(super) fn new(code: ExitCode, message: impl std::fmt::Display, help: Option<&str>) -> Self {
+        // What an error says may have names of files in it, of whoever made them.
+        let message = tame(&message.to_string());
         let mut text = format!("{ERROR}error{ERROR:#}{BOLD}: {message}{BOLD:#}");
         if let Some(help) = help {
-            let _ = write!(text, "\n{HELP}help{HELP:#}: {help}");
+            let _ = write!(text, "\n{HELP}help{HELP:#}: {}", tame(help));
         }
         Self { code, text }
     }
@@ -119,6 +122,7 @@ impl Failure {
 
 /// A warning that is not tied to a file.
 pub(super) fn warn(terminal: &mut Terminal, text: impl std::fmt::Display) {
+    let text = tame(&text.to_string());
     terminal.say(format_args!("{WARNING}warning{WARNING:#}: {text}"));
 }
 
@@ -141,23 +145,13 @@ pub(super) const DIM: anstyle::Style = anstyle::Style::new().dimmed();
 /// The style of what matters more.
 pub(super) const BOLD: anstyle::Style = anstyle::Style::new().bold();
 
-/// A text that somebody else wrote, as it can be shown on a terminal: control characters spelled out, long lines cut.
+/// A line that somebody else wrote, as it can be shown on a terminal: control characters spelled out, cut where it is long.
 #[must_use]
 pub(super) fn shown(line: &str) -> String {
     const LONGEST: usize = 400;
-    let mut text = String::new();
-    for (count, c) in line.chars().enumerate() {
-        if count == LONGEST {
-            text.push('…');
-            break;
-        }
-        // Bidirectional controls could make a line read as another.
-        let is_bidi = matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        match c {
-            '\t' => text.push_str("    "),
-            c if c.is_control() || is_bidi => text.extend(c.escape_default()),
-            c => text.push(c),
-        }
+    let mut cut: String = line.chars().take(LONGEST).collect();
+    if cut.len() < line.len() {
+        cut.push('…');
     }
-    text
+    tame(&cut).replace('\n', "\\n")
 }

@@ -38,6 +38,23 @@ pub fn with_causes(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// A text that somebody else may have written, as it can be shown on a terminal: control characters are spelled out, and so are those that
+/// change the direction of what is read, which could make a line read as another. Lines stay lines.
+#[must_use]
+pub fn tame(text: &str) -> String {
+    let mut tamed = String::with_capacity(text.len());
+    for c in text.chars() {
+        let is_bidi = matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        match c {
+            '\t' => tamed.push_str("    "),
+            '\n' => tamed.push('\n'),
+            c if c.is_control() || is_bidi => tamed.extend(c.escape_default()),
+            c => tamed.push(c),
+        }
+    }
+    tamed
+}
+
 /// A name of somebody else's choice is cut after this many characters.
 const LONGEST_NAME: usize = 80;
 

@@ -7,6 +7,7 @@
 //! The syntax is that of "Workflow commands for GitHub Actions"; in data `%`, CR and LF are percent-encoded, in properties `:`
 //! and `,` too.
 
+use crate::diagnostic::tame;
 use crate::verify::report::{Finding, Report, Severity};
 
 /// One line a finding, then one with the verdict.
@@ -34,7 +35,9 @@ fn command(finding: &Finding) -> String {
 }
 
 fn data(text: &str) -> String {
-    text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
+    // A carriage return has a spelling of its own here.
+    let lines = text.split('\r').map(tame).collect::<Vec<_>>().join("\r");
+    lines.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
 }
 
 fn property(text: &str) -> String {
@@ -51,6 +54,9 @@ mod tests {
         let finding =
             Finding::new(Code::Digest, "was changed\n::error::forged").file("a,line=9:b\r\n::stop-commands::x");
         let line = command(&finding.differs("50%", "60%"));
+        let of_terminal = Finding::new(Code::Digest, "\u{1b}[2J\u{202e}").file("runs/\u{1b}]0;x\u{7}");
+        let spelled = "::error file=runs/\\u{1b}]0;x\\u{7},title=E-DIGEST::\\u{1b}[2J\\u{202e}";
+        assert_eq!(command(&of_terminal), spelled);
         assert_eq!(
             line,
             "::error file=a%2Cline=9%3Ab%0D%0A%3A%3Astop-commands%3A%3Ax,title=E-DIGEST::was changed%0A::error::forged\
