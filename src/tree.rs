@@ -151,7 +151,12 @@ pub trait Site: Tree + Sync {
     /// Whether it holds a part of a project only: a receipt that a log lists may then be elsewhere, and what is here is here
     /// because a receipt speaks of it.
     fn is_excerpt(&self) -> bool {
-        false
+        self.excerpt_of().is_some()
+    }
+
+    /// Of such a part, the run that it was made for.
+    fn excerpt_of(&self) -> Option<&str> {
+        None
     }
 
     /// The same as a tree.

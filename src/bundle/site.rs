@@ -100,8 +100,8 @@ impl Site for Bundle {
         None
     }
 
-    fn is_excerpt(&self) -> bool {
-        true
+    fn excerpt_of(&self) -> Option<&str> {
+        Some(self.run())
     }
 
     fn as_tree(&self) -> &dyn Tree {

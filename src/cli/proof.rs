@@ -51,7 +51,7 @@ impl ProofArguments {
     }
 
     /// Whether they speak of a proof.
-    fn is_any(&self) -> bool {
+    pub(super) fn is_any(&self) -> bool {
         self.event.is_some() || self.site.is_some()
     }
 }

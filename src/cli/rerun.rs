@@ -151,7 +151,7 @@ fn no_run() -> Failure {
 
 /// Countersigns the run, if it came out the same and nothing else is wrong.
 pub(super) fn countersign(
-    report: &Report,
+    (report, verified): (&Report, &[Rested]),
     run: &str,
     workspace: &Workspace,
     surroundings: &Surroundings,
@@ -177,7 +177,7 @@ pub(super) fn countersign(
     if lock.is_none() {
         return Err(interrupted(&interrupts));
     }
-    match attest(workspace, run, stages, &key) {
+    match attest(workspace, run, (verified, stages), &key) {
         Ok(path) => {
             let keyid = key.public().keyid().short();
             terminal.say(format_args!("countersigned by your key {keyid}: {path}"));

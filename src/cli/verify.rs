@@ -2,7 +2,7 @@
 
 use std::io::Read as _;
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 
 use super::bundled::{ByteSize, is_bundle, verify_bundle};
 use super::numbers::jobs;
@@ -22,7 +22,7 @@ use crate::store::Store;
 use crate::store::lock::holder;
 use crate::tree::Tree;
 use crate::verify::report::Report;
-use crate::verify::{Format, Line, Pin, Request, Tone, VerifyError, What};
+use crate::verify::{Format, Line, Pin, Request, Tone, VerifyError, What, is_claimed};
 use crate::workspace::Workspace;
 
 /// Arguments of `verify`.
@@ -80,26 +80,18 @@ pub(super) fn verify(
     surroundings: &Surroundings,
     terminal: &mut Terminal,
 ) -> Result<ExitCode, Failure> {
-    if let Some(what) = &arguments.what
-        && let Some(bytes) = proof::proof_in(&arguments.proof, what, &surroundings.folder)?
-    {
-        refuse_beside_a_proof(arguments)?;
-        let said = (arguments.trust.as_deref(), arguments.json);
-        return proof::verify(&arguments.proof, &bytes, said, surroundings, terminal);
-    }
-    let (workspace, is_copied) = site(arguments, surroundings)?;
     let folder = surroundings
         .folder
         .canonicalize_utf8()
         .unwrap_or_else(|_| surroundings.folder.clone());
-    let failed = |error: VerifyError| Failure::new(error.exit_code(), with_causes(&error), None);
-    let bundle = arguments
-        .what
-        .as_deref()
-        .filter(|what| is_bundle(&folder.join(what), &workspace));
-    let what = match &arguments.what {
-        Some(text) if bundle.is_none() && !is_copied => What::parse(text, &workspace, &folder).map_err(failed)?,
-        _ => What::Everything,
+    let (workspace, bundle, what) = match asked(arguments, &folder, workspace_of(arguments, surroundings)?)? {
+        Asked::Proof(bytes) => {
+            refuse_beside_a_proof(arguments)?;
+            let said = (arguments.trust.as_deref(), arguments.json);
+            return proof::verify(&arguments.proof, &bytes, said, surroundings, terminal);
+        }
+        Asked::Bundle(file) => (workspace_of(arguments, surroundings)?, Some(file), What::Everything),
+        Asked::Of(workspace, what) => (workspace, None, what),
     };
     let trust = trusted(arguments.trust.as_deref(), surroundings)?;
     let pins = pins(arguments, surroundings)?;
@@ -126,7 +118,7 @@ pub(super) fn verify(
         Some(file) => verify_bundle(&folder, Utf8Path::new(file), request, arguments.max_size),
         None => crate::verify::examine(&request),
     };
-    let (mut report, receipts) = examined.map_err(failed)?;
+    let (mut report, receipts) = examined.map_err(|error| failed(&error))?;
     if arguments.rerun {
         let wanted = Wanted {
             workspace: &workspace,
@@ -136,7 +128,7 @@ pub(super) fn verify(
         };
         super::rerun::join(&mut report, &wanted, surroundings, terminal)?;
         if let Some(run) = &run {
-            super::rerun::countersign(&report, run, &workspace, surroundings, terminal)?;
+            super::rerun::countersign((&report, &receipts), run, &workspace, surroundings, terminal)?;
         }
     }
     print(arguments, &report, &workspace, terminal);
@@ -229,22 +221,67 @@ fn pins(arguments: &VerifyArguments, surroundings: &Surroundings) -> Result<Vec<
     arguments.pin.iter().map(read).collect()
 }
 
-/// Where to look, and whether that is the folder that is asked about.
-fn site(arguments: &VerifyArguments, surroundings: &Surroundings) -> Result<(Workspace, bool), Failure> {
-    match copied_project(arguments, surroundings) {
-        Some(workspace) => Ok((workspace, true)),
-        None => Ok((workspace_of(arguments, surroundings)?, false)),
-    }
+fn failed(error: &VerifyError) -> Failure {
+    Failure::new(error.exit_code(), with_causes(error), None)
 }
 
-/// The folder that is asked about, if it has receipts of its own: a project, or what was copied of one.
-fn copied_project(arguments: &VerifyArguments, surroundings: &Surroundings) -> Option<Workspace> {
-    let folder = surroundings
-        .folder
-        .join(arguments.what.as_deref()?)
-        .canonicalize_utf8()
-        .ok()?;
-    folder.join("runs").is_dir().then(|| Workspace::at(folder))
+/// What is asked about, and where.
+enum Asked<'a> {
+    /// A proof of consent.
+    Proof(Vec<u8>),
+    /// A bundle.
+    Bundle(&'a str),
+    /// Something of a workspace.
+    Of(Workspace, What),
+}
+
+/// Tells what can be verified by itself, wherever it lies (a proof, a folder with receipts of its own, a bundle), from what `workspace` is asked
+/// about. What receipts claim is the output that they name, whatever lies in its place: a bundle that holds would else be the answer for a
+/// model that was replaced by it.
+fn asked<'a>(arguments: &'a VerifyArguments, folder: &Utf8Path, workspace: Workspace) -> Result<Asked<'a>, Failure> {
+    let Some(what) = arguments.what.as_deref() else {
+        return Ok(Asked::Of(workspace, What::Everything));
+    };
+    let place = folder.join(what);
+    let proof = proof::proof_in(&arguments.proof, what, folder)?;
+    let project = place.canonicalize_utf8().ok().filter(|real| real.join("runs").is_dir());
+    let is_bundle = is_bundle(&place, &workspace);
+    if (proof.is_some() || project.is_some() || is_bundle)
+        && !arguments.proof.is_any()
+        && let Some((workspace, file)) = claimed(&place).map_err(|error| failed(&error))?
+    {
+        return Ok(Asked::Of(workspace, What::File(file)));
+    }
+    Ok(match (proof, project) {
+        (Some(bytes), _) => Asked::Proof(bytes),
+        (None, Some(project)) => Asked::Of(Workspace::at(project), What::Everything),
+        (None, None) if is_bundle => Asked::Bundle(what),
+        (None, None) => {
+            let what = What::parse(what, &workspace, folder).map_err(|error| failed(&error))?;
+            Asked::Of(workspace, what)
+        }
+    })
+}
+
+/// The folder above `place` whose receipts claim what lies there, and its path in it.
+fn claimed(place: &Utf8Path) -> Result<Option<(Workspace, Utf8PathBuf)>, VerifyError> {
+    // What lies there may be a link, and is not followed.
+    let real = match (place.parent(), place.file_name()) {
+        (Some(folder), Some(name)) => folder.canonicalize_utf8().map(|folder| folder.join(name)),
+        _ => place.canonicalize_utf8(),
+    };
+    let Ok(real) = real else {
+        return Ok(None);
+    };
+    for above in real.ancestors().skip(1).filter(|above| above.join("runs").is_dir()) {
+        let workspace = Workspace::at(above.to_owned());
+        if let Ok(file) = real.strip_prefix(above)
+            && is_claimed(&workspace, file)?
+        {
+            return Ok(Some((workspace, file.to_owned())));
+        }
+    }
+    Ok(None)
 }
 
 /// The workspace around the working folder. If there is none, that of the file that is asked about: an auditor need not

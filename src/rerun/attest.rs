@@ -13,6 +13,7 @@ use crate::receipt::key::SigningKey;
 use crate::receipt::run_file::{MAX_RUN_FILE, RunFile, RunFileName};
 use crate::receipt::statement::{Outcome, ReceiptId};
 use crate::store::{Store, StoreError, atomic};
+use crate::verify::Rested;
 use crate::verify::report::{RerunStage, RerunVerdict};
 use crate::workspace::Workspace;
 
@@ -52,16 +53,16 @@ pub enum AttestError {
     Log(#[from] LogError),
 }
 
-/// Countersigns the receipts of the run `run`, of which `stages` is what running it again gave, and appends them to the log of
-/// this clone. Gives the new file, relative to the workspace. The workspace's lock must be held.
+/// Countersigns the receipts of the run `run`, which are among those `verified`, and of which `stages` is what running it again gave, and
+/// appends them to the log of this clone. Gives the new file, relative to the workspace. The workspace's lock must be held.
 ///
 /// # Errors
 ///
-/// [`AttestError`]; nothing is written unless every stage of the run came out the same.
+/// [`AttestError`]; nothing is written unless every stage of the run came out the same, and its file holds what was verified and nothing else.
 pub fn attest(
     workspace: &Workspace,
     run: &str,
-    stages: &[RerunStage],
+    (verified, stages): (&[Rested], &[RerunStage]),
     key: &SigningKey,
 ) -> Result<Utf8PathBuf, AttestError> {
     let folder = runs_folder(workspace);
@@ -80,6 +81,7 @@ pub fn attest(
         .read_to_end(&mut bytes)
         .map_err(|error| unreadable(error.to_string()))?;
     let file = RunFile::parse(&bytes).map_err(|error| unreadable(error.to_string()))?;
+    as_verified(run, &file, verified)?;
     all_the_same(run, &file, stages)?;
     let keyid = key.public().keyid();
     if file.receipts().iter().all(|receipt| receipt.envelope.keyid() == keyid) {
@@ -108,6 +110,23 @@ pub fn attest(
     let news = News::Run(publication.end(&folder, name.to_name(), ids));
     log::catch_up(&Store::of(workspace.root()), &folder, key, &news)?;
     Ok(path.strip_prefix(workspace.root()).unwrap_or(&path).to_owned())
+}
+
+/// Whether the file holds just what was verified: to run it again takes long, and whoever can write to the folder could have
+/// put another in its place meanwhile.
+fn as_verified(run: &str, file: &RunFile, verified: &[Rested]) -> Result<(), AttestError> {
+    let trusted = verified.iter().filter(|rested| rested.is_asked && rested.is_trusted);
+    let trusted: BTreeSet<ReceiptId> = trusted.map(|rested| rested.id).collect();
+    match file.receipts().iter().find(|receipt| !trusted.contains(&receipt.id)) {
+        None => Ok(()),
+        Some(receipt) => Err(AttestError::NotReproduced {
+            run: run.to_owned(),
+            why: format!(
+                "the receipt {} in its file is none of those that were verified: it came there since, or nobody who is trusted signed it",
+                receipt.id
+            ),
+        }),
+    }
 }
 
 /// Whether the run succeeded and each receipt that it names is of a stage that came out the same.

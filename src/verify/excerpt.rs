@@ -22,10 +22,10 @@ pub(super) fn check(
     evidence: &Evidence,
     question: &Question<'_>,
 ) -> Result<Vec<Finding>, VerifyError> {
-    let mut findings = Vec::new();
-    if !site.is_excerpt() {
-        return Ok(findings);
-    }
+    let Some(run) = site.excerpt_of() else {
+        return Ok(Vec::new());
+    };
+    let mut findings: Vec<Finding> = of_run(run, evidence, question).into_iter().collect();
     let named = named(evidence);
     let mut unlisted = 0;
     for Below { path, .. } in site.files_below("".into()).map_err(|source| failed("", source))? {
@@ -52,11 +52,19 @@ pub(super) fn check(
         if claims.iter().any(|claim| claim.digests == found && claim.is_trusted) {
             continue;
         }
-        // Where only others than those who are trusted name it, nothing that holds rests on it.
         if let Some(claim) = claims.iter().find(is_trusted) {
             let message = "was changed: no trusted receipt names the bytes that are in the bundle";
             let finding = Finding::new(Code::Digest, message).file(&path).receipt(&claim.receipt);
             findings.push(finding.differs(claim.digests.sha256.to_string(), found.sha256.to_string()));
+        } else if let Some(claim) = claims.last().filter(|_| !question.trusts_nobody) {
+            // Nothing that holds rests on it, but whoever unpacks the bundle has it beside what holds.
+            let finding = Finding::new(Code::Key, "only receipts by keys that are not trusted name it");
+            findings.push(
+                finding
+                    .severity(question.key_severity)
+                    .file(&path)
+                    .receipt(&claim.receipt),
+            );
         }
     }
     if unlisted > 0 {
@@ -64,6 +72,24 @@ pub(super) fn check(
         findings.push(Finding::new(Code::Bundle, message));
     }
     Ok(findings)
+}
+
+/// What is wrong with the receipt of the run that a bundle was made for: with others that hold it would be taken for one that does.
+fn of_run(run: &str, evidence: &Evidence, question: &Question<'_>) -> Option<Finding> {
+    let Some(own) = evidence.runs.get(run).map(|index| &evidence.receipts[*index]) else {
+        let message = format!("the receipt of the run that it was made for, `{run}`, is not in it");
+        return Some(Finding::new(Code::Bundle, message));
+    };
+    if own.signer.is_some() || question.trusts_nobody {
+        return None;
+    }
+    let message = format!("the run that the bundle was made for, `{run}`, is by a key that is not trusted");
+    let finding = Finding::new(Code::Key, message).severity(question.key_severity);
+    let finding = finding
+        .file(&own.file)
+        .receipt(&own.id)
+        .differs("a trusted key", own.stranger());
+    Some(finding.help("if you know whose key that is, name it with `--trust`"))
 }
 
 /// So many files are each said to be wrong; of the others, only how many they are.

@@ -63,7 +63,7 @@ pub use excerpt::refused_bundle;
 pub use ingests::{Ingest, ingests};
 pub use membership::{OwnKey, ProofAssurance, ProofReport, ProofRequest, verify_proof};
 pub use pins::Pin;
-pub use question::What;
+pub use question::{What, is_claimed};
 pub use render::{Format, Line, Tone, finding_lines};
 
 /// How a pipeline file of a tree is resolved; the error is for the reader.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::evidence::{Claim, Evidence, Known, RUNS};
+use super::evidence::{self, Claim, Evidence, Known, RUNS};
 use super::places::{self, Place};
 use super::report::{Code, Finding, Severity};
 use super::subjects::Question;
@@ -14,6 +14,7 @@ use crate::history::runs::{self, NameError};
 use crate::listing::ArtifactDigests;
 use crate::receipt::check::is_run_id;
 use crate::receipt::run_file::{RUN_FILE_SUFFIX, RunFileName};
+use crate::tree::Site;
 use crate::workspace::Workspace;
 
 /// The fewest digits by which a receipt can be named.
@@ -151,12 +152,14 @@ pub(super) fn pose<'a>(
 ) -> Result<Posed<'a>, VerifyError> {
     let all = evidence.claims();
     let mut findings = Vec::new();
-    let mut named = None;
+    let (mut named, mut within) = (None, None);
     let mut chosen = None;
     let mut claims: BTreeMap<Utf8PathBuf, Vec<Claim>> = BTreeMap::new();
     let mut of_file = |path: &'a Utf8Path| {
         // Of a file in a folder that a stage made, the folder is asked about.
-        let path = folder_of(path, &all).unwrap_or(path);
+        let folder = folder_of(path, &all);
+        within = folder.map(|_| path);
+        let path = folder.unwrap_or(path);
         named = Some(path);
         let list = match all.get(path) {
             Some(list) => list.clone(),
@@ -197,11 +200,24 @@ pub(super) fn pose<'a>(
         claims,
         chosen,
         named,
+        within,
         key_severity,
         trusts_nobody,
         key: request.personal,
     };
     Ok(Posed { question, findings })
+}
+
+/// Whether any receipt in `site`, whoever signed it, claims what lies at `path` (relative to it), or a folder around that.
+///
+/// # Errors
+///
+/// [`VerifyError`] if the folder of receipts cannot be read.
+pub fn is_claimed(site: &dyn Site, path: &Utf8Path) -> Result<bool, VerifyError> {
+    let (mut evidence, _) = evidence::gather(site, &[])?;
+    evidence.index();
+    let all = evidence.claims();
+    Ok(all.contains_key(path) || folder_of(path, &all).is_some())
 }
 
 /// The folder, claimed by a receipt, that `path` lies in.

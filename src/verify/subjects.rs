@@ -26,6 +26,8 @@ pub(super) struct Question<'a> {
     pub(super) chosen: Option<BTreeSet<usize>>,
     /// The file that was asked for by name, which must then be here.
     pub(super) named: Option<&'a Utf8Path>,
+    /// What was asked for, if that folder is `named` for it: it must be in the folder.
+    pub(super) within: Option<&'a Utf8Path>,
     pub(super) key_severity: Severity,
     /// With nobody trusted there is one finding that says so, not one a file.
     pub(super) trusts_nobody: bool,
@@ -87,6 +89,7 @@ impl Question<'_> {
                     let found = ArtifactDigests::Folder(*listing);
                     let before = answer.findings.len();
                     self.compare(path, found, claims, evidence, &mut answer);
+                    answer.findings.extend(self.not_within(path, files));
                     for finding in &mut answer.findings[before..] {
                         if finding.code == Code::Digest {
                             name_files(finding, files, claims, evidence, site);
@@ -96,6 +99,21 @@ impl Question<'_> {
             }
         }
         answer
+    }
+
+    /// That what was asked for is not among the `files` of the `folder` around it.
+    fn not_within(&self, folder: &Utf8Path, files: &[ListedFile]) -> Option<Finding> {
+        let wanted = self.within.filter(|_| self.named == Some(folder))?;
+        if files.iter().any(|file| file.path.starts_with(wanted)) {
+            return None;
+        }
+        let message = format!("is not here: `{folder}` has no such file");
+        let finding = Finding::new(Code::Absent, message).file(wanted);
+        let near = nearest(wanted.as_str(), files.iter().map(|file| file.path.as_str()));
+        Some(match near {
+            Some(near) => finding.help(format!("did you mean `{near}`?")),
+            None => finding,
+        })
     }
 
     fn absent(&self, path: &Utf8Path, claims: &[Claim], evidence: &Evidence, answer: &mut Answer) {

@@ -114,6 +114,44 @@ fn edited_and_named() -> Attack {
         .names(PIPELINE)
 }
 
+/// A file beside those that hold, which only somebody names whom nobody trusts.
+fn named_by_a_stranger() -> Attack {
+    let change = |repo: &Repo| {
+        let run = repo.fill("{second}");
+        repo.madmall(["bundle", &run, "--artifacts", "-o", BUNDLE]).success();
+        let digests = Digests::of(b"evil");
+        repo.forge_by(&stranger(), |stage| {
+            let dependencies = &mut stage["predicate"]["buildDefinition"]["resolvedDependencies"];
+            let mut dependencies = dependencies.as_array_mut().expect("a list").iter_mut();
+            let input = dependencies.find(|dependency| dependency["name"] == "out/joined.txt");
+            let input = input.expect("its input");
+            input["name"] = "data/evil.txt".into();
+            input["digest"]["blake3"] = digests.blake3.to_hex().into();
+            input["digest"]["sha256"] = digests.sha256.to_hex().into();
+        });
+        let mut members = members(&repo.bytes(BUNDLE));
+        members.insert(format!("workspace/{FORGED}"), repo.bytes(FORGED));
+        members.insert("workspace/data/evil.txt".to_owned(), b"evil".to_vec());
+        repo.write(BUNDLE, forged(&members));
+    };
+    attack("a file that a stranger names", change)
+        .ask(&[BUNDLE])
+        .finds(&["E-KEY", "W-FOREIGN"])
+        .names("data/evil.txt")
+}
+
+/// A bundle for a run that nobody whom anybody trusts has signed, of stages that hold.
+fn made_for_a_stranger() -> Attack {
+    attack("made for a run of a stranger", |repo| {
+        repo.forge_by(&stranger(), |_| {});
+        let run = FORGED.replace("runs/", "").replace(".intoto.jsonl", "");
+        repo.madmall(["bundle", &run, "--artifacts", "-o", BUNDLE]).success();
+    })
+    .ask(&[BUNDLE])
+    .finds(&["E-KEY"])
+    .says("is by a key that is not trusted")
+}
+
 fn find(members: &Members, part: &str) -> String {
     let found = members.keys().find(|name| name.contains(part));
     found.expect("it is there").clone()
@@ -233,6 +271,8 @@ fn contents_that_no_receipt_names() {
             .finds(&["E-DIGEST"])
             .names("pipelines/main.yaml"),
         edited_and_named(),
+        named_by_a_stranger(),
+        made_for_a_stranger(),
         edited("a stage file edited", "workspace/stages/upper.yaml")
             .finds(&["E-DIGEST"])
             .names("stages/upper.yaml"),
@@ -271,7 +311,7 @@ fn contents_that_no_receipt_names() {
             let lines = members.get_mut(&name).expect("it is there");
             lines.truncate(lines.len() - 1);
         })
-        .finds(&["E-JSON"]),
+        .finds(&["E-BUNDLE", "E-JSON"]),
     ]);
 }
 

@@ -22,6 +22,13 @@ fn link(repo: &Repo, path: &str, target: &str) {
     symlink(target, path).expect("a link");
 }
 
+/// A bundle that holds, in the place of an output.
+fn bundle_in_its_place(repo: &Repo) {
+    let run = repo.fill("{second}");
+    repo.madmall(["bundle", &run, "--artifacts", "-o", "out/joined.txt", "--force"])
+        .success();
+}
+
 #[test]
 fn outputs() {
     try_all(vec![
@@ -53,6 +60,15 @@ fn outputs() {
             .ask(&["out/count.txt"])
             .finds(&["E-DIGEST"])
             .names("out/count.txt"),
+        attack("a bundle of the run in its place, and asked for", bundle_in_its_place)
+            .ask(&["out/joined.txt"])
+            .finds(&["E-DIGEST"])
+            .names("out/joined.txt"),
+        attack("the same, asked for from elsewhere", bundle_in_its_place)
+            .within("config")
+            .ask(&["{base}/work space/out/joined.txt"])
+            .finds(&["E-DIGEST"])
+            .names("out/joined.txt"),
         attack("edited, and its run asked for", |repo| {
             repo.write("out/count.txt", "99\n")
         })

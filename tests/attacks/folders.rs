@@ -81,6 +81,27 @@ fn of_files_in_a_folder() {
             });
         }))
         .says_not("has other bytes"),
+        pages("a file asked for that is not in it", |_| {})
+            .ask(&["out/pages/sub/tow"])
+            .ends(6)
+            .finds(&["E-ABSENT"])
+            .names("out/pages/sub/tow")
+            .says("`out/pages` has no such file"),
+        pages("a folder asked for that is not in it", |_| {})
+            .ask(&["out/pages/su"])
+            .ends(6)
+            .finds(&["E-ABSENT"])
+            .names("out/pages/su"),
+        changed(pages("a file changed, and a project made of its folder", |repo| {
+            repo.write("out/pages/out/pages/one", "1\n");
+            repo.write("out/pages/out/pages/sub/two", "2\n");
+            for run in repo.receipt_files() {
+                repo.write(&format!("out/pages/runs/{run}"), repo.bytes(&format!("runs/{run}")));
+            }
+            repo.write("out/pages/madmall.yaml", "");
+            repo.write("out/pages/one", "x");
+        }))
+        .ask(&["out/pages"]),
         changed(pages("a file changed, and the store removed", |repo| {
             repo.write("out/pages/one", "x");
             std::fs::remove_dir_all(repo.path(".madmall")).expect("removed");
@@ -130,6 +151,7 @@ fn of_a_folder_as_a_whole() {
         })
         .finds(&["E-DIGEST"])
         .names("out/pages"),
+        harmless("a folder in it asked for", made_and(|_| {})).ask(&["out/pages/sub"]),
         harmless(
             "an empty folder in it",
             made_and(|repo| {

@@ -23,6 +23,8 @@ mod evaluate_events;
 mod event_files;
 mod faults;
 mod folders;
+#[path = "../common/forge.rs"]
+mod forge;
 mod gc;
 mod graph;
 mod hostile;

@@ -5,7 +5,8 @@ use std::fs;
 use serde_json::Value;
 
 use crate::baseline::baseline;
-use crate::space::Space;
+use crate::forge::{self, Forger};
+use crate::space::{Ran, Space};
 
 const COPY: &str = "stages: {copy: {run: 'cp in.txt out.txt', inputs: {i: in.txt}, outputs: {o: out.txt}}}";
 
@@ -538,6 +539,37 @@ fn what_came_out_otherwise_is_not_countersigned() {
         .code(5)
         .says("is not countersigned");
     assert_eq!(second.receipt_files().len(), 1);
+}
+
+#[test]
+fn what_took_the_place_of_a_run_while_it_ran_again_is_not_countersigned() {
+    let first = ran("stages: {slow: {run: 'sleep 1; cp in.txt out.txt', inputs: {i: in.txt}, outputs: {o: out.txt}}}");
+    let file = format!("runs/{}", first.receipt_files().remove(0));
+    let run = file.replace("runs/", "").replace(".intoto.jsonl", "");
+    first.git(&["add", "runs"]);
+    first.git(&["commit", "-q", "-m", "a run"]);
+    let second = clone_of(&first);
+    let trust = public_key(&first, &second, "first.pem");
+    let arguments = ["verify", "--rerun", "--attest", &run, "--trust", &trust];
+    let began = second.begin(arguments);
+    // The checkout is there once the receipts have been read.
+    let temporary = second.root().with_file_name("temporary");
+    while temporary.read_dir_utf8().expect("read").next().is_none() {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    let text = second.read(&file);
+    let mut lines: Vec<&str> = text.lines().collect();
+    let own = lines.pop().expect("the run's own");
+    let mut statement = forge::statement(own);
+    statement["predicate"]["buildDefinition"]["externalParameters"]["purpose"] = "marketing".into();
+    let forged = Forger::from_seed(66).line(&forge::canonical(&statement));
+    second.write(&file, format!("{}\n{forged}\n", lines.join("\n")));
+    let ended = Ran::of(&began.wait_with_output().expect("it ends"));
+    ended.code(6).says("is none of those that were verified");
+    assert_eq!(second.receipt_files().len(), 1, "nothing is signed");
+
+    second.write(&file, text);
+    second.madmall(arguments).success().says("countersigned by your key");
 }
 
 #[test]
