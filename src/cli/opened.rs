@@ -39,7 +39,8 @@ pub(super) struct Opened {
 }
 
 impl Opened {
-    fn of(workspace: Workspace, plan: Plan, bounds: Bounds) -> Result<Self, Failure> {
+    fn of(surroundings: &Surroundings, workspace: Workspace, plan: Plan, bounds: Bounds) -> Result<Self, Failure> {
+        surroundings.check_variables(&plan)?;
         keep_apart(&plan, &bounds, &workspace)?;
         Ok(Self {
             workspace,
@@ -131,7 +132,7 @@ pub(super) fn open_kept(
     if let Some((plan, seen, seal)) = kept {
         looks.adopt(&seen, began);
         let bounds = bounds(surroundings, &Watched::new(&workspace, looks), &workspace)?;
-        let opened = Opened::of(workspace, plan, bounds)?;
+        let opened = Opened::of(surroundings, workspace, plan, bounds)?;
         return Ok((opened, Resolved::Before(seal)));
     }
     let opened = open_noting(surroundings, workspace, file, overrides, looks, terminal)?;
@@ -159,7 +160,7 @@ pub(super) fn open_noting(
                 looks.give_up();
                 terminal.say(diagnostic::render(&resolution.warnings, true).trim_end());
             }
-            Opened::of(workspace, resolution.plan, bounds)
+            Opened::of(surroundings, workspace, resolution.plan, bounds)
         }
         Err(faults) => {
             let absolute = workspace.absolute(file);

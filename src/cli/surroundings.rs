@@ -1,19 +1,22 @@
 //! What the process was given: its folder, its variables, the clock, and whose key signs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use jiff::Timestamp;
 
 use super::terminal::{Failure, Terminal};
 use crate::exit_code::ExitCode;
+use crate::plan::Plan;
 use crate::receipt::key::SigningKey;
 use crate::receipt::keystore::{self, KeyOrigin, KeySources};
 
 /// The process's surroundings, as values.
 pub(super) struct Surroundings {
-    /// Variables whose names and values are UTF-8.
+    /// The variables whose names are UTF-8. A value that is not stands there as far as it can be spelled, so that it is another than none.
     pub(super) environment: BTreeMap<String, String>,
+    /// Those whose values are not UTF-8: nothing takes one for what it is not.
+    unreadable: BTreeSet<String>,
     /// The working folder.
     pub(super) folder: Utf8PathBuf,
     /// What time it is.
@@ -47,11 +50,27 @@ impl Surroundings {
                 Some("move the project to a folder whose path is UTF-8"),
             )
         })?;
-        let variables = std::env::vars_os();
-        let environment =
-            variables.filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        let mut unreadable = BTreeSet::new();
+        let mut environment = BTreeMap::new();
+        for (name, value) in std::env::vars_os() {
+            let Ok(name) = name.into_string() else { continue };
+            let value = value.into_string().unwrap_or_else(|value| {
+                unreadable.insert(name.clone());
+                value.to_string_lossy().into_owned()
+            });
+            environment.insert(name, value);
+        }
+        if let Some(own) = unreadable.iter().find(|name| name.starts_with("MADMALL_")) {
+            let message = format!("the value of {own} is not UTF-8");
+            return Err(Failure::new(
+                ExitCode::Refused,
+                message,
+                Some("set it to a text in UTF-8, or unset it"),
+            ));
+        }
         let surroundings = Self {
-            environment: environment.collect(),
+            environment,
+            unreadable,
             folder,
             clock: Timestamp::now,
         };
@@ -66,13 +85,43 @@ impl Surroundings {
         }
     }
 
-    /// The variable `name`; one that is set to nothing counts as not set.
+    /// The variable `name`; one that is set to nothing, or to what is not UTF-8, counts as not set.
     #[must_use]
     pub(super) fn variable(&self, name: &str) -> Option<&str> {
         self.environment
             .get(name)
             .map(String::as_str)
-            .filter(|value| !value.is_empty())
+            .filter(|value| !value.is_empty() && !self.unreadable.contains(name))
+    }
+
+    /// Whether each variable that a stage of `plan` takes has a value that can be given on and recorded.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure`] with code 2 that names the first that has not.
+    pub(super) fn check_variables(&self, plan: &Plan) -> Result<(), Failure> {
+        if self.unreadable.is_empty() {
+            return Ok(());
+        }
+        for stage in &plan.stages {
+            if let Some(name) = stage
+                .env
+                .iter()
+                .chain(&stage.secrets)
+                .find(|name| self.unreadable.contains(*name))
+            {
+                let message = format!(
+                    "stage `{}` takes the variable `{name}`, whose value is not UTF-8",
+                    stage.name
+                );
+                return Err(Failure::new(
+                    ExitCode::Refused,
+                    message,
+                    Some("set it to a text in UTF-8, or unset it"),
+                ));
+            }
+        }
+        Ok(())
     }
 
     /// The user's configuration folder.

@@ -7,6 +7,35 @@ use std::time::{Duration, Instant};
 use crate::space::{Ran, Space};
 
 #[test]
+fn a_variable_that_is_not_utf_8_is_never_taken_for_one_that_is_not_set() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt as _;
+    let space = Space::with("stages: {a: {run: 'echo 1 > ${outputs.o}', env: [MODE], outputs: {o: out}}}");
+    let with = |name: &str, arguments: &[&str]| {
+        let mut command = space.command(arguments);
+        command.env(name, OsStr::from_bytes(b"\xff"));
+        Ran::of(&command.output().expect("the binary runs"))
+    };
+    let run = ["run", "pipeline.yaml"];
+    with("MODE", &run)
+        .code(2)
+        .says("stage `a` takes the variable `MODE`, whose value is not UTF-8");
+    assert!(!space.exists("out"));
+    with("OTHER", &run).success();
+    // It is remembered that there is nothing to do while it is not set.
+    Space::let_clock_tick();
+    space.run(&[]).success();
+    Space::let_clock_tick();
+    space.run(&[]).success();
+    with("MODE", &run).code(2);
+    with("MODE", &["plan", "pipeline.yaml"]).code(2);
+    with("HOME", &run).success();
+    with("MADMALL_CONFIG_DIR", &run)
+        .code(2)
+        .says("the value of MADMALL_CONFIG_DIR is not UTF-8");
+}
+
+#[test]
 fn a_program_sees_its_inputs_and_nothing_else_of_the_workspace() {
     let space = Space::with(
         "stages: {a: {run: ': > ${outputs.o}; find . -type f -o -type l | sort > ${outputs.o}', inputs: {i: data/in, d: tree}, outputs: {o: out/list}}}",
