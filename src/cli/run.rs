@@ -274,14 +274,15 @@ impl Asked<'_> {
         let run = session
             .run(&prepared.selected, &mut observer)
             .map_err(|error| environment(&error))?;
+        let secret = prepared.secret.as_ref();
         if run.receipts.is_some() {
-            self.question.forget(store, trust);
+            self.question.forget(store, trust, secret);
         }
         if !observer.told && self.arguments.is_plain() {
             let signer = &prepared.signer;
             let kept = self
                 .question
-                .remember(&run, opened, &self.looks, signer, self.surroundings);
+                .remember(&run, opened, &self.looks, signer, secret, self.surroundings);
             kept.unwrap_or_else(|error| tell_not_kept(&error, &mut observer));
         }
         Ok(Some(run))

@@ -12,6 +12,7 @@ use super::runs::Signer;
 use super::summary::up_to_date_summary;
 use super::surroundings::{Surroundings, random};
 use super::terminal::{Failure, Terminal};
+use crate::consent::secret::ConsentSecret;
 use crate::digest::Digest;
 use crate::exec::event::StageOutcome;
 use crate::exec::{Run, run_id};
@@ -39,12 +40,13 @@ pub(super) struct Question<'a> {
 }
 
 impl Question<'_> {
-    fn asked(&self, trust: &Trust) -> Asked<'_> {
+    fn asked(&self, trust: &Trust, secret: Option<&ConsentSecret>) -> Asked<'_> {
         Asked {
             pipeline: self.file,
             stages: self.stages,
             values: self.values,
             trust: trust.digest(),
+            secret: secret.map(ConsentSecret::id),
         }
     }
 
@@ -67,6 +69,10 @@ impl Question<'_> {
         if !folder.is_dir() {
             return Ok(false);
         }
+        // One that cannot be read is told of where it matters, which is the long way's business.
+        let Ok(secret) = surroundings.secret_if_any() else {
+            return Ok(false);
+        };
         let holder = format!("process {}, {}", std::process::id(), self.file);
         // Whoever has to wait is told so, which is the long way's business.
         let Ok(Some(_lock)) = WorkspaceLock::take(&store.lock_file(), &holder, &mut |_| false) else {
@@ -82,7 +88,8 @@ impl Question<'_> {
             environment: &surroundings.environment,
             rigour: self.rigour,
         };
-        let Some(settled) = Settled::load(&folder, &self.asked(&signer.trust), &seal_key, again) else {
+        let asked = self.asked(&signer.trust, secret.as_ref());
+        let Some(settled) = Settled::load(&folder, &asked, &seal_key, again) else {
             return Ok(false);
         };
         self.tell(&settled, surroundings, began, terminal)?;
@@ -117,8 +124,8 @@ impl Question<'_> {
     }
 
     /// Forgets what was remembered before something ran.
-    pub(super) fn forget(&self, store: &Store, trust: &Trust) {
-        Settled::forget(&store.settled_folder(), &self.asked(trust));
+    pub(super) fn forget(&self, store: &Store, trust: &Trust, secret: Option<&ConsentSecret>) {
+        Settled::forget(&store.settled_folder(), &self.asked(trust, secret));
     }
 
     /// Remembers a run that found nothing to do and had nothing to tell, if what it looked at can be vouched for.
@@ -132,6 +139,7 @@ impl Question<'_> {
         opened: &Opened,
         looks: &Looks,
         Signer { key, trust }: &Signer,
+        secret: Option<&ConsentSecret>,
         surroundings: &Surroundings,
     ) -> Result<(), StoreError> {
         // What is believed of a key that has ended depends on what its logs have.
@@ -170,6 +178,6 @@ impl Question<'_> {
             stages,
         };
         let folder = Store::of(opened.workspace.root()).settled_folder();
-        settled.save(&folder, &self.asked(trust), &key.derive_seal_key())
+        settled.save(&folder, &self.asked(trust, secret), &key.derive_seal_key())
     }
 }

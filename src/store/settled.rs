@@ -13,6 +13,7 @@ use super::StoreError;
 use super::looks::{Rigour, Seen};
 use super::plans::Seens;
 use super::sealed::{self, SealedFile, file_of};
+use crate::consent::secret::SecretId;
 use crate::digest::Digest;
 use crate::receipt::statement::ReceiptId;
 use crate::shared_path::SharedPath;
@@ -33,13 +34,18 @@ pub struct Asked<'a> {
     pub values: &'a [String],
     /// Of the policy.
     pub trust: Digest,
+    /// The consent secret that there is: by it what is personal is known, and told from what is not.
+    pub secret: Option<SecretId>,
 }
 
 impl Asked<'_> {
     /// The digest of all of it, and of the program that runs.
     fn digest(&self) -> Option<Digest> {
-        let mut hasher = sealed::by_this_program("madmall settled under v1")?;
+        let mut hasher = sealed::by_this_program("madmall settled under v2")?;
         hasher.str(self.pipeline.as_str()).digest(self.trust);
+        hasher.option(self.secret, |h, id| {
+            h.bytes(id.as_bytes());
+        });
         for list in [self.stages, self.values] {
             hasher.list(list, |h, text| {
                 h.str(text);

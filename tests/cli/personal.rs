@@ -464,3 +464,76 @@ fn what_a_failed_command_was_is_shown_without_the_value() {
     );
     ran.says("grep 'hmacSha256:");
 }
+
+/// A secret whose digits are all the same.
+fn secret(digit: char) -> String {
+    format!("madmall-consent-secret-v1 {}", digit.to_string().repeat(64))
+}
+
+#[test]
+fn a_run_with_nothing_to_do_is_one_under_the_same_secret() {
+    let mut space = Space::with(
+        "stages: {two: {run: 'sort ${inputs.a} > ${outputs.o}', inputs: {a: {path: src/ans, personal: true}}, outputs: {o: out/two}}}",
+    );
+    space.write("src/ans", "yes\n");
+    let settle = |space: &Space| {
+        space.run(&[]).success();
+        Space::let_clock_tick();
+        space.run(&[]).success().says("1 up to date");
+        space.run(&["--strict"]).success().says("1 up to date");
+    };
+    space.set("MADMALL_CONSENT_SECRET", &secret('1'));
+    settle(&space);
+    for flags in [&[][..], &["--strict"]] {
+        space.set("MADMALL_CONSENT_SECRET", "garbage");
+        space.run(flags).code(7).says("MADMALL_CONSENT_SECRET");
+        let digit = if flags.is_empty() { '2' } else { '3' };
+        space.set("MADMALL_CONSENT_SECRET", &secret(digit));
+        space.run(flags).success().says("1 ran");
+    }
+    // The one that is kept, and its file gone.
+    space.unset("MADMALL_CONSENT_SECRET");
+    settle(&space);
+    space.remove("../config/consent-secret");
+    space.run(&[]).success().says("made your consent secret").says("1 ran");
+}
+
+#[test]
+fn a_run_with_nothing_to_do_without_a_secret_says_nothing_once_there_is_one() {
+    let mut space = Space::with(
+        "stages: {one: {run: 'wc -c < ${inputs.a} > ${outputs.o}', inputs: {a: src/ans}, outputs: {o: out/one}}}",
+    );
+    space.write("src/ans", "yes\n");
+    space.write(
+        "personal.yaml",
+        "version: 1\nname: personal\nstages:
+  two: {run: 'sort ${inputs.a} > ${outputs.o}', inputs: {a: {path: src/ans, personal: true}}, outputs: {o: out/two}}\n",
+    );
+    space.set("MADMALL_CONSENT_SECRET", &secret('1'));
+    space.madmall(["run", "personal.yaml"]).success();
+    space.unset("MADMALL_CONSENT_SECRET");
+    space.run(&[]).success();
+    Space::let_clock_tick();
+    space.run(&[]).success().says("1 up to date");
+    space.set("MADMALL_CONSENT_SECRET", &secret('1'));
+    space
+        .run(&[])
+        .code(2)
+        .says("its receipt would name by plain digests what is personal");
+}
+
+#[test]
+fn a_personal_parameter_is_another_under_another_secret() {
+    let mut space = Space::with(
+        "params: {who: ''}
+personal: [who]
+stages: {find: {run: 'echo ${params.who} > ${outputs.o}', outputs: {o: out/found}}}",
+    );
+    let set = ["--set", "who=P-5081"];
+    space.set("MADMALL_CONSENT_SECRET", &secret('1'));
+    space.run(&set).success();
+    Space::let_clock_tick();
+    space.run(&set).success().says("1 up to date");
+    space.set("MADMALL_CONSENT_SECRET", &secret('2'));
+    space.run(&set).success().says("1 ran");
+}
