@@ -342,3 +342,45 @@ fn a_folder_that_became_a_link_is_seen() {
         .code(2)
         .says("leads out of the workspace, through the link `out`");
 }
+
+#[test]
+fn a_file_that_became_a_link_is_seen_however_hard_one_looks() {
+    for file in [
+        "in",
+        "set/two",
+        "more/a.txt",
+        "pipeline.yaml",
+        "stages/b.yaml",
+        "out/a",
+        "out/b",
+    ] {
+        let space = settled();
+        let elsewhere = space.base().join("elsewhere");
+        std::fs::rename(space.path(file), &elsewhere).expect("moved");
+        std::os::unix::fs::symlink(&elsewhere, space.path(file)).expect("a link");
+        for flags in [&["--strict"][..], &[]] {
+            let said = format!("`{file}` is a link that leads out of the workspace");
+            space.run(flags).code(2).says(&said);
+        }
+    }
+}
+
+#[test]
+fn a_link_that_was_there_before_is_no_news() {
+    let space = settled();
+    space.write("real", "1\n");
+    space.remove("in");
+    std::os::unix::fs::symlink("real", space.path("in")).expect("a link");
+    Space::let_clock_tick();
+    space.run(&[]).success().says("2 up to date");
+    for flags in [&["--strict"][..], &[]] {
+        space.run(flags).success().says("2 up to date");
+    }
+    space.write("other", "1\n");
+    space.remove("in");
+    std::os::unix::fs::symlink("other", space.path("in")).expect("a link");
+    for flags in [&["--strict"][..], &[]] {
+        space.run(flags).success().says("2 up to date");
+    }
+    assert_eq!(space.trace(), "");
+}
