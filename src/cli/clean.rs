@@ -1,5 +1,7 @@
 //! `madmall clean`: removes outputs that can be put back, or that nobody makes any more.
 
+use std::collections::BTreeSet;
+
 use camino::Utf8PathBuf;
 use serde_json::json;
 
@@ -103,6 +105,9 @@ fn candidates(
         let plan = found.plan.as_ref().map_err(|_| mistakes(&found.file))?;
         candidates.extend(outputs(plan, &all.believed, &hashes, &all.workspace, &all.store));
     }
+    // What several pipelines include is made by each.
+    let mut paths = BTreeSet::new();
+    candidates.retain(|candidate| paths.insert(candidate.path.clone()));
     Ok(candidates)
 }
 

@@ -127,3 +127,27 @@ fn a_pipeline_with_mistakes_may_make_anything() {
         .success()
         .says("removed 2 outputs");
 }
+
+#[test]
+fn what_two_pipelines_include_is_removed_once() {
+    let space = Space::empty();
+    space.write("madmall.yaml", "");
+    space.write("in", "1\n");
+    space.write(
+        "parts/common.yaml",
+        "version: 1\nstages:\n  a: {run: 'cat ${inputs.i} > ${outputs.o}', inputs: {i: in}, outputs: {o: out/a}}\n",
+    );
+    for name in ["p", "r"] {
+        let text = format!(
+            "version: 1\nname: {name}\ninclude: [parts/common.yaml]\nstages:\n  {name}: {{run: 'cat ${{inputs.i}} ${{inputs.i}} > ${{outputs.o}}', inputs: {{i: a}}, outputs: {{o: out/{name}}}}}\n"
+        );
+        let file = format!("pipelines/{name}.yaml");
+        space.write(&file, text);
+        space.madmall(["run", &file]).success();
+    }
+    let shown = space.madmall(["clean"]).success().says("would remove 3 outputs, 10 B;");
+    assert_eq!(shown.out.matches("out/a ").count(), 1, "{}", shown.out);
+    let removed = space.madmall(["clean", "--yes"]).success();
+    removed.says("removed 3 outputs, 10 B").says_not("changed meanwhile");
+    assert!(!space.exists("out/a"));
+}
