@@ -1,8 +1,6 @@
 //! What a run would do, and why, without doing it.
 
-use std::cell::LazyCell;
 use std::collections::BTreeMap;
-use std::ops::Deref;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -37,7 +35,7 @@ pub enum Forecast {
         /// Why.
         why: Vec<Stale>,
     },
-    /// Run it if what runs before it changes one of its inputs.
+    /// Run it, unless what runs before it comes out as it has before.
     Perhaps {
         /// The stages that run before.
         why: Vec<Stale>,
@@ -238,9 +236,7 @@ fn forecast_stage(session: &Session<'_>, id: StageId, given: &[Gives]) -> Result
         let why = vec![Stale::AfterRefused { stage }];
         return Ok((Gives::Nothing(refused), Forecast::Block { why }));
     }
-    // Only of a stage that may run is it asked: its receipt is read again from its file.
-    let last = LazyCell::new(|| last_snapshot(plan, stage, &session.believed));
-    let Reads { inputs, states, before } = reads(session, stage, given, &last)?;
+    let Reads { inputs, states, before } = reads(session, stage, given)?;
     if let Some(refusal) = session.refusal(id, states.iter().map(|(input, state)| (*input, state))) {
         let why = vec![Stale::Refused { why: refusal.summary }];
         return Ok((Gives::Nothing(id), Forecast::Refuse { why }));
@@ -251,21 +247,13 @@ fn forecast_stage(session: &Session<'_>, id: StageId, given: &[Gives]) -> Result
     }
     let variables = stage.env.iter();
     let resolved = Resolved {
-        inputs,
+        inputs: inputs.iter().map(|input| input.unwrap_or_else(unknown)).collect(),
         env: variables.map(|name| session.environment.get(name).cloned()).collect(),
         tools: session.pinned(stage),
         personal: session.personal_secret(stage),
     };
     if !before.is_empty() {
-        let last = last.as_ref();
-        let mut own = last.map_or_else(Vec::new, |last| Snapshot::now(plan, stage, &resolved).differences(last));
-        own.retain(|reason| !matches!(reason, Stale::ModeChanged));
-        let forecast = match own.is_empty() {
-            true => Forecast::Perhaps { why: before },
-            false => Forecast::Run {
-                why: own.into_iter().chain(before).collect(),
-            },
-        };
+        let forecast = after_others(session, stage, (&inputs, resolved), before);
         return Ok((Gives::Unknown, forecast));
     }
     let Some(claim) = session.believed.lookup(action_digest(plan, stage, &resolved)) else {
@@ -287,23 +275,49 @@ fn forecast_stage(session: &Session<'_>, id: StageId, given: &[Gives]) -> Result
     ))
 }
 
+/// What a run would do with a stage that reads from others which run `before` it: what its `inputs` hold is known of some.
+fn after_others(
+    session: &Session<'_>,
+    stage: &Stage,
+    (inputs, mut resolved): (&[Option<ResolvedInput>], Resolved),
+    before: Vec<Stale>,
+) -> Forecast {
+    // Nobody knows yet what the others will hold: taken as what they held, so that they are no reason by themselves.
+    let mut own_reasons = |was: &Snapshot| {
+        for ((now, known), input) in resolved.inputs.iter_mut().zip(inputs).zip(&stage.inputs) {
+            let digest = was.input_digest(&input.name).filter(|_| known.is_none());
+            if let Some(digest) = digest {
+                now.digest = digest;
+            }
+        }
+        let mut reasons = Snapshot::now(session.plan, stage, &resolved).differences(was);
+        reasons.retain(|reason| !matches!(reason, Stale::ModeChanged));
+        reasons
+    };
+    let claims = session.believed.of_stage(&session.plan.pipeline, &stage.name);
+    let mut ran = claims.filter_map(|claim| Snapshot::of(&session.believed.statement(&claim)?));
+    let own = ran.next().map_or_else(Vec::new, |last| own_reasons(&last));
+    // Of an earlier one the same may come out, and is then put back.
+    match own.is_empty() || ran.any(|earlier| own_reasons(&earlier).is_empty()) {
+        true => Forecast::Perhaps { why: before },
+        false => Forecast::Run {
+            why: own.into_iter().chain(before).collect(),
+        },
+    }
+}
+
 /// What is known of what a stage reads.
 struct Reads<'s> {
-    /// What its inputs hold, by their places. Of what is not known yet: what it held.
-    inputs: Vec<ResolvedInput>,
+    /// What its inputs hold, by their places; none where what makes it runs before.
+    inputs: Vec<Option<ResolvedInput>>,
     /// Of those of which it is known, what they hold and the consent that they carry.
     states: Vec<(&'s Input, InputState)>,
     /// The stages that run before.
     before: Vec<Stale>,
 }
 
-/// What is known of what `stage` reads. What it was when it `last` ran is only asked if that is needed.
-fn reads<'s>(
-    session: &Session<'s>,
-    stage: &'s Stage,
-    given: &[Gives],
-    last: &impl Deref<Target = Option<Snapshot>>,
-) -> Result<Reads<'s>, ExecError> {
+/// What is known of what `stage` reads.
+fn reads<'s>(session: &Session<'s>, stage: &'s Stage, given: &[Gives]) -> Result<Reads<'s>, ExecError> {
     let makers = &session.plan.stages;
     let mut reads = Reads {
         inputs: Vec::with_capacity(stage.inputs.len()),
@@ -319,13 +333,8 @@ fn reads<'s>(
                     Gives::Unknown | Gives::Nothing(_) => {
                         let stage = maker_stage.name.clone();
                         reads.before.push(Stale::AfterStage { stage });
-                        // Nobody knows yet what it will hold: taken as what it held, so that it is no reason by itself.
-                        let digest = last.as_ref().and_then(|last| last.input_digest(&input.name));
-                        let as_it_was = digest.map(|digest| ResolvedInput {
-                            digest,
-                            executable: false,
-                        });
-                        (as_it_was, None)
+                        reads.inputs.push(None);
+                        continue;
                     }
                 }
             }
@@ -336,7 +345,7 @@ fn reads<'s>(
                 (state.as_ref().map(InputState::resolved), state)
             }
         };
-        reads.inputs.push(resolved.unwrap_or_else(unknown));
+        reads.inputs.push(Some(resolved.unwrap_or_else(unknown)));
         reads.states.extend(state.map(|state| (input, state)));
     }
     reads.before.dedup();

@@ -149,3 +149,28 @@ fn a_plan_says_where_each_result_would_come_from() {
         (&"run".into(), &Value::Null)
     );
 }
+
+#[test]
+fn a_stage_of_which_an_earlier_result_may_fit_runs_perhaps() {
+    let space = Space::with(
+        "params: {x: 1}
+stages:
+  one: {run: 'head -c 1 ${inputs.i} > ${outputs.o}', inputs: {i: in}, outputs: {o: out/one}}
+  two: {run: '(echo ${params.x}; cat ${inputs.i}) > ${outputs.o}', inputs: {i: one}, outputs: {o: out/two}}",
+    );
+    space.write("in", "a");
+    space.run(&[]).success();
+    space.run(&["--set", "x=2"]).success();
+    space.write("in", "ab");
+    let state = |arguments: &[&str]| {
+        let plan = space
+            .madmall(["plan", "pipeline.yaml", "--json"].iter().chain(arguments))
+            .success();
+        let plan: serde_json::Value = serde_json::from_str(&plan.out).expect("JSON");
+        plan["stages"][1]["state"].as_str().expect("a word").to_owned()
+    };
+    assert_eq!(state(&[]), "perhaps");
+    assert_eq!(state(&["--set", "x=2"]), "perhaps");
+    assert_eq!(state(&["--set", "x=3"]), "run");
+    space.run(&[]).success().says("1 ran, 1 restored");
+}
