@@ -9,6 +9,7 @@ use serde_json::json;
 use super::opened::{Opened, open_set};
 use super::surroundings::Surroundings;
 use super::terminal::{BOLD, DIM, ERROR, Failure, GOOD, Terminal, environment, shown};
+use super::waiting::tell_unpublished;
 use super::{PipelineArgument, SetArguments};
 use crate::commitment::PersonalKey;
 use crate::exec::forecast::{Forecast, forecast};
@@ -84,11 +85,14 @@ pub(super) fn plan(
         let runs: Runs = claims.map(|claim| (claim.id, claim.run.clone())).collect();
         Ok((forecasts, runs))
     })?;
+    let settled = forecasts.iter().all(|(_, forecast)| forecast.is_settled());
     match arguments.json {
         true => print_json(&opened, &forecasts, &runs, terminal),
         false => print_text(&opened, &forecasts, &runs, terminal),
     }
-    let settled = forecasts.iter().all(|(_, forecast)| forecast.is_settled());
+    if !settled && !arguments.json {
+        tell_unpublished(&opened.workspace, "look", terminal);
+    }
     Ok(if arguments.check && !settled {
         ExitCode::Pending
     } else {

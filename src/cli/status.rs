@@ -10,6 +10,7 @@ use super::runs;
 use super::surroundings::Surroundings;
 use super::table::{bytes, count, cut, pad, width};
 use super::terminal::{BOLD, Columns, DIM, ERROR, Failure, GOOD, Terminal, WARNING, environment, shown};
+use super::waiting::tell_unpublished;
 use crate::exec::forecast::Forecast;
 use crate::exec::inputs::FileHashes;
 use crate::exit_code::ExitCode;
@@ -93,6 +94,11 @@ pub(super) fn status(
     match arguments.json {
         true => terminal.result(to_json(&shown)),
         false => print(&shown, terminal),
+    }
+    let stages = shown.pipelines.iter().flat_map(|(_, status)| status);
+    let mut stages = stages.flat_map(|status| &status.stages);
+    if !arguments.json && stages.any(|stage| !stage.forecast.is_settled()) {
+        tell_unpublished(&all.workspace, "look", terminal);
     }
     let is_broken = shown.pipelines.iter().any(|(found, _)| found.plan.is_err());
     let is_unread = shown

@@ -10,7 +10,8 @@ use super::opened::find_workspace;
 use super::proof::{self, ProofArguments};
 use super::rerun::Wanted;
 use super::surroundings::Surroundings;
-use super::terminal::{BOLD, ERROR, Failure, GOOD, HELP, Terminal, WARNING, shown, with_causes};
+use super::terminal::{BOLD, ERROR, Failure, GOOD, Terminal, WARNING, shown, with_causes};
+use super::waiting::tell_unpublished;
 use crate::commitment::PersonalKey;
 use crate::consent::token::Tokens;
 use crate::diagnostic;
@@ -18,8 +19,6 @@ use crate::exit_code::ExitCode;
 use crate::log::checkpoint::MAX_CHECKPOINT;
 use crate::plan::{Plan, resolve};
 use crate::receipt::trust::Trust;
-use crate::store::Store;
-use crate::store::lock::holder;
 use crate::tree::Tree;
 use crate::verify::report::Report;
 use crate::verify::{Format, Line, Pin, Request, Tone, VerifyError, What, is_claimed};
@@ -142,26 +141,11 @@ fn print(arguments: &VerifyArguments, report: &Report, workspace: &Workspace, te
         (false, Some(FormatArgument::Junit)) => terminal.result(report.render_as(Format::Junit)),
         (false, None) => {
             show_lines(&report.lines(), terminal);
-            if report.exit_code() != ExitCode::Success
-                && let Some(help) = unpublished(workspace)
-            {
-                terminal.say(format_args!("{HELP}help{HELP:#}: {help}"));
+            if report.exit_code() != ExitCode::Success {
+                tell_unpublished(workspace, "verify", terminal);
             }
         }
     }
-}
-
-/// What to do if outputs may be in place of which no receipt says so yet.
-fn unpublished(workspace: &Workspace) -> Option<String> {
-    let store = Store::of(workspace.root());
-    if let Some(holder) = holder(&store.lock_file()) {
-        let holder = shown(&holder);
-        let help = "and publishes its receipts when it ends: verify again then";
-        return Some(format!("a run has this workspace ({holder}), {help}"));
-    }
-    let died =
-        "a run in this workspace died before its receipts were published: `madmall run` publishes what it had finished";
-    store.has_pending().then(|| died.to_owned())
 }
 
 /// What says something of files in place says nothing of a proof.

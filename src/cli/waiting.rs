@@ -1,9 +1,9 @@
-//! The workspace's lock, for commands that remove something: a run that goes on is waited for.
+//! A run that goes on, for other commands: those that remove something wait for it, and those that find work say that it may be done.
 
-use super::terminal::{Failure, Terminal, environment, shown};
+use super::terminal::{Failure, HELP, Terminal, environment, shown};
 use crate::exit_code::ExitCode;
 use crate::store::Store;
-use crate::store::lock::WorkspaceLock;
+use crate::store::lock::{WorkspaceLock, holder};
 use crate::workspace::Workspace;
 
 /// Takes the lock; says once for whom it waits. An interrupt ends the process while it waits: nothing was begun.
@@ -25,4 +25,19 @@ pub(super) fn take_lock(
     };
     let lock = WorkspaceLock::take(&store.lock_file(), &holder, &mut waiting).map_err(|error| environment(&error))?;
     lock.ok_or_else(|| Failure::new(ExitCode::Environment, "the lock was not taken", None))
+}
+
+/// Says so if outputs may be in place of which no receipt says anything yet, and that the user may `ask` again when one does.
+pub(super) fn tell_unpublished(workspace: &Workspace, ask: &str, terminal: &mut Terminal) {
+    let store = Store::of(workspace.root());
+    let help = if let Some(holder) = holder(&store.lock_file()) {
+        let holder = shown(&holder);
+        format!("a run has this workspace ({holder}), and publishes its receipts when it ends: {ask} again then")
+    } else if store.has_pending() {
+        "a run in this workspace died before its receipts were published: `madmall run` publishes what it had finished"
+            .to_owned()
+    } else {
+        return;
+    };
+    terminal.say(format_args!("{HELP}help{HELP:#}: {help}"));
 }

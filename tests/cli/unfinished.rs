@@ -188,3 +188,43 @@ fn verify_waits_for_nobody_who_put_a_pipe_in_the_place_of_the_lock() {
     };
     assert_eq!(ended.code(), Some(4));
 }
+
+#[test]
+fn plan_and_status_say_so_where_a_run_has_died_that_had_published_nothing() {
+    let space = Space::with(
+        "stages:
+  one: {run: 'cat ${inputs.i} > ${outputs.o}', inputs: {i: in}, outputs: {o: out/one}}
+  two: {run: 'echo two >> $TRACE; cat ${inputs.i} > ${outputs.o}; sleep 1', env: [TRACE], sandbox: off, inputs: {i: one}, outputs: {o: out/two}}",
+    );
+    space.write("in", "1");
+    let mut child = space.begin(["run", "pipeline.yaml"]);
+    let began = Instant::now();
+    while !space.path("../trace").exists() {
+        assert!(began.elapsed() < Duration::from_secs(20), "the second never began");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let said = "a run has this workspace (process ";
+    space.madmall(["plan", "pipeline.yaml"]).success().says(said);
+    child.kill().expect("it can be killed");
+    child.wait().expect("it ends");
+    let said = "a run in this workspace died before its receipts were published";
+    for arguments in [
+        &["plan", "pipeline.yaml"][..],
+        &["status", "pipeline.yaml"],
+        &["verify"],
+    ] {
+        space.madmall(arguments).says(said);
+    }
+    space.run(&[]).success().says("1 ran, 1 up to date");
+    for arguments in [
+        &["plan", "pipeline.yaml"][..],
+        &["status", "pipeline.yaml"],
+        &["verify"],
+    ] {
+        space.madmall(arguments).success().says_not(said);
+    }
+    space.write("in", "2");
+    for arguments in [&["plan", "pipeline.yaml"][..], &["status", "pipeline.yaml"]] {
+        space.madmall(arguments).success().says_not("help").says_not(said);
+    }
+}
