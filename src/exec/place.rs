@@ -27,12 +27,12 @@ pub(super) enum Placed {
 impl Attempt<'_> {
     /// Puts the outputs that `claim` names in place, from the store where they are not there already; those that are temporary
     /// only if they are wanted.
-    pub(super) fn put_in_place(&self, claim: &Claim, wanted: Wanted) -> Result<Placed, ExecError> {
+    pub(super) fn put_in_place(&self, claim: &Claim, wanted: &Wanted) -> Result<Placed, ExecError> {
         let mut restored = Vec::new();
         let mut states = Vec::with_capacity(claim.outputs.len());
         for output in &claim.outputs {
             let path = Utf8Path::new(&output.path);
-            if wanted == Wanted::Settled && self.is_temporary(path) {
+            if self.is_temporary(path) && self.waits_for(path, wanted).is_none() {
                 let found = self
                     .session
                     .hashes

@@ -283,9 +283,9 @@ impl<'a, 'o> Owner<'a, 'o> {
             self.finish(id, report(StageOutcome::Blocked { by }), None);
             return;
         }
-        let wanted = match self.remaking.get(&id).and_then(|waiting| waiting.first()) {
+        let wanted = match self.remaking.get(&id) {
             // It stays finished for all others meanwhile.
-            Some(by) => Wanted::Outputs { by: *by },
+            Some(waiting) => Wanted::Outputs { by: waiting.clone() },
             None => {
                 self.states[id.index()] = State::Running;
                 Wanted::Settled
@@ -448,7 +448,8 @@ impl<'a, 'o> Owner<'a, 'o> {
     }
 }
 
-fn has_temporary(stage: &Stage) -> bool {
+/// Whether any of its outputs is temporary.
+pub(super) fn has_temporary(stage: &Stage) -> bool {
     stage.outputs.iter().any(|output| output.is_temporary)
 }
 

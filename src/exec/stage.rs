@@ -63,14 +63,14 @@ pub enum Said {
 }
 
 /// What is wanted of a stage.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Wanted {
     /// That it is up to date. A temporary output need not be here for that.
     Settled,
-    /// That its temporary outputs are here too: this stage has to run, and reads one.
+    /// That those of its temporary outputs are here too which these stages read, for they have to run.
     Outputs {
-        /// That stage.
-        by: StageId,
+        /// Those stages.
+        by: Vec<StageId>,
     },
 }
 
@@ -93,7 +93,7 @@ pub struct Done {
 /// Brings one stage up to date: from the store, or by running it.
 pub fn bring_up_to_date(
     session: &Session<'_>,
-    (id, wanted): (StageId, Wanted),
+    (id, wanted): (StageId, &Wanted),
     upstream: &Upstream,
     say: &dyn Fn(Said),
 ) -> Brought {
@@ -131,7 +131,7 @@ pub(super) struct Attempt<'a> {
 
 fn attempt(
     session: &Session<'_>,
-    (id, wanted): (StageId, Wanted),
+    (id, wanted): (StageId, &Wanted),
     upstream: &Upstream,
     say: &dyn Fn(Said),
     why: &mut Vec<Stale>,
@@ -158,10 +158,10 @@ fn attempt(
                 session.compare_tools(id, &claim.tools);
                 return Ok(Ok((outcome, Some(given))));
             }
-            Placed::Missing(path) => why.push(match wanted {
-                Wanted::Outputs { by } if attempt.is_temporary(&path) => Stale::Needed {
+            Placed::Missing(path) => why.push(match attempt.waits_for(&path, wanted) {
+                Some(by) if attempt.is_temporary(&path) => Stale::Needed {
                     path,
-                    by: session.plan.stages[by.index()].name.clone(),
+                    by: by.name.clone(),
                 },
                 _ => Stale::OutputMissing { path },
             }),
@@ -261,7 +261,7 @@ fn inputs_of<E>(
 }
 
 impl<'a> Attempt<'a> {
-    fn new(
+    pub(super) fn new(
         session: &'a Session<'a>,
         id: StageId,
         upstream: &Upstream,
@@ -330,5 +330,14 @@ impl<'a> Attempt<'a> {
     pub(super) fn is_temporary(&self, path: &Utf8Path) -> bool {
         let mut outputs = self.stage.outputs.iter();
         outputs.any(|output| output.is_temporary && output.path == path)
+    }
+
+    /// The first of the stages that want something of this one which reads its output at `path`.
+    pub(super) fn waits_for(&self, path: &Utf8Path, wanted: &Wanted) -> Option<&'a Stage> {
+        let Wanted::Outputs { by } = wanted else { return None };
+        let place = self.stage.outputs.iter().position(|output| output.path == path)?;
+        let is_it = |input: &Input| matches!(input.source, InputSource::Output { stage, output } if (stage, output) == (self.id, place));
+        let mut stages = by.iter().map(|id| &self.session.plan.stages[id.index()]);
+        stages.find(|stage| stage.inputs.iter().any(is_it))
     }
 }

@@ -66,7 +66,7 @@ pub(super) fn work(session: &Session<'_>, queue: &Mutex<Receiver<Task>>, message
             }
             continue;
         }
-        let what = bring_up_to_date(session, (task.stage, task.wanted), &task.upstream, &say);
+        let what = bring_up_to_date(session, (task.stage, &task.wanted), &task.upstream, &say);
         // What waits in the queue is there before the owner hears of a failure.
         if let Brought::Done(done) = &what
             && is_the_last(&done.report.outcome, session.options.on_failure)

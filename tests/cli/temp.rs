@@ -297,3 +297,39 @@ fn what_nobody_reads_is_worth_a_warning() {
     space.pipeline("stages: {a: {run: 'echo 1 > ${outputs.o}', outputs: {o: {path: o, temp: maybe}}}}");
     space.run(&[]).code(2).says("`temp`");
 }
+
+#[test]
+fn only_what_is_read_by_who_must_run_is_made_again() {
+    let space = Space::with(
+        "stages:
+  mk: {run: 'echo mk >> $TRACE; cat ${inputs.i} > ${outputs.p}; echo q > ${outputs.q}', env: [TRACE], sandbox: off, inputs: {i: in}, outputs: {p: {path: out/p, temp: true}, q: {path: out/q, temp: true}}}
+  rp: {run: 'echo rp >> $TRACE; cat ${inputs.i}; cat ${inputs.i} > ${outputs.o}; cat ${inputs.x} > ${outputs.x}', env: [TRACE], sandbox: off, inputs: {i: mk.p, x: x}, outputs: {o: out/rp, x: out/rx}}
+  rq: {run: 'echo rq >> $TRACE; (cat ${inputs.i}; cat ${inputs.y}) > ${outputs.o}', env: [TRACE], sandbox: off, inputs: {i: mk.q, y: y}, outputs: {o: out/rq}}",
+    );
+    for file in ["in", "x", "y"] {
+        space.write(file, format!("{file}\n"));
+    }
+    space.run(&[]).success();
+    assert_eq!(space.trace().len(), "mk\nrp\nrq\n".len());
+    // The store has `p`, for `rp` is a copy of it; of `q` it has nothing.
+    assert!(is_stored(&space, "in\n") && !is_stored(&space, "q\n"));
+    space.write("x", "other\n");
+    let plan = space.madmall(["plan", "pipeline.yaml"]).success();
+    plan.says("from the store").says("out/p");
+    space.run(&[]).success().says("1 ran, 1 restored, 1 up to date");
+    assert_eq!(space.trace(), "rp\n");
+    assert!(!space.exists("out/p") && !space.exists("out/q"));
+    // When both must run, both get what they read.
+    space.write("x", "again\n");
+    space.write("y", "again\n");
+    space.run(&[]).success().says("3 ran");
+    space.trace();
+    assert_eq!(space.read("out/rq"), "q\nagain\n");
+    space.write("y", "once more\n");
+    space
+        .run(&[])
+        .success()
+        .says("its temporary output `out/q` is needed by `rq`");
+    assert_eq!(space.trace(), "mk\nrq\n");
+    space.madmall(["verify"]).success();
+}
