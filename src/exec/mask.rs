@@ -48,6 +48,24 @@ impl<'a, W: Write> MaskedWriter<'a, W> {
         self.inner.flush()
     }
 
+    /// Writes what is still held, where more would have come: a tail that it may have made a secret is masked.
+    ///
+    /// # Errors
+    ///
+    /// Whatever writing gives.
+    pub fn cut_off(mut self) -> io::Result<()> {
+        let is_begun = |rest: &[u8]| self.secrets.iter().any(|secret| secret.starts_with(rest));
+        let tail = (0..self.held.len()).find(|place| is_begun(&self.held[*place..]));
+        if let Some(tail) = tail {
+            self.held.truncate(tail);
+        }
+        self.drain(0)?;
+        if tail.is_some() {
+            self.inner.write_all(MASK)?;
+        }
+        self.inner.flush()
+    }
+
     /// Writes until at most `keep` bytes are held; a secret that begins before those is masked whole.
     fn drain(&mut self, keep: usize) -> io::Result<()> {
         let mut place = 0;

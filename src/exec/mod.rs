@@ -42,6 +42,7 @@ pub mod inputs;
 pub mod interrupt;
 mod kept;
 mod known;
+mod log_pipe;
 mod machine;
 pub mod mask;
 mod passed_on;

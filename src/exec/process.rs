@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Mutex, Once, PoisonError};
@@ -11,6 +11,7 @@ use std::time::Duration;
 use camino::{Utf8Path, Utf8PathBuf};
 use close_fds::CloseFdsBuilder;
 
+use super::log_pipe;
 use super::mask::MaskedWriter;
 use super::sandbox::{Confinement, SandboxError};
 
@@ -153,32 +154,27 @@ pub fn run(program: Program<'_>, groups: &Groups) -> Result<ProgramEnd, SandboxE
         let finish = wait(child, timeout, groups)?;
         return Ok(ProgramEnd { finish, enforced });
     }
-    let (mut reader, writer) = io::pipe()?;
+    let (pipe, writer) = io::pipe()?;
     match program.stdout {
         Some(stdout) => command.stdout(stdout),
         None => command.stdout(writer.try_clone()?),
     };
     command.stderr(writer);
+    let (ended, running) = io::pipe()?;
     let (child, enforced) = spawn(&mut command, confinement)?;
     drop(command);
     std::thread::scope(|scope| {
-        let copying = scope.spawn(move || {
-            let mut log = MaskedWriter::new(program.log, program.secrets);
-            let mut buffer = [0; 16 * 1024];
-            loop {
-                match reader.read(&mut buffer) {
-                    Ok(0) => return log.finish(),
-                    Ok(read) => log.write(&buffer[..read])?,
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    Err(error) => return Err(error),
-                }
-            }
-        });
-        let finish = wait(child, timeout, groups)?;
+        let log = MaskedWriter::new(program.log, program.secrets);
+        let copying = scope.spawn(move || log_pipe::copy(pipe, &ended, log));
+        let finish = wait(child, timeout, groups);
+        drop(running);
         copying
             .join()
             .map_err(|_| io::Error::other("the log's thread panicked"))??;
-        Ok(ProgramEnd { finish, enforced })
+        Ok(ProgramEnd {
+            finish: finish?,
+            enforced,
+        })
     })
 }
 

@@ -261,6 +261,32 @@ fn a_program_that_does_not_listen_is_killed_at_once_when_it_is_said_twice() {
     assert!(left.is_ok_and(|left| left.stdout.is_empty()), "it still runs");
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_process_that_left_the_group_holds_no_stage_whose_secrets_are_masked() {
+    let mut space = Space::with(
+        "stages:
+  a:
+    run: |
+      setsid sleep 30 &
+      for i in 1 2 3 4 5 6 7 8 9 10; do for j in 1 2 3 4 5 6 7 8 9 10; do seq 1 100; echo \"said: $TOKEN\"; done; done
+      echo a > ${outputs.o}
+      printf 'the end'
+    sandbox: off
+    timeout: 20s
+    secrets: [TOKEN]
+    outputs: {o: out}",
+    );
+    space.set("TOKEN", "hunter2-hunter2");
+    let began = Instant::now();
+    space.run(&[]).success().says("1 ran");
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+    let logs = files_below(&space.path(".madmall/output"));
+    let numbers: String = (1..=100).map(|number| format!("{number}\n")).collect();
+    let all = format!("{numbers}said: ***\n").repeat(100) + "the end";
+    assert!(space.read(&format!(".madmall/output/{}", logs[0])) == all);
+}
+
 #[test]
 fn names_that_nobody_would_choose_are_taken_as_they_are() {
     let odd = ["a b", "quo'te\"s", "$HOME", "*", "-rf", "ünïcödé", "\\", "%s", "#"];
