@@ -21,6 +21,8 @@ pub enum ExitCode {
     Environment,
     /// A bug in madmall.
     Bug,
+    /// Ended by SIGHUP.
+    HungUp,
     /// Interrupted by SIGINT.
     Interrupted,
     /// Ended by SIGTERM.
@@ -41,6 +43,7 @@ impl ExitCode {
             Self::Inconclusive => 6,
             Self::Environment => 7,
             Self::Bug => 70,
+            Self::HungUp => 129,
             Self::Interrupted => 130,
             Self::Terminated => 143,
         }

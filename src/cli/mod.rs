@@ -70,7 +70,7 @@ Exit codes:
     1  a stage failed                      6  inconclusive: evidence is missing
     2  refused (fail closed)               7  the environment failed: disk, lock, key
     3  work is pending (plan --check)     70  a bug in madmall
-    4  verification failed            130, 143  interrupted";
+    4  verification failed     129, 130, 143  interrupted";
 
 #[derive(Subcommand)]
 enum Command {

@@ -67,17 +67,15 @@ impl<'a> Lines<'a> {
 
     /// Prints after what is held, with the bars out of the way.
     fn print(&mut self, print: impl FnOnce(&mut Terminal)) {
-        let held = std::mem::take(&mut self.held);
-        let print = |terminal: &mut Terminal| {
-            if !held.is_empty() {
-                terminal.results(&held);
-            }
-            print(terminal);
-        };
-        match &self.bars {
-            Some(bars) => bars.suspend(|| print(self.terminal)),
-            None => print(self.terminal),
+        // They are drawn again with the next tick; not where the terminal is gone.
+        if self.bars.as_ref().is_some_and(|bars| bars.clear().is_err()) {
+            self.bars = None;
         }
+        let held = std::mem::take(&mut self.held);
+        if !held.is_empty() {
+            self.terminal.results(&held);
+        }
+        print(self.terminal);
     }
 
     /// Prints what is held.

@@ -76,7 +76,7 @@ pub(super) fn summarize(run: &Run, key: &SigningKey, began: Instant, code: ExitC
             "{DIM}receipts: {path} (signed by your key {keyid}){DIM:#}"
         ));
     }
-    if matches!(code, ExitCode::Interrupted | ExitCode::Terminated) {
+    if matches!(code, ExitCode::HungUp | ExitCode::Interrupted | ExitCode::Terminated) {
         terminal.say("interrupted; the same command goes on from here");
     }
 }

@@ -4,6 +4,8 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use signal_hook::consts::{SIGINT, SIGTERM};
+
 use crate::exit_code::ExitCode;
 
 /// The user's interrupts. Signal handlers set flags; whoever owns the run reads them by [`Interrupts::poll`].
@@ -11,21 +13,28 @@ use crate::exit_code::ExitCode;
 pub struct Interrupts {
     interrupt: Arc<AtomicBool>,
     terminate: Arc<AtomicBool>,
+    hang_up: Arc<AtomicBool>,
     requested: AtomicBool,
     terminated: AtomicBool,
+    hung_up: AtomicBool,
     at_once: AtomicBool,
 }
 
 impl Interrupts {
-    /// Listens to SIGINT and SIGTERM from now on, instead of ending the process.
+    /// Listens to SIGINT and SIGTERM from now on, instead of ending the process; to SIGHUP too, where it is known that whoever began the
+    /// process did not say that it should outlive the terminal (`nohup`).
     ///
     /// # Errors
     ///
     /// Whatever the system gives.
     pub fn listen() -> io::Result<Self> {
         let interrupts = Self::default();
-        signal_hook::flag::register(signal_hook::consts::SIGINT, Arc::clone(&interrupts.interrupt))?;
-        signal_hook::flag::register(signal_hook::consts::SIGTERM, Arc::clone(&interrupts.terminate))?;
+        signal_hook::flag::register(SIGINT, Arc::clone(&interrupts.interrupt))?;
+        signal_hook::flag::register(SIGTERM, Arc::clone(&interrupts.terminate))?;
+        #[cfg(target_os = "linux")]
+        if is_heeded(signal_hook::consts::SIGHUP) {
+            signal_hook::flag::register(signal_hook::consts::SIGHUP, Arc::clone(&interrupts.hang_up))?;
+        }
         Ok(interrupts)
     }
 
@@ -33,12 +42,16 @@ impl Interrupts {
     pub fn poll(&self) {
         let interrupt = self.interrupt.swap(false, Ordering::Relaxed);
         let terminate = self.terminate.swap(false, Ordering::Relaxed);
-        if interrupt || terminate {
-            if self.requested.swap(true, Ordering::Relaxed) {
-                self.at_once.store(true, Ordering::Relaxed);
-            } else if terminate {
-                self.terminated.store(true, Ordering::Relaxed);
-            }
+        let hang_up = self.hang_up.swap(false, Ordering::Relaxed);
+        if !(interrupt || terminate || hang_up) {
+            return;
+        }
+        if !self.requested.swap(true, Ordering::Relaxed) {
+            self.terminated.store(terminate, Ordering::Relaxed);
+            self.hung_up.store(hang_up, Ordering::Relaxed);
+        } else if interrupt || terminate {
+            // Who closes a terminal sends SIGHUP more than once, the shell and the system each: that is no haste.
+            self.at_once.store(true, Ordering::Relaxed);
         }
     }
 
@@ -63,9 +76,24 @@ impl Interrupts {
     /// How the process ends after it.
     #[must_use]
     pub fn exit_code(&self) -> ExitCode {
-        match self.terminated.load(Ordering::Relaxed) {
-            true => ExitCode::Terminated,
-            false => ExitCode::Interrupted,
+        match (
+            self.terminated.load(Ordering::Relaxed),
+            self.hung_up.load(Ordering::Relaxed),
+        ) {
+            (true, _) => ExitCode::Terminated,
+            (false, true) => ExitCode::HungUp,
+            (false, false) => ExitCode::Interrupted,
         }
     }
+}
+
+/// Whether it is known that `signal` is not ignored. The system's own call that tells is unsafe, or changes it.
+#[cfg(target_os = "linux")]
+fn is_heeded(signal: i32) -> bool {
+    let Ok(status) = std::fs::read_to_string("/proc/self/status") else {
+        return false;
+    };
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    ignored.is_some_and(|mask| mask & (1 << (signal - 1)) == 0)
 }

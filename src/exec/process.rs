@@ -88,7 +88,8 @@ pub struct ProgramEnd {
 /// The process groups that are running, so that an interrupt can end them.
 #[derive(Default)]
 pub struct Groups {
-    leaders: Mutex<Vec<i32>>,
+    /// Their leaders, and whether each was asked to end.
+    leaders: Mutex<Vec<(i32, bool)>>,
 }
 
 /// How hard to end a group.
@@ -101,22 +102,26 @@ pub enum Ending {
 }
 
 impl Groups {
-    /// Signals every running group.
+    /// Signals every running group. One that was asked to end is not asked again: it would be disturbed while it cleans up.
     pub fn end_all(&self, ending: Ending) {
-        for leader in self.leaders.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-            signal_group(*leader, ending);
+        let mut leaders = self.leaders.lock().unwrap_or_else(PoisonError::into_inner);
+        for (leader, was_asked) in leaders.iter_mut() {
+            if !std::mem::replace(was_asked, true) || ending == Ending::Kill {
+                signal_group(*leader, ending);
+            }
         }
     }
 
     fn add(&self, leader: i32) {
-        self.leaders.lock().unwrap_or_else(PoisonError::into_inner).push(leader);
+        let mut leaders = self.leaders.lock().unwrap_or_else(PoisonError::into_inner);
+        leaders.push((leader, false));
     }
 
     fn remove(&self, leader: i32) {
         self.leaders
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .retain(|other| *other != leader);
+            .retain(|(other, _)| *other != leader);
     }
 }
 

@@ -262,6 +262,113 @@ fn a_program_that_does_not_listen_is_killed_at_once_when_it_is_said_twice() {
 }
 
 #[cfg(target_os = "linux")]
+const MADMALL: &str = env!("CARGO_BIN_EXE_madmall");
+
+/// Begins another program where `madmall` would be run.
+#[cfg(target_os = "linux")]
+fn begin(space: &Space, program: &[&str]) -> std::process::Child {
+    let run = space.command([""; 0]);
+    let mut command = Command::new(program[0]);
+    command.args(&program[1..]);
+    command.current_dir(space.root()).env_clear();
+    command.envs(run.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.spawn().expect("it starts")
+}
+
+/// Waits until the stages have left this in the trace.
+#[cfg(target_os = "linux")]
+fn wait_for_trace(space: &Space, text: &str) {
+    let began = Instant::now();
+    let has_come = || std::fs::read_to_string(space.path("../trace")).is_ok_and(|trace| trace.contains(text));
+    while !has_come() {
+        assert!(began.elapsed() < Duration::from_secs(20), "{text} never came");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// `slow` takes a moment to clean up when it is asked to end.
+#[cfg(target_os = "linux")]
+const SLOW: &str = "stages:
+  quick: {run: 'echo 1 > ${outputs.o}', outputs: {o: out/quick}}
+  slow:
+    run: |
+      trap 'echo asked >> $TRACE; sleep 0.5; echo cleaned >> $TRACE; exit 1' TERM
+      echo begun >> $TRACE
+      cat ${inputs.i} > ${outputs.o}
+      for i in 1 2 3 4 5 6 7 8 9; do sleep 0.1; done
+      while [ ! -e $TRACE.go ]; do sleep 0.1; done
+    env: [TRACE]
+    sandbox: off
+    inputs: {i: quick}
+    outputs: {o: out/slow}";
+
+#[cfg(target_os = "linux")]
+#[test]
+fn when_the_terminal_is_closed_programs_are_asked_to_end() {
+    let space = Space::with(SLOW);
+    // These tests themselves may run where it is ignored.
+    let child = begin(
+        &space,
+        &["env", "--default-signal=HUP", MADMALL, "run", "pipeline.yaml"],
+    );
+    wait_for_trace(&space, "begun");
+    signal(&child, "-HUP");
+    wait_for_trace(&space, "asked");
+    // The shell and the system each send it.
+    signal(&child, "-HUP");
+    let ran = Ran::of(&child.wait_with_output().expect("ends")).code(129);
+    ran.says("1 ran, 1 not done").says("interrupted");
+    assert_eq!(space.trace(), "begun\nasked\ncleaned\n");
+    assert!(space.exists("out/quick") && !space.exists("out/slow"));
+    space.madmall(["verify"]).success();
+    std::fs::write(space.path("../trace.go"), "").expect("written");
+    space.run(&[]).success().says("1 ran, 1 up to date");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_terminal_that_is_gone_while_bars_are_drawn_is_no_fault() {
+    let space = Space::with(SLOW);
+    let typed = format!("'{MADMALL}' run pipeline.yaml");
+    let script = ["env", "--default-signal=HUP", "script", "-qfc", &typed, "/dev/null"];
+    let may = Command::new("script").arg("--version").output();
+    if !may.is_ok_and(|output| output.status.success()) {
+        // Here nothing makes a terminal.
+        return;
+    }
+    let mut terminal = begin(&space, &script);
+    wait_for_trace(&space, "begun");
+    // A stage that runs for a second gets a bar.
+    std::thread::sleep(Duration::from_millis(1500));
+    terminal.kill().expect("it can be killed");
+    terminal.wait().expect("it ends");
+    wait_for_trace(&space, "cleaned");
+    let began = Instant::now();
+    while space.receipt_files().is_empty() {
+        assert!(began.elapsed() < Duration::from_secs(20), "nothing is published");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(space.trace(), "begun\nasked\ncleaned\n");
+    space.madmall(["verify"]).success();
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_run_that_should_outlive_the_terminal_does() {
+    let space = Space::with(SLOW);
+    let child = begin(&space, &["env", "--ignore-signal=HUP", MADMALL, "run", "pipeline.yaml"]);
+    wait_for_trace(&space, "begun");
+    signal(&child, "-HUP");
+    std::thread::sleep(Duration::from_millis(300));
+    std::fs::write(space.path("../trace.go"), "").expect("written");
+    Ran::of(&child.wait_with_output().expect("ends"))
+        .success()
+        .says("2 ran");
+    assert_eq!(space.trace(), "begun\n");
+}
+
+#[cfg(target_os = "linux")]
 #[test]
 fn a_process_that_left_the_group_holds_no_stage_whose_secrets_are_masked() {
     let mut space = Space::with(
