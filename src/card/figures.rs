@@ -53,7 +53,12 @@ pub(super) fn consent(report: Option<&Value>) -> Vec<Block> {
     ] {
         let members = report.pointer(pointer).and_then(Value::as_object).into_iter().flatten();
         let counted = members.filter_map(|(name, count)| Some((printable(name), count.as_u64()?)));
-        let rows = hide_small(counted.filter(|(_, count)| *count > 0).collect());
+        let counted: Vec<_> = counted.filter(|(_, count)| *count > 0).collect();
+        let has_any = !counted.is_empty();
+        let rows = hide_small(counted);
+        if rows.is_empty() && has_any {
+            blocks.push(Block::Text(format!("Too few to be shown: {name}.")));
+        }
         if !rows.is_empty() {
             blocks.push(table(
                 [name, "events"],
@@ -228,21 +233,29 @@ pub(super) fn short(number: f64) -> String {
     }
 }
 
-/// Counts that could speak of a person are hidden, and if that is one alone, the next smallest too: the total would tell it.
+/// Counts that could speak of a person are hidden, and with them all that are the smallest of the others. The total then leaves of each hidden count at
+/// least two values: its own, and that of one of the other kind, for which of them is which is not said. With nothing to hide them among, none are given: of
+/// a few kinds that have so little each, the names and the total tell the counts.
 fn hide_small(counts: Vec<(String, u64)>) -> Vec<(String, String)> {
-    let small = counts.iter().filter(|(_, count)| *count < FEWEST).count();
-    let others = counts.iter().enumerate().filter(|(_, (_, count))| *count >= FEWEST);
-    let next = others.min_by_key(|(_, (_, count))| *count).map(|(place, _)| place);
-    let hidden = next.filter(|_| small == 1);
-    let show = |(place, (name, count)): (usize, (String, u64))| match count < FEWEST || hidden == Some(place) {
+    let is_small = |count: u64| count < FEWEST;
+    if !counts.iter().any(|(_, count)| is_small(*count)) {
+        return counts.into_iter().map(|(name, count)| (name, grouped(count))).collect();
+    }
+    let others = counts.iter().map(|(_, count)| *count).filter(|count| !is_small(*count));
+    let Some(least) = others.min() else {
+        return Vec::new();
+    };
+    let show = |(name, count): (String, u64)| match count <= least {
         true => (name, "not shown".to_owned()),
         false => (name, grouped(count)),
     };
-    counts.into_iter().enumerate().map(show).collect()
+    counts.into_iter().map(show).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
     use super::*;
 
     #[test]
@@ -251,10 +264,36 @@ mod tests {
             let named = counts.iter().map(|count| (String::new(), *count)).collect();
             hide_small(named).into_iter().map(|(_, shown)| shown).collect()
         };
-        assert_eq!(shown(&[4, 1000, 7, 7]), ["not shown", "1,000", "not shown", "7"]);
-        assert_eq!(shown(&[4, 3, 7]), ["not shown", "not shown", "7"]);
+        let none = "not shown";
+        assert_eq!(shown(&[4, 1000, 8, 7]), [none, "1,000", "8", none]);
+        // Two kinds of one event each, of 300: two less 300, 157 and 141 would be one each.
+        assert_eq!(shown(&[157, 1, 1, 141]), ["157", none, none, none]);
+        assert_eq!(shown(&[4, 3, 7]), [none, none, none]);
         assert_eq!(shown(&[5, 6]), ["5", "6"]);
-        assert_eq!(shown(&[2]), ["not shown"]);
+        assert_eq!(shown(&[2]), [""; 0]);
+        assert_eq!(shown(&[1, 1]), [""; 0]);
+    }
+
+    /// Whoever knows the rule, the total and what is shown finds at least two values of each count that is not.
+    #[test]
+    fn whoever_knows_the_rule_cannot_work_a_hidden_count_out() {
+        let shown = |counts: &[u64]| -> Vec<String> {
+            let named = counts.iter().map(|count| (String::new(), *count)).collect();
+            hide_small(named).into_iter().map(|(_, shown)| shown).collect()
+        };
+        let most = 9;
+        let mut seen: BTreeMap<(u64, Vec<String>), Vec<[u64; 4]>> = BTreeMap::new();
+        for number in 0..most * most * most * most {
+            let counts = [1, most, most * most, most * most * most].map(|size| number / size % most + 1);
+            let told = (counts.iter().sum::<u64>(), shown(&counts));
+            seen.entry(told).or_default().push(counts);
+        }
+        for ((total, rows), possible) in seen {
+            for place in (0..rows.len()).filter(|place| rows[*place] == "not shown") {
+                let values: BTreeSet<u64> = possible.iter().map(|counts| counts[place]).collect();
+                assert!(values.len() > 1, "{place} of {rows:?} in {total} is {values:?}");
+            }
+        }
     }
 
     #[test]
