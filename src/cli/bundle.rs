@@ -6,6 +6,7 @@ use std::io::{self, BufWriter, IsTerminal as _, Write};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::opened::find_workspace;
+use super::out;
 use super::runs;
 use super::surroundings::Surroundings;
 use super::terminal::{Failure, Terminal, environment, shown, warn, with_causes};
@@ -58,6 +59,13 @@ pub(super) fn bundle(
         Some(path) => Some(path.to_owned()),
         None => Some(Utf8PathBuf::from(format!("{run}.tar.zst"))),
     };
+    if let Some(output) = &output {
+        out::writable(
+            output,
+            surroundings,
+            "name another file, or `-`, which is standard output",
+        )?;
+    }
     refuse_early(output.as_deref(), &folder, arguments.force)?;
     let repository = git::open(workspace.root()).ok().flatten();
     let place = Place {

@@ -34,6 +34,7 @@ mod model;
 mod ndjson;
 mod numbers;
 mod opened;
+mod out;
 mod plan;
 mod predict;
 mod progress;

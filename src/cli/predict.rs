@@ -8,6 +8,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::events::{EventArguments, Setting, failed, files};
 use super::model::{prepared, read_model};
+use super::out;
 use super::surroundings::Surroundings;
 use super::terminal::{DIM, Failure, Terminal, environment};
 use crate::exit_code::ExitCode;
@@ -57,6 +58,10 @@ pub(super) fn predict(
     surroundings: &Surroundings,
     terminal: &mut Terminal,
 ) -> Result<ExitCode, Failure> {
+    let out = arguments.out.as_deref();
+    let out = out
+        .map(|out| out::writable(out, surroundings, out::NOT_NAMED))
+        .transpose()?;
     let model = read_model(&arguments.model, surroundings)?;
     let preparation = prepared(&model)?;
     let setting = Setting::of(&arguments.events_are, surroundings)?;
@@ -80,9 +85,9 @@ pub(super) fn predict(
         };
         score(blocks, &predictor, threads, out)
     };
-    let report = match &arguments.out {
+    let report = match &out {
         None => to_stdout(run)?,
-        Some(path) => to_file(&surroundings.folder.join(path), predictor.on_reject, run)?,
+        Some(path) => to_file(path, predictor.on_reject, run)?,
     };
     // Whoever closed the pipe has read enough.
     let Some(report) = report else {

@@ -18,6 +18,7 @@ use crate::stages::ingest::revocations::Revocations;
 use crate::stages::ingest::schema::EventSchema;
 use crate::stages::ingest::write::{Sink, WriteError, write};
 use crate::stages::{InputFile, StageError};
+use crate::store::atomic::in_the_way;
 
 /// Where the events go if `--out` is not given.
 pub const DEFAULT_OUT: &str = "ml/data/events.ndjson";
@@ -67,6 +68,12 @@ struct FieldError {
 /// Runs the command. `threads` changes how long it takes and nothing else.
 #[must_use]
 pub fn ingest(args: &IngestArgs, threads: usize) -> CompatOutcome {
+    if let Some(what) = in_the_way(&args.out) {
+        return failure(
+            &format!("Cannot write the events: it is {what}, and not replaced by a file"),
+            Some(&args.out),
+        );
+    }
     let files = [InputFile {
         absolute: args.raw.clone(),
         name: args.raw.clone(),

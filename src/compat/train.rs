@@ -40,6 +40,7 @@ use crate::stages::train::blocks::Matrix;
 use crate::stages::train::loss::Objective;
 use crate::stages::train::solve::descent;
 use crate::stages::{InputFile, StageError};
+use crate::store::atomic::in_the_way;
 
 /// Where the events are if `--events` is not given.
 pub const DEFAULT_EVENTS: &str = "ml/data/events.ndjson";
@@ -99,6 +100,12 @@ pub fn train(args: &TrainArgs, now: Timestamp, threads: usize) -> CompatOutcome 
 }
 
 fn try_train(args: &TrainArgs, now: Timestamp, threads: usize) -> Result<CompatOutcome, CompatOutcome> {
+    if let Some(what) = in_the_way(&args.receipt) {
+        return Err(failure(
+            &format!("Cannot write the receipt: it is {what}, and not replaced by a file"),
+            Some(&args.receipt),
+        ));
+    }
     let (bytes, sha256, checked) = read(&args.events, threads)?;
     let pool = pool(threads).map_err(|error| failure(&format!("Cannot train: {error}"), None))?;
     let data = gather(&bytes, &checked, &pool)?;

@@ -159,6 +159,40 @@ pub fn write_with<T, E: From<StoreError>>(
     Ok(filled)
 }
 
+/// What lies at `path` that a file written there would take the place of, other than a file: in words; nothing if a file may be written there.
+/// Links are not followed.
+#[must_use]
+pub fn in_the_way(path: &Utf8Path) -> Option<&'static str> {
+    // What cannot be looked at cannot be written either: writing says why.
+    let kind = path.symlink_metadata().ok()?.file_type();
+    if kind.is_file() {
+        return None;
+    }
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::FileTypeExt as _;
+        if kind.is_char_device() || kind.is_block_device() {
+            return Some("a device");
+        }
+        if kind.is_fifo() {
+            return Some("a FIFO");
+        }
+        if kind.is_socket() {
+            return Some("a socket");
+        }
+    }
+    Some(match (kind.is_symlink(), kind.is_dir()) {
+        (true, _) => LINK,
+        (_, true) => FOLDER,
+        _ => "no file",
+    })
+}
+
+/// A link, in words.
+pub const LINK: &str = "a symbolic link";
+/// A folder, in words.
+pub const FOLDER: &str = "a folder";
+
 /// What the names of temporary files begin with, so that a crash's leavings can be told from anything else.
 pub const TEMPORARY: &str = ".madmall-tmp-";
 

@@ -41,7 +41,7 @@ const MADE: [&str; 5] = [
 ];
 
 /// Labelled events of the real data whose people agreed to research.
-fn lines() -> Vec<String> {
+pub(super) fn lines() -> Vec<String> {
     let text = std::fs::read_to_string(RAW).expect("the data is in the repository");
     let wanted = |label: &str, count: usize| {
         let lines = text
@@ -56,12 +56,12 @@ fn lines() -> Vec<String> {
     .concat()
 }
 
-fn id_of(line: &str) -> String {
+pub(super) fn id_of(line: &str) -> String {
     let event: Value = serde_json::from_str(line).expect("an event");
     event["event_id"].as_str().expect("an id").to_owned()
 }
 
-fn space(lines: &[String]) -> Space {
+pub(super) fn space(lines: &[String]) -> Space {
     let space = Space::with(STAGES);
     space.write("schema.json", SCHEMA);
     space.write("revocations.ndjson", "");
@@ -70,7 +70,7 @@ fn space(lines: &[String]) -> Space {
 }
 
 /// The files below `folder` that hold the text: in their names, their bytes, or what they unpack to.
-fn holding(space: &Space, folder: &str, text: &str) -> Vec<String> {
+pub(super) fn holding(space: &Space, folder: &str, text: &str) -> Vec<String> {
     let root = space.path(folder);
     let holds = |path: &Utf8Path| {
         let bytes = std::fs::read(path).expect("read");

@@ -40,6 +40,7 @@ mod matrix;
 mod metrics;
 mod model;
 mod optional;
+mod out;
 mod output_folders;
 mod partial;
 mod passed_on;

@@ -3,6 +3,7 @@
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::cli::opened::find_workspace;
+use crate::cli::out;
 use crate::cli::runs;
 use crate::cli::surroundings::Surroundings;
 use crate::cli::terminal::{Failure, Terminal, environment, shown, with_causes};
@@ -48,6 +49,10 @@ pub(super) fn prove(
     surroundings: &Surroundings,
     terminal: &mut Terminal,
 ) -> Result<ExitCode, Failure> {
+    let out = arguments.output.as_deref();
+    let out = out
+        .map(|out| out::writable(out, surroundings, out::NOT_NAMED))
+        .transpose()?;
     let (workspace, _) = find_workspace(&surroundings.folder, Utf8Path::new("."))?;
     let secret = surroundings.secret_if_any()?.ok_or_else(|| {
         let help = "the first run of an ingest makes one; `MADMALL_CONSENT_SECRET` names another";
@@ -68,13 +73,12 @@ pub(super) fn prove(
         ingest.stage,
         ingest.run
     );
-    match &arguments.output {
-        None => terminal.bytes(&proof.to_bytes()),
-        Some(file) => {
-            let path = surroundings.folder.join(file);
-            atomic::write(&path, &proof.to_bytes()).map_err(|error| environment(&error))?;
+    match (&out, &arguments.output) {
+        (Some(path), Some(file)) => {
+            atomic::write(path, &proof.to_bytes()).map_err(|error| environment(&error))?;
             terminal.say(shown(&format!("{said}: `{file}`")));
         }
+        _ => terminal.bytes(&proof.to_bytes()),
     }
     Ok(ExitCode::Success)
 }

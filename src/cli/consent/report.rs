@@ -3,6 +3,7 @@
 use camino::Utf8PathBuf;
 
 use super::super::opened::find_workspace;
+use super::super::out;
 use super::super::runs;
 use super::super::surroundings::Surroundings;
 use super::super::terminal::{Failure, Terminal, environment, shown};
@@ -32,6 +33,10 @@ pub(super) fn report(
     surroundings: &Surroundings,
     terminal: &mut Terminal,
 ) -> Result<ExitCode, Failure> {
+    let out = arguments.out.as_deref();
+    let out = out
+        .map(|out| out::writable(out, surroundings, out::NOT_NAMED))
+        .transpose()?;
     let (workspace, _) = find_workspace(&surroundings.folder, ".".into())?;
     let ids = run_ids(&workspace).map_err(|error| environment(&error))?;
     let id = runs::named(&ids, &arguments.run)?;
@@ -44,13 +49,12 @@ pub(super) fn report(
         true => html::page(&title, &blocks),
         false => markdown::page(&title, &blocks),
     };
-    match &arguments.out {
-        None => terminal.bytes(page.as_bytes()),
-        Some(out) => {
-            let path = surroundings.folder.join(out);
-            atomic::write(&path, page.as_bytes()).map_err(|error| environment(&error))?;
-            terminal.say(shown(&format!("wrote {out}")));
+    match (&out, &arguments.out) {
+        (Some(path), Some(name)) => {
+            atomic::write(path, page.as_bytes()).map_err(|error| environment(&error))?;
+            terminal.say(shown(&format!("wrote {name}")));
         }
+        _ => terminal.bytes(page.as_bytes()),
     }
     Ok(ExitCode::Success)
 }

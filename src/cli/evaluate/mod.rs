@@ -12,6 +12,7 @@ use super::events::EventArguments;
 use super::meant::meant;
 use super::model::read_model_hashed;
 use super::numbers::whole;
+use super::out;
 use super::surroundings::Surroundings;
 use super::terminal::{Failure, Terminal, environment, shown, with_causes};
 use crate::digest::hash_reader;
@@ -82,7 +83,9 @@ pub(super) fn evaluate(
         let help = "a features file has the events that its pipeline let in";
         return Err(Failure::new(ExitCode::Refused, message, Some(help)));
     }
-    let out = arguments.out.as_deref().map(path);
+    let out = arguments.out.as_deref();
+    let otherwise = "name another file; `--json` prints the same object";
+    let out = out.map(|out| out::writable(out, surroundings, otherwise)).transpose()?;
     if let Some(out) = &out {
         let named = arguments
             .features

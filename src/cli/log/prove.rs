@@ -3,6 +3,7 @@
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::cli::opened::find_workspace;
+use crate::cli::out;
 use crate::cli::show;
 use crate::cli::surroundings::Surroundings;
 use crate::cli::terminal::{Failure, Terminal, environment, shown, warn};
@@ -55,6 +56,10 @@ pub(super) fn prove(
     surroundings: &Surroundings,
     terminal: &mut Terminal,
 ) -> Result<ExitCode, Failure> {
+    let out = arguments.output.as_deref();
+    let out = out
+        .map(|out| out::writable(out, surroundings, out::NOT_NAMED))
+        .transpose()?;
     let (workspace, _) = find_workspace(&surroundings.folder, Utf8Path::new("."))?;
     let trust = trusted(arguments.trust.as_deref(), surroundings)?;
     let logs = Logs::read(&workspace, trust.as_ref(), arguments.log.as_ref())?;
@@ -70,12 +75,12 @@ pub(super) fn prove(
         (None, None) => return Err(Failure::new(ExitCode::Refused, "nothing to prove is named", None)),
     };
     let bytes = proof.to_bytes();
-    match &arguments.output {
-        None => terminal.bytes(&bytes),
-        Some(file) => {
-            atomic::write(&surroundings.folder.join(file), &bytes).map_err(|error| environment(&error))?;
+    match (&out, &arguments.output) {
+        (Some(path), Some(file)) => {
+            atomic::write(path, &bytes).map_err(|error| environment(&error))?;
             terminal.say(shown(&format!("{said}: `{file}`")));
         }
+        _ => terminal.bytes(&bytes),
     }
     Ok(ExitCode::Success)
 }

@@ -1,12 +1,13 @@
 //! `madmall model card`: a page for people about a model.
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8PathBuf;
 use clap::ValueEnum;
 
 use super::{parse, prepared, read_bytes};
 use crate::card::origin::{self, Found};
 use crate::card::{Card, content, html, markdown};
 use crate::cli::opened::find_workspace;
+use crate::cli::out;
 use crate::cli::runs;
 use crate::cli::surroundings::Surroundings;
 use crate::cli::terminal::{Failure, Terminal, environment, shown};
@@ -42,6 +43,10 @@ pub(super) fn card(
     surroundings: &Surroundings,
     terminal: &mut Terminal,
 ) -> Result<ExitCode, Failure> {
+    let out = arguments.out.as_deref();
+    let out = out
+        .map(|out| out::writable(out, surroundings, out::NOT_NAMED))
+        .transpose()?;
     let bytes = read_bytes(&arguments.model, surroundings)?;
     let model = parse(&arguments.model, &bytes)?;
     let digests = Digests::of(&bytes);
@@ -66,15 +71,12 @@ pub(super) fn card(
         FormatArgument::Md => markdown::page(&title, &blocks),
         FormatArgument::Html => html::page(&title, &blocks),
     };
-    match &arguments.out {
-        None => terminal.bytes(page.as_bytes()),
-        Some(out) => write(out, page.as_bytes(), surroundings, terminal)?,
+    match (&out, &arguments.out) {
+        (Some(path), Some(name)) => {
+            atomic::write(path, page.as_bytes()).map_err(|error| environment(&error))?;
+            terminal.say(shown(&format!("wrote {name}")));
+        }
+        _ => terminal.bytes(page.as_bytes()),
     }
     Ok(ExitCode::Success)
-}
-
-fn write(out: &Utf8Path, page: &[u8], surroundings: &Surroundings, terminal: &mut Terminal) -> Result<(), Failure> {
-    atomic::write(&surroundings.folder.join(out), page).map_err(|error| environment(&error))?;
-    terminal.say(shown(&format!("wrote {out}")));
-    Ok(())
 }

@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal as _};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::read_model;
+use crate::cli::out;
 use crate::cli::surroundings::Surroundings;
 use crate::cli::terminal::{Failure, Terminal, environment, shown};
 use crate::exit_code::ExitCode;
@@ -48,20 +49,26 @@ pub(super) fn export(
     surroundings: &Surroundings,
     terminal: &mut Terminal,
 ) -> Result<ExitCode, Failure> {
+    let types = match arguments.form.js {
+        true => arguments.out.as_deref().map(types_beside).transpose()?,
+        false => None,
+    };
+    for path in arguments.out.iter().chain(&types) {
+        out::writable(path, surroundings, out::NOT_NAMED)?;
+    }
     let model = read_model(&arguments.model, surroundings)?;
     let refused = |error: &dyn std::error::Error| Failure::new(ExitCode::Refused, shown(&error.to_string()), None);
     let recipe = Recipe::of(&model).map_err(|error| refused(&error))?;
     let form = &arguments.form;
-    let (bytes, types) = if form.js {
-        let types = arguments.out.as_deref().map(types_beside).transpose()?;
-        (js::module(&recipe).into_bytes(), types)
+    let bytes = if form.js {
+        js::module(&recipe).into_bytes()
     } else if form.sql {
-        (sql::query(&recipe).into_bytes(), None)
+        sql::query(&recipe).into_bytes()
     } else if form.pmml {
         let document = pmml::document(&recipe).map_err(|error| refused(&error))?;
-        (document.into_bytes(), None)
+        document.into_bytes()
     } else {
-        (onnx::model(&recipe).map_err(|error| refused(&error))?, None)
+        onnx::model(&recipe).map_err(|error| refused(&error))?
     };
     let Some(out) = &arguments.out else {
         if form.onnx && io::stdout().is_terminal() {

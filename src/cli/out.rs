@@ -1,0 +1,31 @@
+//! The files that a command line says to write.
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::surroundings::Surroundings;
+use super::terminal::{Failure, shown};
+use crate::exit_code::ExitCode;
+use crate::store::atomic::{self, FOLDER, LINK};
+
+/// The path of the file `name` to write: nothing is there, or a file, which will be replaced. Asked before anything is done for it. `otherwise`
+/// says how to have the same without a file.
+///
+/// # Errors
+///
+/// [`Failure`] with code 2 if something else is there: a device, say, which a file must not take the place of.
+pub(super) fn writable(name: &Utf8Path, surroundings: &Surroundings, otherwise: &str) -> Result<Utf8PathBuf, Failure> {
+    let path = surroundings.folder.join(name);
+    let Some(what) = atomic::in_the_way(&path) else {
+        return Ok(path);
+    };
+    let help = match what {
+        LINK => "name the file that it leads to, or remove it",
+        FOLDER => "name a file in it",
+        _ => otherwise,
+    };
+    let message = format!("`{name}` is {what}, and not replaced by a file");
+    Err(Failure::new(ExitCode::Refused, shown(&message), Some(help)))
+}
+
+/// How to have what goes to standard output if no file is named.
+pub(super) const NOT_NAMED: &str = "name another file, or none: then it goes to standard output";
