@@ -1,7 +1,7 @@
 //! `madmall erase`: removes an event, or all of a person, from everywhere that the project controls.
 
 use camino::Utf8Path;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::every::{Everything, everything};
 use super::opened::find_workspace;
@@ -14,14 +14,20 @@ use crate::consent::token::Tokens;
 use crate::erase::Wanted;
 use crate::erase::sites::Sites;
 use crate::erase::work::{Done, Signing, Survey, Work};
+use crate::exec::inputs::FileHashes;
 use crate::exit_code::ExitCode;
 use crate::git;
+use crate::history::affected::Places;
 use crate::plan::Plan;
 use crate::receipt::erasure::{ErasedKind, Erasure};
 use crate::status::ingests::ingests;
+use crate::store::stat_cache::StatCache;
 
 /// The longest id that is read from standard input.
 const MAX_ID: u64 = 1 << 16;
+
+/// Why an output was left that may have been made of it.
+const DOUBTFUL: &str = "it is not known whether it was made of it: `madmall run` makes it again, or remove it";
 
 /// Arguments of `erase`.
 #[derive(clap::Args)]
@@ -80,10 +86,18 @@ pub(super) fn erase(
         },
     };
     let repository = git::open(workspace.root()).map_err(|error| environment(&error))?;
-    let work = Work {
+    let hashes =
+        FileHashes::new(&workspace, StatCache::load(&all.store.stat_cache_file())).keyed_by(all.store.key().cloned());
+    let places = Places {
         workspace: &workspace,
         store: &all.store,
         believed: &all.believed,
+        hashes: &hashes,
+        tokens: Some(&tokens),
+        threads: std::thread::available_parallelism().map_or(1, usize::from),
+    };
+    let work = Work {
+        places: &places,
         repository: repository.as_ref(),
         sites: &sites,
         wanted: &Wanted::new(of, &id, subject),
@@ -195,7 +209,7 @@ fn show(arguments: &EraseArguments, survey: &Survey, sites: &Sites, terminal: &m
             "version": 1, "dryRun": true, "revocations": sites.revocations, "rawLines": lines,
             "objects": found.objects.len(), "storeFiles": found.store_files.len(), "outputs": found.outputs,
             "elsewhere": found.elsewhere, "objectsInGit": found.in_git, "models": survey.lineage.models,
-            "receipts": survey.lineage.receipts.len(),
+            "receipts": survey.lineage.receipts.len(), "notKnown": not_known(survey), "doubtful": found.doubtful,
         });
         return terminal.result(object);
     }
@@ -228,6 +242,10 @@ fn show(arguments: &EraseArguments, survey: &Survey, sites: &Sites, terminal: &m
             beyond(path)
         ));
     }
+    for path in survey.lineage.doubt.runs.keys().chain(&found.doubtful) {
+        let why = why_of(survey, path);
+        terminal.result(format_args!("would leave    {} ({why})", shown(path.as_str())));
+    }
     if found.in_git > 0 {
         terminal.result(format_args!(
             "would leave    {} of git's history",
@@ -252,7 +270,7 @@ fn tell(
             "version": 1, "dryRun": false, "revoked": done.revoked, "takenOut": done.taken_out, "objects": done.objects,
             "storeFiles": done.store_files, "outputs": done.outputs, "left": done.left, "tombstone": tombstone,
             "models": survey.lineage.models, "receipts": survey.lineage.receipts.len(),
-            "pipelines": pipelines.values().collect::<Vec<_>>(),
+            "notKnown": not_known(survey), "pipelines": pipelines.values().collect::<Vec<_>>(),
         });
         return terminal.result(object);
     }
@@ -284,12 +302,9 @@ fn tell(
         let (name, why) = match path.as_str() {
             "git" => (
                 objects(survey.found.in_git) + " of git's history",
-                beyond(Utf8Path::new(".git")),
+                beyond(Utf8Path::new(".git")).to_owned(),
             ),
-            path => match survey.lines.get(Utf8Path::new(path)) {
-                Some(lines) => (shown(path), why_left(lines.is_plain)),
-                None => (shown(path), beyond(Utf8Path::new(path))),
-            },
+            path => (shown(path), why_of(survey, Utf8Path::new(path))),
         };
         terminal.say(format_args!("{WARNING}left{WARNING:#}{BOLD}: {name}{BOLD:#}: {why}"));
     }
@@ -302,13 +317,41 @@ fn tell(
 }
 
 fn affected(survey: &Survey, terminal: &mut Terminal) {
-    if survey.lineage.receipts.is_empty() {
-        return terminal.result("affected    no receipt that you believe rests on it");
+    let lineage = &survey.lineage;
+    let in_doubt = lineage.doubt.runs.len();
+    match (lineage.receipts.len(), in_doubt) {
+        (0, 0) => terminal.result("affected    no receipt that you believe rests on it"),
+        (0, _) => terminal.result("affected    no receipt is known to rest on it"),
+        (receipts, _) => {
+            let receipts = count(receipts, "receipt rests", "receipts rest");
+            terminal.result(format_args!("affected    {receipts} on it"));
+        }
     }
-    let receipts = count(survey.lineage.receipts.len(), "receipt rests", "receipts rest");
-    terminal.result(format_args!("affected    {receipts} on it"));
-    for model in &survey.lineage.models {
+    for model in &lineage.models {
         terminal.result(format_args!("            {}", shown(model)));
+    }
+    if in_doubt > 0 {
+        let runs = count(in_doubt, "run", "runs");
+        terminal.result(format_args!("not known   of {runs}"));
+    }
+}
+
+/// Of which runs it is not known, and why.
+fn not_known(survey: &Survey) -> Vec<Value> {
+    let runs = survey.lineage.doubt.runs.iter();
+    runs.map(|(path, why)| json!({ "receipts": path, "why": why }))
+        .collect()
+}
+
+/// Why a place was left.
+fn why_of(survey: &Survey, path: &Utf8Path) -> String {
+    let doubt = survey.lineage.doubt.runs.get(path);
+    let doubtful = || survey.found.doubtful.iter().any(|doubtful| doubtful == path);
+    match (doubt, survey.lines.get(path)) {
+        (Some(why), _) => format!("it is not known whether it rests on it: {}", shown(why)),
+        (None, Some(lines)) => why_left(lines.is_plain).to_owned(),
+        (None, None) if doubtful() => DOUBTFUL.to_owned(),
+        (None, None) => beyond(path).to_owned(),
     }
 }
 

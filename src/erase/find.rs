@@ -9,7 +9,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use rayon::prelude::*;
 
 use super::EraseError;
-use super::lineage::Lineage;
+use super::lineage::{Lineage, Made};
 use super::needles::Needles;
 use crate::digest::hash_file;
 use crate::git::Repository;
@@ -42,6 +42,8 @@ pub struct Found {
     pub store_files: Vec<Utf8PathBuf>,
     /// Files in the places of outputs, relative to the workspace. Of a folder only those that hold it: others in it may be the user's.
     pub outputs: Vec<Utf8PathBuf>,
+    /// Files in the places of outputs of which it is not known whether they were made of it, relative to the workspace.
+    pub doubtful: Vec<Utf8PathBuf>,
     /// Raw files, relative to the workspace.
     pub raw: Vec<Utf8PathBuf>,
     /// Receipts, which never change, and any other file of the workspace.
@@ -76,7 +78,7 @@ pub fn find(scope: &Scope<'_>, needles: &Needles, lineage: &Lineage) -> Result<F
 fn search_store(scope: &Scope<'_>, needles: &Needles, lineage: &Lineage, found: &mut Found) -> Result<(), EraseError> {
     let root = scope.store.root();
     let cas = scope.store.cas();
-    let made: BTreeSet<Utf8PathBuf> = lineage.made.iter().map(|digest| cas.path(*digest)).collect();
+    let made: BTreeSet<Utf8PathBuf> = lineage.made.bytes.iter().map(|digest| cas.path(*digest)).collect();
     // Hashes, tokens and receipts that wait for the next run: nothing of these is of a person, and to lose them is to lose evidence.
     let kept = ["log", "pending", "populations"].map(|name| root.join(name));
     let files = files_below(root, &|path| kept.iter().any(|kept| path == kept))?;
@@ -96,17 +98,38 @@ fn search_workspace(
     // git's own files are packed; its objects are looked at one by one.
     let is_private = |path: &Utf8Path| path == root.join(".madmall") || path.file_name() == Some(".git");
     let files = files_below(root, &is_private)?;
-    let is_made = |path: &Utf8Path| -> io::Result<bool> {
-        let relative = path.strip_prefix(root).unwrap_or(path);
-        if !relative.ancestors().any(|place| lineage.places.contains(place)) {
+    let is_of = |made: &Made, path: &Utf8Path| -> io::Result<bool> {
+        if !relative(root, path)
+            .ancestors()
+            .any(|place| made.places.contains(place))
+        {
             return Ok(false);
         }
-        let (now, _) = hash_file(path)?;
-        Ok(lineage.made.contains(&now.blake3))
+        let now = hash_file(path)?.0.blake3;
+        // What is personal is known by its keyed digest.
+        let keyed = scope.store.key().map(|key| key.name(now));
+        Ok([Some(now), keyed]
+            .iter()
+            .flatten()
+            .any(|name| made.bytes.contains(name)))
     };
-    let holding = holding(&files, &|path| Ok(is_made(path)? || holds(path, root, needles)?))?;
-    for path in holding {
-        let path = path.strip_prefix(root).unwrap_or(&path).to_owned();
+    let is_it = |path: &Utf8Path| Ok(is_of(&lineage.made, path)? || holds(path, root, needles)?);
+    let held = holding(&files, &is_it)?;
+    let is_in_folder = |path: &Utf8Path| {
+        let mut folders = relative(root, path).ancestors();
+        folders.any(|folder| {
+            [&lineage.made, &lineage.doubt.made]
+                .iter()
+                .any(|made| made.folders.contains(folder))
+        })
+    };
+    let mut doubtful = holding(&files, &|path| {
+        Ok(is_in_folder(path) || is_of(&lineage.doubt.made, path)?)
+    })?;
+    doubtful.retain(|path| held.binary_search(path).is_err());
+    found.doubtful = doubtful.iter().map(|path| relative(root, path).to_owned()).collect();
+    for path in held {
+        let path = relative(root, &path).to_owned();
         let is_output = path.ancestors().any(|place| scope.outputs.contains(place));
         if is_output {
             found.outputs.push(path);
@@ -119,10 +142,14 @@ fn search_workspace(
     Ok(())
 }
 
+/// The name of a file below `root`.
+fn relative<'p>(root: &Utf8Path, path: &'p Utf8Path) -> &'p Utf8Path {
+    path.strip_prefix(root).unwrap_or(path)
+}
+
 /// Whether the file's name or its bytes hold it.
 fn holds(path: &Utf8Path, root: &Utf8Path, needles: &Needles) -> io::Result<bool> {
-    let name = path.strip_prefix(root).unwrap_or(path);
-    Ok(needles.are_in(name.as_str().as_bytes()) || needles.are_in_file(path)?)
+    Ok(needles.are_in(relative(root, path).as_str().as_bytes()) || needles.are_in_file(path)?)
 }
 
 /// Those of `files` of which `holds` says so, in their order.

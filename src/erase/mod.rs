@@ -3,9 +3,10 @@
 //! In this order, so that an end at any moment leaves nothing that is claimed and not so:
 //!
 //! 1. the revocation, with the token in the place of the id: from now on nothing lets it in ([`revoke`]);
-//! 2. raw files, where that is asked for ([`lines`]);
-//! 3. the store and the places of outputs: what holds it by content, and what was made of it by the receipts ([`find`], [`lineage`]);
-//! 4. a second search, which has to find nothing;
+//! 2. the store and the places of outputs: what holds it by content, and what was made of it by the receipts ([`find`], [`lineage`]); last of
+//!    all the files by which its events' ids are known ([`sources`]), so that what goes on later knows them too;
+//! 3. a second search, which has to find nothing;
+//! 4. raw files, where that is asked for ([`lines`]);
 //! 5. the tombstone, signed and logged ([`tombstone`]). It is the only claim that all of this was done.
 //!
 //! Begun again after a crash, each step finds what is left for it. `docs/consent.md` says what a person sees of it,
@@ -17,6 +18,7 @@ pub mod lines;
 pub mod needles;
 pub mod revoke;
 pub mod sites;
+pub mod sources;
 pub mod tombstone;
 pub mod work;
 
@@ -97,8 +99,8 @@ pub enum EraseError {
     Log(#[source] LogError),
 }
 
-/// Removes what was found in the store and in the places of outputs, which `places` are; a folder among these goes when it is empty. Gives
-/// how many files were removed of each.
+/// Removes what was found in the store and in the places of outputs, which `places` are; a folder among these goes when it is empty. Those
+/// among `last`, absolute, go last. Gives how many files were removed of each.
 ///
 /// # Errors
 ///
@@ -106,14 +108,17 @@ pub enum EraseError {
 pub fn remove(
     found: &Found,
     places: &BTreeSet<Utf8PathBuf>,
+    last: &BTreeSet<Utf8PathBuf>,
     store: &Store,
     workspace: &Workspace,
 ) -> Result<(u64, u64), StoreError> {
-    for path in found.objects.iter().chain(&found.store_files) {
+    let outputs = found.outputs.iter().map(|path| workspace.absolute(path));
+    let all = found.objects.iter().chain(&found.store_files).cloned().chain(outputs);
+    let (last, first): (Vec<_>, Vec<_>) = all.partition(|path| last.contains(path));
+    for path in first.iter().chain(&last) {
         remove_file(path)?;
     }
     for path in &found.outputs {
-        remove_file(&workspace.absolute(path))?;
         let is_of_output = |folder: &&Utf8Path| folder.ancestors().any(|place| places.contains(place));
         for folder in path.ancestors().skip(1).take_while(is_of_output) {
             // One that holds anything else stays.

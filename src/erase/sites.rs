@@ -20,6 +20,8 @@ const SUBJECT: &str = "subject";
 pub struct Sites {
     /// Files that are read as events and that no stage writes, relative to the workspace.
     pub raw: BTreeSet<Utf8PathBuf>,
+    /// Files that are read as events and that a stage writes, as far as they are there.
+    pub made: BTreeSet<Utf8PathBuf>,
     /// The file of revocations of each ingest.
     pub revocations: BTreeSet<Utf8PathBuf>,
     /// Where events have the id of their person, as the ingests say.
@@ -88,16 +90,20 @@ impl Sites {
         let mut has_revocations = false;
         for input in &stage.inputs {
             let files = match (written_input(&input.name), &input.source) {
-                (EVENTS, InputSource::Output { .. }) => continue,
+                (EVENTS, InputSource::Output { .. }) => &mut self.made,
                 (EVENTS, _) => &mut self.raw,
                 (REVOCATIONS, _) => &mut self.revocations,
                 _ => continue,
             };
-            let found = files_of(workspace, plan, input).map_err(|source| SitesError::Unknown {
-                stage: stage.name.clone(),
-                file: plan.pipeline_file.clone(),
-                source: Box::new(source),
-            })?;
+            let found = match files_of(workspace, plan, input) {
+                // What is not there is made again, without it.
+                Err(IngestError::Absent { .. }) if written_input(&input.name) == EVENTS => continue,
+                found => found.map_err(|source| SitesError::Unknown {
+                    stage: stage.name.clone(),
+                    file: plan.pipeline_file.clone(),
+                    source: Box::new(source),
+                })?,
+            };
             let mut found = found.into_iter().map(|file| file.name);
             match written_input(&input.name) {
                 // Of several the first is as good as any: all are read.

@@ -1,8 +1,8 @@
 //! The erasure itself, step by step: what is there, then what is done about it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 use jiff::Timestamp;
 
 use super::find::{Found, Scope, find, outside};
@@ -11,32 +11,32 @@ use super::lines::{self, Lines};
 use super::needles::{Needles, spellings};
 use super::revoke::revoke;
 use super::sites::Sites;
+use super::sources::{self, is_in_raw, sources};
 use super::tombstone::{self, Tombstone};
 use super::{EraseError, Wanted, remove};
-use crate::consent::population::{Form, KeptPopulation};
+use crate::consent::map::Root;
+use crate::consent::population::KeptPopulation;
 use crate::consent::token::{SubjectToken, Token};
-use crate::digest::{Sha256, hash_file};
+use crate::digest::hash_file;
 use crate::exec::attest::{rfc3339, used};
 use crate::git::{self, Repository};
+use crate::history::affected::{Places, let_in};
+use crate::history::runs::file_of;
 use crate::plan::Plan;
-use crate::receipt::digests::artifact_digests;
 use crate::receipt::erasure::{Erased, ErasedKind, Erasure, MAX_LEFT};
 use crate::receipt::key::SigningKey;
 use crate::receipt::run_file::Receipt;
-use crate::receipt::statement::{ReceiptId, Resource, Role, Statement};
-use crate::stages::ingest::EVENTS;
-use crate::store::believed::Believed;
-use crate::store::{Store, StoreError};
-use crate::workspace::Workspace;
+use crate::receipt::statement::{ReceiptId, Statement};
+use crate::stages::ingest::check::NonRevocable;
+use crate::stages::ingest::revocations::Revocations;
+use crate::stages::ingest::used::Told;
+use crate::store::StoreError;
+use crate::store::believed::Claim;
 
 /// What an erasure works with.
 pub struct Work<'a> {
-    /// The workspace.
-    pub workspace: &'a Workspace,
-    /// Its store.
-    pub store: &'a Store,
-    /// What receipts say.
-    pub believed: &'a Believed,
+    /// The workspace, its store, what receipts say, and by what tokens are made.
+    pub places: &'a Places<'a>,
     /// Its repository, if it has one.
     pub repository: Option<&'a Repository>,
     /// What the pipelines read and write.
@@ -55,7 +55,11 @@ pub struct Survey {
     pub found: Found,
     /// What was made of it.
     pub lineage: Lineage,
+    /// The ids of its events.
+    ids: BTreeSet<String>,
     needles: Needles,
+    /// By which files the ids are known.
+    sources: BTreeSet<Utf8PathBuf>,
 }
 
 /// What was done.
@@ -83,8 +87,8 @@ const IN_GIT: &str = "git";
 impl Work<'_> {
     fn scope(&self) -> Scope<'_> {
         Scope {
-            workspace: self.workspace,
-            store: self.store,
+            workspace: self.places.workspace,
+            store: self.places.store,
             repository: self.repository,
             outputs: &self.sites.outputs,
             raw: &self.sites.raw,
@@ -98,62 +102,111 @@ impl Work<'_> {
     ///
     /// [`EraseError`] if something cannot be read.
     pub fn survey(&self) -> Result<Survey, EraseError> {
-        let mut all = BTreeMap::new();
-        for path in &self.sites.raw {
-            let found = lines::find(&self.workspace.absolute(path), self.wanted);
-            let found = found.map_err(|source| EraseError::Read {
-                path: path.clone(),
-                source,
-            })?;
-            if found.count > 0 {
-                all.insert(path.clone(), found);
-            }
-        }
-        let ids = all.values().flat_map(|lines| &lines.ids).map(String::as_str);
-        let words = ids.chain([self.wanted.id.as_str()]).flat_map(spellings);
-        let lines = all.values().flat_map(|lines| &lines.spelled).cloned();
-        let needles = Needles::of(words.chain(lines));
-        let is_used = |ingest: &Statement| {
-            self.is_in_population(ingest)
-                .unwrap_or_else(|| self.is_in_events(ingest, &needles))
+        let sources = sources(self.places, self.sites);
+        let workspace = self.places.workspace;
+        let read = sources::find(&sources, workspace, self.wanted)?;
+        let ids = read.iter().flat_map(|(_, lines)| lines.ids.clone()).collect();
+        let needles = {
+            let ids = [&self.wanted.id].into_iter().chain(&ids);
+            let lines = read.iter().flat_map(|(_, lines)| lines.spelled.iter().cloned());
+            Needles::of(ids.flat_map(|id| spellings(id)).chain(lines))
         };
-        let lineage = Lineage::of(self.believed, self.store, &is_used);
+        let lineage = self.lineage(&ids)?;
         let found = find(&self.scope(), &needles, &lineage)?;
+        let mut lines: BTreeMap<Utf8PathBuf, Lines> = read.into_iter().collect();
+        let raw = self.sites.raw.iter();
+        let raw = raw.filter_map(|path| Some((path.clone(), lines.remove(&workspace.absolute(path))?)));
         Ok(Survey {
-            lines: all,
+            lines: raw.collect(),
+            ids,
             found,
             lineage,
             needles,
+            sources,
         })
     }
 
-    /// Whether an ingest let it in, by the tokens of what it let in; `None` if that cannot be told: they are not here, or by another secret.
-    fn is_in_population(&self, ingest: &Statement) -> Option<bool> {
-        let (_, internal) = ingest.stage()?;
-        let record = internal.population.as_ref()?;
-        if record.secret != self.erasure.secret {
-            return None;
+    /// What rests on it: `ids` are those of its events, as far as they are known.
+    fn lineage(&self, ids: &BTreeSet<String>) -> Result<Lineage, EraseError> {
+        let tokens = self.places.tokens;
+        let mut asked = match self.erasure.of {
+            ErasedKind::Event => Revocations::of_event(&self.wanted.id, tokens),
+            ErasedKind::Subject => Revocations::of_subject(&self.wanted.id, tokens),
+        };
+        for id in ids {
+            asked.add_all(Revocations::of_event(id, tokens));
         }
-        let root = Sha256::from_hex(&record.root).ok()?;
-        let kept = KeptPopulation::open(self.store, root).ok()??;
-        match self.erasure.of {
-            ErasedKind::Event => kept.contains(&Token::from_hex(&self.erasure.token).ok()?).ok(),
-            ErasedKind::Subject if kept.form() == Form::Tokens => None,
-            ErasedKind::Subject => {
-                let wanted = SubjectToken::from_hex(&self.erasure.token).ok()?;
-                let mut is_in = false;
-                kept.each(|_, subject| is_in |= subject == Some(wanted)).ok()?;
-                Some(is_in)
-            }
+        // Whether a consent could be taken back is no matter here.
+        let told = Told {
+            subject: self.wanted.subject.as_deref().and_then(|pointer| pointer.parse().ok()),
+            non_revocable: NonRevocable::Honour,
+        };
+        let judged = let_in(self.places, &asked, &told)?;
+        let is_used = |claim: &Claim, ingest: &Statement| match judged.ingests.get(&claim.id) {
+            Some(Ok(count)) => Ok(*count > 0),
+            Some(Err(why)) => is_in_raw(ingest, self.places, self.wanted).ok_or_else(|| why.clone()),
+            None => Err("its file cannot be read".to_owned()),
+        };
+        let mut lineage = Lineage::of(self.places, &is_used);
+        for (run, why) in &judged.unread {
+            lineage.doubt.add(run, &format!("its file {why}"));
         }
+        self.add_unnamed(ids, &mut lineage)?;
+        Ok(lineage)
     }
 
-    /// Whether the events that an ingest let through hold it, if the store has them; what it does not have cannot be searched.
-    fn is_in_events(&self, ingest: &Statement, needles: &Needles) -> bool {
-        let is_events = |made: &&Resource| matches!(made.role(), Role::Output { output, .. } if output == EVENTS);
-        let events = ingest.subject.iter().find(is_events).and_then(artifact_digests);
-        let object = events.map(|digests| self.store.cas().path(digests.blake3()));
-        object.is_some_and(|object| needles.are_in_file(&object).unwrap_or(false))
+    /// Adds to what is in doubt the runs that let in events of the person whose ids nobody knows any more, by the tokens: for these nothing can be
+    /// searched.
+    fn add_unnamed(&self, ids: &BTreeSet<String>, lineage: &mut Lineage) -> Result<(), EraseError> {
+        let Some(tokens) = self.places.tokens.filter(|_| self.erasure.of == ErasedKind::Subject) else {
+            return Ok(());
+        };
+        let all = tombstone::all(&crate::exec::runs_folder(self.places.workspace))?;
+        let said = all.iter().filter_map(|(_, receipt)| receipt.statement.erasure());
+        // Of one that was erased by itself the id was known.
+        let alone = said.filter(|(said, _)| said.of == ErasedKind::Event && said.secret == self.erasure.secret);
+        let mut known: HashSet<Token> = alone
+            .filter_map(|(said, _)| Token::from_hex(&said.token).ok())
+            .collect();
+        known.extend(ids.iter().map(|id| tokens.token(id)));
+        let earlier = self.tombstones()?;
+        let believed = self.places.believed;
+        for (id, _) in &lineage.receipts {
+            let Some(claim) = believed.by_receipt(*id) else {
+                continue;
+            };
+            let of_person = believed.statement(&claim).map(|ingest| self.events_of_person(&ingest));
+            let unnamed = of_person
+                .into_iter()
+                .flatten()
+                .filter(|token| !known.contains(token))
+                .count();
+            let is_left = |erased: &Erased| erased.left.iter().any(|left| *left == file_of(&claim.run));
+            // They were known when that was written.
+            let is_said = |receipt: &Receipt| {
+                receipt.statement.receipts().any(|(_, said)| said == *id)
+                    && receipt.statement.erasure().is_some_and(|(_, erased)| !is_left(erased))
+            };
+            if unnamed > 0 && !earlier.iter().any(|(_, receipt)| is_said(receipt)) {
+                let why = "it let in events of this person whose ids nobody knows any more, so that nothing could be searched for them";
+                lineage.doubt.add(&claim.run, why);
+            }
+        }
+        Ok(())
+    }
+
+    /// The tokens of the person's events that an ingest let in, as far as they are kept.
+    fn events_of_person(&self, ingest: &Statement) -> Vec<Token> {
+        let mut of_person = Vec::new();
+        let record = ingest.stage().and_then(|(_, internal)| internal.population.as_ref());
+        let root = record.filter(|record| record.secret == self.erasure.secret);
+        let root = root.and_then(|record| Root::from_hex(&record.root).ok());
+        let kept = root.and_then(|root| KeptPopulation::open(self.places.store, root).ok()?);
+        if let (Some(kept), Ok(person)) = (kept, SubjectToken::from_hex(&self.erasure.token)) {
+            // What is damaged tells nothing.
+            let _ = kept.each(|event, subject| of_person.extend((subject == Some(person)).then_some(event)));
+        }
+        of_person
     }
 
     /// Erases what was surveyed. The workspace's lock must be held.
@@ -164,34 +217,32 @@ impl Work<'_> {
     pub fn carry_out(&self, survey: &Survey, rewrite_inputs: bool, sign: &Signing<'_>) -> Result<Done, EraseError> {
         let began = (sign.clock)();
         let mut revoked = Vec::new();
-        let ids: BTreeSet<String> = survey.lines.values().flat_map(|lines| lines.ids.clone()).collect();
         for path in &self.sites.revocations {
-            let absolute = self.workspace.absolute(path);
-            if revoke(&absolute, self.wanted, &ids, self.erasure, &rfc3339(began))? {
+            let absolute = self.places.workspace.absolute(path);
+            if revoke(&absolute, self.wanted, &survey.ids, self.erasure, &rfc3339(began))? {
                 revoked.push(path.clone());
             }
         }
-        let mut taken_out = BTreeMap::new();
-        let links = outside(self.workspace, &self.sites.raw);
-        for (path, lines) in &survey.lines {
-            // A file that is reached through a link is somewhere else, and not only this project's.
-            if rewrite_inputs && lines.is_plain && !links.contains_key(path) {
-                let count = lines::take_out(&self.workspace.absolute(path), self.wanted)?;
-                taken_out.insert(path.clone(), count);
+        let (objects, outputs) = remove(
+            &survey.found,
+            &self.sites.outputs,
+            &survey.sources,
+            self.places.store,
+            self.places.workspace,
+        )?;
+        let mut after = self.search_again(&survey.needles)?;
+        // Not before: whoever goes on with this later has to know the ids of the events that stand there.
+        let taken_out = match rewrite_inputs {
+            true => self.take_out(survey)?,
+            false => BTreeMap::new(),
+        };
+        let mut raw = Vec::new();
+        for path in after.raw {
+            if !taken_out.contains_key(&path) || self.holds(&path, &survey.needles)? {
+                raw.push(path);
             }
         }
-        let (objects, outputs) = remove(&survey.found, &self.sites.outputs, self.store, self.workspace)?;
-        let after = find(&self.scope(), &survey.needles, &Lineage::default())?;
-        if !after.is_gone() {
-            let again = after
-                .objects
-                .into_iter()
-                .chain(after.store_files)
-                .chain(after.outputs)
-                .next();
-            let path = again.unwrap_or_default();
-            return Err(EraseError::Again { path });
-        }
+        after.raw = raw;
         let left = left(&after, survey, &taken_out);
         let store_files = survey.found.store_files.len() as u64;
         let files = outputs + taken_out.len() as u64 + revoked.len() as u64;
@@ -218,17 +269,57 @@ impl Work<'_> {
         })
     }
 
+    /// Searches everything once more, which has to find nothing.
+    fn search_again(&self, needles: &Needles) -> Result<Found, EraseError> {
+        let after = find(&self.scope(), needles, &Lineage::default())?;
+        if after.is_gone() {
+            return Ok(after);
+        }
+        let again = after
+            .objects
+            .into_iter()
+            .chain(after.store_files)
+            .chain(after.outputs)
+            .next();
+        let path = again.unwrap_or_default();
+        Err(EraseError::Again { path })
+    }
+
+    /// Takes its lines out of the raw files. Gives how many of each.
+    fn take_out(&self, survey: &Survey) -> Result<BTreeMap<Utf8PathBuf, u64>, EraseError> {
+        let workspace = self.places.workspace;
+        let links = outside(workspace, &self.sites.raw);
+        // A file that is reached through a link is somewhere else, and not only this project's.
+        let lines = survey
+            .lines
+            .iter()
+            .filter(|(path, lines)| lines.is_plain && !links.contains_key(*path));
+        let taken = lines.map(|(path, _)| Ok((path.clone(), lines::take_out(&workspace.absolute(path), self.wanted)?)));
+        taken.collect()
+    }
+
+    fn holds(&self, path: &Utf8Path, needles: &Needles) -> Result<bool, EraseError> {
+        let held = needles.are_in_file(&self.places.workspace.absolute(path));
+        held.map_err(|source| EraseError::Read {
+            path: path.to_owned(),
+            source,
+        })
+    }
+
     /// The file of a tombstone that says that it was erased before, if there is one.
     ///
     /// # Errors
     ///
     /// [`StoreError::Read`] if the receipts cannot be read.
     pub fn tombstone(&self) -> Result<Option<Utf8PathBuf>, StoreError> {
-        let all = tombstone::all(&crate::exec::runs_folder(self.workspace))?;
-        let is_it =
-            |(_, receipt): &(String, Receipt)| receipt.statement.external().erasure.as_ref() == Some(self.erasure);
-        let found = all.into_iter().find(is_it);
+        let found = self.tombstones()?.into_iter().next();
         Ok(found.map(|(name, _)| Utf8PathBuf::from("runs").join(name)))
+    }
+
+    fn tombstones(&self) -> Result<Vec<(String, Receipt)>, StoreError> {
+        let all = tombstone::all(&crate::exec::runs_folder(self.places.workspace))?;
+        let is_it = |receipt: &Receipt| receipt.statement.external().erasure.as_ref() == Some(self.erasure);
+        Ok(all.into_iter().filter(|(_, receipt)| is_it(receipt)).collect())
     }
 
     fn bury(
@@ -241,10 +332,11 @@ impl Work<'_> {
         let files: Vec<_> = sign.plan.definition_files.iter().map(used).collect();
         let made = git::made(self.repository, &files)?;
         let revocations = self.sites.revocations.first().cloned().unwrap_or_default();
-        let (digests, _) = hash_file(&self.workspace.absolute(&revocations)).map_err(|source| EraseError::Read {
-            path: revocations.clone(),
-            source,
-        })?;
+        let (digests, _) =
+            hash_file(&self.places.workspace.absolute(&revocations)).map_err(|source| EraseError::Read {
+                path: revocations.clone(),
+                source,
+            })?;
         let tombstone = Tombstone {
             plan: sign.plan,
             erasure: self.erasure.clone(),
@@ -255,7 +347,7 @@ impl Work<'_> {
             id: crate::exec::run_id("erasure", began, sign.nonce),
             times: (rfc3339(began), rfc3339(ended)),
         };
-        tombstone::write(tombstone, self.workspace, self.store, sign.key)
+        tombstone::write(tombstone, self.places.workspace, self.places.store, sign.key)
     }
 }
 
@@ -277,6 +369,8 @@ fn left(after: &Found, survey: &Survey, taken_out: &BTreeMap<Utf8PathBuf, u64>) 
         .elsewhere
         .iter()
         .chain(&after.raw)
+        .chain(survey.lineage.doubt.runs.keys())
+        .chain(&survey.found.doubtful)
         .map(ToString::to_string)
         .collect();
     let untouched = survey.lines.keys().filter(|path| !taken_out.contains_key(*path));

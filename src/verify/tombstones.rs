@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::evidence::Evidence;
 use super::report::{Code, Finding};
-use crate::receipt::erasure::ErasedKind;
+use crate::receipt::erasure::{Erased, ErasedKind};
 use crate::receipt::statement::ReceiptId;
 
 /// A warning for each trusted tombstone: what rests on it can be checked, and not be made again.
@@ -21,6 +21,7 @@ pub(super) fn check(evidence: &Evidence, basis: &[usize]) -> Vec<Finding> {
         let asked = resting.iter().filter(|id| basis.contains(id)).count();
         let when = &receipt.statement.metadata().finished_on;
         let rests = match (resting.len(), asked) {
+            (0, _) if has_doubt(erased) => "no receipt is known to rest on it".to_owned(),
             (0, _) => "no receipt rests on it".to_owned(),
             (all, 0) => format!("{all} earlier receipts rest on it, and nothing that was asked for"),
             (all, asked) => format!("{all} receipts rest on it, {asked} of them behind what was asked for"),
@@ -35,4 +36,9 @@ pub(super) fn check(evidence: &Evidence, basis: &[usize]) -> Vec<Finding> {
         })
     });
     findings.collect()
+}
+
+/// Whether it names runs of which it was not known, or which hold it themselves.
+fn has_doubt(erased: &Erased) -> bool {
+    erased.left.iter().any(|place| place.starts_with("runs/"))
 }

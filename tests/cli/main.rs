@@ -18,6 +18,7 @@ mod consent;
 mod consent_flow;
 mod diff;
 mod erase;
+mod erase_lost;
 mod evaluate;
 mod evaluate_events;
 mod event_files;

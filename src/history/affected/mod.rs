@@ -9,6 +9,7 @@
 //! however far along the receipts, through programs, and through what a stage declassifies too: a model was made with an event
 //! even if it holds nothing of a person.
 
+mod judge;
 mod ledger;
 mod spread;
 
@@ -16,18 +17,16 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use self::judge::Judge;
 use self::ledger::{Ledger, Made, Node};
 use self::spread::{State, spread};
-use crate::consent::population::KeptPopulation;
 use crate::consent::token::Tokens;
 use crate::digest::Digest;
 use crate::exec::inputs::FileHashes;
 use crate::listing::ArtifactDigests;
 use crate::receipt::statement::ReceiptId;
-use crate::stages::InputFile;
-use crate::stages::ingest::check::NonRevocable;
 use crate::stages::ingest::revocations::Revocations;
-use crate::stages::ingest::used::{Told, withdrawn};
+use crate::stages::ingest::used::Told;
 use crate::store::believed::Believed;
 use crate::store::{Store, StoreError};
 use crate::workspace::Workspace;
@@ -138,11 +137,7 @@ impl AffectedReceipt {
 /// [`StoreError`] if the folder of receipts is there and cannot be read. What cannot be read of a run is said in the answer.
 pub fn find(places: &Places<'_>, revocations: &Revocations) -> Result<Affected, StoreError> {
     let ledger = Ledger::read(places.workspace, places.believed)?;
-    let mut judge = Judge {
-        places,
-        revocations,
-        known: HashMap::new(),
-    };
+    let mut judge = Judge::new(places, revocations, None);
     let mut ingests: HashMap<usize, State> = HashMap::new();
     let mut events: HashMap<usize, u64> = HashMap::new();
     let mut reasons: HashMap<usize, String> = HashMap::new();
@@ -183,6 +178,31 @@ pub fn find(places: &Places<'_>, revocations: &Revocations) -> Result<Affected, 
         receipts: affected.map(receipt).collect(),
         runs: runs(&ledger, &states),
         unknown: unknown(&ledger, &states, &reasons),
+    })
+}
+
+/// What is known of what the ingests under `runs/` let in.
+pub struct LetIn {
+    /// How many of the events that were asked for each of them let in, or why that is not known.
+    pub ingests: HashMap<ReceiptId, Result<u64, String>>,
+    /// Runs whose files cannot be read, and why.
+    pub unread: Vec<(String, String)>,
+}
+
+/// Finds which ingests let in anything that `asked` names. An ingest that was not told where events name their person is judged as if it had been
+/// told as `told` is; whether a consent can be withdrawn is as `told` says for all of them.
+///
+/// # Errors
+///
+/// [`StoreError`] if the folder of receipts is there and cannot be read.
+pub fn let_in(places: &Places<'_>, asked: &Revocations, told: &Told) -> Result<LetIn, StoreError> {
+    let ledger = Ledger::read(places.workspace, places.believed)?;
+    let mut judge = Judge::new(places, asked, Some(told));
+    let nodes = ledger.nodes.iter();
+    let ingests = nodes.filter_map(|node| Some((node.id, judge.judge(node)?))).collect();
+    Ok(LetIn {
+        ingests,
+        unread: ledger.unread,
     })
 }
 
@@ -247,92 +267,6 @@ fn unknown(ledger: &Ledger, states: &[State], reasons: &HashMap<usize, String>) 
         })
     });
     unread.chain(nodes).chain(missing).collect()
-}
-
-/// Counts withdrawn events in what ingests let in, the same bytes once.
-struct Judge<'a> {
-    places: &'a Places<'a>,
-    revocations: &'a Revocations,
-    known: HashMap<(Digest, Option<String>, bool), Result<u64, String>>,
-}
-
-impl Judge<'_> {
-    /// How many events that the ingest `node` let in are withdrawn, or why that is not known; nothing if it is no ingest.
-    fn judge(&mut self, node: &Node) -> Option<Result<u64, String>> {
-        let told = match node.ingest.as_ref()? {
-            Ok(told) => told,
-            Err(why) => return Some(Err(why.clone())),
-        };
-        // One that failed let nothing in.
-        let Some(events) = node.events() else {
-            return Some(Ok(0));
-        };
-        let digest = events.digests.blake3();
-        let subject = told.subject.as_ref().map(|subject| subject.as_str().to_owned());
-        let key = (digest, subject, told.non_revocable == NonRevocable::Keep);
-        // Other receipts of the same events may have tokens that can be told.
-        let known = self.known.get(&key).cloned();
-        if let Some(Ok(_)) = known {
-            return known;
-        }
-        if let Some(count) = self.by_tokens(node, told) {
-            self.known.insert(key, Ok(count));
-            return Some(Ok(count));
-        }
-        if known.is_some() {
-            return known;
-        }
-        let files = self.files(events);
-        let counted =
-            files.map(|file| withdrawn(&file, self.revocations, told, self.places.tokens, self.places.threads));
-        let mut found = Err("the events that it let in are neither in the store nor in place".to_owned());
-        for counted in counted {
-            match counted {
-                Ok(count) => {
-                    found = Ok(count);
-                    break;
-                }
-                Err(error) => {
-                    found = Err(format!(
-                        "the events that it let in: {}",
-                        crate::diagnostic::with_causes(&error)
-                    ))
-                }
-            }
-        }
-        if found == Ok(0) && told.subject.is_none() && self.revocations.name_persons() {
-            found = Err("persons have withdrawn, and it was not told where events name one".to_owned());
-        }
-        self.known.insert(key, found.clone());
-        Some(found)
-    }
-
-    /// The same by the tokens that are kept of what it let in; nothing if there are none that could tell.
-    fn by_tokens(&self, node: &Node, told: &Told) -> Option<u64> {
-        let (root, secret) = node.population?;
-        self.places.tokens.filter(|tokens| tokens.secret() == secret)?;
-        // What is damaged tells nothing; the events may.
-        let population = KeptPopulation::open(self.places.store, root).ok()??;
-        let count = self.revocations.count_in(&population).ok()??;
-        // A token does not say whether the consent can be withdrawn.
-        (count == 0 || told.non_revocable == NonRevocable::Honour).then_some(count)
-    }
-
-    /// Where the bytes may be: in the store, else in their place. They are hashed as they are read.
-    fn files(&self, events: &Made) -> impl Iterator<Item = InputFile> {
-        let store = self.places.store;
-        let stored = store.cas().path(events.digests.blake3());
-        let in_place = self.places.workspace.absolute(&events.path);
-        let is_file = |file: &Utf8PathBuf| file.symlink_metadata().is_ok_and(|found| found.is_file());
-        let files = [stored, in_place].into_iter().filter(is_file);
-        files.filter_map(|absolute| {
-            Some(InputFile {
-                digest: Some(events.digests.plain_name(&absolute, store.key())?),
-                absolute,
-                name: events.path.clone(),
-            })
-        })
-    }
 }
 
 /// The pipelines, by their files, some of whose outputs in place are among `affected`, each with the paths of these.
