@@ -57,9 +57,15 @@ pub fn system() -> String {
     format!("{}/{}", std::env::consts::OS, std::env::consts::ARCH)
 }
 
-/// The digest of everything that can change what `stage` writes.
+/// The digest of everything that can change what `stage` writes, on this system.
 #[must_use]
 pub fn action_digest(plan: &Plan, stage: &Stage, resolved: &Resolved) -> Digest {
+    action_digest_on(&system(), plan, stage, resolved)
+}
+
+/// The same on another system, spelled as [`system`] does; a built-in stage has one action on all of them.
+#[must_use]
+pub fn action_digest_on(system: &str, plan: &Plan, stage: &Stage, resolved: &Resolved) -> Digest {
     let mut hasher = CanonicalHasher::within(&ACTION);
     add_stage(&mut hasher, plan, stage);
     let sees_modes = !is_builtin(stage);
@@ -75,7 +81,7 @@ pub fn action_digest(plan: &Plan, stage: &Stage, resolved: &Resolved) -> Digest 
         });
     });
     if sees_modes {
-        hasher.str(&system());
+        hasher.str(system);
     }
     if stage.pin {
         hasher.list(&resolved.tools, |h, (name, digest)| {

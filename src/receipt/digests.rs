@@ -5,6 +5,7 @@ use super::digest_set::DigestSet;
 use super::names::clip;
 use super::statement::{MAX_MEMBERS, Resource, Role, StageParameters, Statement};
 use crate::commitment::{Commitment, Shape};
+use crate::consent::secret::SecretId;
 use crate::digest::{Digests, Sha256};
 use crate::listing::{ArtifactDigests, ListedFile, listing_digests};
 use crate::spec::is_name;
@@ -135,6 +136,14 @@ pub fn file_digests(resource: &Resource) -> Option<Digests> {
         DigestSet::File(digests) => Some(digests),
         _ => None,
     }
+}
+
+/// What the secret is called that digests of a receipt are keyed by; `None` if none are.
+#[must_use]
+pub fn secret_of(statement: &Statement) -> Option<SecretId> {
+    let mut resources = statement.subject.iter().chain(statement.dependencies());
+    let secret = resources.find_map(|resource| resource.annotations.madmall_secret.as_ref())?;
+    SecretId::from_hex(secret).ok()
 }
 
 /// The keyed digests of a resource that is personal; `None` if its digest set is another.

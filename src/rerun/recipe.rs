@@ -8,7 +8,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::consent::secret::SecretId;
 use crate::digest::{Digest, hash_file};
 use crate::exec::process::{candidates, is_executable};
 use crate::listing::ArtifactDigests;
@@ -19,7 +18,7 @@ use crate::plan::{
     Command, DefinitionFile, Input, InputSource, Limits, Number, Output, ParamValue, Plan, SandboxMode, Stage, Streams,
     is_pattern,
 };
-use crate::receipt::digests::{artifact_digests, file_digests};
+use crate::receipt::digests::{artifact_digests, file_digests, secret_of};
 use crate::receipt::sandbox::{NETWORK_ALLOWED, OFF};
 use crate::receipt::statement::{CommandRecord, ParamRecord, Resource, Role, StageParameters, Statement};
 use crate::shared_path::SharedPath;
@@ -382,13 +381,6 @@ fn stage(parameters: &StageParameters, purpose: &Option<String>, inputs: Vec<Inp
         personal: Vec::new(),
         actual: None,
     })
-}
-
-/// What the secret is called that digests of the receipt are keyed by.
-fn secret_of(statement: &Statement) -> Option<SecretId> {
-    let mut resources = statement.subject.iter().chain(statement.dependencies());
-    let secret = resources.find_map(|resource| resource.annotations.madmall_secret.as_ref())?;
-    SecretId::from_hex(secret).ok()
 }
 
 /// The programs of the machine that a receipt names, sorted by name.

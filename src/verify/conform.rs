@@ -1,11 +1,12 @@
 //! Is there, for each stage of a plan, a trusted receipt with that definition and those inputs? Asked of a commit
 //! (`--at`) or of the working tree.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use camino::Utf8Path;
 
 use super::evidence::Evidence;
+use super::modes;
 use crate::commitment::{PersonalKey, Same};
 use crate::digest::{Digest, Digests};
 use crate::listing::{ArtifactDigests, ListedFile, listing_digests};
@@ -13,7 +14,7 @@ use crate::plan::action::definition_digest;
 use crate::plan::{InputSource, Plan, Stage, StageId};
 use crate::receipt::digest_set::DigestSet;
 use crate::receipt::digests::artifact_digests;
-use crate::receipt::statement::{Resource, Role};
+use crate::receipt::statement::{Resource, Role, Statement};
 
 /// The receipts of stages that did what they should, trusted ones only, by their definition.
 pub(super) struct Definitions(HashMap<Digest, Vec<usize>>);
@@ -68,11 +69,11 @@ enum Misfit {
 }
 
 /// What an input may be.
-enum Expected {
-    /// A source with these plain digests.
-    Source(ArtifactDigests),
-    /// What a stage made: one digest set for each receipt accepted for it.
-    Made(Vec<DigestSet>),
+pub(super) enum Expected {
+    /// A source with these plain digests, and whether it is one file that may be executed.
+    Source(ArtifactDigests, bool),
+    /// What a stage made: for each receipt accepted for it a digest set, and whether it is one file that may be executed.
+    Made(Vec<(DigestSet, bool)>),
 }
 
 /// Compares the stages of `plan` (those that `selected` takes) with the receipts, in the order of the plan.
@@ -124,14 +125,12 @@ fn receipts_of(
         let reason = "no trusted receipt has the definition that it has there".to_owned();
         return Err(Misfit::Fault(reason));
     }
+    let mut inputs = Vec::with_capacity(stage.inputs.len());
     for input in &stage.inputs {
         let expected = expected(plan, &input.source, files, evidence, accepted)
             .map_err(|error| Misfit::Fault(format!("its input `{}`: {error}", input.name)))?;
         let compare = |candidate: usize| {
-            let mut dependencies = evidence.receipts[candidate].statement.dependencies().iter();
-            let is_it = |dependency: &&Resource| matches!(dependency.role(), Role::Input { input: name, .. } if *name == input.name);
-            dependencies
-                .find(is_it)
+            input_named(&evidence.receipts[candidate].statement, &input.name)
                 .map_or(Same::No, |found| expected.is(found, key))
         };
         let mut is_secret = false;
@@ -153,19 +152,43 @@ fn receipts_of(
                 )),
             });
         }
+        inputs.push(expected);
     }
-    Ok(candidates)
+    candidates.retain(|candidate| modes::fit(plan, stage, &inputs, (&evidence.receipts[*candidate].statement, key)));
+    match candidates.is_empty() {
+        true => Err(Misfit::Fault(
+            "no trusted receipt of it has the executable bits that its inputs have there".to_owned(),
+        )),
+        false => Ok(candidates),
+    }
+}
+
+/// The input `name` as a receipt has it.
+pub(super) fn input_named<'a>(statement: &'a Statement, name: &str) -> Option<&'a Resource> {
+    let is_it = |dependency: &&Resource| matches!(dependency.role(), Role::Input { input, .. } if input == name);
+    statement.dependencies().iter().find(is_it)
 }
 
 impl Expected {
     /// Whether an input that a receipt names is it.
     fn is(&self, found: &Resource, key: Option<&PersonalKey>) -> Same {
         let is_same = match (self, artifact_digests(found)) {
-            (Self::Source(source), Some(claimed)) => return source.compare(&claimed, key),
-            (Self::Source(_), None) => false,
-            (Self::Made(made), _) => made.contains(&found.digest),
+            (Self::Source(source, _), Some(claimed)) => return source.compare(&claimed, key),
+            (Self::Source(..), None) => false,
+            (Self::Made(made), _) => made.iter().any(|(digest, _)| *digest == found.digest),
         };
         if is_same { Same::Yes } else { Same::No }
+    }
+
+    /// What its executable bit may be, if it is what a receipt names as `found`.
+    pub(super) fn modes(&self, found: &Resource) -> BTreeSet<bool> {
+        match self {
+            Self::Source(_, executable) => BTreeSet::from([*executable]),
+            Self::Made(made) => {
+                let same = made.iter().filter(|(digest, _)| *digest == found.digest);
+                same.map(|(_, executable)| *executable).collect()
+            }
+        }
     }
 }
 
@@ -179,8 +202,8 @@ fn expected(
 ) -> Result<Expected, String> {
     match source {
         InputSource::File { path } => {
-            let (digests, _) = files(path)?;
-            Ok(Expected::Source(ArtifactDigests::File(digests)))
+            let (digests, executable) = files(path)?;
+            Ok(Expected::Source(ArtifactDigests::File(digests), executable))
         }
         InputSource::Folder { files: paths, .. } | InputSource::Glob { files: paths, .. } => {
             let listed = paths
@@ -188,13 +211,15 @@ fn expected(
                 .map(|path| listed(path, files))
                 .collect::<Result<Vec<_>, _>>()?;
             let listing = listing_digests(&listed).map_err(|error| error.to_string())?;
-            Ok(Expected::Source(ArtifactDigests::Folder(listing)))
+            Ok(Expected::Source(ArtifactDigests::Folder(listing), false))
         }
         InputSource::Output { stage, output } => {
             let path = plan.stages[stage.index()].outputs[*output].path.as_str();
             let subject = |index: &usize| evidence.receipts[*index].statement.subject_named(path);
             let receipts = accepted[stage.index()].iter();
-            let made = receipts.filter_map(subject).map(|subject| subject.digest.clone());
+            let is_executable = |subject: &Resource| matches!(subject.role(), Role::Output { executable: true, .. });
+            let made = receipts.filter_map(subject);
+            let made = made.map(|subject| (subject.digest.clone(), is_executable(subject)));
             Ok(Expected::Made(made.collect()))
         }
     }

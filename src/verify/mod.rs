@@ -29,6 +29,7 @@ mod ingests;
 mod kept;
 mod logs;
 mod membership;
+mod modes;
 mod pins;
 mod places;
 mod question;

@@ -40,6 +40,8 @@ mod log_proofs;
 mod matrix;
 mod metrics;
 mod model;
+#[cfg(unix)]
+mod modes;
 mod optional;
 mod out;
 mod output_folders;

@@ -537,3 +537,22 @@ stages: {find: {run: 'echo ${params.who} > ${outputs.o}', outputs: {o: out/found
     space.set("MADMALL_CONSENT_SECRET", &secret('2'));
     space.run(&set).success().says("1 ran");
 }
+
+#[cfg(unix)]
+#[test]
+fn whether_it_may_be_executed_is_compared_as_of_any_input() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let space = space();
+    space.git(&["init", "-q"]);
+    space.run(&[]).success();
+    space.git(&["add", "data", "pipeline.yaml", "madmall.yaml", "runs"]);
+    space.git(&["commit", "-q", "-m", "run"]);
+    space.madmall(["verify"]).success().says_not("W-STALE");
+    space.madmall(["verify", "--at", "HEAD"]).success();
+    let executable = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(space.path("data/answer.txt"), executable).expect("own file");
+    let why = "no trusted receipt of it has the executable bits that its inputs have there";
+    space.madmall(["verify"]).success().says("W-STALE").says(why);
+    space.git(&["commit", "-q", "-am", "mode"]);
+    space.madmall(["verify", "--at", "HEAD"]).code(4).says(why);
+}

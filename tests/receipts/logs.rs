@@ -22,6 +22,7 @@ const A_RUN: usize = 2_000;
 fn line(number: usize) -> String {
     let statement = stage_statement(Claimed {
         stage: "a",
+        action: Digest::of(b"a"),
         definition: Digest::of(b"a"),
         inputs: Vec::new(),
         output: ("out.txt", Digests::of(&number.to_le_bytes())),

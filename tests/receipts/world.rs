@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use camino::{Utf8Path, Utf8PathBuf};
 use madmall::digest::{Digest, Digests};
 use madmall::git::{self, Used, UsedFile};
-use madmall::plan::action::definition_digest;
+use madmall::plan::action::{Resolved, ResolvedInput, action_digest_on, definition_digest};
 use madmall::plan::{
     Command, DefinitionFile, Input, InputSource, Limits, Output, Plan, SandboxMode, Stage, StageId, Streams,
 };
+use madmall::receipt::digests::file_digests;
 use madmall::receipt::envelope;
 use madmall::receipt::key::SigningKey;
 use madmall::receipt::run_file::{Receipt, RunFile};
@@ -24,10 +25,13 @@ use madmall::verify::{self, Request, What};
 use madmall::workspace::Workspace;
 
 pub(crate) const PIPELINE: &str = "pipelines/p.yaml";
+/// Where its stages were run; the tests may run elsewhere.
+const SYSTEM: &str = "linux/x86_64";
 
 /// What a stage's receipt is about.
 pub(crate) struct Claimed {
     pub(crate) stage: &'static str,
+    pub(crate) action: Digest,
     pub(crate) definition: Digest,
     pub(crate) inputs: Vec<Resource>,
     pub(crate) output: (&'static str, Digests),
@@ -65,10 +69,10 @@ pub(crate) fn stage_statement(claimed: Claimed) -> Statement {
     };
     let internal = StageInternal {
         population: None,
-        action: Digest::of(claimed.stage.as_bytes()).to_string(),
+        action: claimed.action.to_string(),
         definition: claimed.definition.to_string(),
         sandbox: Vec::new(),
-        system: Some("linux/x86_64".to_owned()),
+        system: Some(SYSTEM.to_owned()),
     };
     let mut dependencies = claimed.inputs;
     dependencies.push(Resource::file(PIPELINE, &claimed.definition_file, Role::Definition {}));
@@ -308,11 +312,20 @@ impl World {
     /// Writes the receipts that a run of both stages would give, for the files as they are.
     pub(crate) fn run(&self, run: &str, finished_on: &str, key: &SigningKey) -> RunFile {
         let plan = resolve(&self.workspace, PIPELINE.into()).expect("it resolves");
-        let claim = |stage: usize, inputs, output: &'static str, sources: &[&'static str]| {
+        let claim = |stage: usize, source: Resource, output: &'static str, sources: &[&'static str]| {
+            let digest = file_digests(&source).expect("a file").blake3;
+            let executable = false;
+            let resolved = Resolved {
+                inputs: vec![ResolvedInput { digest, executable }],
+                env: Vec::new(),
+                tools: Vec::new(),
+                personal: None,
+            };
             let statement = stage_statement(Claimed {
                 stage: ["a", "b"][stage],
+                action: action_digest_on(SYSTEM, &plan, &plan.stages[stage], &resolved),
                 definition: definition_digest(&plan, &plan.stages[stage]),
-                inputs,
+                inputs: vec![source],
                 output: (output, self.digests(output)),
                 definition_file: self.digests(PIPELINE),
                 made: self.made(&[&[PIPELINE], sources].concat()),
@@ -322,9 +335,9 @@ impl World {
             signed(&statement, key)
         };
         let source = input("in", "in.txt", &self.digests("in.txt"), None);
-        let a = claim(0, vec![source], "mid.txt", &["in.txt"]);
+        let a = claim(0, source, "mid.txt", &["in.txt"]);
         let middle = input("in", "mid.txt", &self.digests("mid.txt"), Some(&a));
-        let b = claim(1, vec![middle], "out.txt", &[]);
+        let b = claim(1, middle, "out.txt", &[]);
         self.finish(vec![a, b], run, finished_on, key)
     }
 
