@@ -262,3 +262,64 @@ fn what_is_only_in_one_copy_is_listed_and_what_is_no_copy_is_refused() {
     space.write("empty/x", "");
     space.madmall(["log", "compare", "empty", "."]).code(6);
 }
+
+#[test]
+fn of_a_key_that_has_ended_only_proofs_of_what_its_log_was_then_hold() {
+    let mut space = Space::with(ONE);
+    let (own, theirs) = (
+        space.path("../config").into_string(),
+        space.path("../theirs").into_string(),
+    );
+    space.set("MADMALL_CONFIG_DIR", &theirs);
+    space.write("in", "1\n");
+    space.run(&[]).success();
+    space.write("../theirs.pem", space.madmall(["key", "--pem"]).success().out);
+    let before = receipts(&space).remove(0);
+    space.madmall(["log", "prove", &before, "-o", "before"]).success();
+    space.write("in", "2\n");
+    space.run(&[]).success();
+    let after = receipts(&space).remove(0);
+    space.madmall(["log", "prove", &before, "-o", "longer"]).success();
+    space.madmall(["log", "prove", &after, "-o", "after"]).success();
+    space.madmall(["log", "prove", "--since", "2", "-o", "since"]).success();
+    let (then, now) = (checkpoint(&space, 2), checkpoint(&space, 4));
+
+    space.set("MADMALL_CONFIG_DIR", &own);
+    space
+        .madmall(["key", "trust", "../theirs.pem", "--name", "Ada"])
+        .success();
+    let check = |proof: &str, receipt: &str| space.madmall(["log", "check", proof, "--receipt", receipt]);
+    for (proof, receipt) in [("before", &before), ("longer", &before), ("after", &after)] {
+        check(proof, receipt).success().says("holds");
+    }
+    space.madmall(["key", "revoke", "Ada", "--at", &then]).success();
+    check("before", &before).success().says("holds");
+    // Whoever has the key can sign any longer history, and any other.
+    let until = "the policy trusts `Ada` until ";
+    for (proof, receipt) in [("longer", &before), ("after", &after)] {
+        let came_after = "had 2 entries; this checkpoint of 4 came after it";
+        check(proof, receipt)
+            .code(6)
+            .says("not checked")
+            .says(until)
+            .says(came_after);
+    }
+    let since = ["log", "check", "since", "--old", &then];
+    space.madmall(since).code(6).says(until);
+    space
+        .madmall(since.into_iter().chain(["--trust", "../config/policy.json"]))
+        .code(4)
+        .says(until);
+
+    let proof = space.madmall(["log", "prove", &before]).success().out;
+    assert_eq!(proof, space.read("before"));
+    space
+        .madmall(["log", "prove", &after])
+        .code(6)
+        .says("is in no log by a key that is trusted; ")
+        .says(until);
+    space.madmall(["log", "prove", "--since", "2"]).success();
+    for since in ["4", &now] {
+        space.madmall(["log", "prove", "--since", since]).code(6).says(until);
+    }
+}

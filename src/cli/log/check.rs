@@ -8,7 +8,7 @@ use crate::cli::surroundings::Surroundings;
 use crate::cli::terminal::{ERROR, Failure, GOOD, Terminal, WARNING, shown};
 use crate::cli::verify::trusted;
 use crate::exit_code::ExitCode;
-use crate::log::checkpoint::{MAX_CHECKPOINT, Signed, SignedCheckpoint};
+use crate::log::checkpoint::{Head, MAX_CHECKPOINT, Signed, SignedCheckpoint};
 use crate::log::proof::{MAX_PROOF, Proof};
 use crate::receipt::statement::ReceiptId;
 use crate::receipt::trust::{Trust, TrustRoot, TrustedKey};
@@ -81,7 +81,7 @@ fn judge(
             let id =
                 receipt.ok_or_else(|| unchecked("it proves that a log has a receipt; say which with `--receipt`"))?;
             match proof.holds_for(id) {
-                true => Ok(format!("{id} is entry {} of {of}", proof.index)),
+                true => counts(signer, head, trust).map(|()| format!("{id} is entry {} of {of}", proof.index)),
                 false => Err(failed(format!("{id} is not entry {} of {of}", proof.index))),
             }
         }
@@ -97,10 +97,10 @@ fn judge(
                 );
                 return Err(failed(text));
             }
-            let head = &old.checkpoint.head;
-            match proof.holds_from(head) {
-                true => Ok(format!("its {} entries are the first of {of}", head.size)),
-                false => Err(failed(format!("its {} entries are not the first of {of}", head.size))),
+            let size = old.checkpoint.head.size;
+            match proof.holds_from(&old.checkpoint.head) {
+                true => counts(signer, head, trust).map(|()| format!("its {size} entries are the first of {of}")),
+                false => Err(failed(format!("its {size} entries are not the first of {of}"))),
             }
         }
     }
@@ -128,14 +128,24 @@ fn signer<'a>(checkpoint: &SignedCheckpoint, trust: Option<&'a Trust>) -> Result
         let text = "its checkpoint names a trusted key, but the signature does not fit: it was changed";
         return Err((ExitCode::VerificationFailed, text.to_owned()));
     }
-    let code = match trust.root {
-        TrustRoot::Given { .. } => ExitCode::VerificationFailed,
+    let text = format!("the checkpoint of {} is by a key that is not trusted", log.origin());
+    Err((untrusted(Some(trust)), text))
+}
+
+/// Whether what `signer` says of a log counts: the key may have ended.
+fn counts(signer: &TrustedKey, head: &Head, trust: Option<&Trust>) -> Result<(), Verdict> {
+    match signer.refuses_head(head) {
+        Some(why) => Err((untrusted(trust), why)),
+        None => Ok(()),
+    }
+}
+
+/// How to end where all fits, and it is by nobody who is believed.
+fn untrusted(trust: Option<&Trust>) -> ExitCode {
+    match trust.map(|trust| &trust.root) {
+        Some(TrustRoot::Given { .. }) => ExitCode::VerificationFailed,
         _ => ExitCode::Inconclusive,
-    };
-    Err((
-        code,
-        format!("the checkpoint of {} is by a key that is not trusted", log.origin()),
-    ))
+    }
 }
 
 /// A file that somebody gave, of at most `limit` bytes.

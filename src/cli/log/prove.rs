@@ -16,7 +16,7 @@ use crate::log::read::{Reading, list, read};
 use crate::log::{LOGS, LogId};
 use crate::receipt::key::PublicKey;
 use crate::receipt::statement::ReceiptId;
-use crate::receipt::trust::Trust;
+use crate::receipt::trust::{Trust, TrustedKey};
 use crate::store::atomic;
 use crate::tree::Tree as _;
 use crate::workspace::Workspace;
@@ -88,50 +88,78 @@ pub(super) fn prove(
 /// The logs that have a head by somebody who is trusted.
 struct Logs<'a> {
     workspace: &'a Workspace,
-    readings: Vec<(LogId, Reading)>,
+    known: Vec<Known>,
+    /// Of logs by keys that have ended: what of them does not count, and why.
+    ended: Vec<String>,
+}
+
+/// A log, as far as it counts.
+struct Known {
+    reading: Reading,
+    head: Head,
+}
+
+impl Known {
+    /// The log as far as those who may sign it are believed: of a key that has ended, as it was then. Also why what comes after that does
+    /// not count.
+    fn of(reading: Reading, signers: &[&TrustedKey]) -> (Option<Self>, Option<String>) {
+        let Some((checkpoint, signer)) = &reading.head else {
+            return (None, None);
+        };
+        let head = checkpoint.head.clone();
+        let Some(why) = signers[*signer].refuses_head(&head) else {
+            return (Some(Self { reading, head }), None);
+        };
+        let mut then = signers[*signer].end().into_iter().flat_map(|end| &end.logs);
+        let then = then.find(|then| then.log == head.log && reading.root_at(then.size) == Some(then.root));
+        (then.cloned().map(|head| Self { reading, head }), Some(why))
+    }
 }
 
 impl<'a> Logs<'a> {
     fn read(workspace: &'a Workspace, trust: Option<&Trust>, only: Option<&LogId>) -> Result<Self, Failure> {
-        let mut readings = Vec::new();
+        let (mut known, mut ended) = (Vec::new(), Vec::new());
         for log in list(workspace, &folder_of_logs()).map_err(|error| environment(&error))? {
             if only.is_some_and(|only| *only != log) {
                 continue;
             }
-            let signers = trust.into_iter().flat_map(|trust| trust.signers_of(&log));
-            let keys: Vec<PublicKey> = signers.map(|key| key.key).collect();
+            let signers: Vec<&TrustedKey> = trust.into_iter().flat_map(|trust| trust.signers_of(&log)).collect();
+            let keys: Vec<PublicKey> = signers.iter().map(|key| key.key).collect();
             let reading = read(workspace, &place(&log), &log, &keys).map_err(|error| environment(&error))?;
-            if reading.head.is_some() {
-                readings.push((log, reading));
-            }
+            let (counts, why) = Known::of(reading, &signers);
+            known.extend(counts);
+            ended.extend(why);
         }
-        match readings.is_empty() {
-            true => Err(inconclusive("no log by a key that is trusted is here")),
-            false => Ok(Self { workspace, readings }),
+        match known.is_empty() {
+            true => Err(inconclusive(&because(
+                "no log by a key that is trusted is here",
+                &ended,
+            ))),
+            false => Ok(Self {
+                workspace,
+                known,
+                ended,
+            }),
         }
     }
 
     fn prove_receipt(&self, id: &ReceiptId, terminal: &mut Terminal) -> Result<(Proof, String), Failure> {
-        let index_in = |reading: &Reading| {
-            reading
-                .entries
-                .iter()
-                .find(|(_, entry)| entry == id)
-                .map(|(index, _)| *index)
+        let index_in = |Known { reading, head }: &Known| {
+            let mut entries = reading.entries.iter().filter(|(index, _)| *index < head.size);
+            entries.find(|(_, entry)| entry == id).map(|(index, _)| *index)
         };
-        let found = self
-            .readings
-            .iter()
-            .filter_map(|(log, reading)| Some((log, reading, index_in(reading)?)));
+        let found = self.known.iter().filter_map(|known| Some((known, index_in(known)?)));
         // Of several, the longest goes on.
-        let Some((log, reading, index)) = found.max_by_key(|(_, reading, _)| size_of(reading)) else {
+        let Some((known, index)) = found.max_by_key(|(known, _)| known.head.size) else {
             let message = format!("{id} is in no log by a key that is trusted");
-            return Err(inconclusive(&message));
+            return Err(inconclusive(&because(&message, &self.ended)));
         };
-        let signed = self.checkpoint(log, reading, terminal)?;
-        let proof = reading.levels().and_then(|levels| Inclusion::of(levels, index, signed));
+        let signed = self.checkpoint(known, terminal)?;
+        let Head { log, size, .. } = &known.head;
+        let levels = known.reading.levels();
+        let proof = levels.and_then(|levels| Inclusion::of(levels, index, signed));
         let proof = proof.ok_or_else(|| damaged(log))?;
-        let said = format!("{id} is entry {index} of {} in {}", size_of(reading), log.origin());
+        let said = format!("{id} is entry {index} of {size} in {}", log.origin());
         Ok((Proof::Inclusion(proof), said))
     }
 
@@ -141,35 +169,40 @@ impl<'a> Logs<'a> {
         surroundings: &Surroundings,
         terminal: &mut Terminal,
     ) -> Result<(Proof, String), Failure> {
-        let (log, reading, old) = match since.parse() {
+        let (known, old) = match since.parse() {
             Ok(size) => {
-                let [(log, reading)] = &self.readings[..] else {
+                let [known] = &self.known[..] else {
                     let message = "several logs are here: name one with `--log`, or give a checkpoint";
                     return Err(Failure::new(ExitCode::Refused, message, None));
                 };
-                (log, reading, size)
+                (known, size)
             }
             Err(_) => self.extends(&read_checkpoint(&surroundings.folder.join(since), since)?)?,
         };
-        if old > size_of(reading) {
-            let message = format!("the log {log} has {} entries here, fewer than {old}", size_of(reading));
-            return Err(Failure::new(ExitCode::VerificationFailed, message, None));
+        let Head { log, size, .. } = &known.head;
+        if old > *size {
+            let message = format!("the log {log} has {size} entries here, fewer than {old}");
+            return Err(match self.ended.is_empty() {
+                true => Failure::new(ExitCode::VerificationFailed, message, None),
+                false => inconclusive(&because(&message, &self.ended)),
+            });
         }
-        let signed = self.checkpoint(log, reading, terminal)?;
-        let proof = reading.levels().and_then(|levels| Consistency::of(levels, old, signed));
+        let signed = self.checkpoint(known, terminal)?;
+        let levels = known.reading.levels();
+        let proof = levels.and_then(|levels| Consistency::of(levels, old, signed));
         let proof = proof.ok_or_else(|| damaged(log))?;
-        let said = format!("{} goes on from {old} to {} entries", log.origin(), size_of(reading));
+        let said = format!("{} goes on from {old} to {size} entries", log.origin());
         Ok((Proof::Consistency(proof), said))
     }
 
     /// The log that a checkpoint is of, if it has that root at that size.
-    fn extends(&self, old: &Head) -> Result<(&LogId, &Reading, u64), Failure> {
-        let found = self.readings.iter().find(|(log, _)| *log == old.log);
-        let Some((log, reading)) = found else {
-            let message = format!("the log {} is not here, or by nobody who is trusted", old.log);
-            return Err(inconclusive(&message));
+    fn extends(&self, old: &Head) -> Result<(&Known, u64), Failure> {
+        let log = &old.log;
+        let Some(known) = self.known.iter().find(|known| known.head.log == *log) else {
+            let message = format!("the log {log} is not here, or by nobody who is trusted");
+            return Err(inconclusive(&because(&message, &self.ended)));
         };
-        match reading.root_at(old.size) {
+        match known.reading.root_at(old.size) {
             Some(root) if root != old.root => {
                 let message = format!(
                     "the log {log} has another root at {} entries than that checkpoint: the history was forked",
@@ -178,27 +211,32 @@ impl<'a> Logs<'a> {
                 let help = "`madmall log compare` shows where";
                 Err(Failure::new(ExitCode::VerificationFailed, message, Some(help)))
             }
-            _ => Ok((log, reading, old.size)),
+            _ => Ok((known, old.size)),
         }
     }
 
-    /// The log's largest checkpoint, as its file has it.
-    fn checkpoint(&self, log: &LogId, reading: &Reading, terminal: &mut Terminal) -> Result<SignedCheckpoint, Failure> {
-        if !reading.faults.is_empty() {
+    /// The checkpoint of the log as far as it counts, as its file has it.
+    fn checkpoint(&self, known: &Known, terminal: &mut Terminal) -> Result<SignedCheckpoint, Failure> {
+        let Head { log, size, .. } = &known.head;
+        if !known.reading.faults.is_empty() {
             let text = format!("there is something wrong with the log {log}; `madmall verify` says what");
             warn(terminal, text);
         }
-        let path = place(log).join(FileName::Checkpoint { size: size_of(reading) }.path());
+        let path = place(log).join(FileName::Checkpoint { size: *size }.path());
         let bytes = self
             .workspace
             .read(&path, MAX_CHECKPOINT)
             .map_err(|error| environment(&error))?;
-        SignedCheckpoint::parse(&bytes).map_err(|_| damaged(log))
+        let signed = SignedCheckpoint::parse(&bytes).ok();
+        let signed = signed.filter(|signed| signed.checkpoint.head == known.head);
+        signed.ok_or_else(|| damaged(log))
     }
 }
 
-fn size_of(reading: &Reading) -> u64 {
-    reading.head.as_ref().map_or(0, |(checkpoint, _)| checkpoint.head.size)
+/// What is the matter, and what of logs does not count.
+fn because(message: &str, ended: &[String]) -> String {
+    let reasons = ended.iter().map(|why| format!("; {why}"));
+    message.to_owned() + &reasons.collect::<String>()
 }
 
 fn folder_of_logs() -> Utf8PathBuf {

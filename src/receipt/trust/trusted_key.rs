@@ -135,6 +135,29 @@ impl TrustedKey {
     pub fn end(&self) -> Option<&KeyEnd> {
         self.limits.until.as_ref()
     }
+
+    /// Why a log that this key says is at `head` proves nothing, for people; `None` if it does.
+    ///
+    /// Of a key that has ended, only what its logs were then counts: a longer log came after it, and of a shorter one this alone does
+    /// not tell whether it is the same history.
+    #[must_use]
+    pub fn refuses_head(&self, head: &Head) -> Option<String> {
+        let end = self.end()?;
+        let trusted = format!("the policy trusts `{}` until {}", self.name, rfc3339(end.time));
+        let Head { log, size, .. } = head;
+        Some(match end.logs.iter().find(|then| then.log == *log) {
+            Some(then) if then == head => return None,
+            Some(then) if then.size < *size => format!(
+                "{trusted}, when the log {log} had {} entries; this checkpoint of {size} came after it",
+                then.size
+            ),
+            Some(then) => format!(
+                "{trusted}, when the log {log} had {} entries; only its checkpoint of then counts, not one of {size}",
+                then.size
+            ),
+            None => format!("{trusted}, and the log {log} was none of its logs then"),
+        })
+    }
 }
 
 #[cfg(test)]
