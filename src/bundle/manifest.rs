@@ -3,15 +3,13 @@
 //! Canonical JSON (RFC 8785), fields in the byte order of their names, one spelling. Nothing in it is signed: it says what the
 //! archive holds, so that a reader knows before it unpacks; what is true is for the receipts to say.
 
-use std::collections::{HashMap, HashSet};
-
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
+use super::collisions::check_collisions;
 use super::proofs::is_name;
 use super::{KEYS, PROOFS, WORKSPACE};
 use crate::digest::{Digest, Digests, Sha256};
-use crate::plan::folded;
 use crate::receipt::check::is_run_id;
 use crate::receipt::run_file::RUN_FILE_SUFFIX;
 
@@ -19,6 +17,8 @@ use crate::receipt::run_file::RUN_FILE_SUFFIX;
 pub const VERSION: u32 = 1;
 /// The longest name of a member, in bytes.
 pub const MAX_NAME: usize = 4096;
+/// No name of a member has more parts, so that nobody's folders in folders take long to look at. Real ones have ten or twenty.
+pub const MAX_PARTS: usize = 128;
 /// No member is longer: larger numbers are not exact in every reader of JSON.
 const MAX_SIZE: u64 = 1 << 53;
 
@@ -195,54 +195,16 @@ fn check_member(member: &Member) -> Result<(), String> {
 #[must_use]
 pub fn is_plain(name: &str) -> bool {
     let is_part = |part: &str| !matches!(part, "" | "." | "..");
-    name.len() <= MAX_NAME && name.split('/').all(is_part) && !name.contains(|c: char| c.is_control() || c == '\\')
+    let is_short = name.len() <= MAX_NAME && name.split('/').count() <= MAX_PARTS;
+    is_short && name.split('/').all(is_part) && !name.contains(|c: char| c.is_control() || c == '\\')
 }
 
-/// No two names may be one, and no file a folder, on any file system.
-fn check_collisions(members: &[Member]) -> Result<(), String> {
-    // By how a file system that folds names knows them; digests, for names can be long and many.
-    let key = |name: &str| Digest::of(folded(name).as_bytes());
-    let mut files = HashSet::with_capacity(members.len());
-    for member in members {
-        let is_new = files.insert(key(member.path.as_str()));
-        require(is_new, || {
-            format!(
-                "`{}` is, on some file systems, the same name as another",
-                shown(&member.path)
-            )
-        })?;
-    }
-    let mut folders: HashMap<Digest, Digest> = HashMap::new();
-    let mut before = Utf8Path::new("");
-    for member in members {
-        let folder = member.path.parent().unwrap_or(before);
-        if folder == before {
-            continue;
-        }
-        before = folder;
-        for above in folder.ancestors().filter(|above| !above.as_str().is_empty()) {
-            let folded = key(above.as_str());
-            require(!files.contains(&folded), || {
-                format!("`{}` is a file and a folder", shown(above))
-            })?;
-            let spelled = Digest::of(above.as_str().as_bytes());
-            require(*folders.entry(folded).or_insert(spelled) == spelled, || {
-                format!(
-                    "the folder `{}` is, on some file systems, the same as another",
-                    shown(above)
-                )
-            })?;
-        }
-    }
-    Ok(())
-}
-
-fn require(holds: bool, otherwise: impl FnOnce() -> String) -> Result<(), String> {
+pub(super) fn require(holds: bool, otherwise: impl FnOnce() -> String) -> Result<(), String> {
     if holds { Ok(()) } else { Err(otherwise()) }
 }
 
 /// A name that somebody else chose, in one line.
-fn shown(name: &Utf8Path) -> String {
+pub(super) fn shown(name: &Utf8Path) -> String {
     name.as_str().chars().take(200).flat_map(char::escape_debug).collect()
 }
 
@@ -321,6 +283,15 @@ mod tests {
             assert_ne!(other, text);
             assert!(Manifest::parse(other.as_bytes()).is_err(), "{other}");
         }
+    }
+
+    #[test]
+    fn no_name_has_more_parts_than_are_looked_at() {
+        let named = |parts: usize| "workspace".to_owned() + &"/a".repeat(parts - 1);
+        let refused = |parts: usize| manifest(&[(&named(parts), Kind::Artifact)]).to_bytes();
+        assert!(refused(MAX_PARTS).is_ok());
+        let why = refused(MAX_PARTS + 1).expect_err("too deep");
+        assert!(why.contains("is not a name that a bundle may hold"), "{why}");
     }
 
     #[test]

@@ -12,6 +12,7 @@
 //! compares where others would interpret, and what it does not expect it refuses. [`Bundle::open`] reads in one pass, in bounded
 //! memory, and writes nothing; a [`Bundle`] is then verified as a folder is. The format is explained in `docs/formats/bundle.md`.
 
+mod collisions;
 mod evidence;
 mod gather;
 mod header;

@@ -78,19 +78,15 @@ impl Site for Bundle {
             if entries.len() >= most {
                 break;
             }
-            for (place, ancestor) in path.ancestors().enumerate() {
-                let deep = ancestor.components().count() - above;
-                if deep == 0 {
-                    break;
-                }
-                if deep <= depth {
-                    let kind = if place == 0 { EntryType::File } else { EntryType::Folder };
-                    entries.insert(Entry {
-                        path: ancestor.to_owned(),
-                        kind,
-                        is_utf8: true,
-                    });
-                }
+            let deep = path.components().count() - above;
+            let all = path.ancestors().take(deep).enumerate();
+            for (place, ancestor) in all.skip(deep.saturating_sub(depth)) {
+                let kind = if place == 0 { EntryType::File } else { EntryType::Folder };
+                entries.insert(Entry {
+                    path: ancestor.to_owned(),
+                    kind,
+                    is_utf8: true,
+                });
             }
         }
         Ok(entries.into_iter().take(most).collect())
