@@ -54,7 +54,7 @@ pub(super) struct Evidence {
     pub(super) runs: BTreeMap<String, usize>,
 }
 
-/// So many files are read before it is asked whether it was enough.
+/// So many files are read together: all of them count, or none.
 const BATCH: usize = 16;
 /// So many lines of a file are each said to be wrong; of the others, only how many they are.
 const MAX_FAULTS: usize = 100;
@@ -72,17 +72,22 @@ pub(super) fn gather(site: &dyn Site, trusted: &[TrustedKey]) -> Result<(Evidenc
     let mut evidence = Evidence::default();
     let kept = Kept::default();
     for (number, batch) in files.chunks(BATCH).enumerate() {
-        if kept.is_too_much() {
-            let unread = files.len() - number * BATCH;
-            let message = format!("says more than is kept at once; {unread} files were not looked at");
-            findings.push(Finding::new(Code::Read, message).file(RUNS));
-            break;
-        }
         // `collect` keeps the order of the names: nothing depends on which thread was first.
         let read: Vec<FileEvidence> = batch
             .par_iter()
             .map(|file| read_file(site, file.clone(), trusted, &kept))
             .collect();
+        if kept.is_too_much() {
+            // What of these files was read before that was known depends on which thread was first.
+            let unread = files.len() - number * BATCH;
+            let unread = match unread {
+                1 => "one file was".to_owned(),
+                unread => format!("{unread} files were"),
+            };
+            let message = format!("says more than is kept at once; {unread} not looked at");
+            findings.push(Finding::new(Code::Read, message).file(RUNS));
+            break;
+        }
         for file in read {
             findings.extend(file.findings);
             evidence.receipts.extend(file.receipts);
@@ -139,6 +144,9 @@ pub(super) fn failed(path: impl AsRef<Utf8Path>, source: TreeError) -> VerifyErr
 }
 
 fn read_file(site: &dyn Site, path: Utf8PathBuf, trusted: &[TrustedKey], kept: &Kept) -> FileEvidence {
+    if kept.is_too_much() {
+        return FileEvidence::default();
+    }
     let finding = match site.read(&path, MAX_RUN_FILE) {
         Ok(bytes) => return read_lines(&path, &bytes, trusted, kept),
         Err(TreeError::TooLarge { limit, .. }) => {
@@ -167,12 +175,15 @@ fn read_lines(path: &Utf8Path, bytes: &[u8], trusted: &[TrustedKey], kept: &Kept
     let lines: Vec<(usize, &[u8])> = run_file::whole_lines(bytes)
         .filter(|(_, line)| !line.is_empty())
         .collect();
-    let read: Vec<Result<Known, Box<Finding>>> = lines
+    // Nothing of the file counts once it is too much.
+    let is_asked = || !kept.is_too_much();
+    let read: Vec<Option<Result<Known, Box<Finding>>>> = lines
         .par_iter()
-        .map(|(number, line)| read_line(path, *number, line, trusted, kept))
+        .map(|(number, line)| is_asked().then(|| read_line(path, *number, line, trusted, kept)))
         .collect();
     let (mut wrong, mut unlisted) = (bytes.len(), 0);
     for (line, (_, text)) in read.into_iter().zip(&lines) {
+        let Some(line) = line else { continue };
         match line {
             Ok(receipt) => {
                 wrong -= text.len() + 1;
@@ -444,5 +455,13 @@ mod tests {
             let pairs = first.statement.subject.iter().zip(&second.statement.subject);
             assert!(pairs.clone().count() > 0 && pairs.into_iter().all(|(first, second)| first.is_one_with(second)));
         }
+    }
+
+    #[test]
+    fn of_what_is_too_much_no_more_lines_are_read() {
+        let kept = Kept::default();
+        assert!(!read_lines("runs/a".into(), FROZEN, &[], &kept).receipts.is_empty());
+        kept.add_wrong(1 << 31);
+        assert!(read_lines("runs/a".into(), FROZEN, &[], &kept).receipts.is_empty());
     }
 }
