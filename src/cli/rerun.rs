@@ -8,7 +8,7 @@ use super::numbers::jobs;
 use super::opened::find_workspace;
 use super::surroundings::Surroundings;
 use super::terminal::{ERROR, Failure, GOOD, Terminal, WARNING, environment, shown, with_causes};
-use super::verify::{resolve_in_words, trusted};
+use super::verify::{resolve_in_words, show_lines, trusted};
 use crate::exec::interrupt::Interrupts;
 use crate::exec::sandbox::Bounds;
 use crate::exit_code::ExitCode;
@@ -373,7 +373,13 @@ pub(super) fn rerun(
     };
     let (report, receipts) = verify::examine(&request).map_err(failed)?;
     if !receipts.iter().any(|rested| rested.is_asked && rested.is_trusted) {
-        return Ok(not_to_be_had(&report, terminal));
+        let said = Said {
+            findings: report.findings.iter().collect(),
+            folder: None,
+            stages: &[],
+        };
+        said.tell(arguments.json, terminal);
+        return Ok(said.code());
     }
     let name = arguments.what.trim_start_matches("sha256:");
     let name = Utf8Path::new(name).file_name().unwrap_or(name);
@@ -400,14 +406,65 @@ pub(super) fn rerun(
         let _ = std::fs::remove_dir_all(&folder);
     }
     let stages = stages?;
-    let code = code(&stages);
-    match arguments.json {
-        true => terminal.result(json!({
-            "version": 1, "folder": has_outputs.then_some(&folder), "stages": stages, "exitCode": code.number(),
-        })),
-        false => print(&stages, &folder, terminal),
+    let said = Said {
+        findings: report
+            .findings
+            .iter()
+            .filter(|finding| is_of_receipts(finding))
+            .collect(),
+        folder: has_outputs.then_some(&folder),
+        stages: &stages,
+    };
+    said.tell(arguments.json, terminal);
+    Ok(said.code())
+}
+
+/// Whether it is about the receipts themselves: what lies in place of the outputs says nothing of what is made again.
+fn is_of_receipts(finding: &Finding) -> bool {
+    let codes = [Code::Json, Code::Signature, Code::Key, Code::Chain, Code::Log];
+    codes.contains(&finding.code) && finding.severity != Severity::Warning
+}
+
+/// What is said at the end of `madmall rerun`.
+struct Said<'a> {
+    /// What is wrong with what was asked for.
+    findings: Vec<&'a Finding>,
+    /// Where that lies which came out, if something did.
+    folder: Option<&'a Utf8Path>,
+    stages: &'a [RerunStage],
+}
+
+impl Said<'_> {
+    /// As a report ends: what was changed comes before what came out otherwise, and that before what cannot be told.
+    fn code(&self) -> ExitCode {
+        match (
+            self.findings.iter().map(|finding| finding.severity).min(),
+            code(self.stages),
+        ) {
+            (Some(Severity::Failure), _) => ExitCode::VerificationFailed,
+            (Some(Severity::Inconclusive), ExitCode::Success) => ExitCode::Inconclusive,
+            (_, code) => code,
+        }
     }
-    Ok(code)
+
+    fn tell(&self, as_json: bool, terminal: &mut Terminal) {
+        if as_json {
+            return terminal.result(json!({
+                "version": 1, "folder": self.folder, "stages": self.stages, "findings": self.findings,
+                "exitCode": self.code().number(),
+            }));
+        }
+        for finding in &self.findings {
+            show_lines(&verify::finding_lines(finding), terminal);
+        }
+        print(self.stages, terminal);
+        if let Some(folder) = self.folder {
+            terminal.result(format_args!("what came out is in {folder}"));
+        }
+        if self.stages.is_empty() && self.findings.is_empty() {
+            terminal.say("nothing could be run again: the receipt is of no stage that succeeded");
+        }
+    }
 }
 
 fn is_made(stage: &RerunStage) -> bool {
@@ -434,17 +491,6 @@ fn make_folder(folder: &Utf8Path) -> Result<(), Failure> {
     })
 }
 
-/// Why the receipt cannot be had: it is not here, or by nobody who is trusted.
-fn not_to_be_had(report: &Report, terminal: &mut Terminal) -> ExitCode {
-    let codes = [Code::Absent, Code::Key, Code::Json, Code::Signature];
-    let findings = report.findings.iter();
-    for finding in findings.filter(|finding| codes.contains(&finding.code) && finding.severity != Severity::Warning) {
-        let text = shown(&finding.message);
-        terminal.say(format_args!("{ERROR}error[{}]{ERROR:#}: {text}", finding.code.as_str()));
-    }
-    ExitCode::Inconclusive
-}
-
 fn code(stages: &[RerunStage]) -> ExitCode {
     match state(stages) {
         State::Held => ExitCode::Success,
@@ -457,7 +503,7 @@ fn code(stages: &[RerunStage]) -> ExitCode {
     }
 }
 
-fn print(stages: &[RerunStage], folder: &Utf8Path, terminal: &mut Terminal) {
+fn print(stages: &[RerunStage], terminal: &mut Terminal) {
     for stage in stages {
         let name = shown(&stage.stage);
         match stage.verdict {
@@ -480,11 +526,5 @@ fn print(stages: &[RerunStage], folder: &Utf8Path, terminal: &mut Terminal) {
         for other in &stage.otherwise {
             terminal.result(format_args!("  not as it was: {}", shown(other)));
         }
-    }
-    if stages.iter().any(is_made) {
-        terminal.result(format_args!("what came out is in {folder}"));
-    }
-    if stages.is_empty() {
-        terminal.say("nothing could be run again: the receipt is of no stage that succeeded");
     }
 }

@@ -441,6 +441,77 @@ fn without_git_an_old_result_is_made_from_the_workspace_and_the_store() {
         .says("in no git repository");
 }
 
+/// Changes one character of the signature in this line of the newest file of receipts.
+fn change_signature(space: &Space, line: usize) {
+    let file = format!("runs/{}", space.receipt_files().pop().expect("a run"));
+    let text = space.read(&file);
+    let mut lines: Vec<String> = text.split_inclusive('\n').map(str::to_owned).collect();
+    let at = lines[line].find("\"sig\":\"").expect("a signature") + 12;
+    let other = if &lines[line][at..=at] == "A" { "B" } else { "A" };
+    lines[line].replace_range(at..=at, other);
+    space.write(&file, lines.concat());
+}
+
+#[test]
+fn a_signature_that_was_changed_is_said_and_ends_as_verify_ends() {
+    let space = ran(COPY);
+    change_signature(&space, 0);
+    space.madmall(["verify", "latest"]).code(4).says("E-SIG");
+    space
+        .madmall(["rerun", "latest"])
+        .code(4)
+        .says("error[E-SIG]: runs/")
+        .says("E-LOG")
+        .says_not("of no stage that succeeded");
+    assert!(!space.exists("rerun-latest"));
+    let json = space.madmall(["rerun", "latest", "--json"]).code(4).out;
+    let json: Value = serde_json::from_str(&json).expect("one JSON object");
+    assert_eq!((&json["exitCode"], &json["folder"]), (&4.into(), &Value::Null));
+    finding(&json, "E-SIG");
+
+    // What is left is made again, and that is not all that is to be said.
+    let space = ran(
+        "stages: {copy: {run: 'cp in.txt out.txt', inputs: {i: in.txt}, outputs: {o: out.txt}},
+             more: {run: 'cp in.txt out.more', inputs: {i: in.txt}, outputs: {o: out.more}}}",
+    );
+    change_signature(&space, 0);
+    let ended = space.madmall(["rerun", "latest", "-o", "old"]).code(4);
+    ended.says("E-SIG").says("identical");
+    assert!(space.exists("old/out.txt") != space.exists("old/out.more"));
+    // The run's own receipt counts for nothing: nothing is to be had.
+    let space = ran(COPY);
+    change_signature(&space, 1);
+    space.madmall(["rerun", "latest"]).code(4).says("E-SIG");
+}
+
+#[test]
+fn a_strangers_run_is_refused_as_verify_refuses_it() {
+    let first = ran(COPY);
+    let other = first.beside("other", "other config");
+    fs::create_dir(other.root()).expect("made");
+    other.madmall(["key"]).success();
+    let stranger = public_key(&other, &first, "other.pem");
+    for command in ["verify", "rerun"] {
+        first
+            .madmall([command, "latest", "--trust", &stranger])
+            .code(4)
+            .says("error[E-KEY]: out.txt: only receipts by keys that are not trusted claim it");
+    }
+    first.git(&["add", "runs"]);
+    first.git(&["commit", "-q", "-m", "a run"]);
+    let second = clone_of(&first);
+    for command in ["verify", "rerun"] {
+        second
+            .madmall([command, "latest"])
+            .code(6)
+            .says("open[E-KEY]: runs/")
+            .says("the receipt asked for is by a key that is not trusted");
+    }
+    // Who is named is believed.
+    let trust = public_key(&first, &second, "first.pem");
+    second.madmall(["rerun", "latest", "--trust", &trust]).success();
+}
+
 /// A second clone of `space`, with a key of its own.
 fn clone_of(space: &Space) -> Space {
     let mut clone = Space::empty();
