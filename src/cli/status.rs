@@ -213,7 +213,8 @@ fn print_pipeline(status: &PipelineStatus<'_>, columns: Columns, terminal: &mut 
                 OutputState::Earlier => (DIM, "holds an earlier result"),
                 OutputState::Missing => (DIM, "is missing"),
                 OutputState::Gone => (DIM, "is temporary, and made again when it is needed"),
-                OutputState::Edited => (WARNING, "was edited: no receipt claims its bytes"),
+                OutputState::Foreign => (DIM, "is claimed by receipts that you do not believe, and by no other"),
+                OutputState::Edited => (WARNING, "was edited: no receipt that you believe claims its bytes"),
             };
             let room = columns.most.saturating_sub(name_width + 4);
             let text = cut(&format!("{} {text}", shown(output.path.as_str())), room);
@@ -257,7 +258,10 @@ fn print_orphans(status: &Shown<'_>, terminal: &mut Terminal) {
                 "orphans: {files} of stages that no pipeline has any more (`madmall clean --orphans`)"
             ));
             for orphan in orphans {
-                let edited = if orphan.is_claimed { "" } else { ", edited since" };
+                let edited = match orphan.is_claimed {
+                    true => "",
+                    false => ", and no receipt that you believe claims what is there now",
+                };
                 let text = format!(
                     "{}  made by `{}` of `{}`{edited}",
                     orphan.path, orphan.stage, orphan.pipeline
@@ -313,6 +317,7 @@ fn pipeline_json(plan: &Plan, status: &PipelineStatus<'_>) -> Value {
                 OutputState::Earlier => "earlier",
                 OutputState::Missing => "missing",
                 OutputState::Gone => "gone",
+                OutputState::Foreign => "foreign",
                 OutputState::Edited => "edited",
             };
             json!({ "path": output.path, "state": state })

@@ -31,6 +31,8 @@ pub enum OutputState {
     Missing,
     /// Nothing: it is temporary, and was read.
     Gone,
+    /// Bytes that a receipt of this stage claims, and none that is believed.
+    Foreign,
     /// Bytes that no believed receipt claims.
     Edited,
 }
@@ -69,7 +71,7 @@ pub fn stages(session: &Session<'_>, forecasts: Vec<(StageId, Forecast)>) -> Vec
             .receipt()
             .and_then(|receipt| session.believed.by_receipt(receipt));
         let outputs = stage.outputs.iter().filter_map(|output| {
-            let state = output_state(session, claim.as_ref(), output);
+            let state = output_state(session, claim.as_ref(), stage, output);
             let is_expected = claim.is_some() || has_run(stage);
             (state != OutputState::Missing || is_expected).then(|| OutputStatus {
                 path: output.path.clone(),
@@ -85,7 +87,7 @@ pub fn stages(session: &Session<'_>, forecasts: Vec<(StageId, Forecast)>) -> Vec
     forecasts.into_iter().map(status).collect()
 }
 
-fn output_state(session: &Session<'_>, claim: Option<&Claim>, output: &Output) -> OutputState {
+fn output_state(session: &Session<'_>, claim: Option<&Claim>, stage: &Stage, output: &Output) -> OutputState {
     if session.workspace.absolute(&output.path).symlink_metadata().is_err() {
         return match claim.is_some() && output.is_temporary {
             true => OutputState::Gone,
@@ -95,11 +97,17 @@ fn output_state(session: &Session<'_>, claim: Option<&Claim>, output: &Output) -
     let Ok(found) = session.hashes.output_of(output) else {
         return OutputState::Edited;
     };
-    let claimed = claim.and_then(|claim| claim.outputs.iter().find(|claimed| claimed.name == output.name));
-    if claimed.is_some_and(|claimed| found.is(claimed)) {
+    let is_what_it_claims = |claim: &Claim| {
+        let claimed = claim.outputs.iter().find(|claimed| claimed.name == output.name);
+        claimed.is_some_and(|claimed| found.is(claimed))
+    };
+    let by_anyone = || session.believed.of_stage_by_anyone(&session.plan.pipeline, &stage.name);
+    if claim.is_some_and(is_what_it_claims) {
         OutputState::InPlace
     } else if session.believed.is_claimed(found.digests().blake3()) {
         OutputState::Earlier
+    } else if by_anyone().any(|claim| is_what_it_claims(&claim)) {
+        OutputState::Foreign
     } else {
         OutputState::Edited
     }

@@ -35,7 +35,7 @@ impl Kept {
     #[must_use]
     pub const fn words(self) -> &'static str {
         match self {
-            Self::Unclaimed => "no receipt claims its bytes",
+            Self::Unclaimed => "no receipt that you believe claims its bytes",
             Self::NotStored => "the store does not have its bytes",
             Self::NoFile => "it is no regular file of its own",
             Self::NoFolder => "it is no folder of regular files",

@@ -42,7 +42,7 @@ fn bytes_that_nobody_claims_or_that_the_store_lacks_stay() {
     space
         .madmall(["clean", "--yes"])
         .success()
-        .says("out/a  stays: no receipt claims its bytes\n")
+        .says("out/a  stays: no receipt that you believe claims its bytes\n")
         .says("out/b  stays: the store does not have its bytes\n")
         .says("nothing to remove");
     assert!(space.exists("out/a") && space.exists("out/b"));
@@ -101,7 +101,7 @@ fn orphans_are_removed_unless_they_were_edited_or_are_read_now() {
     space
         .madmall(["clean", "--orphans", "--yes"])
         .success()
-        .says("out/b  stays: no receipt claims its bytes");
+        .says("out/b  stays: no receipt that you believe claims its bytes");
     space.write("out/b", bytes);
     let ran = space.madmall(["clean", "--orphans", "--yes", "--json"]).success();
     let found: Value = serde_json::from_str(&ran.out).expect("one JSON object");

@@ -349,7 +349,7 @@ fn status_clean_and_gc_know_folders() {
     space
         .madmall(["clean", "--yes"])
         .success()
-        .says("no receipt claims its bytes");
+        .says("no receipt that you believe claims its bytes");
     space.run(&[]).success();
     // One more file, which would be lost.
     space.write("build/pages/mine", "m");

@@ -59,7 +59,7 @@ fn outputs_that_were_edited_or_removed_are_told_apart() {
         .madmall(["status", "pipelines/two.yaml"])
         .success()
         .says("  a  restore     outputs would be put back from the store\n")
-        .says("out/a was edited: no receipt claims its bytes")
+        .says("out/a was edited: no receipt that you believe claims its bytes")
         .says("out/b is missing");
     let found = json(&space, &[]);
     let stages = &found["pipelines"][0]["stages"];
@@ -87,7 +87,7 @@ fn what_no_pipeline_makes_or_reads_any_more_is_an_orphan() {
     space.write("out/b", "mine");
     space
         .madmall(["status"])
-        .says("out/b  made by `b` of `two`, edited since");
+        .says("out/b  made by `b` of `two`, and no receipt that you believe claims what is there now");
     // Another pipeline reads it: it is a source now.
     space.write(
         "pipelines/three.yaml",
@@ -114,6 +114,36 @@ fn a_pipeline_elsewhere_is_known_by_its_receipts() {
     space.write("two.yaml", TWO);
     space.madmall(["run", "two.yaml"]).success();
     space.madmall(["status"]).success().says("two  two.yaml\n");
+}
+
+#[test]
+fn what_only_a_strangers_receipt_claims_was_not_edited() {
+    let first = space();
+    first.write(".gitignore", ".madmall/\n");
+    first.madmall(["run", "pipelines/two.yaml"]).success();
+    first.git(&["init", "-q"]);
+    first.git(&["add", "."]);
+    first.git(&["commit", "-q", "-m", "a run"]);
+    let second = first.beside("clone", "other config");
+    std::fs::create_dir(second.root()).expect("made");
+    second.git(&["clone", "-q", first.root().as_str(), "."]);
+    second
+        .madmall(["status"])
+        .success()
+        .says("out/a is claimed by receipts that you do not believe, and by no other")
+        .says_not("edited");
+    assert_eq!(
+        json(&second, &[])["pipelines"][0]["stages"][0]["outputs"][0]["state"],
+        "foreign"
+    );
+    second
+        .madmall(["clean"])
+        .success()
+        .says("out/a  stays: no receipt that you believe claims its bytes\n");
+    second.write("out/a", "mine");
+    second
+        .madmall(["status"])
+        .says("out/a was edited: no receipt that you believe claims its bytes");
 }
 
 #[test]
