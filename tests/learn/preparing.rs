@@ -214,3 +214,49 @@ fn what_cannot_be_prepared_is_refused_by_name() {
         assert!(message.contains(says), "{message}");
     }
 }
+
+/// Events whose only feature is a category, each with another value.
+fn one_of_each(values: impl Iterator<Item = String>) -> Vec<Value> {
+    let row = |(n, value)| event(&format!("evt-{n:06}"), &json!("l"), &json!({ "c": value }));
+    values.enumerate().map(row).collect()
+}
+
+/// The same events in several orders, each in one file and in several.
+fn shuffled(events: &[Value]) -> Vec<Vec<Vec<u8>>> {
+    let mut orders = vec![events.to_vec(), events.iter().rev().cloned().collect()];
+    // A step that has no divisor in common with their number comes by all of them.
+    let stepped = (0..events.len()).map(|n| events[n * 389 % events.len()].clone());
+    orders.push(stepped.collect());
+    let split =
+        |order: &Vec<Value>| [1, 2, 7].map(|files| order.chunks(order.len().div_ceil(files)).map(ndjson).collect());
+    orders.iter().flat_map(split).collect()
+}
+
+#[test]
+fn how_many_values_a_category_may_have_does_not_depend_on_the_order_of_lines() {
+    let outcome = |files: &[Vec<u8>], exclude: &[String]| {
+        let files: Vec<&[u8]> = files.iter().map(Vec::as_slice).collect();
+        Bench::new().featurize(&files, &params(json!({"one_hot": ["c"], "exclude": exclude})))
+    };
+    let level = |n: usize| format!("level-{n:04}");
+    let exclude: Vec<String> = (0..10).map(|n| format!("c={}", level(n * 101))).collect();
+    let just = one_of_each((0..1034).map(level));
+    let mut first = None;
+    for files in shuffled(&just) {
+        let written = outcome(&files, &exclude).expect("as many as there may be");
+        assert_eq!(first.get_or_insert_with(|| written.clone()), &written);
+    }
+    let one_more = one_of_each((0..1035).map(level));
+    for files in shuffled(&one_more) {
+        let said = refusal(outcome(&files, &exclude));
+        assert!(said.contains("`c` has more than 1024 different values"), "{said}");
+    }
+    // Of two faults the same is said.
+    let long = one_of_each((0..2000).map(|n| if n == 1100 { "x".repeat(70_000) } else { level(n) }));
+    let mut first = None;
+    for files in shuffled(&long) {
+        let said = refusal(outcome(&files, &exclude));
+        assert!(said.contains("`c` has a value longer than"), "{said}");
+        assert_eq!(first.get_or_insert_with(|| said.clone()), &said);
+    }
+}

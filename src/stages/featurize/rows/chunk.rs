@@ -6,10 +6,11 @@
 use std::collections::HashMap;
 
 use super::kept::Kept;
+use super::levels::most;
 use super::record::NewRecord;
 use super::texts::{Counted, Levels, fits};
 use super::{KeyCounts, MAX_FEATURES, Row};
-use crate::preparation::{Value, spelled};
+use crate::preparation::{Input, Value, level_column, spelled};
 use crate::stages::featurize::event::Group;
 use crate::stages::featurize::params::Params;
 use crate::stages::ingest::event::IdKey;
@@ -127,7 +128,7 @@ impl Chunk {
         for (key, value) in features {
             let taken = match value {
                 Value::Number(number) if key.takes_all_numbers => Some(canonical(number)),
-                value => self.keys[usize::from(key.number)].take(value),
+                value => self.keys[usize::from(key.number)].take(value, params),
             };
             if let Some(value) = taken {
                 self.shape.push(key.number);
@@ -251,7 +252,7 @@ impl OwnKey {
     }
 
     /// Counts a value of a key that does not take all numbers, or what is no number, and gives what is kept of it.
-    fn take(&mut self, value: Value<'_>) -> Option<f64> {
+    fn take(&mut self, value: Value<'_>, params: &Params) -> Option<f64> {
         let counts = &mut self.counts;
         let level = match value {
             Value::Missing => {
@@ -260,7 +261,7 @@ impl OwnKey {
             }
             Value::Text(text) => {
                 counts.texts += 1;
-                self.levels.as_mut()?.add(text)
+                number_of(text, &counts.key, self.levels.as_mut()?, params)
             }
             Value::Number(number) => {
                 counts.numbers += 1;
@@ -275,12 +276,19 @@ impl OwnKey {
                     counts.present += 1;
                     return Some(canonical(number));
                 };
-                levels.add(&spelled(number)?)
+                number_of(&spelled(number)?, &counts.key, levels, params)
             }
         };
         counts.present += 1;
         level.map(level_as_value)
     }
+}
+
+/// The number of a level of the category `key`, among its `levels`.
+fn number_of(level: &str, key: &str, levels: &mut Levels, params: &Params) -> Option<u32> {
+    let of = || Input::Feature(key.to_owned());
+    let is_left_out = |level: &str| params.exclude.contains(&level_column(&of(), level));
+    levels.add(level, most(&params.exclude), is_left_out)
 }
 
 /// One zero, so that what is equal has equal bytes.

@@ -7,6 +7,11 @@ use crate::preparation::{Input, MAX_LEVELS, level_column};
 /// The number of a level that is not kept, because there are too many.
 const NOT_KEPT: u32 = u32::MAX;
 
+/// So many levels are kept, beside those that `exclude` names: enough to know that too many are left, however many of it are among them.
+pub(super) fn most(exclude: &BTreeSet<String>) -> usize {
+    MAX_LEVELS + 1 + exclude.len()
+}
+
 /// Levels, each with its number and with how many rows have it, as far as they are not too many.
 pub(super) struct AllLevels {
     of: Input,
@@ -21,7 +26,7 @@ impl AllLevels {
         Self {
             of,
             by_text: BTreeMap::new(),
-            most: MAX_LEVELS + 1 + exclude.len(),
+            most: most(exclude),
         }
     }
 

@@ -42,7 +42,7 @@ impl Counted {
     }
 }
 
-/// The levels of a category, counted, as far as they are not too many.
+/// The levels of a category, counted, as far as they are not so many that they can be no columns however many are excluded.
 #[derive(Default)]
 pub(super) struct Levels {
     texts: Counted,
@@ -61,20 +61,18 @@ pub(crate) enum LevelFault {
 }
 
 impl Levels {
-    /// The number of a level, which one more row has. Nothing if that cannot be.
-    pub(super) fn add(&mut self, level: &str) -> Option<u32> {
-        // One too many is taken, so that it is known.
-        self.fault = match level.len() > MAX_TEXT {
-            true => Some(LevelFault::TooLong),
-            false if self.texts.texts.len() > MAX_LEVELS => Some(LevelFault::TooMany),
-            false => self.fault,
-        };
-        if self.fault.is_some() {
+    /// The number of a level, which one more row has. Nothing if that cannot be: it is too long, or `most` are there already, and it is none
+    /// of those that are left out. Whether they are too many is for whoever has those of all chunks to say.
+    pub(super) fn add(&mut self, level: &str, most: usize, is_left_out: impl FnOnce(&str) -> bool) -> Option<u32> {
+        if level.len() > MAX_TEXT {
+            self.fault = Some(LevelFault::TooLong);
             return None;
         }
-        Some(self.texts.number(level))
+        let is_kept = self.texts.texts.len() < most || self.texts.by_text.contains_key(level) || is_left_out(level);
+        is_kept.then(|| self.texts.number(level))
     }
 
+    /// What is wrong with one of them by itself.
     pub(super) fn fault(&self) -> Option<LevelFault> {
         self.fault
     }
