@@ -235,3 +235,42 @@ fn rows_weigh_what_a_column_says() {
     let scored = space.madmall(["predict", "--model", "out/model.json", "--in", "events.ndjson"]);
     assert_eq!(scored.success().out.lines().count(), some.len());
 }
+
+#[test]
+fn a_table_in_which_nothing_is_missing_is_prepared_as_the_model_is() {
+    let stages = "stages:
+  here:
+    uses: madmall/featurize
+    inputs: {events: events.ndjson}
+    params: {impute: {indicator: [age]}}
+    outputs: {features: out/here.arrow}
+  there:
+    uses: madmall/featurize
+    inputs: {events: whole.ndjson}
+    params: {impute: {indicator: [age]}}
+    outputs: {features: out/there.arrow}
+  train:
+    uses: madmall/train
+    inputs: {features: here.features}
+    outputs: {model: out/model.json}";
+    let space = Space::with(stages);
+    let events = include_str!("../golden/small-events.ndjson");
+    let has_age = |line: &&str| {
+        let event: Value = serde_json::from_str(line).expect("an event");
+        event["payload"]["features"]["age"].is_number()
+    };
+    let whole: Vec<&str> = events.lines().filter(has_age).collect();
+    // One of them lacks it here.
+    let mut lacking: Value = serde_json::from_str(whole[0]).expect("an event");
+    lacking["event_id"] = "evt-lacking".into();
+    lacking["payload"]["features"]["age"] = Value::Null;
+    space.write("whole.ndjson", whole.join("\n") + "\n");
+    space.write("events.ndjson", format!("{events}{lacking}\n"));
+    space.run(&[]).success();
+    assert!(space.read("out/model.json").contains("age=missing"));
+    evaluate(&space, "out/model.json", "out/there.arrow", &[])
+        .code(2)
+        .says("it has no column for 1 of the model's")
+        .says("--absent-as-zero");
+    evaluate(&space, "out/model.json", "out/there.arrow", &["--absent-as-zero"]).success();
+}

@@ -214,14 +214,16 @@ fn check_labels(table: &FeatureTable, model: &Model) -> Result<(), AssessError> 
     }
 }
 
-/// A number that was imputed or scaled by other rows is not the one that the model has a weight for.
+/// A number that was imputed or scaled by other rows is not the one that the model has a weight for. Whether there is a column that says
+/// where it is missing depends on whether it is missing anywhere: a column that is not there is told of as such.
 fn check_preparation(table: &FeatureTable, model: &Model) -> Result<(), AssessError> {
     let (Some(own), Some(other)) = (&model.preparation, &table.preparation) else {
         return Ok(());
     };
+    let prepared = |number: &Numeric| (number.range, number.impute, number.scaling);
     let differs = |number: &&Numeric| {
         let mut others = other.numbers().iter();
-        others.any(|other| other.key == number.key && other != *number)
+        others.any(|other| other.key == number.key && prepared(other) != prepared(number))
     };
     match own.numbers().iter().find(differs) {
         Some(number) => Err(AssessError::Prepared {
