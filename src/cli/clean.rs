@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::json;
 
 use super::every::{Everything, everything};
@@ -69,12 +69,12 @@ pub(super) fn clean(
 fn candidates(
     arguments: &CleanArguments,
     all: &Everything,
-    only: Option<&camino::Utf8Path>,
+    only: Option<&Utf8Path>,
 ) -> Result<Vec<Candidate>, Failure> {
     let mistakes = |file: &Utf8PathBuf| {
         let message = format!("`{file}` cannot be read, so it is not known what it makes");
-        let help = format!("`madmall check {file}` shows its mistakes");
-        Failure::new(ExitCode::Refused, shown(&message), Some(&help))
+        let help = format!("`madmall check {}` shows its mistakes", all.typed(file));
+        Failure::new(ExitCode::Refused, shown(&message), Some(&shown(&help)))
     };
     let hashes = FileHashes::new(&all.workspace, StatCache::load(&all.store.stat_cache_file()))
         .keyed_by(all.store.key().cloned());

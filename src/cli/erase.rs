@@ -120,7 +120,7 @@ pub(super) fn erase(
     let done = work.carry_out(&survey, arguments.rewrite_inputs, &signing);
     let done = done.map_err(|error| failed(&error))?;
     let before = work.tombstone().map_err(|error| failed(&error))?;
-    tell(arguments, &survey, &done, before.as_deref(), terminal);
+    tell(arguments, (&all, &survey), &done, before.as_deref(), terminal);
     Ok(match done.left.is_empty() {
         true => ExitCode::Success,
         false => ExitCode::Pending,
@@ -168,7 +168,7 @@ fn plans_of(all: &Everything) -> Result<Vec<&Plan>, Failure> {
     let plans = all.pipelines.iter().map(|found| {
         found.plan.as_ref().map_err(|_| {
             let message = format!("`{}` has mistakes, so that it is not known what it reads", found.file);
-            let help = format!("`madmall check {}` shows them", found.file);
+            let help = format!("`madmall check {}` shows them", all.typed(&found.file));
             Failure::new(ExitCode::Refused, shown(&message), Some(&help))
         })
     });
@@ -259,7 +259,7 @@ fn show(arguments: &EraseArguments, survey: &Survey, sites: &Sites, terminal: &m
 /// What was done.
 fn tell(
     arguments: &EraseArguments,
-    survey: &Survey,
+    (all, survey): (&Everything, &Survey),
     done: &Done,
     tombstone: Option<&Utf8Path>,
     terminal: &mut Terminal,
@@ -311,7 +311,7 @@ fn tell(
     for file in pipelines.values() {
         terminal.say(format_args!(
             "`madmall run {}` makes its results again, without it",
-            shown(file.as_str())
+            shown(&all.typed(file))
         ));
     }
 }

@@ -10,6 +10,7 @@ use super::plan::with_session;
 use super::runs;
 use super::surroundings::Surroundings;
 use super::terminal::{Failure, environment};
+use super::typed::typed;
 use crate::exec::forecast::{Forecast, forecast};
 use crate::exec::sandbox::Bounds;
 use crate::exec::{CacheMode, Session};
@@ -38,11 +39,20 @@ pub(super) struct Mistakes {
 
 /// Everything that is known before a pipeline is looked at.
 pub(super) struct Everything {
+    /// Where the user is.
+    folder: Utf8PathBuf,
     pub(super) workspace: Workspace,
     pub(super) store: Store,
     pub(super) believed: Believed,
     /// Every pipeline file, in the order of their paths.
     pub(super) pipelines: Vec<Found>,
+}
+
+impl Everything {
+    /// A file of the workspace as a word of a command that can be typed where the user is.
+    pub(super) fn typed(&self, file: &Utf8Path) -> String {
+        typed(file, &self.workspace, &self.folder)
+    }
 }
 
 /// Finds the workspace around `path` (a pipeline file, or the working folder), its receipts and its pipelines. `named` is
@@ -80,6 +90,7 @@ pub(super) fn everything(surroundings: &Surroundings, named: Option<&Utf8Path>) 
         found.plan.is_ok() || is_asked || !parts.contains(&found.file)
     });
     Ok(Everything {
+        folder: surroundings.folder.clone(),
         workspace,
         store,
         believed,

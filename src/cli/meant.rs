@@ -5,7 +5,11 @@ use std::io;
 use camino::Utf8Path;
 
 use super::terminal::shown;
+use super::typed::from_here;
 use crate::diagnostic::nearest;
+use crate::status::PIPELINES;
+use crate::tree::Tree as _;
+use crate::workspace::Workspace;
 
 /// So many entries of a folder are looked at.
 const MOST_ENTRIES: usize = 10_000;
@@ -24,6 +28,26 @@ pub(super) fn meant(path: &Utf8Path, written: &Utf8Path, error: &io::Error) -> O
         "did you mean `{}`?",
         shown(written.with_file_name(near).as_str())
     ))
+}
+
+/// The same of a pipeline `file` in `workspace`, looked at from the working `folder`: one that lies under `pipelines/` may be meant too.
+/// Nothing if the file is there, or it is not known what else could be meant. (Whoever resolves it knows the workspace, and not where the user is.)
+pub(super) fn meant_pipeline(file: &Utf8Path, workspace: &Workspace, folder: &Utf8Path) -> Option<String> {
+    let absolute = workspace.absolute(file);
+    let error = absolute.metadata().err()?;
+    if let Some(beside) = meant(&absolute, &from_here(file, workspace, folder), &error) {
+        return Some(beside);
+    }
+    let below = workspace.files_below(PIPELINES.into()).unwrap_or_default();
+    let known = || below.iter().map(|below| below.path.as_str());
+    let here = |file: &str| {
+        let file = from_here(Utf8Path::new(file), workspace, folder);
+        shown(file.as_str())
+    };
+    match nearest(file.as_str(), known()) {
+        Some(near) => Some(format!("did you mean `{}`?", here(near))),
+        None => known().next().map(|first| format!("there is `{}`", here(first))),
+    }
 }
 
 #[cfg(test)]

@@ -50,6 +50,7 @@ mod summary;
 mod surroundings;
 mod table;
 mod terminal;
+mod typed;
 mod verify;
 mod waiting;
 mod why;

@@ -6,9 +6,10 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::SetArguments;
 use super::bounds::{bounds, keep_apart};
-use super::meant::meant;
+use super::meant::{meant, meant_pipeline};
 use super::surroundings::Surroundings;
 use super::terminal::{Failure, Terminal, shown};
+use super::typed::from_here;
 use crate::commitment::PersonalKey;
 use crate::consent::secret::ConsentSecret;
 use crate::diagnostic::{self, Faults};
@@ -163,11 +164,11 @@ pub(super) fn open_noting(
             Opened::of(surroundings, workspace, resolution.plan, bounds)
         }
         Err(faults) => {
-            let absolute = workspace.absolute(file);
-            let near = absolute.metadata().err();
-            if let Some(near) = near.and_then(|error| meant(&absolute, file, &error)) {
-                let message = shown(&format!("there is no pipeline file `{file}`"));
-                return Err(Failure::new(ExitCode::Refused, message, Some(&near)));
+            let folder = &surroundings.folder;
+            if let Some(meant) = meant_pipeline(file, &workspace, folder) {
+                let here = from_here(file, &workspace, folder);
+                let message = shown(&format!("there is no pipeline file `{here}`"));
+                return Err(Failure::new(ExitCode::Refused, message, Some(&meant)));
             }
             let count = faults.0.len();
             let mut text = diagnostic::render(&faults.0, true).trim_end().to_owned();

@@ -1,6 +1,6 @@
 //! `madmall status`: how things stand.
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::{Value, json};
 
 use super::every::{Everything, Found, everything, look};
@@ -48,6 +48,8 @@ struct Shown<'a> {
     /// None if they cannot be told, for a pipeline cannot be read.
     orphans: Option<Vec<Orphan>>,
     usage: Usage,
+    /// How a pipeline's file is named in a command.
+    typed: &'a dyn Fn(&Utf8Path) -> String,
 }
 
 /// Shows how things stand.
@@ -90,6 +92,7 @@ pub(super) fn status(
         pipelines,
         orphans,
         usage,
+        typed: &|file| all.typed(file),
     };
     match arguments.json {
         true => terminal.result(to_json(&shown)),
@@ -122,9 +125,9 @@ pub(super) fn orphans_of(all: &Everything) -> Option<Vec<Orphan>> {
     plans.map(|plans| orphans(&plans, &all.believed, &hashes, &all.workspace, &stored))
 }
 
-fn print(status: &Shown<'_>, terminal: &mut Terminal) {
+fn print(all: &Shown<'_>, terminal: &mut Terminal) {
     let columns = terminal.columns();
-    for (found, status) in &status.pipelines {
+    for (found, status) in &all.pipelines {
         match (&found.plan, status) {
             (_, Some(status)) => print_pipeline(status, columns, terminal),
             (Err(mistakes), None) => {
@@ -135,21 +138,22 @@ fn print(status: &Shown<'_>, terminal: &mut Terminal) {
                     "  {ERROR}{}{ERROR:#}",
                     cut(&shown(&text), columns.most.saturating_sub(2))
                 ));
-                terminal.result(format_args!("  `madmall check {}` shows where", found.file));
+                let check = shown(&(all.typed)(&found.file));
+                terminal.result(format_args!("  `madmall check {check}` shows where"));
             }
             (Ok(_), None) => {}
         }
         terminal.result("");
     }
-    if status.pipelines.is_empty() {
+    if all.pipelines.is_empty() {
         terminal.say(
             "there is no pipeline under `pipelines/`, and none that has run: `madmall status PIPELINE` looks at one",
         );
     }
-    print_orphans(status, terminal);
+    print_orphans(all, terminal);
     // Where nothing was ever run there is nothing to say of it.
-    if !(status.pipelines.is_empty() && status.usage == Usage::default()) {
-        print_usage(&status.usage, terminal);
+    if !(all.pipelines.is_empty() && all.usage == Usage::default()) {
+        print_usage(&all.usage, terminal);
     }
 }
 

@@ -346,7 +346,7 @@ impl ProofReport {
                 self.assurance.rerun = State::Held;
                 "the ingest was run again under another trusted key and its outputs came out the same; the set itself was not made again"
             }
-            None => "nobody else who is trusted has run the ingest again (`madmall rerun RUN --attest`)",
+            None => "nobody else who is trusted has run the ingest again (`madmall verify --rerun --attest RUN` does)",
         };
         self.conditions.push(text.to_owned());
     }

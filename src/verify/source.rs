@@ -11,6 +11,7 @@ use super::evidence::{Evidence, Known};
 use super::places::{self, Place, Places};
 use super::report::{Artifact, Code, Finding, Source, State};
 use super::subjects::{Answer, Question};
+use crate::diagnostic::shell_word;
 use crate::digest::Digests;
 use crate::git::{CommitTree, Repository};
 use crate::listing::ArtifactDigests;
@@ -220,7 +221,10 @@ impl Pipelines<'_> {
                     let why = first.strip_prefix("error: ").unwrap_or(first);
                     let message = format!("cannot be resolved as it is now: {why}");
                     let finding = Finding::new(Code::WarnStale, message).file(&file);
-                    findings.push(finding.help(format!("`madmall check {file}` says where, and what to do")));
+                    findings.push(finding.help(format!(
+                        "`madmall check {}` says where, and what to do",
+                        shell_word(file.as_str())
+                    )));
                     continue;
                 }
             };

@@ -11,6 +11,7 @@ use super::report::{Code, Finding, Severity};
 use crate::commitment::Same;
 use crate::consent::map::Root;
 use crate::consent::population::KeptPopulation;
+use crate::diagnostic::shell_word;
 use crate::digest::Digest;
 use crate::listing::{ArtifactDigests, ListedFile, listing_digests};
 use crate::plan::find_files;
@@ -75,7 +76,7 @@ fn finding(receipt: &Known, events: u64, on_withdrawn: OnWithdrawn) -> Finding {
         format!("{events} events that are")
     };
     let finding = Finding::new(code, format!("what is here rests on {what} withdrawn now"));
-    let pipeline = &receipt.statement.external().pipeline_file;
+    let pipeline = shell_word(&receipt.statement.external().pipeline_file);
     let help = format!(
         "`madmall run {pipeline}` makes it without; `madmall consent affected` names all that was made with it"
     );

@@ -255,6 +255,35 @@ fn a_pipeline_beside_it_is_meant_wherever_it_lies() {
 }
 
 #[test]
+fn a_file_is_named_as_it_is_reached_from_here() {
+    let space = Space::with(COPY);
+    space.write("pipelines/base line.yaml", "version: 1\n");
+    space.write("more/none.txt", "");
+    let from = |folder: &str, arguments: &[&str]| {
+        let mut command = space.command(arguments);
+        command.current_dir(space.path(folder));
+        crate::space::Ran::of(&command.output().expect("runs"))
+    };
+    for (folder, written, meant) in [
+        ("pipelines", "pipelines/base line.yaml", "base line.yaml"),
+        ("pipelines", "base lime.yaml", "base line.yaml"),
+        ("pipelines", "../pipelin.yaml", "../pipeline.yaml"),
+        ("more", "pipelines/base line.yaml", "../pipelines/base line.yaml"),
+        (".", "pipelines/base-line.yaml", "pipelines/base line.yaml"),
+    ] {
+        let ran = from(folder, &["check", written]).code(2);
+        let help = format!("help: did you mean `{meant}`?\n");
+        assert!(ran.err.ends_with(&help), "{folder}, {written}: {}", ran.err);
+    }
+    from("more", &["status"])
+        .code(2)
+        .says("`madmall check '../pipelines/base line.yaml'` shows where");
+    from("pipelines", &["clean", "--orphans"])
+        .code(2)
+        .says("`madmall check 'base line.yaml'` shows its mistakes");
+}
+
+#[test]
 fn where_there_is_no_pipeline_the_advice_is_one_that_runs() {
     let space = Space::with(COPY);
     let ran = space.madmall(["run", "pipelines/first.yaml"]).code(2);

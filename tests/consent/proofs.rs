@@ -45,6 +45,7 @@ fn presence_and_absence_are_proven_and_say_under_which_conditions() {
             .says("proven")
             .says("held:        map, signature, log, event, key")
             .says("not checked: rerun")
+            .says("`madmall verify --rerun --attest RUN`")
             .says("what whoever ran the ingest declared");
         // By the key that the person was given.
         let key = Tokens::by(&secret(&space)).key(&id(number)).to_hex();

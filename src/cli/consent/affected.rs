@@ -79,7 +79,7 @@ fn present(all: &Everything, tokens: Option<&Tokens>) -> Result<Revocations, Fai
     for found in &all.pipelines {
         let plan = found.plan.as_ref().map_err(|mistakes| {
             let message = format!("cannot tell what is withdrawn: {}: {}", found.file, mistakes.first);
-            let help = format!("`madmall check {}` shows where", found.file);
+            let help = format!("`madmall check {}` shows where", all.typed(&found.file));
             Failure::new(ExitCode::Refused, shown(&message), Some(&shown(&help)))
         })?;
         for stage in ingests(plan) {
@@ -124,7 +124,7 @@ fn steps(found: &Affected, all: &Everything, is_revoked: bool) -> Vec<String> {
     for plan in plans() {
         let outputs = plan.stages.iter().flat_map(|stage| &stage.outputs);
         if outputs.into_iter().any(|output| paths.contains(output.path.as_path())) {
-            steps.push(format!("madmall run {}", plan.pipeline_file));
+            steps.push(format!("madmall run {}", all.typed(&plan.pipeline_file)));
         }
     }
     if paths.iter().any(|path| !made.contains(path)) {
