@@ -76,7 +76,11 @@ pub(super) fn check(logs: &Logs, evidence: &Evidence, basis: &[usize]) -> Histor
     let state = match (has_failed, has_log && !basis.is_empty(), unlogged.first()) {
         (true, ..) => State::Failed,
         (false, false, _) => {
-            not_checked.push("log: no log by a trusted key is here".to_owned());
+            let why = match has_log {
+                true => "log: nothing that was asked for rests on a receipt, so no log was asked",
+                false => "log: no log by a trusted key is here",
+            };
+            not_checked.push(why.to_owned());
             State::NotChecked
         }
         (false, true, None) => State::Held,

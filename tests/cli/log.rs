@@ -313,3 +313,13 @@ fn a_receipt_is_shown_in_words_and_its_payload_exactly() {
     space.madmall(["show", &format!("sha256:{}", "0".repeat(64))]).code(6);
     space.madmall(["show", "in"]).code(2);
 }
+
+#[test]
+fn what_rests_on_no_receipt_asks_no_log() {
+    let space = finished();
+    space
+        .madmall(["verify", "sha256:00000000"])
+        .code(6)
+        .says("log: nothing that was asked for rests on a receipt, so no log was asked")
+        .says_not("no log by a trusted key is here");
+}
