@@ -420,10 +420,14 @@ fn names_that_nobody_would_choose_are_taken_as_they_are() {
         ("\u{85}", "\\u{85}"),
     ] {
         space.write(&format!("d/{name}"), "other\n");
-        let ran = space.run(&[]).code(7);
-        ran.says(&format!(
-            "the name `d/{shown}` holds a control character: rename the file"
-        ));
+        for command in ["check", "plan", "run"] {
+            space
+                .madmall([command, "pipeline.yaml"])
+                .code(2)
+                .says(&format!("the name `d/{shown}` holds a control character"))
+                .says("inputs: {d: d}")
+                .says("rename the file");
+        }
         space.remove(&format!("d/{name}"));
     }
 }

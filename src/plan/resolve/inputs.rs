@@ -320,6 +320,7 @@ impl Finder<'_> {
             let message = format!("the folder {} has no files in it", quoted(&written.text));
             return self.refuse(written, message, "", "put the files there, or remove the input");
         }
+        self.check_names(written, &files)?;
         Some(Found::Folder { path, files })
     }
 
@@ -382,6 +383,7 @@ impl Finder<'_> {
             let help = near.map_or_else(|| help.to_owned(), |near| near.advice());
             return self.refuse(written, message, format!("read by stage `{stage}`"), help);
         }
+        self.check_names(written, &files)?;
         Some(Found::Glob {
             pattern: written.text.clone(),
             files,

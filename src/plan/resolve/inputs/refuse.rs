@@ -1,13 +1,15 @@
 //! Why an input is refused: what is wrong with it, where that stands, and what may have been meant.
 
 use camino::Utf8Path;
+use rayon::prelude::*;
 
-use super::{Finder, Found};
+use super::{Finder, Found, TOGETHER};
 use crate::diagnostic::{Diagnostic, nearest, quoted};
 use crate::plan::resolve::near::near;
 use crate::plan::resolve::outputs::OutputAt;
 use crate::plan::resolve::paths;
 use crate::plan::stage_name::family;
+use crate::shared_path::SharedPath;
 use crate::spec::Text;
 use crate::tree::EntryKind;
 
@@ -57,6 +59,23 @@ impl Finder<'_> {
             message,
             label,
             "put files there, or name the others by a pattern",
+        )
+        .map(drop)
+    }
+
+    /// Refuses names that no listing has a spelling for, and so no receipt either.
+    pub(super) fn check_names(&mut self, written: &Text, files: &[SharedPath]) -> Option<()> {
+        let is_odd = |file: &&SharedPath| file.as_str().contains(char::is_control);
+        let Some(odd) = files.par_iter().with_min_len(TOGETHER).find_first(is_odd) else {
+            return Some(());
+        };
+        let message = format!("the name `{}` holds a control character", odd.as_str().escape_debug());
+        let label = "it is among the files that this reads";
+        self.refuse(
+            written,
+            message,
+            label,
+            "rename the file, or name the others by a pattern",
         )
         .map(drop)
     }
