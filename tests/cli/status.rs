@@ -147,6 +147,21 @@ fn what_only_a_strangers_receipt_claims_was_not_edited() {
 }
 
 #[test]
+fn only_the_newest_file_of_receipts_is_read() {
+    let space = space();
+    space.write("runs/2001-01-01T000000Z-two-000000.intoto.jsonl", "{\"payload\":");
+    space.madmall(["run", "pipelines/two.yaml"]).success();
+    space.madmall(["status"]).success();
+    // These read all of them.
+    for command in ["log", "gc"] {
+        let ran = space.madmall([command]);
+        ran.says("runs/2001-01-01T000000Z-two-000000.intoto.jsonl");
+    }
+    space.madmall(["log"]).code(6);
+    space.madmall(["verify"]).code(4).says("E-JSON");
+}
+
+#[test]
 fn a_broken_file_of_receipts_is_named_and_makes_the_answer_inconclusive() {
     let space = space();
     space.madmall(["run", "pipelines/two.yaml"]).success();
