@@ -9,7 +9,7 @@ use super::opened::find_workspace;
 use super::out;
 use super::runs;
 use super::surroundings::Surroundings;
-use super::terminal::{Failure, Terminal, environment, shown, warn, with_causes};
+use super::terminal::{Failure, Terminal, environment, shown, warn};
 use crate::bundle::{self, GatherError, Limits, Place, Planned, Wanted, WriteError};
 use crate::exit_code::ExitCode;
 use crate::git;
@@ -18,7 +18,7 @@ use crate::receipt::key::PublicKey;
 use crate::receipt::run_file::Receipt;
 use crate::store::atomic::{self, Existing};
 use crate::store::{Store, StoreError};
-use crate::verify::{VerifyError, What};
+use crate::verify::What;
 use crate::workspace::Workspace;
 
 /// Arguments of `bundle`.
@@ -93,9 +93,8 @@ pub(super) fn bundle(
 
 /// The id of the run that is meant.
 fn find_run(what: &str, workspace: &Workspace, folder: &Utf8Path) -> Result<String, Failure> {
-    let failed = |error: VerifyError| Failure::new(error.exit_code(), with_causes(&error), None);
     let run_of = |receipt: &Receipt| receipt.statement.metadata().invocation_id.clone();
-    let found: BTreeSet<String> = match What::parse_receipts(what, workspace, folder).map_err(failed)? {
+    let found: BTreeSet<String> = match runs::receipts_named(what, workspace, folder)? {
         What::Run(id) => {
             let own = read_own(workspace, &id).map_err(|error| runs::unreadable(&id, &error))?;
             BTreeSet::from([run_of(&own)])

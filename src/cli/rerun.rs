@@ -6,6 +6,7 @@ use serde_json::json;
 use super::bounds::bounds;
 use super::numbers::jobs;
 use super::opened::find_workspace;
+use super::runs;
 use super::surroundings::Surroundings;
 use super::terminal::{ERROR, Failure, GOOD, Terminal, WARNING, environment, shown, with_causes};
 use super::verify::{resolve_in_words, show_lines, trusted};
@@ -353,12 +354,7 @@ pub(super) fn rerun(
         .canonicalize_utf8()
         .unwrap_or_else(|_| surroundings.folder.clone());
     let failed = |error: VerifyError| Failure::new(error.exit_code(), with_causes(&error), None);
-    let what = What::parse_receipts(&arguments.what, &workspace, &here).map_err(failed)?;
-    if let What::File(file) = &what {
-        let message = format!("`{file}` is no receipt and no run");
-        let help = "`madmall verify FILE` says what made a file; `madmall log` lists runs";
-        return Err(Failure::new(ExitCode::Refused, message, Some(help)));
-    }
+    let what = runs::receipts_named(&arguments.what, &workspace, &here)?;
     let trust = trusted(arguments.trust.as_deref(), surroundings)?;
     let request = verify::Request {
         site: &workspace,

@@ -1,9 +1,9 @@
 //! What is read of `runs/` in order to be shown. Whether it is true is for `verify` to say.
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 
 use super::surroundings::Surroundings;
-use super::terminal::{Failure, Terminal, environment, shown};
+use super::terminal::{Failure, Terminal, environment, shown, with_causes};
 use crate::exit_code::ExitCode;
 use crate::history::runs::{self, NameError, RunError};
 use crate::receipt::envelope::EnvelopeError;
@@ -12,6 +12,7 @@ use crate::receipt::run_file::Receipt;
 use crate::receipt::statement::{Made, Outcome, ReceiptId};
 use crate::receipt::trust::Trust;
 use crate::store::run_files::read_each;
+use crate::verify::{VerifyError, What};
 use crate::workspace::Workspace;
 
 /// The file of a run, relative to the workspace, the run's own receipt and how many stages ran; or why they cannot be read.
@@ -44,18 +45,33 @@ fn newest(workspace: &Workspace, limit: Option<usize>) -> Result<Vec<String>, Fa
     Ok(ids)
 }
 
-/// The run that the user named.
+/// The run that the user named. A name that means none, or several, is refused, as of whatever else is named and is not there: only of
+/// what names itself by its digest can it be said that it is missing.
 pub(super) fn named<'a>(ids: &'a [String], name: &str) -> Result<&'a str, Failure> {
     runs::find(ids, name).map_err(|error| {
-        let (code, help) = match &error {
-            NameError::NoRuns => (ExitCode::Inconclusive, "`madmall run PIPELINE` makes some"),
-            NameError::Unknown(_) | NameError::TooFarBack { .. } => {
-                (ExitCode::Inconclusive, "`madmall log` lists runs")
-            }
-            NameError::Ambiguous { .. } => (ExitCode::Refused, "give more of its id; `madmall log` lists runs"),
+        let help = match &error {
+            NameError::NoRuns => "`madmall run PIPELINE` makes some",
+            NameError::Unknown(_) | NameError::TooFarBack { .. } => "`madmall log` lists runs",
+            NameError::Ambiguous { .. } => "give more of its id; `madmall log` lists runs",
         };
-        Failure::new(code, shown(&error.to_string()), Some(help))
+        Failure::new(ExitCode::Refused, shown(&error.to_string()), Some(help))
     })
+}
+
+/// The receipt or the run that the user named, from `folder`, where nothing else can be meant: by the same rule.
+pub(super) fn receipts_named(text: &str, workspace: &Workspace, folder: &Utf8Path) -> Result<What, Failure> {
+    let refused = |error: VerifyError| {
+        let help = "`madmall log` lists runs";
+        Failure::new(error.exit_code(), shown(&with_causes(&error)), Some(help))
+    };
+    match What::parse_receipts(text, workspace, folder).map_err(refused)? {
+        What::File(_) => {
+            let message = format!("`{text}` is no receipt and no run");
+            let help = "`madmall verify FILE` says what made a file; `madmall log` lists runs";
+            Err(Failure::new(ExitCode::Refused, shown(&message), Some(help)))
+        }
+        what => Ok(what),
+    }
 }
 
 /// A run's file that cannot be read: code 6.

@@ -5,7 +5,7 @@ use camino::Utf8Path;
 use super::opened::find_workspace;
 use super::runs;
 use super::surroundings::Surroundings;
-use super::terminal::{BOLD, Failure, Terminal, environment, shown, with_causes};
+use super::terminal::{BOLD, Failure, Terminal, environment, shown};
 use crate::erase::tombstone;
 use crate::exec::runs_folder;
 use crate::exit_code::ExitCode;
@@ -13,7 +13,7 @@ use crate::history::runs::read_own;
 use crate::receipt::erasure::ErasedKind;
 use crate::receipt::run_file::Receipt;
 use crate::receipt::statement::{CommandRecord, Resource, Role, Statement};
-use crate::verify::{VerifyError, What};
+use crate::verify::What;
 
 /// Arguments of `show`.
 #[derive(clap::Args)]
@@ -54,18 +54,12 @@ pub(super) fn find(text: &str, surroundings: &Surroundings) -> Result<Receipt, F
         .folder
         .canonicalize_utf8()
         .unwrap_or_else(|_| surroundings.folder.clone());
-    let failed = |error: VerifyError| Failure::new(error.exit_code(), with_causes(&error), None);
-    let what = What::parse_receipts(text, &workspace, &folder).map_err(failed)?;
+    let what = runs::receipts_named(text, &workspace, &folder)?;
     let is_meant = |receipt: &Receipt| match &what {
         What::Receipt(digits) => receipt.id.to_hex().starts_with(digits.as_str()),
         What::Run(run) => receipt.statement.stage().is_none() && receipt.statement.metadata().invocation_id == *run,
         What::File(_) | What::Called { .. } | What::Everything => false,
     };
-    if let What::File(file) = &what {
-        let message = format!("`{file}` is no receipt and no run");
-        let help = "`madmall verify FILE` says what made a file; `madmall log` lists runs";
-        return Err(Failure::new(ExitCode::Refused, message, Some(help)));
-    }
     let mut found: Vec<Receipt> = Vec::new();
     let mut unreadable = None;
     let read = match &what {

@@ -101,7 +101,7 @@ fn a_run_is_named_by_a_beginning_that_only_it_has() {
         .success();
     space
         .madmall(["diff", "20", "latest"])
-        .code(6)
+        .code(2)
         .says("no run here is called `20`");
     space
         .madmall(["diff", &id[..4], "latest"])
@@ -110,13 +110,43 @@ fn a_run_is_named_by_a_beginning_that_only_it_has() {
         .says("help: give more of its id");
     space
         .madmall(["diff", "latest~2", "latest"])
-        .code(6)
+        .code(2)
         .says("further than the 2 runs");
     let empty = Space::with(STAGES);
     empty
         .madmall(["diff", "latest", "latest"])
-        .code(6)
+        .code(2)
         .says("there are no runs here yet");
+}
+
+#[test]
+fn a_name_that_means_nothing_is_refused_and_a_receipt_that_is_not_here_is_missing() {
+    let space = two_runs();
+    let words = |line: &str, name: &str| {
+        let words: Vec<String> = line.split(' ').map(|word| word.replace("RUN", name)).collect();
+        space.madmall(words)
+    };
+    let lines = [
+        "show RUN",
+        "bundle RUN",
+        "rerun RUN",
+        "log prove RUN",
+        "diff RUN latest",
+        "consent report RUN",
+    ];
+    for line in lines {
+        words(line, "latest~9")
+            .code(2)
+            .says("`latest~9` goes back further than the 2 runs that are here");
+        words(line, "nope")
+            .code(2)
+            .says("`nope`")
+            .says("`madmall log` lists runs");
+    }
+    // Digits name a receipt, which may be elsewhere.
+    for line in &lines[..4] {
+        words(line, "sha256:0123456789abcdef").code(6);
+    }
 }
 
 #[test]

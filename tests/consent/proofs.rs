@@ -147,6 +147,8 @@ fn a_proof_is_of_one_run_and_of_whoever_is_trusted() {
     space.run(&[]).success();
     // The newest run does not have it, the first does.
     prove(&space, 0, "p.json").success().says("is not among the 49");
+    let of_none = ["consent", "prove", "--event", &id(0), "--run", "latest~9"];
+    space.madmall(of_none).code(2).says("goes back further than");
     let of_first = ["consent", "prove", "--event", &id(0), "--run", &first];
     assert_eq!(space.madmall(of_first).success().out, space.read("first.json"));
     verify(&space, 0, "first.json").success().says("is among the 50");
