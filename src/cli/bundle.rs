@@ -28,7 +28,7 @@ pub(super) struct BundleArguments {
     #[arg(value_name = "RUN|RECEIPT")]
     what: String,
     /// Where to write it; `-` is standard output. Without it, `<run>.tar.zst` here
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, alias = "out", value_name = "FILE")]
     output: Option<Utf8PathBuf>,
     /// Put all outputs of the run in
     #[arg(long)]

@@ -30,8 +30,8 @@ pub(super) struct PredictArguments {
     #[arg(long = "in", value_name = "EVENTS")]
     events: Vec<Utf8PathBuf>,
     /// Where to write the scores, whole or not at all; without it, standard output
-    #[arg(short, long, value_name = "FILE")]
-    out: Option<Utf8PathBuf>,
+    #[arg(short, long, visible_alias = "out", value_name = "FILE")]
+    output: Option<Utf8PathBuf>,
     /// Say what each feature contributed, and which were missing
     #[arg(long)]
     explain: bool,
@@ -58,7 +58,7 @@ pub(super) fn predict(
     surroundings: &Surroundings,
     terminal: &mut Terminal,
 ) -> Result<ExitCode, Failure> {
-    let out = arguments.out.as_deref();
+    let out = arguments.output.as_deref();
     let out = out
         .map(|out| out::writable(out, surroundings, out::NOT_NAMED))
         .transpose()?;
@@ -168,10 +168,10 @@ fn tell(
     terminal: &mut Terminal,
 ) -> ExitCode {
     let counts = report.counts;
-    if report.faults.is_empty() && (arguments.out.is_some() || counts.scored < counts.events) {
+    if report.faults.is_empty() && (arguments.output.is_some() || counts.scored < counts.events) {
         terminal.say(counts.summary());
     }
-    let kept = match &arguments.out {
+    let kept = match &arguments.output {
         Some(out) => format!("nothing was written to `{out}`"),
         None => format!(
             "{} events before the first of these were scored, and none after it",

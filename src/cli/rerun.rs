@@ -28,7 +28,7 @@ pub(super) struct RerunArguments {
     #[arg(value_name = "RECEIPT|RUN")]
     what: String,
     /// Where to put what comes out: a folder that is not there yet (default: one named after the receipt)
-    #[arg(short, long, value_name = "FOLDER")]
+    #[arg(short, long, alias = "out", value_name = "FOLDER")]
     output: Option<Utf8PathBuf>,
     /// Believe this key, instead of your own policy
     #[arg(long, value_name = "KEY")]

@@ -284,6 +284,31 @@ fn a_file_is_named_as_it_is_reached_from_here() {
 }
 
 #[test]
+fn a_path_for_results_is_named_alike_everywhere() {
+    let space = Space::with(COPY);
+    for command in [
+        "bundle",
+        "rerun",
+        "log prove",
+        "key export",
+        "consent prove",
+        "consent report",
+        "predict",
+        "model card",
+        "model export",
+        "evaluate",
+    ] {
+        let words = command.split(' ').chain(["--help"]);
+        let help = space.madmall(words).success();
+        assert!(help.out.contains("-o, --output <"), "{command}: {}", help.out);
+        for flag in ["--out", "--output", "-o"] {
+            let words = command.split(' ').chain([flag]);
+            space.madmall(words).code(2).says("a value is required for '--output <");
+        }
+    }
+}
+
+#[test]
 fn where_there_is_no_pipeline_the_advice_is_one_that_runs() {
     let space = Space::with(COPY);
     let ran = space.madmall(["run", "pipelines/first.yaml"]).code(2);

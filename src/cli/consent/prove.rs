@@ -32,7 +32,7 @@ pub(super) struct ProveArguments {
     #[arg(long, value_name = "STAGE")]
     stage: Option<String>,
     /// Write it to this file, instead of standard output
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, alias = "out", value_name = "FILE")]
     output: Option<Utf8PathBuf>,
 }
 

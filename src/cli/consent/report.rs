@@ -23,8 +23,8 @@ pub(super) struct ReportArguments {
     #[arg(long)]
     html: bool,
     /// Where to write it; without it, standard output
-    #[arg(short, long, value_name = "FILE")]
-    out: Option<Utf8PathBuf>,
+    #[arg(short, long, visible_alias = "out", value_name = "FILE")]
+    output: Option<Utf8PathBuf>,
 }
 
 /// Writes the page.
@@ -33,7 +33,7 @@ pub(super) fn report(
     surroundings: &Surroundings,
     terminal: &mut Terminal,
 ) -> Result<ExitCode, Failure> {
-    let out = arguments.out.as_deref();
+    let out = arguments.output.as_deref();
     let out = out
         .map(|out| out::writable(out, surroundings, out::NOT_NAMED))
         .transpose()?;
@@ -49,7 +49,7 @@ pub(super) fn report(
         true => html::page(&title, &blocks),
         false => markdown::page(&title, &blocks),
     };
-    match (&out, &arguments.out) {
+    match (&out, &arguments.output) {
         (Some(path), Some(name)) => {
             atomic::write(path, page.as_bytes()).map_err(|error| environment(&error))?;
             terminal.say(shown(&format!("wrote {name}")));

@@ -57,8 +57,8 @@ pub(super) struct EvaluateArguments {
     #[arg(long, value_name = "COLUMN", conflicts_with = "events")]
     weights: Option<String>,
     /// Write the JSON object to this file too
-    #[arg(long, value_name = "FILE")]
-    out: Option<Utf8PathBuf>,
+    #[arg(short, long, visible_alias = "out", value_name = "FILE")]
+    output: Option<Utf8PathBuf>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -83,7 +83,7 @@ pub(super) fn evaluate(
         let help = "a features file has the events that its pipeline let in";
         return Err(Failure::new(ExitCode::Refused, message, Some(help)));
     }
-    let out = arguments.out.as_deref();
+    let out = arguments.output.as_deref();
     let otherwise = "name another file; `--json` prints the same object";
     let out = out.map(|out| out::writable(out, surroundings, otherwise)).transpose()?;
     if let Some(out) = &out {
@@ -132,7 +132,7 @@ fn refuse_inputs(out: &Utf8Path, inputs: &[Utf8PathBuf]) -> Result<(), Failure> 
     match is_input {
         true => Err(Failure::new(
             ExitCode::Refused,
-            format_args!("`--out` names `{}`, which is an input", shown(out.as_str())),
+            format_args!("`--output` names `{}`, which is an input", shown(out.as_str())),
             None,
         )),
         false => Ok(()),

@@ -36,7 +36,7 @@ pub(super) struct ExportArguments {
     #[arg(long, group = "form")]
     hex: bool,
     /// Write it to a new file
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, alias = "out", value_name = "FILE")]
     output: Option<Utf8PathBuf>,
 }
 

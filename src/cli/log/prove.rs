@@ -38,7 +38,7 @@ pub(super) struct ProveArguments {
     #[arg(long, value_name = "ID", value_parser = parse_log)]
     log: Option<LogId>,
     /// Write it to this file (`.tlog-proof`), instead of standard output
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, alias = "out", value_name = "FILE")]
     output: Option<Utf8PathBuf>,
     /// Whose checkpoints count, instead of your own policy: a file (PEM, SSH public key, policy) or 64 hexadecimal digits
     #[arg(long, value_name = "KEY")]

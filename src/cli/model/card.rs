@@ -25,8 +25,8 @@ pub(super) struct CardArguments {
     #[arg(long, value_enum, default_value_t = FormatArgument::Md)]
     format: FormatArgument,
     /// Where to write it; without it, standard output
-    #[arg(short, long, value_name = "FILE")]
-    out: Option<Utf8PathBuf>,
+    #[arg(short, long, visible_alias = "out", value_name = "FILE")]
+    output: Option<Utf8PathBuf>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -43,7 +43,7 @@ pub(super) fn card(
     surroundings: &Surroundings,
     terminal: &mut Terminal,
 ) -> Result<ExitCode, Failure> {
-    let out = arguments.out.as_deref();
+    let out = arguments.output.as_deref();
     let out = out
         .map(|out| out::writable(out, surroundings, out::NOT_NAMED))
         .transpose()?;
@@ -71,7 +71,7 @@ pub(super) fn card(
         FormatArgument::Md => markdown::page(&title, &blocks),
         FormatArgument::Html => html::page(&title, &blocks),
     };
-    match (&out, &arguments.out) {
+    match (&out, &arguments.output) {
         (Some(path), Some(name)) => {
             atomic::write(path, page.as_bytes()).map_err(|error| environment(&error))?;
             terminal.say(shown(&format!("wrote {name}")));

@@ -22,8 +22,8 @@ pub(super) struct ExportArguments {
     #[arg(value_name = "MODEL")]
     model: Utf8PathBuf,
     /// Where to write it; without it, standard output
-    #[arg(short, long, value_name = "FILE")]
-    out: Option<Utf8PathBuf>,
+    #[arg(short, long, visible_alias = "out", value_name = "FILE")]
+    output: Option<Utf8PathBuf>,
 }
 
 #[derive(clap::Args)]
@@ -50,10 +50,10 @@ pub(super) fn export(
     terminal: &mut Terminal,
 ) -> Result<ExitCode, Failure> {
     let types = match arguments.form.js {
-        true => arguments.out.as_deref().map(types_beside).transpose()?,
+        true => arguments.output.as_deref().map(types_beside).transpose()?,
         false => None,
     };
-    for path in arguments.out.iter().chain(&types) {
+    for path in arguments.output.iter().chain(&types) {
         out::writable(path, surroundings, out::NOT_NAMED)?;
     }
     let model = read_model(&arguments.model, surroundings)?;
@@ -70,9 +70,9 @@ pub(super) fn export(
     } else {
         onnx::model(&recipe).map_err(|error| refused(&error))?
     };
-    let Some(out) = &arguments.out else {
+    let Some(out) = &arguments.output else {
         if form.onnx && io::stdout().is_terminal() {
-            let help = "name a file with `--out`, or send it into a pipe";
+            let help = "name a file with `--output`, or send it into a pipe";
             return Err(Failure::new(
                 ExitCode::Refused,
                 "ONNX is no text for a terminal",
