@@ -3,7 +3,7 @@
 use camino::Utf8Path;
 use serde_json::json;
 
-use super::numbers::whole;
+use super::numbers::some;
 use super::opened::find_workspace;
 use super::surroundings::Surroundings;
 use super::table::{count, cut, pad, pad_left, width};
@@ -33,7 +33,7 @@ pub(super) struct MetricsArguments {
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     select: Vec<String>,
     /// Only the newest N runs
-    #[arg(short = 'n', long, value_name = "N", value_parser = whole::<usize>, allow_negative_numbers = true)]
+    #[arg(short = 'n', long, value_name = "N", value_parser = some, allow_negative_numbers = true)]
     limit: Option<usize>,
     /// Print CSV, with all columns and every digit
     #[arg(long, conflicts_with = "json")]

@@ -27,6 +27,7 @@ fn a_number_that_is_none_is_answered_with_what_would_be_one() {
     let space = Space::with(COPY);
     let jobs = "give a whole number from 1 to 65535";
     let whole = "give a whole number, such as 10";
+    let some = "give a whole number from 1, such as 10";
     for (line, advice) in [
         ("run -j 0 pipeline.yaml", jobs),
         ("run -j many pipeline.yaml", jobs),
@@ -34,11 +35,11 @@ fn a_number_that_is_none_is_answered_with_what_would_be_one() {
         ("verify --rerun -j 1.5", jobs),
         ("predict -j ++1", jobs),
         ("gc --keep-last many", whole),
-        ("log -n -1", whole),
+        ("log -n -1", some),
         ("gc --keep-last -3", whole),
         ("run -j -2 pipeline.yaml", jobs),
-        ("log -n few", whole),
-        ("metrics -n 1e3", whole),
+        ("log -n few", some),
+        ("metrics -n 1e3", some),
         ("evaluate --suppress-below 99999999999999999999", whole),
     ] {
         let words: Vec<&str> = line.split(' ').collect();
@@ -305,6 +306,18 @@ fn a_path_for_results_is_named_alike_everywhere() {
             let words = command.split(' ').chain([flag]);
             space.madmall(words).code(2).says("a value is required for '--output <");
         }
+    }
+}
+
+#[test]
+fn no_runs_at_all_cannot_be_asked_for() {
+    let space = Space::with(COPY);
+    space.write("in", "1");
+    space.run(&[]).success();
+    for command in ["log", "metrics"] {
+        let ran = space.madmall([command, "-n", "0"]).code(2);
+        ran.says("give a whole number from 1, such as 10")
+            .says_not("there are no");
     }
 }
 

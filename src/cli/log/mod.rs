@@ -3,7 +3,7 @@
 use camino::Utf8Path;
 use serde_json::json;
 
-use crate::cli::numbers::whole;
+use crate::cli::numbers::some;
 use crate::cli::opened::find_workspace;
 use crate::cli::runs;
 use crate::cli::surroundings::Surroundings;
@@ -21,7 +21,7 @@ pub(in crate::cli) struct LogArguments {
     #[command(subcommand)]
     action: Option<Action>,
     /// Only the newest N runs
-    #[arg(short = 'n', long, value_name = "N", value_parser = whole::<usize>, allow_negative_numbers = true)]
+    #[arg(short = 'n', long, value_name = "N", value_parser = some, allow_negative_numbers = true)]
     limit: Option<usize>,
     /// Print one JSON object
     #[arg(long)]
