@@ -206,6 +206,40 @@ fn the_page_is_followed_to_its_end_and_each_of_its_checks_fails_after_a_change()
     fails_at(&space, "another key", "check_signature()");
 }
 
+#[test]
+fn the_page_holds_for_a_log_of_more_entries_than_a_file_of_it_has() {
+    if !has_the_programs() {
+        return;
+    }
+    let space = finished();
+    let more = |stages: usize| {
+        let all: Vec<String> = (0..stages)
+            .map(|n| format!("  s{n}: {{run: 'echo {stages} > ${{outputs.o}}', outputs: {{o: more/{n}}}}}\n"))
+            .collect();
+        space.write(
+            "more.yaml",
+            format!("version: 1\nname: more\nstages:\n{}", all.concat()),
+        );
+        space.madmall(["run", "more.yaml"]).success();
+    };
+    let logs = || files_below(&space.path("runs/log"));
+    // Six entries are there, and the run's own receipt is one.
+    more(249);
+    assert!(
+        logs().iter().any(|name| name.ends_with("/checkpoint-256")),
+        "{:?}",
+        logs()
+    );
+    holds(&space);
+    more(2);
+    assert!(
+        logs().iter().any(|name| name.ends_with("entries/001.p/3")),
+        "{:?}",
+        logs()
+    );
+    holds(&space);
+}
+
 #[track_caller]
 fn holds(space: &Space) {
     let (failed, printed) = follow(space);
