@@ -122,7 +122,7 @@ fn receipts_of(
     let definition = definition_digest(plan, stage);
     let mut candidates = definitions.0.get(&definition).cloned().unwrap_or_default();
     if candidates.is_empty() {
-        let reason = "no trusted receipt has the definition that it has there".to_owned();
+        let reason = "no trusted receipt says that it succeeded with the definition that it has there".to_owned();
         return Err(Misfit::Fault(reason));
     }
     let mut inputs = Vec::with_capacity(stage.inputs.len());

@@ -308,10 +308,10 @@ pub(super) fn artifacts(
     let asked_for_all = question.named.is_none() && question.chosen.is_none();
     let makers: BTreeSet<usize> = answer.makers.values().map(|(maker, _)| *maker).collect();
     let mut consumed: BTreeSet<(&str, &str)> = BTreeSet::new();
-    for dependency in makers
-        .iter()
-        .flat_map(|index| evidence.receipts[*index].statement.dependencies())
-    {
+    // What failed has made nothing of it.
+    let made = makers.iter().map(|index| &evidence.receipts[*index].statement);
+    let made = made.filter(|statement| statement.is_stage_success());
+    for dependency in made.flat_map(|statement| statement.dependencies()) {
         if let Role::Input { receipt: Some(id), .. } = dependency.role() {
             consumed.insert((id, &dependency.name));
         }

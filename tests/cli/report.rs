@@ -14,6 +14,22 @@ fn finished() -> Space {
 }
 
 #[test]
+fn what_a_failed_stage_read_is_still_a_final_artifact() {
+    let space = Space::with(
+        "stages:
+  a: {run: 'echo hi > ${outputs.o}', outputs: {o: a.txt}}
+  b: {run: 'false; cat ${inputs.i} > ${outputs.o}', inputs: {i: a.o}, outputs: {o: b.txt}}",
+    );
+    space.git(&["init", "-q"]);
+    space.git(&["add", "pipeline.yaml", "madmall.yaml"]);
+    space.git(&["commit", "-q", "-m", "one"]);
+    space.run(&[]).code(1);
+    let verified = space.madmall(["verify"]).success();
+    assert!(verified.out.contains("a.txt\n  made by stage `a`"), "{verified:?}");
+    verified.says("no trusted receipt says that it succeeded with the definition that it has there");
+}
+
+#[test]
 fn a_finding_is_a_command_of_a_github_runner_at_its_file() {
     let space = finished();
     let verdict = space.madmall(["verify", "--format", "github"]).success();
