@@ -1,6 +1,6 @@
 //! Temporary outputs: removed from their places when all that read them are done, and from the store when the run is published.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::fs;
 use std::io;
 
@@ -8,12 +8,12 @@ use camino::Utf8Path;
 
 use super::Session;
 use super::event::StageOutcome;
-use super::scheduler::{Finished, has_temporary};
-use super::stage::{Attempt, Given, upstream};
+use super::scheduler::Finished;
+use super::stage::Given;
 use super::state::{Content, InputState};
 use crate::digest::Digest;
 use crate::listing::ArtifactDigests;
-use crate::plan::{Stage, StageId};
+use crate::plan::StageId;
 use crate::stamp::Stamp;
 use crate::store::{StoreError, atomic};
 
@@ -89,12 +89,10 @@ impl Session<'_> {
                 needed.extend(self.objects_of(digests));
             }
         };
-        let actions = self.actions_of_temporary(stages);
         for claim in self.believed.all() {
-            let mut own = self.plan.stages.iter();
-            let own = own.find(|stage| stage.name == claim.stage && self.plan.pipeline == claim.pipeline);
-            // What another pipeline or another name has for it is the same stage, if it does the same.
-            let stage = own.or_else(|| actions.get(&claim.action).copied());
+            let own = self.plan.stages.iter();
+            let mut own = own.filter(|stage| stage.name == claim.stage && self.plan.pipeline == claim.pipeline);
+            let stage = own.next();
             for output in &claim.outputs {
                 let is_temporary = stage.is_some_and(|stage| {
                     let mut outputs = stage.outputs.iter();
@@ -116,25 +114,6 @@ impl Session<'_> {
             }
         }
         needed
-    }
-
-    /// The stages with temporary outputs that were brought up to date, by their actions; but for one whose inputs are not there any more.
-    fn actions_of_temporary(&self, stages: &[Finished]) -> HashMap<Digest, &Stage> {
-        let given = stages
-            .iter()
-            .filter_map(|finished| Some((finished.stage, finished.given.as_ref()?)));
-        let given: HashMap<StageId, &Given> = given.collect();
-        let action = |id: &StageId| {
-            let stage = &self.plan.stages[id.index()];
-            let makers = stage.reads_from();
-            let is_whole = |maker: &StageId| given.get(maker).is_some_and(|given| !given.outputs.is_empty());
-            if !has_temporary(stage) || !makers.iter().all(is_whole) {
-                return None;
-            }
-            let upstream = upstream(stage, |maker| given.get(&maker).copied());
-            Some((Attempt::new(self, *id, &upstream, &|_| {}).ok()?.action, stage))
-        };
-        given.keys().filter_map(action).collect()
     }
 
     fn objects_of(&self, digests: &ArtifactDigests) -> Vec<Digest> {

@@ -333,28 +333,3 @@ fn only_what_is_read_by_who_must_run_is_made_again() {
     assert_eq!(space.trace(), "mk\nrq\n");
     space.madmall(["verify"]).success();
 }
-
-#[test]
-fn two_pipelines_that_include_it_leave_none_of_it_in_the_store() {
-    let space = Space::empty();
-    space.write("madmall.yaml", "");
-    space.write(
-        "parts/mk.yaml",
-        "version: 1\nstages:\n  mk: {run: '(cat ${inputs.i}; echo big) > ${outputs.b}', inputs: {i: in}, outputs: {b: {path: tmp/b, temp: true}}}\n",
-    );
-    for name in ["p", "r"] {
-        let text = format!(
-            "version: 1\nname: {name}\ninclude: [parts/mk.yaml]\nstages:\n  {name}: {{run: '(cat ${{inputs.b}}; echo {name}) > ${{outputs.o}}', inputs: {{b: mk}}, outputs: {{o: out/{name}}}}}\n"
-        );
-        space.write(&format!("{name}.yaml"), text);
-    }
-    for edit in ["1", "2", "3", "1"] {
-        space.write("in", format!("{edit}\n"));
-        for name in ["p.yaml", "r.yaml"] {
-            space.madmall(["run", name]).success();
-            assert!(!is_stored(&space, &format!("{edit}\nbig\n")), "{edit}, {name}");
-        }
-        assert_eq!(space.read("out/r"), format!("{edit}\nbig\nr\n"));
-    }
-    space.madmall(["verify"]).success();
-}
