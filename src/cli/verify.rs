@@ -1,5 +1,6 @@
 //! `madmall verify`: which commit, inputs and consents a result came from, and whether anybody has touched any of it.
 
+use std::collections::BTreeSet;
 use std::io::Read as _;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -21,7 +22,7 @@ use crate::plan::{Plan, resolve};
 use crate::receipt::trust::Trust;
 use crate::tree::Tree;
 use crate::verify::report::Report;
-use crate::verify::{Format, Line, Pin, Request, Tone, VerifyError, What, is_claimed};
+use crate::verify::{Format, Line, Pin, Request, Tone, VerifyError, What, is_nobodys, normal};
 use crate::workspace::Workspace;
 
 /// Arguments of `verify`.
@@ -83,15 +84,6 @@ pub(super) fn verify(
         .folder
         .canonicalize_utf8()
         .unwrap_or_else(|_| surroundings.folder.clone());
-    let (workspace, bundle, what) = match asked(arguments, &folder, workspace_of(arguments, surroundings)?)? {
-        Asked::Proof(bytes) => {
-            refuse_beside_a_proof(arguments)?;
-            let said = (arguments.trust.as_deref(), arguments.json);
-            return proof::verify(&arguments.proof, &bytes, said, surroundings, terminal);
-        }
-        Asked::Bundle(file) => (workspace_of(arguments, surroundings)?, Some(file), What::Everything),
-        Asked::Of(workspace, what) => (workspace, None, what),
-    };
     let trust = trusted(arguments.trust.as_deref(), surroundings)?;
     let pins = pins(arguments, surroundings)?;
     // Of the user's own little rests on it: one that cannot be read is as good as none.
@@ -101,16 +93,31 @@ pub(super) fn verify(
     };
     let tokens = secret.as_ref().map(Tokens::by);
     let personal = secret.as_ref().map(PersonalKey::of);
+    let outer = workspace_of(arguments, surroundings)?;
     let request = Request {
         pins: &pins,
-        site: &workspace,
-        what,
+        site: &outer,
+        what: What::Everything,
         trust: trust.as_ref(),
         at: arguments.at.as_deref(),
         require_clean: arguments.require_clean,
         tokens: tokens.as_ref(),
         personal: personal.as_ref(),
         resolve: &resolve_in_words,
+    };
+    let (workspace, bundle, what) = match asked(arguments, &folder, &outer, &request)? {
+        Asked::Proof(bytes) => {
+            refuse_beside_a_proof(arguments)?;
+            let said = (arguments.trust.as_deref(), arguments.json);
+            return proof::verify(&arguments.proof, &bytes, said, surroundings, terminal);
+        }
+        Asked::Bundle(file) => (outer.clone(), Some(file), What::Everything),
+        Asked::Of(workspace, what) => (workspace, None, what),
+    };
+    let request = Request {
+        site: &workspace,
+        what,
+        ..request
     };
     let run = super::rerun::run_to_attest(&request.what, arguments.attest)?;
     let examined = match bundle {
@@ -219,53 +226,58 @@ enum Asked<'a> {
     Of(Workspace, What),
 }
 
-/// Tells what can be verified by itself, wherever it lies (a proof, a folder with receipts of its own, a bundle), from what `workspace` is asked
+/// Tells what can be verified by itself, wherever it lies (a proof, a folder with receipts of its own, a bundle), from what the workspace is asked
 /// about. What receipts claim is the output that they name, whatever lies in its place: a bundle that holds would else be the answer for a
-/// model that was replaced by it.
-fn asked<'a>(arguments: &'a VerifyArguments, folder: &Utf8Path, workspace: Workspace) -> Result<Asked<'a>, Failure> {
+/// model that was replaced by it. So it is where receipts are damaged or gone, which may have claimed it.
+fn asked<'a>(
+    arguments: &'a VerifyArguments,
+    folder: &Utf8Path,
+    workspace: &Workspace,
+    request: &Request<'_>,
+) -> Result<Asked<'a>, Failure> {
     let Some(what) = arguments.what.as_deref() else {
-        return Ok(Asked::Of(workspace, What::Everything));
+        return Ok(Asked::Of(workspace.clone(), What::Everything));
     };
     let place = folder.join(what);
     let proof = proof::proof_in(&arguments.proof, what, folder)?;
     let project = place.canonicalize_utf8().ok().filter(|real| real.join("runs").is_dir());
-    let is_bundle = is_bundle(&place, &workspace);
-    if (proof.is_some() || project.is_some() || is_bundle)
-        && !arguments.proof.is_any()
-        && let Some((workspace, file)) = claimed(&place).map_err(|error| failed(&error))?
-    {
-        return Ok(Asked::Of(workspace, What::File(file)));
+    let is_bundle = is_bundle(&place, workspace);
+    if (proof.is_some() || project.is_some() || is_bundle) && !arguments.proof.is_any() {
+        for file in within(&place, workspace) {
+            let what = What::File(file);
+            let asked = Request {
+                what: what.clone(),
+                ..*request
+            };
+            let report = crate::verify::verify(&asked).map_err(|error| failed(&error))?;
+            if !is_nobodys(&report) {
+                return Ok(Asked::Of(workspace.clone(), what));
+            }
+        }
     }
     Ok(match (proof, project) {
         (Some(bytes), _) => Asked::Proof(bytes),
         (None, Some(project)) => Asked::Of(Workspace::at(project), What::Everything),
         (None, None) if is_bundle => Asked::Bundle(what),
         (None, None) => {
-            let what = What::parse(what, &workspace, folder).map_err(|error| failed(&error))?;
-            Asked::Of(workspace, what)
+            let what = What::parse(what, workspace, folder).map_err(|error| failed(&error))?;
+            Asked::Of(workspace.clone(), what)
         }
     })
 }
 
-/// The folder above `place` whose receipts claim what lies there, and its path in it.
-fn claimed(place: &Utf8Path) -> Result<Option<(Workspace, Utf8PathBuf)>, VerifyError> {
-    // What lies there may be a link, and is not followed.
+/// How what lies at `place` is called in a `workspace` with receipts: as it was typed, and as the links of folders on the way lead there; not at all
+/// outside of it.
+fn within(place: &Utf8Path, workspace: &Workspace) -> BTreeSet<Utf8PathBuf> {
     let real = match (place.parent(), place.file_name()) {
+        // What lies there may be a link, and is not followed.
         (Some(folder), Some(name)) => folder.canonicalize_utf8().map(|folder| folder.join(name)),
         _ => place.canonicalize_utf8(),
     };
-    let Ok(real) = real else {
-        return Ok(None);
-    };
-    for above in real.ancestors().skip(1).filter(|above| above.join("runs").is_dir()) {
-        let workspace = Workspace::at(above.to_owned());
-        if let Ok(file) = real.strip_prefix(above)
-            && is_claimed(&workspace, file)?
-        {
-            return Ok(Some((workspace, file.to_owned())));
-        }
-    }
-    Ok(None)
+    let has_receipts = workspace.absolute("runs".into()).is_dir();
+    let named = [Ok(normal(place)), real].into_iter().flatten().filter(|_| has_receipts);
+    let within = named.filter_map(|place| Some(place.strip_prefix(workspace.root()).ok()?.to_owned()));
+    within.filter(|file| !file.as_str().is_empty()).collect()
 }
 
 /// The workspace around the working folder. If there is none, that of the file that is asked about: an auditor need not
@@ -275,7 +287,13 @@ fn workspace_of(arguments: &VerifyArguments, surroundings: &Surroundings) -> Res
     let (here, _) = find_workspace(folder, Utf8Path::new("."))?;
     match arguments.what.as_deref().map(Utf8Path::new) {
         Some(what) if !is_marked(&here) && folder.join(what).exists() => {
-            Ok(find_workspace(folder, what).map_or(here, |(workspace, _)| workspace))
+            // Of a folder, the project that it lies in: it may be one of its outputs, made to look like a project.
+            let around = what
+                .parent()
+                .filter(|around| !around.as_str().is_empty())
+                .unwrap_or(what);
+            let found = find_workspace(folder, around).or_else(|_| find_workspace(folder, what));
+            Ok(found.map_or(here, |(workspace, _)| workspace))
         }
         _ => Ok(here),
     }

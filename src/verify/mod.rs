@@ -56,6 +56,7 @@ use crate::tree::{Site, Tree, TreeError};
 use commits::Commits;
 use evidence::Evidence;
 use logs::Logs;
+use question::NO_RECEIPT;
 use report::{Assurance, Code, Finding, Report, Severity, State};
 use source::Pipelines;
 use subjects::{Answer, Question};
@@ -64,7 +65,8 @@ pub use excerpt::refused_bundle;
 pub use ingests::{Ingest, ingests};
 pub use membership::{OwnKey, ProofAssurance, ProofReport, ProofRequest, verify_proof};
 pub use pins::Pin;
-pub use question::{What, is_claimed};
+pub use question::What;
+pub(crate) use question::normal;
 pub use render::{Format, Line, Tone, finding_lines};
 
 /// How a pipeline file of a tree is resolved; the error is for the reader.
@@ -127,6 +129,14 @@ impl VerifyError {
 /// is a finding of the report.
 pub fn verify(request: &Request<'_>) -> Result<Report, VerifyError> {
     examine(request).map(|(report, _)| report)
+}
+
+/// Whether nobody has a say about the file that `report` was asked about: no receipt claims it, and none that could is damaged or gone.
+#[must_use]
+pub fn is_nobodys(report: &Report) -> bool {
+    let is_failure = |finding: &Finding| finding.severity == Severity::Failure;
+    let is_said = |finding: &Finding| finding.code == Code::Absent && finding.message.contains(NO_RECEIPT);
+    report.findings.iter().any(is_said) && !report.findings.iter().any(is_failure)
 }
 
 /// A receipt that an answer rests on.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::evidence::{self, Claim, Evidence, Known, RUNS};
+use super::evidence::{Claim, Evidence, Known, RUNS};
 use super::places::{self, Place};
 use super::report::{Code, Finding, Severity};
 use super::subjects::Question;
@@ -14,9 +14,10 @@ use crate::history::runs::{self, NameError};
 use crate::listing::ArtifactDigests;
 use crate::receipt::check::is_run_id;
 use crate::receipt::run_file::{RUN_FILE_SUFFIX, RunFileName};
-use crate::tree::Site;
 use crate::workspace::Workspace;
 
+/// Said of what lies at a path if nobody claims it.
+pub(super) const NO_RECEIPT: &str = "no receipt is about it";
 /// The fewest digits by which a receipt can be named.
 const MIN_PREFIX: usize = 8;
 
@@ -124,7 +125,7 @@ fn is_prefix(digits: &str) -> bool {
 }
 
 /// Takes `.` and `..` out by name alone: the file may be absent.
-fn normal(path: &Utf8Path) -> Utf8PathBuf {
+pub(crate) fn normal(path: &Utf8Path) -> Utf8PathBuf {
     use camino::Utf8Component;
     path.components().fold(Utf8PathBuf::new(), |mut normal, component| {
         match component {
@@ -208,18 +209,6 @@ pub(super) fn pose<'a>(
     Ok(Posed { question, findings })
 }
 
-/// Whether any receipt in `site`, whoever signed it, claims what lies at `path` (relative to it), or a folder around that.
-///
-/// # Errors
-///
-/// [`VerifyError`] if the folder of receipts cannot be read.
-pub fn is_claimed(site: &dyn Site, path: &Utf8Path) -> Result<bool, VerifyError> {
-    let (mut evidence, _) = evidence::gather(site, &[])?;
-    evidence.index();
-    let all = evidence.claims();
-    Ok(all.contains_key(path) || folder_of(path, &all).is_some())
-}
-
 /// The folder, claimed by a receipt, that `path` lies in.
 fn folder_of<'a>(path: &'a Utf8Path, all: &BTreeMap<&Utf8Path, Vec<Claim>>) -> Option<&'a Utf8Path> {
     if all.contains_key(path) {
@@ -245,7 +234,7 @@ fn by_content(
     let claims = all.values().flatten().filter(is_it);
     let claims: Vec<Claim> = claims.copied().collect();
     if claims.is_empty() {
-        let finding = Finding::new(Code::Absent, "no receipt is about it, by name or by content").file(path);
+        let finding = Finding::new(Code::Absent, format!("{NO_RECEIPT}, by name or by content")).file(path);
         findings.push(finding.help("a raw input has no receipt of its own; `madmall verify OUTPUT` names its inputs"));
     }
     claims

@@ -7,6 +7,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::evidence::{Claim, Evidence};
 use super::places::{self, Place, Places};
+use super::question::NO_RECEIPT;
 use super::report::{Code, Finding, Severity};
 use crate::commitment::{PersonalKey, Same};
 use crate::diagnostic::nearest;
@@ -66,7 +67,7 @@ impl Question<'_> {
                 None | Some(Place::Absent) => self.absent(path, claims, evidence, &mut answer),
                 // Nobody says that a file should be there, so nothing was changed.
                 Some(Place::Refused(why)) if claims.is_empty() => {
-                    let finding = Finding::new(Code::Absent, format!("{why}; no receipt is about it")).file(path);
+                    let finding = Finding::new(Code::Absent, format!("{why}; {NO_RECEIPT}")).file(path);
                     let help = "name a file, a receipt or a run; without a name all outputs are verified";
                     answer.findings.push(finding.help(help));
                 }

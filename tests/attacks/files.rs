@@ -69,6 +69,30 @@ fn outputs() {
             .ask(&["{base}/work space/out/joined.txt"])
             .finds(&["E-DIGEST"])
             .names("out/joined.txt"),
+        attack("the same, and its folder a link", |repo| {
+            std::fs::rename(repo.path("out"), repo.path("elsewhere")).expect("moved");
+            symlink("elsewhere", repo.path("out")).expect("a link");
+            let run = repo.fill("{second}");
+            repo.madmall(["bundle", &run, "-o", "elsewhere/joined.txt", "--force"])
+                .success();
+        })
+        .ask(&["out/joined.txt"])
+        .finds(&["E-DIGEST"])
+        .names("out/joined.txt"),
+        attack("the same, and what claims it damaged", |repo| {
+            bundle_in_its_place(repo);
+            repo.edit("{second}", |bytes| bytes[0] = b'x');
+        })
+        .ask(&["out/joined.txt"])
+        .finds(&["E-CHAIN", "E-DIGEST", "E-JSON", "E-LOG"]),
+        attack("the same, and what claims it gone", |repo| {
+            bundle_in_its_place(repo);
+            for run in repo.receipt_files() {
+                repo.remove(&format!("runs/{run}"));
+            }
+        })
+        .ask(&["out/joined.txt"])
+        .finds(&["E-ABSENT", "E-LOG"]),
         attack("edited, and its run asked for", |repo| {
             repo.write("out/count.txt", "99\n")
         })
