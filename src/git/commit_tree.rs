@@ -83,6 +83,13 @@ impl Found {
 }
 
 impl<'a> CommitTree<'a> {
+    /// Whether files that are checked out can be executed as the commit says: git is told so where the file system cannot tell (`core.fileMode`).
+    #[must_use]
+    pub fn tells_modes(&self) -> bool {
+        let config = self.repository.config();
+        config.is_ok_and(|config| config.get_bool("core.filemode").unwrap_or(true))
+    }
+
     /// The digests of the listing of `folder`, or `None` if the commit has no folder there, or one that holds more than
     /// files.
     ///

@@ -58,6 +58,8 @@ pub(super) struct Ledger<'a> {
     pub(super) definitions: &'a Definitions,
     /// What the digests of what is personal are keyed by, if it is known.
     pub(super) key: Option<&'a PersonalKey>,
+    /// Whether the tree tells which files may be executed where a stage reads them.
+    pub(super) tells_modes: bool,
 }
 
 /// Why no receipt is of a stage.
@@ -116,6 +118,7 @@ fn receipts_of(
         evidence,
         definitions,
         key,
+        tells_modes,
     }: Ledger<'_>,
     accepted: &[Vec<usize>],
 ) -> Result<Vec<usize>, Misfit> {
@@ -154,7 +157,9 @@ fn receipts_of(
         }
         inputs.push(expected);
     }
-    candidates.retain(|candidate| modes::fit(plan, stage, &inputs, (&evidence.receipts[*candidate].statement, key)));
+    candidates.retain(|candidate| {
+        !tells_modes || modes::fit(plan, stage, &inputs, (&evidence.receipts[*candidate].statement, key))
+    });
     match candidates.is_empty() {
         true => Err(Misfit::Fault(
             "no trusted receipt of it has the executable bits that its inputs have there".to_owned(),

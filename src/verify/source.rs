@@ -110,7 +110,7 @@ impl Pipelines<'_> {
             Ok((digests, kind == Some(EntryKind::File { executable: true })))
         };
         tree.hash_ahead(self.sources(&plan).iter().map(Utf8PathBuf::as_path));
-        let conformity = self.compare(&plan, &files);
+        let conformity = self.compare(&plan, &files, tree.tells_modes());
         for (stage, reason) in &conformity.faults {
             let name = &plan.stages[stage.index()].name;
             findings.push(fault(format!("stage `{name}` at commit {commit}: {reason}")));
@@ -232,7 +232,7 @@ impl Pipelines<'_> {
             let unknown = |path: &Utf8PathBuf| !places.borrow().contains_key(path);
             let sources = self.sources(&plan).into_iter().filter(unknown).collect();
             places.borrow_mut().extend(places::look(site, sources));
-            for (stage, reason) in self.compare(&plan, &files).faults {
+            for (stage, reason) in self.compare(&plan, &files, true).faults {
                 let name = &plan.stages[stage.index()].name;
                 findings.push(stale(&file, format!("stage `{name}` as it is now: {reason}")));
             }
@@ -241,13 +241,14 @@ impl Pipelines<'_> {
     }
 
     /// Compares the stages that are asked about: all, or those that made what is asked for and what they rest on.
-    fn compare(&self, plan: &Plan, files: Files<'_>) -> Conformity {
+    fn compare(&self, plan: &Plan, files: Files<'_>, tells_modes: bool) -> Conformity {
         let definitions = Definitions::of(self.evidence);
         let selected = self.selected(plan);
         let ledger = conform::Ledger {
             evidence: self.evidence,
             definitions: &definitions,
             key: self.request.personal,
+            tells_modes,
         };
         conform::compare(plan, files, ledger, &|id| selected.contains(&id))
     }

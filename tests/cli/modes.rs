@@ -83,3 +83,22 @@ fn what_a_stage_made_may_be_executed_as_its_receipt_says() {
     space.unset("FLAVOUR");
     is_told(&space, None);
 }
+
+#[test]
+fn where_git_knows_of_no_modes_none_is_compared() {
+    let space =
+        Space::with("stages: {copy: {run: 'cat ${inputs.i} > ${outputs.o}', inputs: {i: in}, outputs: {o: out}}}");
+    space.write("in", "1\n");
+    let_execute(&space, "in", true);
+    space.git(&["init", "-q"]);
+    space.git(&["config", "core.fileMode", "false"]);
+    space.git(&["add", "in", "pipeline.yaml", "madmall.yaml"]);
+    space.git(&["commit", "-q", "-m", "edit"]);
+    space.run(&[]).success();
+    space.madmall(["verify", "--at", "HEAD"]).success();
+    space.git(&["config", "core.fileMode", "true"]);
+    space
+        .madmall(["verify", "--at", "HEAD"])
+        .code(4)
+        .says("executable bits");
+}
