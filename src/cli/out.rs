@@ -19,7 +19,9 @@ pub(super) fn writable(name: &Utf8Path, surroundings: &Surroundings, otherwise: 
         return Ok(path);
     };
     let help = match what {
-        LINK => "name the file that it leads to, or remove it",
+        // It may be one of the system's, which leads to a terminal or a pipe.
+        LINK if !path.metadata().is_ok_and(|found| found.is_file()) => otherwise,
+        LINK => "name the file that it leads to, or remove the link",
         FOLDER => "name a file in it",
         _ => otherwise,
     };

@@ -12,8 +12,14 @@ pub(super) fn from_here(file: &Utf8Path, workspace: &Workspace, folder: &Utf8Pat
     let shared = here.components().zip(there.components()).take_while(|(a, b)| a == b);
     let shared = shared.count();
     let up = here.components().skip(shared).map(|_| "..");
-    up.chain(there.components().skip(shared).map(|name| name.as_str()))
-        .collect()
+    let from_here: Utf8PathBuf = up
+        .chain(there.components().skip(shared).map(|name| name.as_str()))
+        .collect();
+    // It would be taken for an option.
+    match from_here.as_str().starts_with('-') {
+        true => Utf8Path::new(".").join(from_here),
+        false => from_here,
+    }
 }
 
 /// The same as one word of a command, which can be copied into a shell.
@@ -38,6 +44,7 @@ mod tests {
         assert_eq!(said("a.yaml", "/none"), "project/a.yaml");
         assert_eq!(said("my pipes/it's.yaml", "/none/project"), r"'my pipes/it'\''s.yaml'");
         assert_eq!(said("p$x.yaml", "/none/project"), "'p$x.yaml'");
+        assert_eq!(said("pipelines/-x.yaml", "/none/project/pipelines"), "./-x.yaml");
         assert_eq!(said("\u{e4}.yaml", "/none/project"), "\u{e4}.yaml");
     }
 }

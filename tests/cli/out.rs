@@ -110,6 +110,12 @@ fn before_anything_is_read_it_is_said_what_to_do() {
         .madmall(["predict", "--model", "not there", "--out", "out"])
         .code(2);
     ran.says("`out` is a symbolic link")
+        .says("or none: then it goes to standard output");
+    space.write("scores", "");
+    symlink("scores", space.path("link")).expect("made");
+    space
+        .madmall(["predict", "--model", "not there", "--out", "link"])
+        .code(2)
         .says("name the file that it leads to");
     // Types beside a module are written too.
     space.write("model.json", "{}");
