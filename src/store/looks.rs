@@ -110,16 +110,15 @@ pub(super) fn plain_at(workspace: &Workspace, path: &Utf8Path) -> Option<(Stamp,
     matches!(found.kind, Kind::File | Kind::Folder).then_some((found.stamp, found.kind == Kind::Folder))
 }
 
-/// Whether the file at `path` has these bytes, and may be executed as it might. One that a link leads to must be the file that it was, for
-/// else the link may be a new one: where that may lead is not judged here.
+/// Whether the file at `path` has these bytes, and may be executed as it might. One that a link leads to, its own or that of a
+/// folder on the way, must be the file that it was, for else the link may be a new one: where that may lead is not judged here.
 fn has_bytes(workspace: &Workspace, path: &Utf8Path, stamp: &Stamp, digest: &Digest) -> io::Result<bool> {
-    let found = workspace.found_at(path)?;
-    let is_link = found.kind == Kind::Link;
-    let now = match is_link {
-        true => workspace.stamp_of(path)?,
-        false => found.file()?,
+    let plain = workspace.plainly_at(path);
+    let now = match &plain {
+        Some(found) => found.file()?,
+        None => workspace.stamp_of(path)?,
     };
-    if is_link && now != *stamp {
+    if plain.is_none() && now != *stamp {
         return Ok(false);
     }
     if now.size() != stamp.size() || now.is_executable() != stamp.is_executable() {

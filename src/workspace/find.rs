@@ -66,7 +66,7 @@ impl Workspace {
     /// What stands at `path` if no link is on the way to it and it is none itself, so that `path` is its real path. `None` says no more than
     /// that it was not found out so.
     #[cfg(target_os = "linux")]
-    pub(super) fn plainly_at(&self, path: &Utf8Path) -> Option<Found> {
+    pub(crate) fn plainly_at(&self, path: &Utf8Path) -> Option<Found> {
         use rustix::fs::{Mode, OFlags, ResolveFlags, fstat, openat2};
         // The system takes more spellings than the real path has.
         if path.as_str().split('/').any(|name| matches!(name, "" | "." | "..")) {
@@ -80,7 +80,7 @@ impl Workspace {
 
     /// The same: elsewhere it is never found out so.
     #[cfg(not(target_os = "linux"))]
-    pub(super) fn plainly_at(&self, _: &Utf8Path) -> Option<Found> {
+    pub(crate) fn plainly_at(&self, _: &Utf8Path) -> Option<Found> {
         None
     }
 

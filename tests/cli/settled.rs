@@ -384,3 +384,21 @@ fn a_link_that_was_there_before_is_no_news() {
     }
     assert_eq!(space.trace(), "");
 }
+
+#[test]
+fn a_folder_of_an_input_that_is_another_link_is_seen_however_hard_one_looks() {
+    let space =
+        Space::with("stages: {a: {run: 'cat ${inputs.i} > ${outputs.o}', inputs: {i: data/x}, outputs: {o: out}}}");
+    space.write("real/x", "1\n");
+    std::os::unix::fs::symlink("real", space.path("data")).expect("a link");
+    for flags in [&[][..], &[], &["--strict"]] {
+        Space::let_clock_tick();
+        space.run(flags).success();
+    }
+    space.write("../copy/x", "1\n");
+    space.remove("data");
+    std::os::unix::fs::symlink(space.path("../copy"), space.path("data")).expect("a link");
+    for flags in [&["--strict"][..], &[]] {
+        space.run(flags).code(2).says("leads out of the workspace");
+    }
+}
