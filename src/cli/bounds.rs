@@ -50,39 +50,59 @@ pub(super) fn bounds(surroundings: &Surroundings, tree: &dyn Tree, workspace: &W
     Ok(bounds)
 }
 
-/// Whether no stage of `plan` reads or writes what `bounds` keep from all: what a stage reads is copied, named in receipts and seen by its
-/// program, and what lies where it writes is replaced.
-///
-/// # Errors
-///
-/// [`Failure`] with code 2 that names the stage.
-pub(super) fn keep_apart(plan: &Plan, bounds: &Bounds, workspace: &Workspace) -> Result<(), Failure> {
-    let kept = bounds.never.iter().map(|place| real(place));
-    let kept: Vec<Utf8PathBuf> = kept.filter(|place| place.starts_with(workspace.root())).collect();
-    if kept.is_empty() {
-        return Ok(());
+/// What `bounds` keep from all stages, as far as it lies in the workspace.
+pub(super) struct Apart<'a> {
+    places: Vec<Utf8PathBuf>,
+    workspace: &'a Workspace,
+}
+
+impl<'a> Apart<'a> {
+    pub(super) fn of(bounds: &Bounds, workspace: &'a Workspace) -> Self {
+        let places = bounds.never.iter().map(|place| real(place));
+        let places = places.filter(|place| place.starts_with(workspace.root())).collect();
+        Self { places, workspace }
     }
-    for stage in &plan.stages {
-        let folders = stage.inputs.iter().filter_map(|input| match &input.source {
-            InputSource::Folder { path, .. } => Some(path.as_path()),
-            InputSource::File { .. } | InputSource::Glob { .. } | InputSource::Output { .. } => None,
-        });
-        let files = stage.inputs.iter().flat_map(|input| input.source.files());
-        let outputs = stage.outputs.iter().map(|output| output.path.as_path());
-        for path in folders.chain(files).chain(outputs) {
-            let place = real(&workspace.absolute(path));
-            if let Some(kept) = kept
-                .iter()
-                .find(|kept| place.starts_with(kept) || kept.starts_with(&place))
-            {
-                let message = format!("stage `{}` has `{path}`, and `{kept}` is for no stage", stage.name);
-                let help = "keep the configuration folder, keys and secrets out of what stages read and write: set `MADMALL_CONFIG_DIR` to a \
-                            folder outside of the workspace, or move what the stage needs to a folder of its own";
-                return Err(Failure::new(ExitCode::Refused, shown(&message), Some(help)));
-            }
+
+    /// Whether the stage called so neither reads nor writes any of it: what a stage reads is copied, named in receipts and seen by its program,
+    /// and what lies where it writes is replaced.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure`] with code 2 that names the stage.
+    pub(super) fn check<'p>(&self, stage: &str, mut paths: impl Iterator<Item = &'p Utf8Path>) -> Result<(), Failure> {
+        if self.places.is_empty() {
+            return Ok(());
         }
+        let kept = |path: &Utf8Path| {
+            let place = real(&self.workspace.absolute(path));
+            let mut kept = self.places.iter();
+            kept.find(|kept| place.starts_with(kept) || kept.starts_with(&place))
+        };
+        let Some((path, kept)) = paths.find_map(|path| Some((path, kept(path)?))) else {
+            return Ok(());
+        };
+        let message = format!("stage `{stage}` has `{path}`, and `{kept}` is for no stage");
+        let help = "keep the configuration folder, keys and secrets out of what stages read and write: set `MADMALL_CONFIG_DIR` to a \
+                    folder outside of the workspace, or move what the stage needs to a folder of its own";
+        Err(Failure::new(ExitCode::Refused, shown(&message), Some(help)))
     }
-    Ok(())
+
+    /// The same of each stage of `plan`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Apart::check`].
+    pub(super) fn check_all(&self, plan: &Plan) -> Result<(), Failure> {
+        plan.stages.iter().try_for_each(|stage| {
+            let folders = stage.inputs.iter().filter_map(|input| match &input.source {
+                InputSource::Folder { path, .. } => Some(path.as_path()),
+                InputSource::File { .. } | InputSource::Glob { .. } | InputSource::Output { .. } => None,
+            });
+            let files = stage.inputs.iter().flat_map(|input| input.source.files());
+            let outputs = stage.outputs.iter().map(|output| output.path.as_path());
+            self.check(&stage.name, folders.chain(files).chain(outputs))
+        })
+    }
 }
 
 /// Where `path` leads: links resolved as far as there is something.

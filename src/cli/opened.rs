@@ -5,7 +5,7 @@ use std::io::Read as _;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::SetArguments;
-use super::bounds::{bounds, keep_apart};
+use super::bounds::{Apart, bounds};
 use super::meant::{meant, meant_pipeline};
 use super::surroundings::Surroundings;
 use super::terminal::{Failure, Terminal, shown};
@@ -41,8 +41,10 @@ pub(super) struct Opened {
 
 impl Opened {
     fn of(surroundings: &Surroundings, workspace: Workspace, plan: Plan, bounds: Bounds) -> Result<Self, Failure> {
-        surroundings.check_variables(&plan)?;
-        keep_apart(&plan, &bounds, &workspace)?;
+        for stage in &plan.stages {
+            surroundings.check_variables(&stage.name, stage.env.iter().chain(&stage.secrets))?;
+        }
+        Apart::of(&bounds, &workspace).check_all(&plan)?;
         Ok(Self {
             workspace,
             plan,

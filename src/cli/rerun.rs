@@ -3,7 +3,7 @@
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::json;
 
-use super::bounds::bounds;
+use super::bounds::{Apart, bounds};
 use super::numbers::jobs;
 use super::opened::find_workspace;
 use super::runs;
@@ -14,6 +14,7 @@ use crate::exec::interrupt::Interrupts;
 use crate::exec::sandbox::Bounds;
 use crate::exit_code::ExitCode;
 use crate::git;
+use crate::receipt::statement::Role;
 use crate::rerun::{AttestError, Origin, Request, RerunError, attest, run_stage, temporary_folder};
 use crate::store::Store;
 use crate::store::lock::WorkspaceLock;
@@ -304,6 +305,19 @@ impl Again<'_> {
         let madmall = Utf8PathBuf::from_path_buf(madmall)
             .map_err(|path| broken(format!("the path of this program is not UTF-8: {}", path.display())))?;
         let mut bounds = bounds(surroundings, self.workspace, self.workspace)?;
+        let apart = Apart::of(&bounds, self.workspace);
+        for rested in self.receipts {
+            let Some((stage, _)) = rested.statement.stage() else {
+                continue;
+            };
+            surroundings.check_variables(&stage.name, stage.secrets.iter())?;
+            let read = rested.statement.dependencies().iter();
+            let read = read.filter(|resource| matches!(resource.role(), Role::Input { .. }));
+            let named = read
+                .chain(&rested.statement.subject)
+                .map(|resource| Utf8Path::new(&resource.name));
+            apart.check(&stage.name, named)?;
+        }
         // What a stage reads of the project, it has in its checkout.
         bounds.never.push(self.workspace.root().join(".madmall"));
         bounds.never.extend(git::folders(self.workspace.root()));

@@ -69,6 +69,10 @@ impl Question<'_> {
         if !folder.is_dir() {
             return Ok(false);
         }
+        // A value that is no text is none that could be compared.
+        if surroundings.has_unreadable() {
+            return Ok(false);
+        }
         // One that cannot be read is told of where it matters, which is the long way's business.
         let Ok(secret) = surroundings.secret_if_any() else {
             return Ok(false);

@@ -7,7 +7,6 @@ use jiff::Timestamp;
 
 use super::terminal::{Failure, Terminal};
 use crate::exit_code::ExitCode;
-use crate::plan::Plan;
 use crate::receipt::key::SigningKey;
 use crate::receipt::keystore::{self, KeyOrigin, KeySources};
 
@@ -94,34 +93,27 @@ impl Surroundings {
             .filter(|value| !value.is_empty() && !self.unreadable.contains(name))
     }
 
-    /// Whether each variable that a stage of `plan` takes has a value that can be given on and recorded.
+    /// Whether there is a variable whose value is not UTF-8.
+    pub(super) fn has_unreadable(&self) -> bool {
+        !self.unreadable.is_empty()
+    }
+
+    /// Whether each variable that the stage called so takes has a value that can be given on and recorded.
     ///
     /// # Errors
     ///
     /// [`Failure`] with code 2 that names the first that has not.
-    pub(super) fn check_variables(&self, plan: &Plan) -> Result<(), Failure> {
-        if self.unreadable.is_empty() {
+    pub(super) fn check_variables<'n>(
+        &self,
+        stage: &str,
+        mut names: impl Iterator<Item = &'n String>,
+    ) -> Result<(), Failure> {
+        let Some(name) = names.find(|name| self.unreadable.contains(*name)) else {
             return Ok(());
-        }
-        for stage in &plan.stages {
-            if let Some(name) = stage
-                .env
-                .iter()
-                .chain(&stage.secrets)
-                .find(|name| self.unreadable.contains(*name))
-            {
-                let message = format!(
-                    "stage `{}` takes the variable `{name}`, whose value is not UTF-8",
-                    stage.name
-                );
-                return Err(Failure::new(
-                    ExitCode::Refused,
-                    message,
-                    Some("set it to a text in UTF-8, or unset it"),
-                ));
-            }
-        }
-        Ok(())
+        };
+        let message = format!("stage `{stage}` takes the variable `{name}`, whose value is not UTF-8");
+        let help = "set it to a text in UTF-8, or unset it";
+        Err(Failure::new(ExitCode::Refused, message, Some(help)))
     }
 
     /// The user's configuration folder.

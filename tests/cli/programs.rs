@@ -29,6 +29,16 @@ fn a_variable_that_is_not_utf_8_is_never_taken_for_one_that_is_not_set() {
     space.run(&[]).success();
     with("MODE", &run).code(2);
     with("MODE", &["plan", "pipeline.yaml"]).code(2);
+    // Nor for one that looks the same where it is shown.
+    let mut shown = Space::with("stages: {a: {run: 'echo 1 > ${outputs.o}', env: [MODE], outputs: {o: out}}}");
+    shown.set("MODE", "\u{fffd}");
+    for _ in 0..2 {
+        shown.run(&[]).success();
+        Space::let_clock_tick();
+    }
+    let mut command = shown.command(run);
+    command.env("MODE", OsStr::from_bytes(b"\xff"));
+    Ran::of(&command.output().expect("the binary runs")).code(2);
     with("HOME", &run).success();
     with("MADMALL_CONFIG_DIR", &run)
         .code(2)

@@ -126,6 +126,12 @@ fn keys_are_neither_input_nor_output_wherever_they_lie() {
     space.pipeline(&pipeline("conf/a", "out"));
     space.run(&[]).success();
 
+    // Nor is it run again.
+    space.write("../own.pem", space.madmall(["key", "--pem"]).success().out);
+    space.set("MADMALL_CONFIG_DIR", space.path("conf").as_str());
+    let again = space.madmall(["rerun", "latest", "--trust", "../own.pem"]);
+    again.code(2).says("`MADMALL_CONFIG_DIR`");
+
     // So is the file that a variable names.
     let config = space.base().join("config");
     space.set("MADMALL_CONFIG_DIR", config.as_str());
