@@ -297,14 +297,17 @@ fn after_others(
     let claims = session.believed.of_stage(&session.plan.pipeline, &stage.name);
     let mut ran = claims.filter_map(|claim| Snapshot::of(&session.believed.statement(&claim)?));
     let own = ran.next().map_or_else(Vec::new, |last| own_reasons(&last));
-    // Of an earlier one the same may come out, and is then put back.
-    match own.is_empty() || ran.any(|earlier| own_reasons(&earlier).is_empty()) {
+    // Of an earlier one the same may come out, and is then put back. Each is read from its run's file, so not all are asked.
+    match own.is_empty() || ran.take(MOST_EARLIER).any(|earlier| own_reasons(&earlier).is_empty()) {
         true => Forecast::Perhaps { why: before },
         false => Forecast::Run {
             why: own.into_iter().chain(before).collect(),
         },
     }
 }
+
+/// So many results before the last are asked whether one of them may fit.
+const MOST_EARLIER: usize = 3;
 
 /// What is known of what a stage reads.
 struct Reads<'s> {

@@ -448,8 +448,7 @@ impl<'a, 'o> Owner<'a, 'o> {
     }
 }
 
-/// Whether any of its outputs is temporary.
-pub(super) fn has_temporary(stage: &Stage) -> bool {
+fn has_temporary(stage: &Stage) -> bool {
     stage.outputs.iter().any(|output| output.is_temporary)
 }
 

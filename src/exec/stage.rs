@@ -261,7 +261,7 @@ fn inputs_of<E>(
 }
 
 impl<'a> Attempt<'a> {
-    pub(super) fn new(
+    fn new(
         session: &'a Session<'a>,
         id: StageId,
         upstream: &Upstream,
