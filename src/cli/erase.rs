@@ -304,7 +304,14 @@ fn tell(
                 objects(survey.found.in_git) + " of git's history",
                 beyond(Utf8Path::new(".git")).to_owned(),
             ),
-            path => (shown(path), why_of(survey, Utf8Path::new(path))),
+            path => {
+                let path = Utf8Path::new(path);
+                let why = match arguments.rewrite_inputs && survey.lines.get(path).is_some_and(|lines| lines.is_plain) {
+                    true => why_kept(done.taken_out.contains_key(path)).to_owned(),
+                    false => why_of(survey, path),
+                };
+                (shown(path.as_str()), why)
+            }
         };
         terminal.say(format_args!("{WARNING}left{WARNING:#}{BOLD}: {name}{BOLD:#}: {why}"));
     }
@@ -376,6 +383,14 @@ fn why_left(is_plain: bool) -> &'static str {
     match is_plain {
         true => "--rewrite-inputs takes its lines out of a file of the workspace",
         false => "it is compressed: unpack it, take its lines out, and pack it again",
+    }
+}
+
+/// Why a raw file was left that could be rewritten, and that was asked for.
+fn why_kept(is_taken_out: bool) -> &'static str {
+    match is_taken_out {
+        true => "other lines of it hold an id of its events: look at them, and take out what is of it",
+        false => "it is reached by a link: take its lines out where it lies",
     }
 }
 

@@ -1,6 +1,6 @@
 //! The revocation of what is erased: by its token, so that it is known if it returns and named nowhere.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
 
@@ -17,6 +17,8 @@ use crate::store::{StoreError, atomic};
 
 /// Why it was revoked, as a code.
 const REASON: &str = "erased";
+/// So long may such a code be.
+const MAX_REASON: usize = 64;
 
 /// A line of the file of revocations (`schemas/revocation.schema.json`).
 #[derive(Serialize)]
@@ -27,11 +29,13 @@ struct Line<'a> {
     subject_token: Option<&'a str>,
     secret: &'a str,
     time: &'a str,
-    reason: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
 }
 
-/// Writes the file of revocations at `path` again: with the token of `erasure`, without a line that names what is `wanted` or any of
-/// its events (`ids`), every other line with the bytes it has. Gives whether anything changed. `now` is an RFC 3339 date-time.
+/// Writes the file of revocations at `path` again: with the token of `erasure`, without a line that names what is `wanted`. One that names any
+/// of its events, of which `tokens` has the token by the id, has that in the place of the id: the event may be another's by now, whose withdrawal holds.
+/// Every other line has the bytes it had. Gives whether anything changed. `now` is an RFC 3339 date-time.
 ///
 /// # Errors
 ///
@@ -39,7 +43,7 @@ struct Line<'a> {
 pub fn revoke(
     path: &Utf8Path,
     wanted: &Wanted,
-    ids: &BTreeSet<String>,
+    tokens: &BTreeMap<String, String>,
     erasure: &Erasure,
     now: &str,
 ) -> Result<bool, StoreError> {
@@ -57,10 +61,22 @@ pub fn revoke(
     while let Some(piece) = pieces.next_piece().map_err(unreadable)? {
         let line = piece.content().and_then(|line| read_json(line).ok());
         let names = |member: &str| line.as_ref()?.get(member)?.as_str();
-        let is_event = names("event_id").is_some_and(|id| ids.contains(id) || wanted.is(ErasedKind::Event, id));
-        if is_event || names("subject").is_some_and(|id| wanted.is(ErasedKind::Subject, id)) {
+        let of = [("event_id", ErasedKind::Event), ("subject", ErasedKind::Subject)];
+        let is_wanted = |(member, of): (&str, ErasedKind)| names(member).is_some_and(|id| wanted.is(of, id));
+        if of.into_iter().any(is_wanted) {
             // When the person has withdrawn it stays known.
             since = since.or_else(|| names("time").map(str::to_owned));
+            is_changed = true;
+            continue;
+        }
+        if let Some(token) = names("event_id").and_then(|id| tokens.get(id)) {
+            let event = Erasure {
+                of: ErasedKind::Event,
+                secret: erasure.secret.clone(),
+                token: token.clone(),
+            };
+            let reason = names("reason").filter(|reason| is_code(reason));
+            kept.extend_from_slice(event.to_line(names("time").unwrap_or(now), reason).as_bytes());
             is_changed = true;
             continue;
         }
@@ -77,12 +93,18 @@ pub fn revoke(
             if kept.last().is_some_and(|byte| *byte != b'\n') {
                 out.write_all(b"\n").map_err(unwritable)?;
             }
-            let line = erasure.to_line(since.as_deref().unwrap_or(now));
+            let line = erasure.to_line(since.as_deref().unwrap_or(now), Some(REASON));
             out.write_all(line.as_bytes()).map_err(unwritable)?;
         }
         out.flush().map_err(unwritable)
     })?;
     Ok(true)
+}
+
+/// Whether it is a code, as reasons are: anything else may be words about a person.
+fn is_code(reason: &str) -> bool {
+    let is_of_code = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-');
+    reason.len() <= MAX_REASON && reason.bytes().all(is_of_code) && reason.starts_with(|c: char| c.is_ascii_lowercase())
 }
 
 impl Wanted {
@@ -105,14 +127,14 @@ impl Erasure {
         member(self.member()) == Some(&self.token) && member("secret") == Some(&self.secret)
     }
 
-    fn to_line(&self, time: &str) -> String {
+    fn to_line(&self, time: &str, reason: Option<&str>) -> String {
         let token = |of: ErasedKind| (self.of == of).then_some(self.token.as_str());
         let line = Line {
             event_token: token(ErasedKind::Event),
             subject_token: token(ErasedKind::Subject),
             secret: &self.secret,
             time,
-            reason: REASON,
+            reason,
         };
         let line = serde_json::to_string(&line).expect("texts are always JSON");
         line + "\n"
@@ -138,7 +160,7 @@ mod tests {
             secret: "5".repeat(64),
             token: "7".repeat(64),
         };
-        let revoked = |now| revoke(&path, &wanted, &BTreeSet::new(), &erasure, now).expect("written");
+        let revoked = |now| revoke(&path, &wanted, &BTreeMap::new(), &erasure, now).expect("written");
         let text = || String::from_utf8(std::fs::read(&path).expect("read")).expect("UTF-8");
         assert!(revoked("2026-02-01T00:00:00Z"));
         let (token, secret) = (&erasure.token, &erasure.secret);

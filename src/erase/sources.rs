@@ -28,8 +28,9 @@ pub fn sources(places: &Places<'_>, sites: &Sites) -> BTreeSet<Utf8PathBuf> {
     let raw: BTreeSet<Utf8PathBuf> = sites.raw.iter().map(|path| workspace.absolute(path)).collect();
     let mut files = raw.clone();
     files.extend(sites.made.iter().map(|path| workspace.absolute(path)));
-    // Whoever signed it: what is asked for is where to look.
-    for claim in places.believed.all().filter(|claim| claim.succeeded) {
+    // Whose word is not believed does not say which events are whose.
+    let claims = places.believed.all();
+    for claim in claims.filter(|claim| claim.believed && claim.succeeded) {
         let is_events = |output: &str| [EVENTS, REJECTS].contains(&output);
         if !claim.outputs.iter().any(|output| is_events(&output.name)) {
             continue;

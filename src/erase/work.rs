@@ -216,13 +216,7 @@ impl Work<'_> {
     /// [`EraseError`]; what was done stays done, and is not claimed: the same, begun again, goes on.
     pub fn carry_out(&self, survey: &Survey, rewrite_inputs: bool, sign: &Signing<'_>) -> Result<Done, EraseError> {
         let began = (sign.clock)();
-        let mut revoked = Vec::new();
-        for path in &self.sites.revocations {
-            let absolute = self.places.workspace.absolute(path);
-            if revoke(&absolute, self.wanted, &survey.ids, self.erasure, &rfc3339(began))? {
-                revoked.push(path.clone());
-            }
-        }
+        let revoked = self.revoke(survey, &rfc3339(began))?;
         let (objects, outputs) = remove(
             &survey.found,
             &self.sites.outputs,
@@ -267,6 +261,21 @@ impl Work<'_> {
             left,
             tombstone,
         })
+    }
+
+    /// Writes the files of revocations. Gives those that were changed.
+    fn revoke(&self, survey: &Survey, now: &str) -> Result<Vec<Utf8PathBuf>, EraseError> {
+        let tokens = self.places.tokens.into_iter();
+        let tokens = tokens.flat_map(|tokens| survey.ids.iter().map(|id| (id.clone(), tokens.token(id).to_hex())));
+        let tokens: BTreeMap<String, String> = tokens.collect();
+        let mut revoked = Vec::new();
+        for path in &self.sites.revocations {
+            let absolute = self.places.workspace.absolute(path);
+            if revoke(&absolute, self.wanted, &tokens, self.erasure, now)? {
+                revoked.push(path.clone());
+            }
+        }
+        Ok(revoked)
     }
 
     /// Searches everything once more, which has to find nothing.

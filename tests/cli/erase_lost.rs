@@ -8,10 +8,10 @@ use crate::erase::{holding, id_of, lines, space};
 use crate::space::{Space, files_below};
 
 /// The one model of these pipelines.
-const MODEL: &str = "models/model.json";
+pub(super) const MODEL: &str = "models/model.json";
 
 /// The project with its results, and an event that they were made with.
-fn trained() -> (Space, String) {
+pub(super) fn trained() -> (Space, String) {
     let lines = lines();
     let space = space(&lines);
     space.run(&[]).success();
@@ -19,7 +19,7 @@ fn trained() -> (Space, String) {
     (space, id)
 }
 
-fn lose(space: &Space, folder: &str) {
+pub(super) fn lose(space: &Space, folder: &str) {
     fs::remove_dir_all(space.path(folder)).expect("removed");
 }
 
@@ -116,7 +116,7 @@ fn by_a_receipt_that_is_not_believed_nothing_is_removed_and_nothing_is_well() {
 }
 
 /// Events with persons: every third is of `P-0001`. A program shows them, and one makes what the ingest reads if they come packed.
-fn persons(is_packed: bool) -> Space {
+pub(super) fn persons(is_packed: bool) -> Space {
     let unpack = "  unpack: {run: 'gzip -dc ${inputs.p} > ${outputs.o}', inputs: {p: raw.ndjson.gz}, outputs: {o: data/raw.ndjson}}\n";
     let (unpack, events) = match is_packed {
         true => (unpack, "unpack.o"),
@@ -147,7 +147,7 @@ stages:
     space
 }
 
-fn event(number: usize) -> String {
+pub(super) fn event(number: usize) -> String {
     let person = match number % 3 {
         0 => "P-0001".to_owned(),
         _ => format!("P-1{number:03}"),
@@ -176,7 +176,7 @@ fn no_trace(space: &Space) {
     }
 }
 
-const ERASE: [&str; 4] = ["erase", "--subject", "P-0001", "--rewrite-inputs"];
+pub(super) const ERASE: [&str; 4] = ["erase", "--subject", "P-0001", "--rewrite-inputs"];
 
 #[test]
 fn the_ids_of_a_person_are_known_from_what_an_ingest_let_in() {

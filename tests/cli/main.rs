@@ -19,6 +19,7 @@ mod consent_flow;
 mod diff;
 mod erase;
 mod erase_lost;
+mod erase_others;
 mod evaluate;
 mod evaluate_events;
 mod event_files;

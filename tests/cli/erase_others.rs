@@ -1,0 +1,47 @@
+//! Erasing what others have withdrawn as well.
+
+use crate::erase_lost::{ERASE, event, persons};
+
+/// Somebody else's withdrawal of their event.
+const WITHDRAWN: &str = "{\"event_id\":\"event-000003\",\"time\":\"2026-01-01T00:00:00Z\",\"reason\":\"withdrawn\"}\n";
+
+#[test]
+fn what_another_has_withdrawn_stays_withdrawn() {
+    let space = persons(false);
+    // The event was named as of the person by mistake.
+    let corrected = event(3).replace("P-0001", "P-0005");
+    space.write("raw.ndjson", space.read("raw.ndjson").replace(&event(3), &corrected));
+    space.write("revocations.ndjson", WITHDRAWN);
+    space.run(&[]).success();
+    assert!(!space.read("data/events.ndjson").contains("event-000003"));
+    let erased = space.madmall(ERASE).code(3);
+    erased
+        .says("left: raw.ndjson: other lines of it hold an id")
+        .says_not("--rewrite-inputs takes");
+    let revocations = space.read("revocations.ndjson");
+    assert!(!revocations.contains("event-000003") && revocations.contains("{\"event_token\":\""));
+    let kept = "\"time\":\"2026-01-01T00:00:00Z\",\"reason\":\"withdrawn\"}\n";
+    assert!(revocations.contains(kept), "{revocations}");
+    assert_eq!(revocations.lines().count(), 2);
+    space.run(&[]).success();
+    let events = space.read("data/events.ndjson");
+    assert!(!events.contains("event-000003") && events.contains("event-000004"));
+}
+
+#[test]
+fn a_stranger_does_not_say_which_events_are_a_persons() {
+    let mut space = persons(false);
+    let pipeline = space.read("pipeline.yaml");
+    space.write("pipeline.yaml", pipeline.replace("raw.ndjson", "strange.ndjson"));
+    space.write("strange.ndjson", event(4).replace("P-1004", "P-0001"));
+    let (own, other) = (space.base().join("config"), space.base().join("other config"));
+    space.set("MADMALL_CONFIG_DIR", other.as_str());
+    space.run(&[]).success();
+    space.set("MADMALL_CONFIG_DIR", own.as_str());
+    space.write("pipeline.yaml", pipeline);
+    let withdrawn = WITHDRAWN.replace("000003", "000004");
+    space.write("revocations.ndjson", &withdrawn);
+    space.run(&[]).success();
+    space.madmall(ERASE).code(3);
+    assert!(space.read("revocations.ndjson").starts_with(&withdrawn));
+}
