@@ -10,10 +10,15 @@ use crate::history::affected::Places;
 use crate::history::runs::file_of;
 use crate::listing::ArtifactDigests;
 use crate::receipt::digests::artifact_digests;
-use crate::receipt::statement::{ReceiptId, Role, Statement};
+use crate::receipt::statement::{ReceiptId, Resource, Role, Statement};
 use crate::stages::ingest::{EVENTS, REJECTS};
 use crate::store::Store;
 use crate::store::believed::Claim;
+
+/// Why it is not known of a receipt whose file cannot be read again.
+const LOST: &str = "its file is no longer as it was";
+/// Why it is not known of one that is not believed.
+const BY_A_STRANGER: &str = "it was made with it by the word of a receipt whose key you do not trust";
 
 /// What rests on something that an ingest let in.
 #[derive(Debug, Default)]
@@ -53,81 +58,123 @@ pub struct Doubt {
 /// Whether something rests on it; or why that is not known.
 pub type Rests = Result<bool, String>;
 
+/// A receipt, and what is known of it so far.
+struct Node {
+    claim: Claim,
+    read: Vec<Read>,
+    rests: Rests,
+    /// Whether what it made was added to what rests on it, or may.
+    is_added: bool,
+}
+
+/// What a stage has read: its bytes, and the receipt that is named as their maker.
+struct Read {
+    digest: Digest,
+    maker: Option<String>,
+}
+
+/// What is asked of a receipt.
+#[derive(Clone, Copy)]
+enum Asked {
+    /// Whether what it speaks of surely rests on it.
+    Surely,
+    /// Whether that cannot be told.
+    Perhaps,
+}
+
 impl Lineage {
     /// Follows the receipts from those ingests of which `is_used` says that they let it in. What is not believed shows nothing: it is in doubt, if
     /// it is not known to be without.
     #[must_use]
     pub fn of(places: &Places<'_>, is_used: &dyn Fn(&Claim, &Statement) -> Rests) -> Self {
-        let (believed, store) = (places.believed, places.store);
-        let mut lineage = Self::default();
+        let believed = places.believed;
+        let claims = believed.all().filter(|claim| claim.succeeded);
+        let nodes = claims.map(|claim| {
+            let statement = believed.statement(&claim);
+            Node::of(claim, statement.as_ref(), is_used)
+        });
+        let mut nodes: Vec<Node> = nodes.collect();
         // Whether what a receipt speaks of rests on it: of each that is here.
         let mut known: HashMap<String, Rests> = HashMap::new();
-        let mut made_without: HashSet<Digest> = HashSet::new();
-        for claim in believed.all().filter(|claim| claim.succeeded) {
-            let statement = believed.statement(&claim);
-            let rests = match &statement {
-                None => Err("its file is no longer as it was".to_owned()),
-                Some(statement) => match statement.is_ingest() {
-                    true => is_used(&claim, statement),
-                    false => lineage.has_read(statement, &known),
-                },
-            };
-            let rests = match rests {
-                Ok(true) if !claim.believed => {
-                    Err("it was made with it by the word of a receipt whose key you do not trust".to_owned())
-                }
-                rests => rests,
-            };
-            match (&rests, &statement) {
-                (Ok(true), Some(statement)) => {
-                    lineage.receipts.push((claim.id, claim.stage.clone()));
-                    lineage.add(statement, places);
-                }
-                (Err(why), statement) => {
-                    lineage.doubt.add(&claim.run, why);
-                    let carried = statement.iter().flat_map(carried);
-                    carried.for_each(|made| lineage.doubt.made.add(made, places));
-                }
-                _ if claim.believed => {
-                    let made = claim.outputs.iter().flat_map(|output| bytes_of(&output.digests, store));
-                    made_without.extend(made);
-                }
-                _ => {}
-            }
-            known.insert(claim.id.to_string(), rests);
+        known.extend(nodes.iter().map(|node| (node.claim.id.to_string(), Ok(false))));
+        let mut lineage = Self::default();
+        for asked in [Asked::Surely, Asked::Perhaps] {
+            lineage.settle(&mut nodes, &mut known, asked, places);
         }
-        // What came out the same without it has nothing of it: a part of a table that it was not in, say.
+        let resting = nodes.iter().filter(|node| node.rests == Ok(true));
+        lineage.receipts = resting.map(|node| (node.claim.id, node.claim.stage.clone())).collect();
+        // What came out the same without it has nothing of it: a part of a table that it was not in, say. Not before it is known of all.
+        let without = nodes
+            .iter()
+            .filter(|node| node.claim.believed && node.rests == Ok(false));
+        let without = without.flat_map(|node| &node.claim.outputs);
+        let without: HashSet<Digest> = without.flat_map(|made| bytes_of(&made.digests, places.store)).collect();
         for made in [&mut lineage.made, &mut lineage.doubt.made] {
-            made.bytes.retain(|digest| !made_without.contains(digest));
+            made.bytes.retain(|digest| !without.contains(digest));
         }
         lineage.models.sort_unstable();
         lineage.models.dedup();
         lineage
     }
 
+    /// Judges each receipt by what it has read until nothing changes. Receipts mostly stand after those that they rest on; where a clock was behind,
+    /// they do not.
+    fn settle(&mut self, nodes: &mut [Node], known: &mut HashMap<String, Rests>, asked: Asked, places: &Places<'_>) {
+        let mut has_changed = true;
+        while std::mem::take(&mut has_changed) {
+            for node in nodes.iter_mut().filter(|node| !node.is_added) {
+                if node.rests == Ok(false) {
+                    node.rests = match (self.has_read(&node.read, known), asked) {
+                        (Ok(true), _) if node.claim.believed => Ok(true),
+                        (_, Asked::Surely) => Ok(false),
+                        (Ok(true), Asked::Perhaps) => Err(BY_A_STRANGER.to_owned()),
+                        (perhaps, Asked::Perhaps) => perhaps,
+                    };
+                }
+                if node.rests == Ok(false) {
+                    continue;
+                }
+                has_changed = true;
+                node.is_added = true;
+                self.add_node(node, places);
+                // Of receipts that say the same one may be believed, and another not.
+                let of_id = known.entry(node.claim.id.to_string()).or_insert(Ok(false));
+                if *of_id != Ok(true) {
+                    of_id.clone_from(&node.rests);
+                }
+            }
+        }
+    }
+
+    /// Adds what a receipt made to what rests on it, or may.
+    fn add_node(&mut self, node: &Node, places: &Places<'_>) {
+        let statement = places.believed.statement(&node.claim);
+        match (&node.rests, &statement) {
+            (Ok(_), Some(statement)) => self.add(statement, places),
+            (Ok(_), None) => self.doubt.add(&node.claim.run, LOST),
+            (Err(why), statement) => {
+                self.doubt.add(&node.claim.run, why);
+                let carried = statement.iter().flat_map(carried);
+                carried.for_each(|made| self.doubt.made.add(made, places));
+            }
+        }
+    }
+
     /// Whether a stage has read anything of it: what such a receipt made, or a file with the bytes of that.
-    fn has_read(&self, statement: &Statement, known: &HashMap<String, Rests>) -> Rests {
+    fn has_read(&self, read: &[Read], known: &HashMap<String, Rests>) -> Rests {
         let mut doubt = None;
-        for used in statement.dependencies() {
-            let (Role::Input { .. } | Role::Member { .. }, Some(read)) = (used.role(), artifact_digests(used)) else {
-                continue;
-            };
-            let read = read.blake3();
-            let maker = match used.role() {
-                Role::Input { receipt, .. } => receipt.as_ref().map(|id| known.get(id)),
-                _ => None,
-            };
-            match maker {
-                Some(Some(Ok(true))) if self.made.bytes.contains(&read) => return Ok(true),
-                Some(Some(Err(why))) if self.doubt.made.bytes.contains(&read) => doubt = Some(why.clone()),
+        for Read { digest, maker } in read {
+            let is_made = self.made.bytes.contains(digest);
+            let is_doubtful = self.doubt.made.bytes.contains(digest);
+            match maker.as_ref().map(|id| known.get(id)) {
+                Some(Some(Ok(true))) if is_made => return Ok(true),
+                Some(Some(Err(why))) if is_doubtful => doubt = Some(why.clone()),
                 Some(None) => doubt = Some("a receipt that it rests on is not here".to_owned()),
                 Some(_) => {}
                 // Of an empty file nothing can be told apart.
-                None if read == Digest::of(b"") => {}
-                None if self.made.bytes.contains(&read) => return Ok(true),
-                None if self.doubt.made.bytes.contains(&read) => {
-                    doubt = Some("it rests on what is not known".to_owned());
-                }
+                None if *digest == Digest::of(b"") => {}
+                None if is_made => return Ok(true),
+                None if is_doubtful => doubt = Some("it rests on what is not known".to_owned()),
                 None => {}
             }
         }
@@ -147,6 +194,40 @@ impl Lineage {
             }
         }
         carried(statement).for_each(|made| self.made.add(made, places));
+    }
+}
+
+impl Node {
+    fn of(claim: Claim, statement: Option<&Statement>, is_used: &dyn Fn(&Claim, &Statement) -> Rests) -> Self {
+        let (read, rests) = match statement {
+            None => (Vec::new(), Err(LOST.to_owned())),
+            Some(ingest) if ingest.is_ingest() => match is_used(&claim, ingest) {
+                Ok(true) if !claim.believed => (Vec::new(), Err(BY_A_STRANGER.to_owned())),
+                used => (Vec::new(), used),
+            },
+            Some(statement) => (
+                statement.dependencies().iter().filter_map(Read::of).collect(),
+                Ok(false),
+            ),
+        };
+        Self {
+            claim,
+            read,
+            rests,
+            is_added: false,
+        }
+    }
+}
+
+impl Read {
+    fn of(used: &Resource) -> Option<Self> {
+        let maker = match used.role() {
+            Role::Input { receipt, .. } => receipt.clone(),
+            Role::Member { .. } => None,
+            _ => return None,
+        };
+        let digest = artifact_digests(used)?.blake3();
+        Some(Self { digest, maker })
     }
 }
 

@@ -1,6 +1,10 @@
-//! Erasing what others have withdrawn as well.
+//! Erasing where something else is in the way: what others have withdrawn, runs whose clock was behind.
 
-use crate::erase_lost::{ERASE, event, persons};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::erase::lines;
+use crate::erase_lost::{ERASE, MODEL, event, persons};
+use crate::space::Space;
 
 /// Somebody else's withdrawal of their event.
 const WITHDRAWN: &str = "{\"event_id\":\"event-000003\",\"time\":\"2026-01-01T00:00:00Z\",\"reason\":\"withdrawn\"}\n";
@@ -44,4 +48,33 @@ fn a_stranger_does_not_say_which_events_are_a_persons() {
     space.run(&[]).success();
     space.madmall(ERASE).code(3);
     assert!(space.read("revocations.ndjson").starts_with(&withdrawn));
+}
+
+/// The project in two pipelines, `test` and `after`, run in one second: the file of the second run sorts before that of the first.
+fn in_one_second() -> Space {
+    for _ in 0..20 {
+        let space = crate::erase::space(&lines());
+        let stages = "  nameless: {run: 'sed s/thyroid-[0-9]*// ${inputs.e} > ${outputs.o}', inputs: {e: data/events.ndjson}, outputs: {o: after.ndjson}}
+  copied: {run: 'cp ${inputs.e} ${outputs.o}', inputs: {e: nameless.o}, outputs: {o: copied.ndjson}}";
+        let after = format!("version: 1\nname: after\npurpose: research\nstages:\n{stages}\n");
+        space.write("after.yaml", after);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is later");
+        std::thread::sleep(Duration::from_secs(1) - Duration::from_nanos(now.subsec_nanos().into()));
+        space.run(&[]).success();
+        space.madmall(["run", "after.yaml"]).success();
+        if space.receipt_files()[0].contains("-after-") {
+            return space;
+        }
+    }
+    panic!("a run takes more than a second");
+}
+
+#[test]
+fn what_a_run_made_whose_clock_was_behind_is_found() {
+    let space = in_one_second();
+    let id = crate::erase::id_of(&lines()[60]);
+    let erased = space.madmall(["erase", "--event", &id, "--rewrite-inputs"]).success();
+    erased.says("after.yaml");
+    assert!(!space.exists("after.ndjson") && !space.exists("copied.ndjson"));
+    assert!(!space.exists(MODEL) && !space.exists("data/nameless.ndjson"));
 }
