@@ -29,6 +29,9 @@ const MAX_ID: u64 = 1 << 16;
 /// Why an output was left that may have been made of it.
 const DOUBTFUL: &str = "it is not known whether it was made of it: `madmall run` makes it again, or remove it";
 
+/// Why a file is named that events of a person may have been in.
+const DAMAGED: &str = "it cannot be read as events: what only it had could not be searched for";
+
 /// Arguments of `erase`.
 #[derive(clap::Args)]
 #[group(skip)]
@@ -242,7 +245,8 @@ fn show(arguments: &EraseArguments, survey: &Survey, sites: &Sites, terminal: &m
             beyond(path)
         ));
     }
-    for path in survey.lineage.doubt.runs.keys().chain(&found.doubtful) {
+    let unknown = survey.lineage.doubt.runs.keys();
+    for path in unknown.chain(&found.doubtful).chain(&survey.damaged) {
         let why = why_of(survey, path);
         terminal.result(format_args!("would leave    {} ({why})", shown(path.as_str())));
     }
@@ -357,6 +361,7 @@ fn why_of(survey: &Survey, path: &Utf8Path) -> String {
     match (doubt, survey.lines.get(path)) {
         (Some(why), _) => format!("it is not known whether it rests on it: {}", shown(why)),
         (None, Some(lines)) => why_left(lines.is_plain).to_owned(),
+        (None, None) if survey.damaged.contains(path) => DAMAGED.to_owned(),
         (None, None) if doubtful() => DOUBTFUL.to_owned(),
         (None, None) => beyond(path).to_owned(),
     }

@@ -33,11 +33,18 @@ pub struct Lines {
 ///
 /// Whatever reading gives.
 pub fn find(path: &Utf8Path, wanted: &Wanted) -> io::Result<Lines> {
+    let mut found = Lines::default();
+    add(path, wanted, &mut found).map(|()| found)
+}
+
+/// Adds them to `found`: of a file that cannot be read to its end, those before that.
+///
+/// # Errors
+///
+/// Whatever reading gives.
+pub fn add(path: &Utf8Path, wanted: &Wanted, found: &mut Lines) -> io::Result<()> {
     let source = Source::of(open_regular(path)?)?;
-    let mut found = Lines {
-        is_plain: !source.is_compressed(),
-        ..Lines::default()
-    };
+    found.is_plain = !source.is_compressed();
     let mut pieces = Pieces::new(source, 0);
     while let Some(piece) = pieces.next_piece()? {
         let line = piece.content().unwrap_or_default();
@@ -49,7 +56,7 @@ pub fn find(path: &Utf8Path, wanted: &Wanted) -> io::Result<Lines> {
                 .extend(event.get("event_id").and_then(Value::as_str).map(str::to_owned));
         }
     }
-    Ok(found)
+    Ok(())
 }
 
 /// Writes the file at `path` again without the lines that are of `wanted`, every other with the bytes it has. Whole or not at all.

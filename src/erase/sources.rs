@@ -53,25 +53,51 @@ pub fn sources(places: &Places<'_>, sites: &Sites) -> BTreeSet<Utf8PathBuf> {
     files
 }
 
-/// The lines that are of `wanted` in each of `files` that has any.
+/// What files have of it.
+#[derive(Debug, Default)]
+pub struct Read {
+    /// Each that has any lines of it, absolute, with these.
+    pub lines: Vec<(Utf8PathBuf, Lines)>,
+    /// Those that could not be read to their ends, absolute: they may have had more.
+    pub damaged: BTreeSet<Utf8PathBuf>,
+}
+
+/// The lines that are of `wanted` in each of `files` that has any. Only those among `raw` have to be whole: the others were events once, and
+/// may be anything now.
 ///
 /// # Errors
 ///
-/// [`EraseError::Read`] if one cannot be read.
+/// [`EraseError::Read`] if one cannot be read, or is of `raw` and damaged.
 pub fn find(
     files: &BTreeSet<Utf8PathBuf>,
+    raw: &BTreeSet<Utf8PathBuf>,
     workspace: &Workspace,
     wanted: &Wanted,
-) -> Result<Vec<(Utf8PathBuf, Lines)>, EraseError> {
-    let look = |path: &Utf8PathBuf| match lines::find(path, wanted) {
-        Ok(lines) => Ok((path.clone(), lines)),
-        Err(source) => Err(EraseError::Read {
-            path: path.strip_prefix(workspace.root()).unwrap_or(path).to_owned(),
-            source,
-        }),
+) -> Result<Read, EraseError> {
+    let look = |path: &Utf8PathBuf| {
+        let mut lines = Lines::default();
+        let relative = path.strip_prefix(workspace.root()).unwrap_or(path);
+        match lines::add(path, wanted, &mut lines) {
+            Ok(()) => Ok((path.clone(), lines, false)),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData && !raw.contains(relative) => {
+                Ok((path.clone(), lines, true))
+            }
+            Err(source) => Err(EraseError::Read {
+                path: relative.to_owned(),
+                source,
+            }),
+        }
     };
-    let looked = files.par_iter().map(look).collect::<Result<Vec<_>, _>>()?;
-    Ok(looked.into_iter().filter(|(_, lines)| lines.count > 0).collect())
+    let mut read = Read::default();
+    for (path, lines, is_damaged) in files.par_iter().map(look).collect::<Result<Vec<_>, _>>()? {
+        if is_damaged {
+            read.damaged.insert(path.clone());
+        }
+        if lines.count > 0 {
+            read.lines.push((path, lines));
+        }
+    }
+    Ok(read)
 }
 
 /// Whether any file that `ingest` has read as events holds it: of the bytes that its receipt names, where they still lie in their places. Nothing

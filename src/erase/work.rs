@@ -51,6 +51,8 @@ pub struct Work<'a> {
 pub struct Survey {
     /// The raw files that have lines of it.
     pub lines: BTreeMap<Utf8PathBuf, Lines>,
+    /// Files that events of the person may have been in, of which the ids are known nowhere else, for they are damaged.
+    pub damaged: BTreeSet<Utf8PathBuf>,
     /// Where it is.
     pub found: Found,
     /// What was made of it.
@@ -104,7 +106,16 @@ impl Work<'_> {
     pub fn survey(&self) -> Result<Survey, EraseError> {
         let sources = sources(self.places, self.sites);
         let workspace = self.places.workspace;
-        let read = sources::find(&sources, workspace, self.wanted)?;
+        let read = sources::find(&sources, &self.sites.raw, workspace, self.wanted)?;
+        let damaged = match self.erasure.of {
+            ErasedKind::Subject => read.damaged,
+            // Its one id is known.
+            ErasedKind::Event => BTreeSet::new(),
+        };
+        let damaged = damaged
+            .iter()
+            .map(|path| path.strip_prefix(workspace.root()).unwrap_or(path).to_owned());
+        let read = read.lines;
         let ids = read.iter().flat_map(|(_, lines)| lines.ids.clone()).collect();
         let needles = {
             let ids = [&self.wanted.id].into_iter().chain(&ids);
@@ -118,6 +129,7 @@ impl Work<'_> {
         let raw = raw.filter_map(|path| Some((path.clone(), lines.remove(&workspace.absolute(path))?)));
         Ok(Survey {
             lines: raw.collect(),
+            damaged: damaged.collect(),
             ids,
             found,
             lineage,
@@ -380,6 +392,7 @@ fn left(after: &Found, survey: &Survey, taken_out: &BTreeMap<Utf8PathBuf, u64>) 
         .chain(&after.raw)
         .chain(survey.lineage.doubt.runs.keys())
         .chain(&survey.found.doubtful)
+        .chain(&survey.damaged)
         .map(ToString::to_string)
         .collect();
     let untouched = survey.lines.keys().filter(|path| !taken_out.contains_key(*path));

@@ -1,9 +1,9 @@
-//! Erasing where something else is in the way: what others have withdrawn, runs whose clock was behind.
+//! Erasing where something else is in the way: what others have withdrawn, runs whose clock was behind, files that are damaged.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::erase::lines;
-use crate::erase_lost::{ERASE, MODEL, event, persons};
+use crate::erase_lost::{ERASE, MODEL, event, persons, trained};
 use crate::space::Space;
 
 /// Somebody else's withdrawal of their event.
@@ -77,4 +77,23 @@ fn what_a_run_made_whose_clock_was_behind_is_found() {
     erased.says("after.yaml");
     assert!(!space.exists("after.ndjson") && !space.exists("copied.ndjson"));
     assert!(!space.exists(MODEL) && !space.exists("data/nameless.ndjson"));
+}
+
+#[test]
+fn a_damaged_file_where_events_once_lay_does_not_stop_it() {
+    for garbage in [&b"\x1f\x8bgarbage"[..], b"\x28\xb5\x2f\xfdgarbage"] {
+        let (space, id) = trained();
+        space.write("data/events.ndjson", garbage);
+        space.madmall(["erase", "--event", &id, "--rewrite-inputs"]).success();
+        assert!(!space.exists(MODEL) && !space.read("raw.ndjson").contains(&id));
+        // Which ids of a person were in it nobody knows.
+        let space = persons(false);
+        space.write("data/events.ndjson", garbage);
+        let erased = space.madmall(ERASE).code(3);
+        erased.says("left: data/events.ndjson: it cannot be read as events");
+        assert!(!space.read("raw.ndjson").contains("P-0001"));
+    }
+    let (space, id) = trained();
+    space.write("raw.ndjson", b"\x1f\x8bgarbage");
+    space.madmall(["erase", "--event", &id]).code(7).says("raw.ndjson");
 }
