@@ -27,7 +27,11 @@ use crate::store::stat_cache::StatCache;
 const MAX_ID: u64 = 1 << 16;
 
 /// Why an output was left that may have been made of it.
-const DOUBTFUL: &str = "it is not known whether it was made of it: `madmall run` makes it again, or remove it";
+const DOUBTFUL: &str = "it is not known whether it was made of it: remove it, then `madmall run` makes it again";
+
+/// Why a file of the store was left that may have been made of it.
+const DOUBTFUL_IN_STORE: &str =
+    "it is not known whether it was made of it: remove it, and `madmall run` makes again what it needs";
 
 /// Why a file is named that events of a person may have been in.
 const DAMAGED: &str = "it cannot be read as events: what only it had could not be searched for";
@@ -362,6 +366,7 @@ fn why_of(survey: &Survey, path: &Utf8Path) -> String {
         (Some(why), _) => format!("it is not known whether it rests on it: {}", shown(why)),
         (None, Some(lines)) => why_left(lines.is_plain).to_owned(),
         (None, None) if survey.damaged.contains(path) => DAMAGED.to_owned(),
+        (None, None) if doubtful() && path.starts_with(".madmall") => DOUBTFUL_IN_STORE.to_owned(),
         (None, None) if doubtful() => DOUBTFUL.to_owned(),
         (None, None) => beyond(path).to_owned(),
     }

@@ -42,7 +42,7 @@ pub struct Found {
     pub store_files: Vec<Utf8PathBuf>,
     /// Files in the places of outputs, relative to the workspace. Of a folder only those that hold it: others in it may be the user's.
     pub outputs: Vec<Utf8PathBuf>,
-    /// Files in the places of outputs of which it is not known whether they were made of it, relative to the workspace.
+    /// Files in the places of outputs and in the store of which it is not known whether they were made of it, relative to the workspace.
     pub doubtful: Vec<Utf8PathBuf>,
     /// Raw files, relative to the workspace.
     pub raw: Vec<Utf8PathBuf>,
@@ -78,13 +78,28 @@ pub fn find(scope: &Scope<'_>, needles: &Needles, lineage: &Lineage) -> Result<F
 fn search_store(scope: &Scope<'_>, needles: &Needles, lineage: &Lineage, found: &mut Found) -> Result<(), EraseError> {
     let root = scope.store.root();
     let cas = scope.store.cas();
-    let made: BTreeSet<Utf8PathBuf> = lineage.made.bytes.iter().map(|digest| cas.path(*digest)).collect();
     // Hashes, tokens and receipts that wait for the next run: nothing of these is of a person, and to lose them is to lose evidence.
     let kept = ["log", "pending", "populations"].map(|name| root.join(name));
     let files = files_below(root, &|path| kept.iter().any(|kept| path == kept))?;
-    let holding = holding(&files, &|path| Ok(made.contains(path) || holds(path, root, needles)?))?;
+    let [made, doubtful] = [&lineage.made, &lineage.doubt.made].map(|made| {
+        let objects: BTreeSet<Utf8PathBuf> = made.bytes.iter().map(|digest| cas.path(*digest)).collect();
+        (made, objects)
+    });
+    let displaced = root.join("displaced");
+    let is_of = |(made, objects): &(&Made, BTreeSet<Utf8PathBuf>), path: &Utf8Path| -> io::Result<bool> {
+        // What lay in the place of an output was moved there as it was.
+        Ok(objects.contains(path) || path.starts_with(&displaced) && made.has_bytes_of(path, scope.store)?)
+    };
+    let held = holding(&files, &|path| Ok(is_of(&made, path)? || holds(path, root, needles)?))?;
+    let mut in_doubt = holding(&files, &|path| is_of(&doubtful, path))?;
+    in_doubt.retain(|path| held.binary_search(path).is_err());
+    let workspace = scope.workspace.root();
+    found.doubtful = in_doubt
+        .iter()
+        .map(|path| relative(workspace, path).to_owned())
+        .collect();
     let objects = root.join("cas");
-    (found.objects, found.store_files) = holding.into_iter().partition(|path| path.starts_with(&objects));
+    (found.objects, found.store_files) = held.into_iter().partition(|path| path.starts_with(&objects));
     Ok(())
 }
 
@@ -105,13 +120,7 @@ fn search_workspace(
         {
             return Ok(false);
         }
-        let now = hash_file(path)?.0.blake3;
-        // What is personal is known by its keyed digest.
-        let keyed = scope.store.key().map(|key| key.name(now));
-        Ok([Some(now), keyed]
-            .iter()
-            .flatten()
-            .any(|name| made.bytes.contains(name)))
+        made.has_bytes_of(path, scope.store)
     };
     let is_it = |path: &Utf8Path| Ok(is_of(&lineage.made, path)? || holds(path, root, needles)?);
     let held = holding(&files, &is_it)?;
@@ -127,7 +136,8 @@ fn search_workspace(
         Ok(is_in_folder(path) || is_of(&lineage.doubt.made, path)?)
     })?;
     doubtful.retain(|path| held.binary_search(path).is_err());
-    found.doubtful = doubtful.iter().map(|path| relative(root, path).to_owned()).collect();
+    let doubtful = doubtful.iter().map(|path| relative(root, path).to_owned());
+    found.doubtful.extend(doubtful);
     for path in held {
         let path = relative(root, &path).to_owned();
         let is_output = path.ancestors().any(|place| scope.outputs.contains(place));
@@ -140,6 +150,22 @@ fn search_workspace(
         }
     }
     Ok(())
+}
+
+impl Made {
+    /// Whether the file at `path` has bytes that were made.
+    fn has_bytes_of(&self, path: &Utf8Path, store: &Store) -> io::Result<bool> {
+        if self.bytes.is_empty() {
+            return Ok(false);
+        }
+        let now = hash_file(path)?.0.blake3;
+        // What is personal is known by its keyed digest.
+        let keyed = store.key().map(|key| key.name(now));
+        Ok([Some(now), keyed]
+            .iter()
+            .flatten()
+            .any(|name| self.bytes.contains(name)))
+    }
 }
 
 /// The name of a file below `root`.

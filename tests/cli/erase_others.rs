@@ -1,10 +1,11 @@
-//! Erasing where something else is in the way: what others have withdrawn, runs whose clock was behind, files that are damaged.
+//! Erasing where something else is in the way: what others have withdrawn, runs whose clock was behind, files that are damaged, what was moved
+//! away.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::erase::lines;
-use crate::erase_lost::{ERASE, MODEL, event, persons, trained};
-use crate::space::Space;
+use crate::erase_lost::{ERASE, MODEL, event, lose, persons, trained};
+use crate::space::{Space, files_below};
 
 /// Somebody else's withdrawal of their event.
 const WITHDRAWN: &str = "{\"event_id\":\"event-000003\",\"time\":\"2026-01-01T00:00:00Z\",\"reason\":\"withdrawn\"}\n";
@@ -96,4 +97,35 @@ fn a_damaged_file_where_events_once_lay_does_not_stop_it() {
     let (space, id) = trained();
     space.write("raw.ndjson", b"\x1f\x8bgarbage");
     space.madmall(["erase", "--event", &id]).code(7).says("raw.ndjson");
+}
+
+#[test]
+fn what_was_moved_away_is_found_by_its_bytes() {
+    let (space, id) = trained();
+    let model = space.bytes(MODEL);
+    lose(&space, ".madmall");
+    space.write(
+        "revocations.ndjson",
+        format!("{{\"event_id\":\"{id}\",\"time\":\"2026-01-01T00:00:00Z\"}}\n"),
+    );
+    space.run(&[]).success();
+    let displaced = || files_below(&space.path(".madmall/displaced"));
+    let is_there = |name: &String| space.bytes(&format!(".madmall/displaced/{name}")) == model;
+    assert!(displaced().iter().any(is_there), "the model was moved there");
+    space.madmall(["erase", "--event", &id, "--rewrite-inputs"]).says(MODEL);
+    assert!(!displaced().iter().any(is_there));
+}
+
+#[test]
+fn what_was_moved_away_is_named_if_nobody_can_tell() {
+    let (space, id) = trained();
+    lose(&space, ".madmall");
+    lose(&space, "data");
+    let raw = space.read("raw.ndjson");
+    space.write("raw.ndjson", raw.split_once('\n').expect("lines").1);
+    let shown = space.madmall(["erase", "--event", &id, "--dry-run"]).success();
+    shown.says("remove it, then `madmall run` makes it again");
+    space.run(&[]).success();
+    let erased = space.madmall(["erase", "--event", &id, "--rewrite-inputs"]).code(3);
+    erased.says("left: .madmall/displaced/").says("models/model.json");
 }
