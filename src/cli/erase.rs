@@ -36,6 +36,10 @@ const DOUBTFUL_IN_STORE: &str =
 /// Why a file is named that events of a person may have been in.
 const DAMAGED: &str = "it cannot be read as events: what only it had could not be searched for";
 
+/// Why a place is named that an earlier erasure left.
+const EARLIER: &str =
+    "an earlier erasure left it, and nobody knows the ids any more that it searched for: look yourself, and remove it";
+
 /// Arguments of `erase`.
 #[derive(clap::Args)]
 #[group(skip)]
@@ -217,6 +221,7 @@ fn show(arguments: &EraseArguments, survey: &Survey, sites: &Sites, terminal: &m
             "objects": found.objects.len(), "storeFiles": found.store_files.len(), "outputs": found.outputs,
             "elsewhere": found.elsewhere, "objectsInGit": found.in_git, "models": survey.lineage.models,
             "receipts": survey.lineage.receipts.len(), "notKnown": not_known(survey), "doubtful": found.doubtful,
+            "damaged": survey.damaged, "leftBefore": survey.earlier,
         });
         return terminal.result(object);
     }
@@ -250,7 +255,8 @@ fn show(arguments: &EraseArguments, survey: &Survey, sites: &Sites, terminal: &m
         ));
     }
     let unknown = survey.lineage.doubt.runs.keys();
-    for path in unknown.chain(&found.doubtful).chain(&survey.damaged) {
+    let earlier = survey.earlier.iter().filter(|path| !found.elsewhere.contains(path));
+    for path in unknown.chain(&found.doubtful).chain(&survey.damaged).chain(earlier) {
         let why = why_of(survey, path);
         terminal.result(format_args!("would leave    {} ({why})", shown(path.as_str())));
     }
@@ -308,10 +314,11 @@ fn tell(
     }
     for path in &done.left {
         let (name, why) = match path.as_str() {
-            "git" => (
+            "git" if survey.found.in_git > 0 => (
                 objects(survey.found.in_git) + " of git's history",
                 beyond(Utf8Path::new(".git")).to_owned(),
             ),
+            "git" => ("git's history".to_owned(), EARLIER.to_owned()),
             path => {
                 let path = Utf8Path::new(path);
                 let why = match arguments.rewrite_inputs && survey.lines.get(path).is_some_and(|lines| lines.is_plain) {
@@ -362,12 +369,18 @@ fn not_known(survey: &Survey) -> Vec<Value> {
 fn why_of(survey: &Survey, path: &Utf8Path) -> String {
     let doubt = survey.lineage.doubt.runs.get(path);
     let doubtful = || survey.found.doubtful.iter().any(|doubtful| doubtful == path);
+    // A receipt never goes.
+    let is_earlier = || {
+        let is_found = survey.found.elsewhere.iter().any(|found| found == path);
+        survey.earlier.contains(path) && !is_found && !path.starts_with("runs")
+    };
     match (doubt, survey.lines.get(path)) {
         (Some(why), _) => format!("it is not known whether it rests on it: {}", shown(why)),
         (None, Some(lines)) => why_left(lines.is_plain).to_owned(),
         (None, None) if survey.damaged.contains(path) => DAMAGED.to_owned(),
         (None, None) if doubtful() && path.starts_with(".madmall") => DOUBTFUL_IN_STORE.to_owned(),
         (None, None) if doubtful() => DOUBTFUL.to_owned(),
+        (None, None) if is_earlier() => EARLIER.to_owned(),
         (None, None) => beyond(path).to_owned(),
     }
 }

@@ -20,6 +20,7 @@ pub mod revoke;
 pub mod sites;
 pub mod sources;
 pub mod tombstone;
+mod unnamed;
 pub mod work;
 
 use std::collections::BTreeSet;

@@ -1,6 +1,6 @@
 //! The erasure itself, step by step: what is there, then what is done about it.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use jiff::Timestamp;
@@ -14,14 +14,10 @@ use super::sites::Sites;
 use super::sources::{self, is_in_raw, sources};
 use super::tombstone::{self, Tombstone};
 use super::{EraseError, Wanted, remove};
-use crate::consent::map::Root;
-use crate::consent::population::KeptPopulation;
-use crate::consent::token::{SubjectToken, Token};
 use crate::digest::hash_file;
 use crate::exec::attest::{rfc3339, used};
 use crate::git::{self, Repository};
 use crate::history::affected::{Places, let_in};
-use crate::history::runs::file_of;
 use crate::plan::Plan;
 use crate::receipt::erasure::{Erased, ErasedKind, Erasure, MAX_LEFT};
 use crate::receipt::key::SigningKey;
@@ -53,6 +49,8 @@ pub struct Survey {
     pub lines: BTreeMap<Utf8PathBuf, Lines>,
     /// Files that events of the person may have been in, of which the ids are known nowhere else, for they are damaged.
     pub damaged: BTreeSet<Utf8PathBuf>,
+    /// Places that an earlier erasure left, where ids that it knew, and nobody knows any more, cannot be searched for.
+    pub earlier: BTreeSet<Utf8PathBuf>,
     /// Where it is.
     pub found: Found,
     /// What was made of it.
@@ -84,7 +82,7 @@ pub struct Done {
 }
 
 /// The place in git's history, as it is named where places are.
-const IN_GIT: &str = "git";
+pub(super) const IN_GIT: &str = "git";
 
 impl Work<'_> {
     fn scope(&self) -> Scope<'_> {
@@ -122,7 +120,11 @@ impl Work<'_> {
             let lines = read.iter().flat_map(|(_, lines)| lines.spelled.iter().cloned());
             Needles::of(ids.flat_map(|id| spellings(id)).chain(lines))
         };
-        let lineage = self.lineage(&ids)?;
+        let (lineage, are_known) = self.lineage(&ids)?;
+        let earlier = match are_known {
+            true => BTreeSet::new(),
+            false => self.left_before()?,
+        };
         let found = find(&self.scope(), &needles, &lineage)?;
         let mut lines: BTreeMap<Utf8PathBuf, Lines> = read.into_iter().collect();
         let raw = self.sites.raw.iter();
@@ -130,6 +132,7 @@ impl Work<'_> {
         Ok(Survey {
             lines: raw.collect(),
             damaged: damaged.collect(),
+            earlier,
             ids,
             found,
             lineage,
@@ -138,8 +141,8 @@ impl Work<'_> {
         })
     }
 
-    /// What rests on it: `ids` are those of its events, as far as they are known.
-    fn lineage(&self, ids: &BTreeSet<String>) -> Result<Lineage, EraseError> {
+    /// What rests on it, and whether all ids of its events are known: `ids` are those that are.
+    fn lineage(&self, ids: &BTreeSet<String>) -> Result<(Lineage, bool), EraseError> {
         let tokens = self.places.tokens;
         let mut asked = match self.erasure.of {
             ErasedKind::Event => Revocations::of_event(&self.wanted.id, tokens),
@@ -163,62 +166,8 @@ impl Work<'_> {
         for (run, why) in &judged.unread {
             lineage.doubt.add(run, &format!("its file {why}"));
         }
-        self.add_unnamed(ids, &mut lineage)?;
-        Ok(lineage)
-    }
-
-    /// Adds to what is in doubt the runs that let in events of the person whose ids nobody knows any more, by the tokens: for these nothing can be
-    /// searched.
-    fn add_unnamed(&self, ids: &BTreeSet<String>, lineage: &mut Lineage) -> Result<(), EraseError> {
-        let Some(tokens) = self.places.tokens.filter(|_| self.erasure.of == ErasedKind::Subject) else {
-            return Ok(());
-        };
-        let all = tombstone::all(&crate::exec::runs_folder(self.places.workspace))?;
-        let said = all.iter().filter_map(|(_, receipt)| receipt.statement.erasure());
-        // Of one that was erased by itself the id was known.
-        let alone = said.filter(|(said, _)| said.of == ErasedKind::Event && said.secret == self.erasure.secret);
-        let mut known: HashSet<Token> = alone
-            .filter_map(|(said, _)| Token::from_hex(&said.token).ok())
-            .collect();
-        known.extend(ids.iter().map(|id| tokens.token(id)));
-        let earlier = self.tombstones()?;
-        let believed = self.places.believed;
-        for (id, _) in &lineage.receipts {
-            let Some(claim) = believed.by_receipt(*id) else {
-                continue;
-            };
-            let of_person = believed.statement(&claim).map(|ingest| self.events_of_person(&ingest));
-            let unnamed = of_person
-                .into_iter()
-                .flatten()
-                .filter(|token| !known.contains(token))
-                .count();
-            let is_left = |erased: &Erased| erased.left.iter().any(|left| *left == file_of(&claim.run));
-            // They were known when that was written.
-            let is_said = |receipt: &Receipt| {
-                receipt.statement.receipts().any(|(_, said)| said == *id)
-                    && receipt.statement.erasure().is_some_and(|(_, erased)| !is_left(erased))
-            };
-            if unnamed > 0 && !earlier.iter().any(|(_, receipt)| is_said(receipt)) {
-                let why = "it let in events of this person whose ids nobody knows any more, so that nothing could be searched for them";
-                lineage.doubt.add(&claim.run, why);
-            }
-        }
-        Ok(())
-    }
-
-    /// The tokens of the person's events that an ingest let in, as far as they are kept.
-    fn events_of_person(&self, ingest: &Statement) -> Vec<Token> {
-        let mut of_person = Vec::new();
-        let record = ingest.stage().and_then(|(_, internal)| internal.population.as_ref());
-        let root = record.filter(|record| record.secret == self.erasure.secret);
-        let root = root.and_then(|record| Root::from_hex(&record.root).ok());
-        let kept = root.and_then(|root| KeptPopulation::open(self.places.store, root).ok()?);
-        if let (Some(kept), Ok(person)) = (kept, SubjectToken::from_hex(&self.erasure.token)) {
-            // What is damaged tells nothing.
-            let _ = kept.each(|event, subject| of_person.extend((subject == Some(person)).then_some(event)));
-        }
-        of_person
+        let are_known = self.add_unnamed(ids, &mut lineage)?;
+        Ok((lineage, are_known))
     }
 
     /// Erases what was surveyed. The workspace's lock must be held.
@@ -337,7 +286,7 @@ impl Work<'_> {
         Ok(found.map(|(name, _)| Utf8PathBuf::from("runs").join(name)))
     }
 
-    fn tombstones(&self) -> Result<Vec<(String, Receipt)>, StoreError> {
+    pub(super) fn tombstones(&self) -> Result<Vec<(String, Receipt)>, StoreError> {
         let all = tombstone::all(&crate::exec::runs_folder(self.places.workspace))?;
         let is_it = |receipt: &Receipt| receipt.statement.external().erasure.as_ref() == Some(self.erasure);
         Ok(all.into_iter().filter(|(_, receipt)| is_it(receipt)).collect())
@@ -393,6 +342,7 @@ fn left(after: &Found, survey: &Survey, taken_out: &BTreeMap<Utf8PathBuf, u64>) 
         .chain(survey.lineage.doubt.runs.keys())
         .chain(&survey.found.doubtful)
         .chain(&survey.damaged)
+        .chain(&survey.earlier)
         .map(ToString::to_string)
         .collect();
     let untouched = survey.lines.keys().filter(|path| !taken_out.contains_key(*path));

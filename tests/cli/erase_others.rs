@@ -1,5 +1,5 @@
 //! Erasing where something else is in the way: what others have withdrawn, runs whose clock was behind, files that are damaged, what was moved
-//! away.
+//! away, and what an earlier erasure had to leave.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -128,4 +128,24 @@ fn what_was_moved_away_is_named_if_nobody_can_tell() {
     space.run(&[]).success();
     let erased = space.madmall(["erase", "--event", &id, "--rewrite-inputs"]).code(3);
     erased.says("left: .madmall/displaced/").says("models/model.json");
+}
+
+#[test]
+fn what_an_earlier_erasure_left_is_still_left_when_nobody_knows_the_ids() {
+    let space = persons(false);
+    space.git(&["init", "-q"]);
+    space.git(&["add", "raw.ndjson", "pipeline.yaml"]);
+    space.git(&["commit", "-q", "-m", "raw"]);
+    space.write("notes.txt", "ask about event-000003\n");
+    let left = |erased: crate::space::Ran| {
+        let lines = erased.err.lines().filter(|line| line.contains("left: "));
+        lines.filter(|line| line.contains("notes.txt")).count()
+    };
+    let first = space.madmall(ERASE).code(3).says("of git's history");
+    assert_eq!(left(first), 1);
+    let again = space.madmall(ERASE).code(3).says("git's history");
+    assert_eq!(left(again), 1);
+    space.remove("notes.txt");
+    let again = space.madmall(ERASE).code(3).says("git's history");
+    assert_eq!(left(again), 0);
 }
