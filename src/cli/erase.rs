@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::every::{Everything, everything};
 use super::opened::find_workspace;
+use super::runs::trust_of;
 use super::surroundings::{Surroundings, random};
 use super::table::count;
 use super::terminal::{BOLD, Failure, Terminal, WARNING, environment, shown};
@@ -20,6 +21,7 @@ use crate::git;
 use crate::history::affected::Places;
 use crate::plan::Plan;
 use crate::receipt::erasure::{ErasedKind, Erasure};
+use crate::receipt::key::SigningKey;
 use crate::status::ingests::ingests;
 use crate::store::stat_cache::StatCache;
 
@@ -107,8 +109,14 @@ pub(super) fn erase(
         tokens: Some(&tokens),
         threads: std::thread::available_parallelism().map_or(1, usize::from),
     };
+    let key = match (arguments.dry_run, surroundings.key_if_any()?) {
+        (false, _) => surroundings.key(terminal)?,
+        (true, Some(key)) => key,
+        (true, None) => SigningKey::generate().map_err(|error| environment(&error))?,
+    };
     let work = Work {
         places: &places,
+        trust: &trust_of(&key, surroundings)?,
         repository: repository.as_ref(),
         sites: &sites,
         wanted: &Wanted::new(of, &id, subject),
@@ -120,7 +128,6 @@ pub(super) fn erase(
         show(arguments, &survey, &sites, terminal);
         return Ok(ExitCode::Success);
     }
-    let key = surroundings.key(terminal)?;
     let plan = plans.iter().find(|plan| ingests(plan).next().is_some());
     let signing = Signing {
         key: &key,

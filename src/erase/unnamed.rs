@@ -6,7 +6,6 @@ use camino::Utf8PathBuf;
 
 use super::EraseError;
 use super::lineage::Lineage;
-use super::tombstone;
 use super::work::{IN_GIT, Work};
 use crate::consent::map::Root;
 use crate::consent::population::KeptPopulation;
@@ -26,7 +25,7 @@ impl Work<'_> {
         };
         // A person without any has none that was let in, and may have had others.
         let mut are_known = !ids.is_empty();
-        let all = tombstone::all(&crate::exec::runs_folder(self.places.workspace))?;
+        let all = self.all_tombstones()?;
         let said = all.iter().filter_map(|(_, receipt)| receipt.statement.erasure());
         // Of one that was erased by itself the id was known.
         let alone = said.filter(|(said, _)| said.of == ErasedKind::Event && said.secret == self.erasure.secret);

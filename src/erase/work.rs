@@ -23,6 +23,7 @@ use crate::receipt::erasure::{Erased, ErasedKind, Erasure, MAX_LEFT};
 use crate::receipt::key::SigningKey;
 use crate::receipt::run_file::Receipt;
 use crate::receipt::statement::{ReceiptId, Statement};
+use crate::receipt::trust::{Trust, TrustedKey};
 use crate::stages::ingest::check::NonRevocable;
 use crate::stages::ingest::revocations::Revocations;
 use crate::stages::ingest::used::Told;
@@ -33,6 +34,8 @@ use crate::store::believed::Claim;
 pub struct Work<'a> {
     /// The workspace, its store, what receipts say, and by what tokens are made.
     pub places: &'a Places<'a>,
+    /// Whose tombstones are believed.
+    pub trust: &'a Trust,
     /// Its repository, if it has one.
     pub repository: Option<&'a Repository>,
     /// What the pipelines read and write.
@@ -287,9 +290,21 @@ impl Work<'_> {
     }
 
     pub(super) fn tombstones(&self) -> Result<Vec<(String, Receipt)>, StoreError> {
-        let all = tombstone::all(&crate::exec::runs_folder(self.places.workspace))?;
         let is_it = |receipt: &Receipt| receipt.statement.external().erasure.as_ref() == Some(self.erasure);
-        Ok(all.into_iter().filter(|(_, receipt)| is_it(receipt)).collect())
+        let all = self.all_tombstones()?.into_iter();
+        Ok(all.filter(|(_, receipt)| is_it(receipt)).collect())
+    }
+
+    /// Those of every erasure that a trusted key signed, oldest first.
+    pub(super) fn all_tombstones(&self) -> Result<Vec<(String, Receipt)>, StoreError> {
+        let all = tombstone::all(&crate::exec::runs_folder(self.places.workspace))?;
+        let is_signed_by = |receipt: &Receipt, key: &TrustedKey| {
+            key.keyid == receipt.envelope.keyid()
+                && receipt.envelope.verify_signature(&key.key).is_ok()
+                && key.refuses(&receipt.statement).is_none()
+        };
+        let is_trusted = |receipt: &Receipt| self.trust.keys.iter().any(|key| is_signed_by(receipt, key));
+        Ok(all.into_iter().filter(|(_, receipt)| is_trusted(receipt)).collect())
     }
 
     fn bury(

@@ -51,6 +51,34 @@ fn a_stranger_does_not_say_which_events_are_a_persons() {
     assert!(space.read("revocations.ndjson").starts_with(&withdrawn));
 }
 
+#[test]
+fn a_stranger_does_not_say_that_it_was_erased() {
+    let mut space = persons(false);
+    space.write("notes.txt", "ask about event-000003\n");
+    space.madmall(ERASE).code(3).says("left: notes.txt");
+    space.remove("notes.txt");
+    let (own, other) = (space.base().join("config"), space.base().join("other config"));
+    space.set("MADMALL_CONFIG_DIR", other.as_str());
+    space.set("MADMALL_CONSENT_SECRET", own.join("consent-secret").as_str());
+    // Where it is found without a receipt that names it.
+    let pipeline = space.read("pipeline.yaml");
+    space.write("pipelines/p.yaml", &pipeline);
+    space.remove("pipeline.yaml");
+    let tombstones = space.receipt_files().len();
+    space.madmall(ERASE).says("said in");
+    assert_eq!(
+        space.receipt_files().len(),
+        tombstones + 1,
+        "who does not believe another's says it anew"
+    );
+    space.set("MADMALL_CONFIG_DIR", own.as_str());
+    space.unset("MADMALL_CONSENT_SECRET");
+    space.remove("pipelines/p.yaml");
+    space.write("pipeline.yaml", pipeline);
+    space.write("notes.txt", "ask about event-000003\n");
+    space.madmall(ERASE).code(3).says("left: notes.txt");
+}
+
 /// The project in two pipelines, `test` and `after`, run in one second: the file of the second run sorts before that of the first.
 fn in_one_second() -> Space {
     for _ in 0..20 {
