@@ -273,3 +273,26 @@ fn a_cache_that_is_a_pipe_or_has_no_end_is_dropped() {
         });
     }
 }
+
+#[test]
+fn names_of_files_control_no_terminal_by_an_error() {
+    let mut space = Space::with("stages: {a: {run: 'echo 1 > ${outputs.o}', outputs: {o: out}}}");
+    space.run(&[]).success();
+    for name in ["\u{1b}[2J", "\u{202e}"] {
+        space.write(&format!("runs/9999{name}.intoto.jsonl"), "");
+    }
+    // As if to a terminal: what is not is freed of such sequences by itself.
+    space.set("CLICOLOR_FORCE", "1");
+    for command in [&["verify"][..], &["show"], &["bundle"], &["rerun"], &["log", "prove"]] {
+        let ran = space.madmall(command.iter().chain(&["9999"]));
+        assert_eq!(ran.code, Some(2), "{command:?}: {ran:?}");
+        assert!(
+            ran.err.contains("may mean 2 runs: 9999\\u{202e}, 9999\\u{1b}[2J"),
+            "{ran:?}"
+        );
+        assert!(
+            !ran.err.contains("\u{1b}[2J") && !ran.err.contains('\u{202e}'),
+            "{ran:?}"
+        );
+    }
+}

@@ -40,6 +40,12 @@ fn a_variable_that_is_not_utf_8_is_never_taken_for_one_that_is_not_set() {
     command.env("MODE", OsStr::from_bytes(b"\xff"));
     Ran::of(&command.output().expect("the binary runs")).code(2);
     with("HOME", &run).success();
+    // Nor is it given to a stage that runs again.
+    space.pipeline("stages: {a: {run: 'echo \"$TOKEN\" | wc -c > ${outputs.o}', secrets: [TOKEN], outputs: {o: out}}}");
+    space.run(&[]).success();
+    with("TOKEN", &["rerun", "latest"])
+        .code(2)
+        .says("stage `a` takes the variable `TOKEN`");
     with("MADMALL_CONFIG_DIR", &run)
         .code(2)
         .says("the value of MADMALL_CONFIG_DIR is not UTF-8");
