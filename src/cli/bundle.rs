@@ -88,6 +88,9 @@ pub(super) fn bundle(
         warn(terminal, shown(&format!("left out `{}`: {}", left.name, left.why)));
     }
     tell(&planned, output.as_deref(), &folder, unpacked, terminal);
+    if !arguments.artifacts && !has_artifact(&planned) {
+        terminal.say("it has receipts only; with `--artifacts` their outputs can be compared as well");
+    }
     Ok(ExitCode::Success)
 }
 
@@ -227,12 +230,9 @@ fn tell(planned: &Planned, output: Option<&Utf8Path>, folder: &Utf8Path, unpacke
         let text = format!("whoever verifies it has to say `--max-size {unpacked}`, for it unpacks to unusually much");
         warn(terminal, text);
     }
-    let has_artifact = planned
-        .manifest
-        .members
-        .iter()
-        .any(|member| member.kind == bundle::manifest::Kind::Artifact);
-    if !has_artifact {
-        terminal.say("it has receipts only; with `--artifacts` their outputs can be compared as well");
-    }
+}
+
+fn has_artifact(planned: &Planned) -> bool {
+    let mut members = planned.manifest.members.iter();
+    members.any(|member| member.kind == bundle::manifest::Kind::Artifact)
 }

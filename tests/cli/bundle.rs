@@ -128,6 +128,18 @@ fn without_artifacts_receipts_and_logs_hold_and_nothing_more_is_said() {
 }
 
 #[test]
+fn who_asked_for_artifacts_is_not_told_to_ask_for_them() {
+    let space = Space::empty();
+    space.pipeline("stages: {a: {run: 'exit 1', outputs: {o: out}}}");
+    space.run(&[]).code(1);
+    for (arguments, is_told) in [(&[][..], true), (&["--artifacts"], false)] {
+        let file = ["bundle", "latest", "--force", "-o", "run.tar.zst"];
+        let ran = space.madmall(file.iter().chain(arguments)).success();
+        assert_eq!(ran.err.contains("with `--artifacts`"), is_told, "{}", ran.err);
+    }
+}
+
+#[test]
 fn somebody_elses_bundle_proves_nothing_and_no_key_is_trusted_for_lying_in_it() {
     let space = finished();
     let stranger = Space::empty();
