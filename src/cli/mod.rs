@@ -28,6 +28,7 @@ mod gc;
 mod graph;
 mod key;
 mod log;
+mod logs;
 mod meant;
 mod metrics;
 mod model;
@@ -109,6 +110,8 @@ enum Command {
     Bundle(bundle::BundleArguments),
     /// List the runs whose receipts are here, newest first
     Log(log::LogArguments),
+    /// Show what stages printed when they last ran
+    Logs(logs::LogsArguments),
     /// Compare two runs: parameters, inputs, tools, metrics and outputs
     Diff(diff::DiffArguments),
     /// Show numbers across runs
@@ -210,6 +213,7 @@ fn dispatch(command: Command, surroundings: &Surroundings, terminal: &mut Termin
         Command::RerunStage(arguments) => rerun::stage(&arguments, surroundings, terminal),
         Command::Bundle(arguments) => bundle::bundle(&arguments, surroundings, terminal),
         Command::Log(arguments) => log::log(&arguments, surroundings, terminal),
+        Command::Logs(arguments) => logs::logs(&arguments, surroundings, terminal),
         Command::Diff(arguments) => diff::diff(&arguments, surroundings, terminal),
         Command::Metrics(arguments) => metrics::metrics(&arguments, surroundings, terminal),
         Command::Erase(arguments) => erase::erase(&arguments, surroundings, terminal),

@@ -42,6 +42,7 @@ pub(crate) mod private;
 pub mod run_files;
 pub mod sealed;
 pub mod settled;
+pub mod stage_logs;
 pub mod stat_cache;
 pub mod trees;
 mod unfinished;

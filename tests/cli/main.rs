@@ -38,6 +38,7 @@ mod lists;
 mod log;
 mod log_git;
 mod log_proofs;
+mod logs;
 mod matrix;
 mod metrics;
 mod model;
