@@ -16,6 +16,7 @@ mod bundled;
 mod check;
 mod clean;
 mod compat;
+mod completions;
 mod consent;
 mod diff;
 mod erase;
@@ -128,6 +129,8 @@ enum Command {
     Predict(predict::PredictArguments),
     /// Write a model in other forms, or say what it is
     Model(model::ModelArguments),
+    /// Print what a shell needs to complete commands and options
+    Completions(completions::CompletionsArguments),
     /// Validate events and copy them, as the replaced package's `ingest` did
     Ingest(compat::IngestArguments),
     /// Train a model from events, as the replaced package's `train` did
@@ -222,6 +225,7 @@ fn dispatch(command: Command, surroundings: &Surroundings, terminal: &mut Termin
         Command::Key(arguments) => key::key(&arguments, surroundings, terminal),
         Command::Predict(arguments) => predict::predict(&arguments, surroundings, terminal),
         Command::Model(arguments) => model::model(&arguments, surroundings, terminal),
+        Command::Completions(arguments) => Ok(completions::completions(&arguments, &Arguments::command(), terminal)),
         Command::Ingest(arguments) => compat::ingest(&arguments, surroundings, terminal),
         Command::Train(arguments) => compat::train(&arguments, surroundings, terminal),
     }

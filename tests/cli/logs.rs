@@ -66,8 +66,7 @@ fn a_stage_or_a_run_that_is_not_there_is_refused_with_what_is() {
     space.write("in", "second\n");
     space.run(&["--keep-going"]).code(1);
     let ran = space.madmall(["logs", "a", "--run", "latest"]).code(2);
-    ran.says("there is no log of a stage `a`")
-        .says("it last ran in `20");
+    ran.says("there is no log of a stage `a`").says("it last ran in `20");
     space
         .madmall(["logs", "--run", "2001-01-01"])
         .code(2)

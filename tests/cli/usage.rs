@@ -418,3 +418,32 @@ fn lines_stand_in_the_order_in_which_stages_were_done_with() {
     let firsts: Vec<&str> = out.lines().take(3).filter_map(|line| line.get(..11)).collect();
     assert_eq!(firsts, ["  a  up to ", "  b  restor", "  c  up to "], "{out}");
 }
+
+#[test]
+fn a_shell_completes_commands_and_options() {
+    let space = Space::empty();
+    let script = space.madmall(["completions", "bash"]).success().out;
+    space.write("madmall.bash", &script);
+    let typed = |words: &str| {
+        let asked = format!(
+            "source madmall.bash; COMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1));
+             _madmall madmall \"${{COMP_WORDS[COMP_CWORD]}}\" \"${{COMP_WORDS[COMP_CWORD - 1]}}\"; echo \"${{COMPREPLY[*]}}\""
+        );
+        let output = std::process::Command::new("bash")
+            .args(["--norc", "-c", &asked])
+            .current_dir(space.path(""))
+            .output();
+        String::from_utf8(output.expect("bash").stdout).expect("UTF-8")
+    };
+    assert_eq!(typed("madmall veri"), "verify\n");
+    assert_eq!(typed("madmall run --keep"), "--keep-going\n");
+    assert_eq!(
+        typed("madmall rerun-"),
+        "\n",
+        "what is hidden from users is not offered"
+    );
+    for shell in ["zsh", "fish", "elvish", "powershell"] {
+        space.madmall(["completions", shell]).success().says("verify");
+    }
+    space.madmall(["completions", "csh"]).code(2).says("bash");
+}
