@@ -30,6 +30,7 @@ mod kept;
 mod logs;
 mod membership;
 mod modes;
+mod moved;
 mod pins;
 mod places;
 mod question;

@@ -1,11 +1,13 @@
 //! Do the files in place have the bytes that receipts claim?
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::evidence::{Claim, Evidence};
+use super::moved::{Here, Others, kept_listing};
 use super::places::{self, Place, Places};
 use super::question::NO_RECEIPT;
 use super::report::{Code, Finding, Severity};
@@ -13,11 +15,7 @@ use crate::commitment::{PersonalKey, Same};
 use crate::diagnostic::nearest;
 use crate::listing::{ArtifactDigests, ListedFile};
 use crate::receipt::statement::Role;
-use crate::store::trees;
-use crate::tree::{EntryKind, Site};
-
-/// No longer listing of a folder is read.
-const MAX_LISTING: u64 = 1 << 30;
+use crate::tree::Site;
 
 /// Which files and receipts are asked about.
 pub(super) struct Question<'a> {
@@ -62,7 +60,15 @@ impl Question<'_> {
     /// Compares every file asked about.
     pub(super) fn answer(&self, site: &dyn Site, evidence: &Evidence, places: &Places) -> Answer {
         let mut answer = Answer::default();
+        let others = Others {
+            site,
+            evidence,
+            places,
+            key: self.key,
+            claims: OnceCell::new(),
+        };
         for (path, claims) in &self.claims {
+            let before = answer.findings.len();
             match places.get(path) {
                 None | Some(Place::Absent) => self.absent(path, claims, evidence, &mut answer),
                 // Nobody says that a file should be there, so nothing was changed.
@@ -88,7 +94,6 @@ impl Question<'_> {
                 }
                 Some(Place::Folder { files, listing }) => {
                     let found = ArtifactDigests::Folder(*listing);
-                    let before = answer.findings.len();
                     self.compare(path, found, claims, evidence, &mut answer);
                     answer.findings.extend(self.not_within(path, files));
                     for finding in &mut answer.findings[before..] {
@@ -98,8 +103,36 @@ impl Question<'_> {
                     }
                 }
             }
+            let is_changed = |finding: &Finding| matches!(finding.code, Code::Digest | Code::File);
+            if answer.findings[before..].iter().any(is_changed)
+                && let Some(here) = others.took_the_place_of(path, claims)
+            {
+                answer.findings.truncate(before);
+                self.gave_way(path, claims, &here, evidence, &mut answer);
+            }
         }
         answer
+    }
+
+    /// Another output is where this one was, so this one is not here: nothing was changed.
+    fn gave_way(&self, path: &Utf8Path, claims: &[Claim], here: &Here, evidence: &Evidence, answer: &mut Answer) {
+        let place = format!("`{}` is in its place", here.path);
+        if self.named == Some(path) {
+            let message = format!("is not here, so its bytes cannot be compared: {place}");
+            answer.findings.push(Finding::new(Code::Absent, message).file(path));
+        }
+        answer.not_checked.push(format!("`{path}` is not here: {place}"));
+        let is_trusted = |claim: &&Claim| evidence.receipts[claim.receipt].signer.is_some();
+        let latest = claims.iter().rfind(is_trusted);
+        if let Some(latest) = latest.filter(|latest| evidence.age(latest.receipt) > evidence.age(here.receipt)) {
+            let run = &evidence.receipts[latest.receipt].statement.metadata().invocation_id;
+            let message =
+                format!("is as a trusted receipt says, but a later one (run {run}) claims `{path}` in its place");
+            let finding = Finding::new(Code::WarnOlder, message).file(&here.path);
+            answer
+                .findings
+                .push(finding.receipt(&evidence.receipts[here.receipt].id));
+        }
     }
 
     /// That what was asked for is not among the `files` of the `folder` around it.
@@ -275,29 +308,19 @@ fn changed(
         .file(path)
         .receipt(&receipt.id)
         .differs(expected, found)
-        .help("run the pipeline again to put back what the receipt names, and ask who changed it")
+        .help("run the pipeline again to put back what the receipt names (a temporary output: remove it), and ask who changed it")
 }
 
 /// So many files of a folder are named.
 const MOST_NAMED: usize = 5;
 
-/// Says which files of a folder are not as the receipt that `finding` names says. The store may have its listing; that is
-/// believed only if it gives both digests that the receipt claims.
+/// Says which files of a folder are not as the receipt that `finding` names says, if the store has its listing.
 fn name_files(finding: &mut Finding, found: &[ListedFile], claims: &[Claim], evidence: &Evidence, site: &dyn Site) {
     let is_it = |claim: &&Claim| Some(evidence.receipts[claim.receipt].id.to_string()) == finding.receipt;
     let Some(ArtifactDigests::Folder(claimed)) = claims.iter().rfind(is_it).map(|claim| claim.digests) else {
         return;
     };
-    let hex = claimed.blake3.to_hex();
-    let kept = Utf8PathBuf::from(format!(".madmall/trees/{}/{}", &hex[..2], &hex[2..]));
-    if !matches!(site.kind(&kept), Ok(Some(EntryKind::File { .. }))) {
-        return;
-    }
-    let kept = site
-        .read(&kept, MAX_LISTING)
-        .ok()
-        .and_then(|bytes| trees::parse(&bytes));
-    let Some((files, _)) = kept.filter(|(_, listing)| *listing == claimed) else {
+    let Some(files) = kept_listing(site, claimed) else {
         return;
     };
     let was: BTreeMap<&Utf8Path, &ListedFile> = files.iter().map(|file| (file.path.as_path(), file)).collect();

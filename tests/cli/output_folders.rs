@@ -502,6 +502,81 @@ fn an_old_receipt_of_a_folder_is_an_older_one() {
 }
 
 #[test]
+fn an_output_whose_place_another_one_took_is_not_here_and_was_not_changed() {
+    let writes =
+        |text: &str, path: &str| format!("stages: {{a: {{run: '{text}', inputs: {{i: in}}, outputs: {{o: {path}}}}}}}");
+    let space = Space::with(&writes("cat ${inputs.i} > ${outputs.o}", "out/a"));
+    space.write("in", "1\n2\n3\n");
+    space.run(&[]).success();
+    let moves = [
+        (
+            "cat ${inputs.i} > ${outputs.o}",
+            "out/a/x",
+            "`out/a` is not here: `out/a/x` is in its place",
+        ),
+        (
+            "head -n 1 ${inputs.i} > ${outputs.o}/x",
+            "out/a/",
+            "`out/a/x` is not here: `out/a` is in its place",
+        ),
+        (
+            "head -n 2 ${inputs.i} > ${outputs.o}/y",
+            "out/a/v/",
+            "`out/a` is not here: `out/a/v` is in its place",
+        ),
+        (
+            "mkdir ${outputs.o}/a; tail -n 1 ${inputs.i} > ${outputs.o}/a/x",
+            "out/",
+            "`out/a/x` is not here: `out` is in its place",
+        ),
+    ];
+    for (text, path, message) in moves {
+        std::fs::remove_dir_all(space.path("out")).expect("removed");
+        space.pipeline(&writes(text, path));
+        // Receipts have whole seconds: the next run is to be later.
+        std::thread::sleep(Duration::from_millis(1100));
+        space.run(&[]).success();
+        let verified = space.madmall(["verify"]).success();
+        assert!(verified.out.contains(message), "{}", verified.out);
+        assert!(!verified.out.contains("W-OLDER"), "{}", verified.out);
+    }
+    space
+        .madmall(["verify", "out/a/x"])
+        .code(6)
+        .says("`out` is in its place");
+}
+
+#[test]
+fn what_lies_beside_an_output_in_the_place_of_a_folder_is_claimed_or_was_changed() {
+    let space =
+        Space::with("stages: {a: {run: 'echo 1 > ${outputs.o}/x; echo 2 > ${outputs.o}/y', outputs: {o: out/}}}");
+    space.run(&[]).success();
+    space.pipeline("stages: {a: {run: 'echo 3 > ${outputs.o}', outputs: {o: out/sub/x}}}");
+    std::thread::sleep(Duration::from_millis(1100));
+    space.run(&[]).success();
+    // What the folder held before lies there still.
+    space
+        .madmall(["verify"])
+        .success()
+        .says("`out` is not here: `out/sub/x` is in its place");
+    space.write("out/y", "edited\n");
+    space.madmall(["verify"]).code(4).says("`out/y` has other bytes");
+    space.write("out/y", "2\n");
+    space.write("out/new", "2\n");
+    space.madmall(["verify"]).code(4).says("`out/new` was added");
+    std::fs::remove_file(space.path("out/new")).expect("removed");
+    space.write("out/sub/x", "edited\n");
+    space.madmall(["verify"]).code(4);
+    space.write("out/sub/x", "3\n");
+    // Back to the folder, which is put back; the later receipt is of the other one.
+    space.pipeline("stages: {a: {run: 'echo 1 > ${outputs.o}/x; echo 2 > ${outputs.o}/y', outputs: {o: out/}}}");
+    space.run(&[]).success();
+    space.madmall(["verify"]).success();
+    space.write("out/y", "edited\n");
+    space.madmall(["verify"]).code(4).says("`out/y` has other bytes");
+}
+
+#[test]
 fn a_run_that_is_killed_leaves_the_old_folder_none_or_the_new_one() {
     let space = Space::with(
         "stages: {a: {run: 'for i in $(seq 400); do cat ${inputs.i} > ${outputs.p}/$i; done', inputs: {i: in}, outputs: {p: out/}}}",
