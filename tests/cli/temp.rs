@@ -299,6 +299,27 @@ fn what_nobody_reads_is_worth_a_warning() {
 }
 
 #[test]
+fn what_nobody_reads_is_put_in_place_like_any_other() {
+    let stage = |text: &str| {
+        format!("stages: {{a: {{run: 'echo {text} > ${{outputs.o}}', outputs: {{o: {{path: o, temp: true}}}}}}}}")
+    };
+    let space = Space::with(&stage("1"));
+    space.run(&[]).success();
+    space.pipeline(&stage("2"));
+    space.run(&[]).success();
+    space.pipeline(&stage("1"));
+    space.run(&[]).success().says("o from the store");
+    assert_eq!(space.read("o"), "1\n");
+    space.write("o", "edited");
+    space.run(&[]).success().says("o from the store");
+    assert_eq!(space.read("o"), "1\n");
+    std::fs::remove_file(space.path("o")).expect("removed");
+    space.madmall(["plan", "pipeline.yaml", "--check"]).code(3);
+    space.run(&[]).success();
+    assert_eq!(space.read("o"), "1\n");
+}
+
+#[test]
 fn only_what_is_read_by_who_must_run_is_made_again() {
     let space = Space::with(
         "stages:

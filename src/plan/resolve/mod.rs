@@ -210,13 +210,15 @@ fn build(
         }
     }
     warn_of_unused(spec, &pipeline, faults);
-    warn_of_unread(spec, &inputs, faults);
+    let unread = unread(spec, &inputs);
+    warn_of_unread(spec, &unread, faults);
     let order = find_order(spec, &inputs, faults)?;
     let drafts: Vec<Draft> = drafts.into_iter().collect::<Option<_>>()?;
     let mut assembly = Assembly {
         spec,
         outputs: &outputs,
         inputs,
+        unread,
         ids: vec![StageId::new(0); order.len()],
         sorted_outputs: Vec::new(),
     };
@@ -256,8 +258,8 @@ fn warn_of_unused(spec: &PipelineSpec, pipeline: &PipelineParams<'_>, faults: &m
     }
 }
 
-/// Who makes something temporary that nobody reads either means something else, or makes it for nothing.
-fn warn_of_unread(spec: &PipelineSpec, inputs: &[Vec<Option<Found>>], faults: &mut Vec<Diagnostic>) {
+/// The outputs that are written as temporary and that no stage reads.
+fn unread(spec: &PipelineSpec, inputs: &[Vec<Option<Found>>]) -> HashSet<OutputAt> {
     let mut read: HashSet<OutputAt> = HashSet::new();
     for found in inputs.iter().flatten().flatten() {
         match found {
@@ -266,10 +268,22 @@ fn warn_of_unread(spec: &PipelineSpec, inputs: &[Vec<Option<Found>>], faults: &m
             Found::File { .. } | Found::Folder { .. } | Found::Glob { .. } | Found::Absent => {}
         }
     }
+    let mut unread = HashSet::new();
     for (at, stage) in spec.stages.iter().enumerate() {
         for name in &stage.temporary {
             let index = stage.outputs.iter().position(|(own, _)| own.text == name.text);
-            if index.is_some_and(|index| !read.contains(&(at, index))) {
+            unread.extend(index.map(|index| (at, index)).filter(|at| !read.contains(at)));
+        }
+    }
+    unread
+}
+
+/// Who makes something temporary that nobody reads either means something else, or makes it for nothing.
+fn warn_of_unread(spec: &PipelineSpec, unread: &HashSet<OutputAt>, faults: &mut Vec<Diagnostic>) {
+    for (at, stage) in spec.stages.iter().enumerate() {
+        for name in &stage.temporary {
+            let index = stage.outputs.iter().position(|(own, _)| own.text == name.text);
+            if index.is_some_and(|index| unread.contains(&(at, index))) {
                 let message = format!("no stage reads the temporary output `{}`, so it stays", name.text);
                 let fault = Diagnostic::warning(message).at(&spec.source, name.span, "");
                 faults.push(fault.help("remove `temp: true`, or let a stage read it"));
@@ -319,6 +333,8 @@ struct Assembly<'a> {
     spec: &'a PipelineSpec,
     outputs: &'a Outputs,
     inputs: Vec<Vec<Option<Found>>>,
+    /// The temporary outputs that no stage reads: they stay, like any other.
+    unread: HashSet<OutputAt>,
     /// For each stage as written its place in the plan.
     ids: Vec<StageId>,
     /// For each stage as written, for each output as written its place among the sorted ones.
@@ -389,7 +405,8 @@ impl Assembly<'_> {
                 path: path.clone(),
                 is_folder: self.outputs.is_folder((at, index)),
                 tolerance: tolerance.map(|(_, tolerance)| tolerance.clone()),
-                is_temporary: written.temporary.iter().any(|own| own.text == name.text),
+                is_temporary: written.temporary.iter().any(|own| own.text == name.text)
+                    && !self.unread.contains(&(at, index)),
                 is_personal: written.personal.outputs.iter().any(|own| own.text == name.text),
             });
         }
