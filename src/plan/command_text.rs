@@ -1,6 +1,7 @@
 //! Commands and parameters as a person reads them.
 
 use crate::receipt::statement::{CommandRecord, ParamRecord, StageParameters};
+use crate::spec::{Scalar, without_quotes};
 
 /// What a stage runs as a person would type it, a line each. Words are quoted where the shell would take them apart.
 #[must_use]
@@ -61,13 +62,18 @@ fn word_for_shell(word: &str) -> String {
     }
 }
 
-/// A parameter as a person would write it.
+/// A parameter as a person would write it: a text that means something else without quotes stands in them.
 #[must_use]
 pub fn param_text(value: &ParamRecord) -> String {
     match value {
         ParamRecord::Null => "null".to_owned(),
         ParamRecord::Boolean(value) => value.to_string(),
-        ParamRecord::Number(text) | ParamRecord::String(text) => text.clone(),
+        ParamRecord::Number(number) => number.clone(),
+        ParamRecord::String(text) if text.starts_with(['"', '\'', '[', '{']) => format!("{text:?}"),
+        ParamRecord::String(text) => match without_quotes(text) {
+            Scalar::String(text) => text.to_owned(),
+            Scalar::Null | Scalar::Boolean(_) | Scalar::Number(_) => format!("{text:?}"),
+        },
         ParamRecord::List(items) => {
             let items: Vec<_> = items.iter().map(param_text).collect();
             format!("[{}]", items.join(", "))
@@ -91,6 +97,23 @@ mod tests {
         let shell = CommandRecord::Shell("set -x\n\n  sleep 1\nfalse\n".to_owned());
         assert_eq!(lines_of(&shell), ["set -x", "", "  sleep 1", "false"]);
         assert_eq!(one_line(&lines_of(&shell)), "set -x ↵ sleep 1 ↵ false");
+    }
+
+    #[test]
+    fn a_parameter_shows_its_type() {
+        let text = |text: &str| param_text(&ParamRecord::String(text.to_owned()));
+        let shown = ["fast", "a b", "no", "010", "", "2", "1e3", "true", "~", "[1]"].map(text);
+        assert_eq!(
+            shown,
+            [
+                "fast", "a b", "no", "010", "\"\"", "\"2\"", "\"1e3\"", "\"true\"", "\"~\"", "\"[1]\""
+            ]
+        );
+        let list = ParamRecord::List(vec![
+            ParamRecord::Number("2".to_owned()),
+            ParamRecord::String("2".to_owned()),
+        ]);
+        assert_eq!(param_text(&list), "[2, \"2\"]");
     }
 
     #[test]

@@ -23,5 +23,5 @@ pub use model::{
     Stage, Streams, WrittenLimits, is_blank, is_name,
 };
 pub use parse::{MAX_BYTES, Node, NodeKind, Text, parse};
-pub use scalar::{Scalar, scalar};
+pub use scalar::{Scalar, scalar, without_quotes};
 pub use surroundings::Surroundings;

@@ -22,10 +22,16 @@ pub fn scalar(node: &Node) -> Option<Scalar<'_>> {
     let NodeKind::Scalar { text, plain } = &node.kind else {
         return None;
     };
-    if !plain {
-        return Some(Scalar::String(text));
-    }
-    Some(match text.as_str() {
+    Some(match plain {
+        true => without_quotes(text),
+        false => Scalar::String(text),
+    })
+}
+
+/// What `text` means where it stands without quotes.
+#[must_use]
+pub fn without_quotes(text: &str) -> Scalar<'_> {
+    match text {
         "" | "~" | "null" | "Null" | "NULL" => Scalar::Null,
         "true" | "True" | "TRUE" => Scalar::Boolean(true),
         "false" | "False" | "FALSE" => Scalar::Boolean(false),
@@ -33,7 +39,7 @@ pub fn scalar(node: &Node) -> Option<Scalar<'_>> {
             Some(number) => Scalar::Number(number),
             None => Scalar::String(text),
         },
-    })
+    }
 }
 
 fn has_leading_zero(text: &str) -> bool {

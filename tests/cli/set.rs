@@ -137,3 +137,19 @@ fn a_run_with_nothing_to_do_is_remembered_for_the_values_that_it_was_given() {
         ("0.5 a b\n", 4)
     );
 }
+
+#[test]
+fn a_text_that_looks_like_a_number_is_shown_as_a_text() {
+    let space = Space::with(
+        "params: {x: 2}\nstages: {a: {run: 'echo ${params.y} > ${outputs.o}', params: {y: '${params.x}'}, outputs: {o: a}}}",
+    );
+    space.run(&[]).success();
+    space
+        .run(&["--set", "x=\"2\""])
+        .success()
+        .says("param `y` changed: 2 → \"2\"");
+    space
+        .madmall(["diff", "latest~1", "latest"])
+        .success()
+        .says("y  2    \"2\"");
+}
