@@ -3,7 +3,7 @@
 //! In the order written, the first axis slowest. What is made is a stage like any other, with the values in its paths and
 //! the spans of what was written, so that all that follows knows of axes only where it looks for a value or a producer.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use camino::Utf8Path;
@@ -41,12 +41,14 @@ pub(super) fn stages(tree: &dyn Tree, spec: PipelineSpec, faults: &mut Vec<Diagn
         bytes: 0,
         receipt: 0,
         made: Vec::with_capacity(spec.stages.len()),
+        unfilled: HashSet::new(),
         faults,
     };
     for written in spec.stages {
         maker.expand(written, &mut families);
     }
     let stages = maker.made;
+    families.unfilled = maker.unfilled;
     Expanded {
         spec: PipelineSpec { stages, ..spec },
         families,
@@ -60,6 +62,7 @@ struct Maker<'a> {
     /// How long what the receipt of a run says of the stages will be, roughly.
     receipt: usize,
     made: Vec<Stage>,
+    unfilled: HashSet<Span>,
     faults: &'a mut Vec<Diagnostic>,
 }
 
@@ -208,6 +211,7 @@ impl Maker<'_> {
                     },
                     Err(advice) => {
                         self.faults.push(advice.at(&self.source, text, &reference));
+                        self.unfilled.insert(text.span);
                         PathPiece::Literal("unknown".to_owned())
                     }
                 },
@@ -220,6 +224,10 @@ impl Maker<'_> {
     fn outputs_differ(&mut self, written: &Stage, templates: &[Option<Vec<PathPiece>>]) -> bool {
         let mut differ = true;
         for ((name, text), template) in written.outputs.iter().zip(templates) {
+            if self.unfilled.contains(&text.span) {
+                differ = false;
+                continue;
+            }
             for (at, axis) in written.axes.iter().enumerate() {
                 let uses = |piece: &PathPiece| matches!(piece, PathPiece::Axis { axis, .. } if *axis == at);
                 if template.iter().flatten().any(uses) {

@@ -23,6 +23,8 @@ pub(super) struct Families {
     pub(super) patterns: Vec<(Glob, Text)>,
     /// Where stages of which there are several are written.
     pub(super) extents: Vec<(Arc<Source>, Span)>,
+    /// The paths in which an axis stands that the stage does not have. That has been said; what they would be is not known.
+    pub(super) unfilled: HashSet<Span>,
 }
 
 /// The stages that a written one has made.

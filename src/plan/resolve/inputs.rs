@@ -134,6 +134,9 @@ struct Finder<'a> {
 
 impl Finder<'_> {
     fn find(&mut self, reader: &Stage, written: &Text, is_optional: bool) -> Option<Found> {
+        if self.families.unfilled.contains(&written.span) {
+            return None;
+        }
         let text = written.text.as_str();
         let (name, output) = match text.split_once('.') {
             Some((name, output)) => (name, Some(output)),
