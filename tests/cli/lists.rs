@@ -234,7 +234,7 @@ fn a_list_is_taken_strictly() {
     space
         .run(&[])
         .code(2)
-        .says("the file `z.ndjson` is in two parts of the list");
+        .says("`raw/link.ndjson` and `z.ndjson`, in two parts of the list, are one file");
 }
 
 #[test]

@@ -80,19 +80,33 @@ impl Finder<'_> {
 
     /// Refuses a file that two parts find, by whatever link.
     fn refuse_overlap(&mut self, parts: &[Text], found: &[Part]) -> Option<()> {
-        let mut seen: HashMap<&Utf8Path, usize> = HashMap::new();
+        let mut seen: HashMap<&Utf8Path, (usize, &Utf8Path)> = HashMap::new();
         for (at, part) in found.iter().enumerate() {
             for file in &part.files {
                 let real = self.links.get(file.as_path()).map_or(file.as_path(), |real| real);
-                let Some(first) = seen.insert(real, at).filter(|first| *first != at) else {
+                let before = seen.insert(real, (at, file.as_path()));
+                let Some((first, other)) = before.filter(|(first, _)| *first != at) else {
                     continue;
                 };
-                let message = format!("the file {} is in two parts of the list", quoted(real.as_str()));
+                let (message, help) = match other == file.as_path() {
+                    true => (
+                        format!("the file {} is in two parts of the list", quoted(file.as_str())),
+                        "name each file once; a folder has all that is in it",
+                    ),
+                    false => (
+                        format!(
+                            "{} and {}, in two parts of the list, are one file",
+                            quoted(file.as_str()),
+                            quoted(other.as_str())
+                        ),
+                        "a link leads from one to the other: name one of the two",
+                    ),
+                };
                 self.faults.push(
                     Diagnostic::error(message)
                         .at(&self.spec.source, parts[at].span, "here")
                         .at(&self.spec.source, parts[first].span, "and here")
-                        .help("name each file once; a folder has all that is in it"),
+                        .help(help),
                 );
                 return None;
             }
