@@ -201,35 +201,43 @@ pub fn run_statement(record: RunRecord<'_>) -> Statement {
 #[must_use]
 pub fn files_used<'a>(plan: &'a Plan, stage: &Stage, inputs: &'a [InputState]) -> Vec<Used<'a>> {
     let mut all: Vec<_> = definition_files(plan, stage).map(used).collect();
+    // A built-in sees of one file nothing but its bytes; a listing always has the bits.
+    let sees_modes = !matches!(stage.command, Command::Builtin { .. });
     for (input, state) in stage.inputs.iter().zip(inputs) {
         if state.receipt.is_some() {
             continue;
         }
-        match (&state.content, &input.source) {
-            (Content::Several { files, listing }, source) if files.len() > MAX_MEMBERS => {
-                let path = &*state.path;
-                all.push(match source {
-                    InputSource::Folder { .. } => Used::Folder {
-                        path,
-                        listing: *listing,
-                    },
-                    _ => Used::Pattern {
-                        pattern: path,
-                        files: files.iter().map(used_file).collect(),
-                    },
-                });
-            }
-            _ => all.extend(state.files().iter().map(|file| Used::File(used_file(file)))),
+        let Content::Several { files, listing } = &state.content else {
+            all.extend(state.files().iter().map(|file| Used::File(used_file(file, sees_modes))));
+            continue;
+        };
+        let path = &*state.path;
+        let is_folder = matches!(input.source, InputSource::Folder { .. });
+        if is_folder && files.len() > MAX_MEMBERS {
+            let listing = *listing;
+            all.push(Used::Folder { path, listing });
+            continue;
         }
+        let used = files.iter().map(|file| used_file(file, true));
+        match files.len() > MAX_MEMBERS {
+            true => all.push(Used::Pattern {
+                pattern: path,
+                files: used.collect(),
+            }),
+            false => all.extend(used.map(Used::File)),
+        }
+        let names = files.iter().map(|file| file.path.as_str()).collect();
+        all.push(Used::Names { path, names, plan });
     }
     all
 }
 
-fn used_file(file: &FileState) -> UsedFile<'_> {
+fn used_file(file: &FileState, sees_modes: bool) -> UsedFile<'_> {
     UsedFile {
         path: &file.path,
         digests: file.hashed.digests,
         size: file.hashed.stamp.size(),
+        executable: sees_modes.then(|| file.hashed.stamp.is_executable()),
     }
 }
 
@@ -240,6 +248,7 @@ pub fn used(file: &DefinitionFile) -> Used<'_> {
         path: &file.path,
         digests: file.digests,
         size: file.size,
+        executable: None,
     })
 }
 

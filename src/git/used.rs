@@ -1,11 +1,14 @@
 //! What a stage used, compared with the commit that is checked out: what a receipt says under `made`.
 
+use std::collections::HashSet;
+
 use camino::Utf8Path;
 
 use super::commit_tree::{CommitTree, Found};
 use super::{GitError, Repository};
 use crate::digest::Digests;
 use crate::listing::ListingDigests;
+use crate::plan::{Plan, find_files};
 use crate::receipt::statement::{self, Made};
 
 /// A file that a stage used: what is compared with the commit.
@@ -17,6 +20,8 @@ pub struct UsedFile<'a> {
     pub digests: Digests,
     /// How many bytes those were.
     pub size: u64,
+    /// Whether it could be executed, if that is part of what was used.
+    pub executable: Option<bool>,
 }
 
 /// What a stage used, as a receipt names it.
@@ -38,6 +43,15 @@ pub enum Used<'a> {
         /// What it found.
         files: Vec<UsedFile<'a>>,
     },
+    /// The names of the files of a folder, or of what a pattern found: the commit must have no others.
+    Names {
+        /// The folder or the pattern.
+        path: &'a Utf8Path,
+        /// Of the files that were there.
+        names: HashSet<&'a str>,
+        /// What its stages write is never an input of this kind.
+        plan: &'a Plan,
+    },
 }
 
 impl Used<'_> {
@@ -45,7 +59,7 @@ impl Used<'_> {
     fn name(&self) -> &Utf8Path {
         match self {
             Self::File(file) => file.path,
-            Self::Folder { path, .. } => path,
+            Self::Folder { path, .. } | Self::Names { path, .. } => path,
             Self::Pattern { pattern, .. } => pattern,
         }
     }
@@ -65,15 +79,18 @@ pub fn made(repository: Option<&Repository>, files: &[Used<'_>]) -> Result<Made,
         return Ok(Made::without_commit(statement::Repository::Unborn));
     };
     let tree = repository.tree(head)?;
+    let tells_modes = tree.tells_modes();
+    let has = |file: &UsedFile<'_>| tree.has(file, tells_modes);
     let mut differs: Vec<String> = files
         .iter()
         .filter(|used| match used {
-            Used::File(file) => !tree.has(file),
+            Used::File(file) => !has(file),
             Used::Folder { path, listing } => tree.listing(path).ok().flatten() != Some(*listing),
             Used::Pattern { files, .. } => {
                 tree.hash_ahead(files.iter().map(|file| file.path));
-                !files.iter().all(|file| tree.has(file))
+                !files.iter().all(has)
             }
+            Used::Names { path, names, plan } => tree.has_others(path, names, plan),
         })
         .map(|used| used.name().to_string())
         .collect();
@@ -87,12 +104,24 @@ pub fn made(repository: Option<&Repository>, files: &[Used<'_>]) -> Result<Made,
 }
 
 impl CommitTree<'_> {
-    /// Whether the commit has `file` with those bytes; the size is compared first. What cannot be read differs.
-    fn has(&self, file: &UsedFile<'_>) -> bool {
-        let Ok(Found::File { blob, .. }) = self.find(file.path) else {
+    /// Whether the commit has `file` with those bytes, and with that executable bit if it `tells_modes`; the size is compared
+    /// first. What cannot be read differs.
+    fn has(&self, file: &UsedFile<'_>, tells_modes: bool) -> bool {
+        let Ok(Found::File { blob, executable }) = self.find(file.path) else {
             return false;
         };
-        self.blob_size(blob).is_some_and(|size| size == file.size)
+        let is_as_executable = !tells_modes || file.executable.is_none_or(|used| used == executable);
+        is_as_executable
+            && self.blob_size(blob).is_some_and(|size| size == file.size)
             && self.blob_digests(file.path, blob).is_ok_and(|d| d == file.digests)
+    }
+
+    /// Whether the commit has a file there, besides those of these names, that no stage writes. What holds more than files was no
+    /// input, and so it was another.
+    fn has_others(&self, path: &Utf8Path, names: &HashSet<&str>, plan: &Plan) -> bool {
+        let outputs = || plan.stages.iter().flat_map(|stage| &stage.outputs);
+        let is_written = |file: &Utf8Path| outputs().any(|output| file.starts_with(&output.path));
+        let is_other = |file: &Utf8Path| !names.contains(file.as_str()) && !is_written(file);
+        find_files(self, path).is_none_or(|found| found.iter().any(|(file, _)| is_other(file)))
     }
 }

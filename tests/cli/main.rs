@@ -13,6 +13,8 @@ mod bundle;
 mod by_hand;
 mod canaries;
 mod clean;
+#[cfg(unix)]
+mod committed;
 mod compat;
 mod consent;
 mod consent_flow;

@@ -190,6 +190,7 @@ fn made_says_whether_there_is_a_repository_and_a_commit() {
             path: Utf8Path::new(path),
             digests: Digests::of(bytes),
             size: bytes.len() as u64,
+            executable: None,
         })
     };
     let used = [file("in.txt", b"in"), file(PIPELINE, b"v2"), file("new.txt", b"new")];

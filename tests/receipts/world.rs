@@ -302,6 +302,7 @@ impl World {
                 path: Utf8Path::new(path),
                 digests: self.digests(path),
                 size: self.read(path).len() as u64,
+                executable: None,
             })
         };
         let used: Vec<Used<'_>> = paths.iter().copied().map(used).collect();

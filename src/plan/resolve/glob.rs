@@ -109,7 +109,8 @@ pub(super) fn part_of_pattern(pattern: &str) -> String {
 }
 
 /// The files of `tree` that the folder or pattern `text` stands for, sorted, each with whether it may be executed; `None`
-/// if it is no pattern, or there is something that is no file. Whether a stage writes one of them is not asked.
+/// if it is no pattern, or there is something that is no file. What lies in git's folder, `.madmall` or `runs` is never an input.
+/// Whether a stage writes one of them is not asked.
 #[must_use]
 pub fn find_files(tree: &dyn Tree, text: &Utf8Path) -> Option<Vec<(Utf8PathBuf, bool)>> {
     let glob = match is_pattern(text.as_str()) {
@@ -136,7 +137,7 @@ pub fn find_files(tree: &dyn Tree, text: &Utf8Path) -> Option<Vec<(Utf8PathBuf, 
     bases.dedup();
     for base in bases {
         for Below { path, kind, .. } in tree.files_below(base).ok()? {
-            if glob.as_ref().is_some_and(|glob| !glob.finds(&path)) {
+            if glob.as_ref().is_some_and(|glob| !glob.finds(&path)) || paths::private_folder(&path).is_some() {
                 continue;
             }
             let kind = match kind {

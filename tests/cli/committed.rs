@@ -1,0 +1,82 @@
+//! What ties a result to a commit: which of what it was made from the commit has otherwise, and what is said where the commit
+//! cannot be read.
+
+use std::fs::{Permissions, set_permissions};
+use std::os::unix::fs::PermissionsExt as _;
+
+use crate::space::{Ran, Space};
+
+/// A stage that reads a folder, one that reads what a pattern finds, and one that reads a file.
+const THREE: &str = "stages:
+  folder: {run: 'cat ${inputs.f}/* > ${outputs.o}', inputs: {f: data}, outputs: {o: out/folder}}
+  found: {run: 'cat ${inputs.f} > ${outputs.o}', inputs: {f: 'found/*.txt'}, outputs: {o: found/all.txt}}
+  file: {run: 'cat ${inputs.i} > ${outputs.o}', inputs: {i: in}, outputs: {o: out/file}}";
+
+/// All of it, committed and not run.
+fn committed() -> Space {
+    let space = Space::with(THREE);
+    for path in ["data/1", "data/2", "found/1.txt", "found/2.txt", "in"] {
+        space.write(path, format!("{path}\n"));
+    }
+    space.git(&["init", "-q"]);
+    space.git(&["add", "-A"]);
+    space.git(&["commit", "-q", "-m", "first"]);
+    space
+}
+
+fn let_execute(space: &Space, path: &str) {
+    set_permissions(space.path(path), Permissions::from_mode(0o755)).expect("own file");
+}
+
+fn is_clean(space: &Space) -> Ran {
+    space.madmall(["verify", "--require-clean"])
+}
+
+#[test]
+fn a_file_that_was_taken_out_of_an_input_is_not_as_it_was_committed() {
+    for (gone, input, stage) in [("data/2", "data", "folder"), ("found/2.txt", "found/*.txt", "found")] {
+        let space = committed();
+        space.remove(gone);
+        space.run(&[]).success();
+        let said = format!("`{stage}` used `{input}`, which was not committed as it was");
+        is_clean(&space).code(4).says("E-UNCOMMITTED").says(&said);
+        space.madmall(["verify"]).success().says("W-UNCOMMITTED").says(&said);
+        space.madmall(["verify", "--at", "HEAD"]).code(4).says("E-PIPELINE");
+    }
+}
+
+#[test]
+fn what_a_stage_writes_is_no_file_that_its_pattern_misses() {
+    let space = committed();
+    space.run(&[]).success();
+    is_clean(&space).success();
+    // Committed it is as before: nothing but a stage writes it.
+    space.git(&["add", "-A", "found", "out"]);
+    space.git(&["commit", "-q", "-m", "results"]);
+    space.run(&["--force"]).success();
+    is_clean(&space).success().says_not("W-UNCOMMITTED");
+    space.madmall(["verify", "--at", "HEAD"]).success();
+}
+
+#[test]
+fn an_executable_bit_that_was_not_committed_is_seen() {
+    for (path, stage) in [("in", "file"), ("data/1", "folder"), ("found/1.txt", "found")] {
+        let space = committed();
+        let_execute(&space, path);
+        space.run(&[]).success();
+        let said = format!("`{stage}` used `{path}`, which was not committed as it was");
+        is_clean(&space).code(4).says("E-UNCOMMITTED").says(&said);
+        space.git(&["commit", "-q", "-am", "mode"]);
+        space.run(&["--force"]).success();
+        is_clean(&space).success();
+    }
+}
+
+#[test]
+fn where_git_knows_of_no_modes_no_bit_has_to_be_committed() {
+    let space = committed();
+    space.git(&["config", "core.fileMode", "false"]);
+    let_execute(&space, "in");
+    space.run(&[]).success();
+    is_clean(&space).success();
+}
