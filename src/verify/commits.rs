@@ -9,6 +9,7 @@ use super::evidence::{Evidence, Known};
 use super::report::{Code, Finding, State};
 use crate::commitment::{PersonalKey, Same};
 use crate::git::{CommitTree, Repository};
+use crate::diagnostic::shell_word;
 use crate::listing::ArtifactDigests;
 use crate::plan::is_pattern;
 use crate::receipt::check::is_repository_file;
@@ -228,7 +229,14 @@ fn uncommitted(receipt: &Known, require_clean: bool) -> Finding {
         ),
         None => format!("`{name}` was made where there was no commit"),
     };
-    Finding::new(code, message)
-        .receipt(&receipt.id)
-        .help("commit, then `verify --at HEAD` ties the result to that commit by content")
+    let finding = Finding::new(code, message).receipt(&receipt.id);
+    let Some((stage, _)) = statement.stage().filter(|_| require_clean) else {
+        return finding.help("commit, then `verify --at HEAD` ties the result to that commit by content");
+    };
+    // To commit alone helps nothing here: the receipt says what was, and what is up to date does not run again.
+    finding.help(format!(
+        "commit, then `madmall run --force {} {}` makes it from the commit",
+        shell_word(&statement.external().pipeline_file),
+        shell_word(&stage.name)
+    ))
 }

@@ -80,3 +80,16 @@ fn where_git_knows_of_no_modes_no_bit_has_to_be_committed() {
     space.run(&[]).success();
     is_clean(&space).success();
 }
+
+#[test]
+fn how_a_result_comes_to_be_made_from_a_commit_is_said() {
+    let space = committed();
+    space.write("in", "other\n");
+    space.run(&[]).success();
+    let help = "commit, then `madmall run --force pipeline.yaml file` makes it from the commit";
+    is_clean(&space).code(4).says(help);
+    space.git(&["commit", "-q", "-am", "second"]);
+    is_clean(&space).code(4);
+    space.run(&["--force", "file"]).success();
+    is_clean(&space).success();
+}
