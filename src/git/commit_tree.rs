@@ -1,6 +1,6 @@
 //! The files of a workspace as a commit has them.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Mutex;
@@ -34,6 +34,8 @@ pub struct CommitTree<'a> {
     root: Option<Oid>,
     /// Folders that were read: libgit2 keeps only small ones, and would read a large one again for each of its files.
     folders: RefCell<HashMap<Oid, Rc<git2::Tree<'a>>>>,
+    /// Whether something of it could not be read.
+    is_torn: Cell<bool>,
     digests: &'a Mutex<HashMap<Oid, Digests>>,
 }
 
@@ -56,6 +58,7 @@ impl Repository {
             repository: &self.inner,
             root: tree,
             folders: RefCell::default(),
+            is_torn: Cell::default(),
             digests: &self.digests,
         })
     }
@@ -88,6 +91,13 @@ impl<'a> CommitTree<'a> {
     pub fn tells_modes(&self) -> bool {
         let config = self.repository.config();
         config.is_ok_and(|config| config.get_bool("core.filemode").unwrap_or(true))
+    }
+
+    /// Whether something of it could not be read since it was asked last: a partial clone has not fetched it, say. Then what is wrong with the
+    /// commit's files may be that alone.
+    #[must_use]
+    pub fn was_torn(&self) -> bool {
+        self.is_torn.take()
     }
 
     /// The digests of the listing of `folder`, or `None` if the commit has no folder there, or one that holds more than
@@ -154,7 +164,7 @@ impl<'a> CommitTree<'a> {
             return Ok(Rc::clone(folder));
         }
         let folder = self.repository.find_tree(id);
-        let folder = Rc::new(folder.map_err(|error| unreadable(path, error))?);
+        let folder = Rc::new(folder.map_err(|error| self.torn(path, error))?);
         if folders.len() >= KEPT_FOLDERS {
             folders.clear();
         }
@@ -180,11 +190,17 @@ impl<'a> CommitTree<'a> {
             return Ok(digests);
         }
         let found = self.repository.find_blob(blob);
-        let digests = Digests::of(found.map_err(|error| unreadable(path, error))?.content());
+        let digests = Digests::of(found.map_err(|error| self.torn(path, error))?.content());
         if let Ok(mut map) = self.digests.lock() {
             map.insert(blob, digests);
         }
         Ok(digests)
+    }
+
+    /// Notes that an object could not be read, and says so.
+    fn torn(&self, path: &Utf8Path, error: git2::Error) -> TreeError {
+        self.is_torn.set(true);
+        unreadable(path, error)
     }
 
     pub(super) fn blob_size(&self, blob: Oid) -> Option<u64> {
@@ -257,13 +273,13 @@ impl<'a> CommitTree<'a> {
 
     /// Where a link leads, or `None` if that is no relative path.
     fn link_target(&self, path: &Utf8Path, blob: Oid) -> Result<Option<String>, TreeError> {
-        if self.blob_size(blob).is_none_or(|size| size > MAX_LINK_TARGET) {
+        if self.blob_size(blob).is_some_and(|size| size > MAX_LINK_TARGET) {
             return Ok(None);
         }
         let found = self
             .repository
             .find_blob(blob)
-            .map_err(|error| unreadable(path, error))?;
+            .map_err(|error| self.torn(path, error))?;
         let target = std::str::from_utf8(found.content()).ok();
         Ok(target
             .filter(|target| !target.is_empty() && !target.starts_with('/'))
@@ -328,12 +344,13 @@ impl Tree for CommitTree<'_> {
         let Found::File { blob, .. } = self.find(path)? else {
             return Err(unreadable(path, git2::Error::from_str("the commit has no file there")));
         };
-        if self.blob_size(blob).is_none_or(|size| size > limit) {
+        // What has no size cannot be read either, which is said then.
+        if self.blob_size(blob).is_some_and(|size| size > limit) {
             let path = path.to_owned();
             return Err(TreeError::TooLarge { path, limit });
         }
         let found = self.repository.find_blob(blob);
-        Ok(found.map_err(|error| unreadable(path, error))?.content().to_vec())
+        Ok(found.map_err(|error| self.torn(path, error))?.content().to_vec())
     }
 
     fn files_below(&self, folder: &Utf8Path) -> Result<Vec<Below>, TreeError> {

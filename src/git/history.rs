@@ -47,22 +47,20 @@ impl Repository {
     ///
     /// # Errors
     ///
-    /// [`GitError::Object`] if `start` cannot be read.
+    /// [`GitError::Object`] if `start`, or the file as it has it, cannot be read.
     pub fn origin(&self, start: CommitId, path: &Utf8Path, digest: Digest) -> Result<Origin, GitError> {
+        // What cannot be read (a partial clone has not fetched it) is not said to be uncommitted.
+        let unread = |error: TreeError| object(&format!("`{path}`"), git2::Error::from_str(&error.to_string()));
         let blob_in = |commit| -> Result<Option<Oid>, GitError> {
-            match self.tree(commit)?.find(path) {
-                Ok(Found::File { blob, .. }) => Ok(Some(blob)),
+            match self.tree(commit)?.find(path).map_err(unread)? {
+                Found::File { blob, .. } => Ok(Some(blob)),
                 _ => Ok(None),
             }
         };
         let Some(blob) = blob_in(start)? else {
             return Ok(Origin::Uncommitted);
         };
-        let has_bytes = self
-            .tree(start)?
-            .blob_digests(path, blob)
-            .is_ok_and(|found| found.blake3 == digest);
-        if !has_bytes {
+        if self.tree(start)?.blob_digests(path, blob).map_err(unread)?.blake3 != digest {
             return Ok(Origin::Uncommitted);
         }
         let mut current = start;

@@ -7,14 +7,16 @@ use camino::Utf8Path;
 use super::Request;
 use super::evidence::{Evidence, Known};
 use super::report::{Code, Finding, State};
+use super::source::FETCH;
 use crate::commitment::{PersonalKey, Same};
-use crate::git::{CommitTree, Repository};
 use crate::diagnostic::shell_word;
+use crate::git::{CommitTree, Repository};
 use crate::listing::ArtifactDigests;
 use crate::plan::is_pattern;
 use crate::receipt::check::is_repository_file;
 use crate::receipt::digests::artifact_digests;
 use crate::receipt::statement::{self, Resource, Role};
+use crate::tree::TreeError;
 
 /// What comparing with the commits gave.
 pub(super) struct Commits {
@@ -176,11 +178,11 @@ impl Comparing<'_, '_> {
     }
 
     /// Whether the commit has what the receipt says it has.
-    fn check<E: std::fmt::Display>(
+    fn check(
         &self,
         receipt: &Known,
         (file, claimed): (&Resource, ArtifactDigests),
-        found: Result<Option<ArtifactDigests>, E>,
+        found: Result<Option<ArtifactDigests>, TreeError>,
         commits: &mut Commits,
     ) -> bool {
         let (noun, missing) = match claimed.is_folder() {
@@ -198,6 +200,7 @@ impl Comparing<'_, '_> {
                 Same::No => found.as_claimed(&claimed, self.key).unwrap_or(found).public(),
             },
             Ok(None) => missing.to_owned(),
+            Err(_) if self.tree.was_torn() => return self.is_lost(receipt, file, commits),
             Err(error) => error.to_string(),
         };
         let message = format!(
@@ -208,6 +211,17 @@ impl Comparing<'_, '_> {
             .file(&file.name)
             .receipt(&receipt.id);
         commits.findings.push(finding.differs(claimed.public(), found));
+        false
+    }
+
+    /// What the commit has there is not here to compare, as if the commit itself were not: nobody is said to have changed it.
+    fn is_lost(&self, receipt: &Known, file: &Resource, commits: &mut Commits) -> bool {
+        let message = format!(
+            "what commit {} has as `{}` cannot be read from the git repository, so it cannot be compared",
+            self.commit, file.name
+        );
+        let finding = Finding::new(Code::WarnCommitGone, message).receipt(&receipt.id);
+        commits.findings.push(finding.help(FETCH));
         false
     }
 }

@@ -39,7 +39,7 @@ impl Definitions {
 }
 
 /// The digests of a file in the tree that is compared, and whether it may be executed; or why there are none.
-pub(super) type Files<'a> = &'a dyn Fn(&Utf8Path) -> Result<(Digests, bool), String>;
+pub(super) type Files<'a> = &'a dyn Fn(&Utf8Path) -> Result<(Digests, bool), Misfit>;
 
 /// How a plan compares with the receipts.
 pub(super) struct Conformity {
@@ -63,11 +63,22 @@ pub(super) struct Ledger<'a> {
 }
 
 /// Why no receipt is of a stage.
-enum Misfit {
+pub(super) enum Misfit {
     /// There is none.
     Fault(String),
-    /// Nobody can tell without the secret.
+    /// Nobody can tell without the secret, or without what cannot be read.
     Unknown(String),
+}
+
+impl Misfit {
+    /// The same, said of the stage's input `name`.
+    fn of_input(self, name: &str) -> Self {
+        let said = |reason: String| format!("its input `{name}`: {reason}");
+        match self {
+            Self::Fault(reason) => Self::Fault(said(reason)),
+            Self::Unknown(reason) => Self::Unknown(said(reason)),
+        }
+    }
 }
 
 /// What an input may be.
@@ -130,8 +141,8 @@ fn receipts_of(
     }
     let mut inputs = Vec::with_capacity(stage.inputs.len());
     for input in &stage.inputs {
-        let expected = expected(plan, &input.source, files, evidence, accepted)
-            .map_err(|error| Misfit::Fault(format!("its input `{}`: {error}", input.name)))?;
+        let expected =
+            expected(plan, &input.source, files, evidence, accepted).map_err(|misfit| misfit.of_input(&input.name))?;
         let compare = |candidate: usize| {
             input_named(&evidence.receipts[candidate].statement, &input.name)
                 .map_or(Same::No, |found| expected.is(found, key))
@@ -204,7 +215,7 @@ fn expected(
     files: Files<'_>,
     evidence: &Evidence,
     accepted: &[Vec<usize>],
-) -> Result<Expected, String> {
+) -> Result<Expected, Misfit> {
     match source {
         InputSource::File { path } => {
             let (digests, executable) = files(path)?;
@@ -215,7 +226,7 @@ fn expected(
                 .iter()
                 .map(|path| listed(path, files))
                 .collect::<Result<Vec<_>, _>>()?;
-            let listing = listing_digests(&listed).map_err(|error| error.to_string())?;
+            let listing = listing_digests(&listed).map_err(|error| Misfit::Fault(error.to_string()))?;
             Ok(Expected::Source(ArtifactDigests::Folder(listing), false))
         }
         InputSource::Output { stage, output } => {
@@ -230,7 +241,7 @@ fn expected(
     }
 }
 
-fn listed(path: &Utf8Path, files: Files<'_>) -> Result<ListedFile, String> {
+fn listed(path: &Utf8Path, files: Files<'_>) -> Result<ListedFile, Misfit> {
     let (digests, executable) = files(path)?;
     Ok(ListedFile {
         path: path.to_owned(),

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::Request;
-use super::conform::{self, Conformity, Definitions, Files};
+use super::conform::{self, Conformity, Definitions, Files, Misfit};
 use super::evidence::{Evidence, Known};
 use super::places::{self, Place, Places};
 use super::report::{Artifact, Code, Finding, Source, State};
@@ -19,8 +19,14 @@ use crate::plan::{Plan, StageId};
 use crate::receipt::digests::artifact_digests;
 use crate::receipt::statement::{Resource, Role};
 use crate::receipt::trust::TrustedKey;
-use crate::tree::{EntryKind, Tree as _};
+use crate::tree::{EntryKind, Tree as _, TreeError};
 use crate::verify::What;
+
+/// What may help where the repository lacks an object.
+pub(super) const FETCH: &str = "a partial clone lacks what was not fetched: `git checkout` of that commit fetches it; else `git fsck` says what is broken";
+
+/// What to do where the commit gives something else.
+const RUN_THERE: &str = "run the pipeline at that commit, then verify again";
 
 /// Compares pipelines with the receipts.
 pub(super) struct Pipelines<'a> {
@@ -67,7 +73,9 @@ impl Pipelines<'_> {
             compared += self.check_pipeline_at(file, &tree, &commit.to_string(), &mut findings);
         }
         let failed = findings.iter().any(|finding| finding.code == Code::Pipeline);
-        let is_unknown = findings.iter().any(|finding| finding.code == Code::Absent);
+        let is_unknown = findings
+            .iter()
+            .any(|finding| matches!(finding.code, Code::Absent | Code::Read));
         let state = match (failed, compared) {
             (true, _) => State::Failed,
             (false, 0) => State::NotChecked,
@@ -89,35 +97,33 @@ impl Pipelines<'_> {
         commit: &str,
         findings: &mut Vec<Finding>,
     ) -> usize {
-        let fault = |message: String| {
-            Finding::new(Code::Pipeline, message)
-                .file(file)
-                .help("run the pipeline at that commit, then verify again")
-        };
-        let plan = match (self.request.resolve)(tree, file) {
+        let fault = |message: String| Finding::new(Code::Pipeline, message).file(file).help(RUN_THERE);
+        let plan = match self.resolve_at(file, tree, commit) {
             Ok(plan) => plan,
-            Err(why) => {
-                findings.push(fault(format!(
-                    "commit {commit} does not have a pipeline that can be resolved: {why}"
-                )));
+            Err(finding) => {
+                findings.push(*finding);
                 return 0;
             }
         };
+        let unread = |error: TreeError| Misfit::Unknown(format!("{error} from the git repository"));
         let files = |path: &Utf8Path| {
-            let digests = tree.file_digests(path).map_err(|error| error.to_string())?;
-            let kind = tree.kind(path).map_err(|error| error.to_string())?;
-            let digests = digests.ok_or_else(|| format!("the commit has no file `{path}`"))?;
+            let digests = tree.file_digests(path).map_err(unread)?;
+            let kind = tree.kind(path).map_err(unread)?;
+            let digests = digests.ok_or_else(|| Misfit::Fault(format!("the commit has no file `{path}`")))?;
             Ok((digests, kind == Some(EntryKind::File { executable: true })))
         };
         tree.hash_ahead(self.sources(&plan).iter().map(Utf8PathBuf::as_path));
         let conformity = self.compare(&plan, &files, tree.tells_modes());
+        let is_torn = tree.was_torn();
         for (stage, reason) in &conformity.faults {
             let name = &plan.stages[stage.index()].name;
             findings.push(fault(format!("stage `{name}` at commit {commit}: {reason}")));
         }
         findings.extend(conformity.unknown.iter().map(|(stage, reason)| {
             let name = &plan.stages[stage.index()].name;
-            Finding::new(Code::Absent, format!("stage `{name}` at commit {commit}: {reason}")).file(file)
+            let message = format!("stage `{name}` at commit {commit}: {reason}");
+            let finding = Finding::new(Code::Absent, message).file(file);
+            if is_torn { finding.help(FETCH) } else { finding }
         }));
         findings.extend(self.others_in_place(&plan, &conformity).into_iter().map(|path| {
             let message = format!("is not what `{file}` gives at commit {commit}");
@@ -142,6 +148,25 @@ impl Pipelines<'_> {
             .iter()
             .filter(|receipts| !receipts.is_empty())
             .count()
+    }
+
+    /// The pipeline `file` as the commit has it, or what is wrong with it there.
+    fn resolve_at(&self, file: &Utf8Path, tree: &CommitTree<'_>, commit: &str) -> Result<Plan, Box<Finding>> {
+        (self.request.resolve)(tree, file).map_err(|why| {
+            let why = first_mistake(&why);
+            // What the commit has there is not known then: it is not said to be something else.
+            let finding = match tree.was_torn() {
+                true => {
+                    let message = format!("the pipeline of commit {commit} cannot be compared with: {why}");
+                    Finding::new(Code::Read, message).help(FETCH)
+                }
+                false => {
+                    let message = format!("commit {commit} does not have a pipeline that can be resolved: {why}");
+                    Finding::new(Code::Pipeline, message).help(RUN_THERE)
+                }
+            };
+            Box::new(finding.file(file))
+        })
     }
 
     /// The outputs in place that rest on the pipeline file `file`, by the names that their receipts give them.
@@ -193,18 +218,19 @@ impl Pipelines<'_> {
     pub(super) fn check_working_tree(&self) -> Vec<Finding> {
         let site = self.request.site;
         let places = RefCell::new(Places::new());
-        let files = |path: &Utf8Path| -> Result<(Digests, bool), String> {
+        let files = |path: &Utf8Path| -> Result<(Digests, bool), Misfit> {
             let mut places = places.borrow_mut();
             let place = places
                 .entry(path.to_owned())
                 .or_insert_with(|| places::look_at(site, path));
-            match place {
-                Place::File { digests, executable } => Ok((*digests, *executable)),
-                Place::Folder { .. } => Err(format!("`{path}` is a folder, not a file")),
-                Place::Absent => Err(format!("`{path}` is not here")),
-                Place::Refused(why) => Err(format!("`{path}` {why}")),
-                Place::Unreadable(why) => Err(format!("`{path}` cannot be read: {why}")),
-            }
+            let reason = match place {
+                Place::File { digests, executable } => return Ok((*digests, *executable)),
+                Place::Folder { .. } => format!("`{path}` is a folder, not a file"),
+                Place::Absent => format!("`{path}` is not here"),
+                Place::Refused(why) => format!("`{path}` {why}"),
+                Place::Unreadable(why) => format!("`{path}` cannot be read: {why}"),
+            };
+            Err(Misfit::Fault(reason))
         };
         let mut findings = Vec::new();
         let stale = |file: &Utf8Path, message: String| {
@@ -216,10 +242,7 @@ impl Pipelines<'_> {
             let plan = match (self.request.resolve)(site.as_tree(), &file) {
                 Ok(plan) => plan,
                 Err(why) => {
-                    // Its first mistake is enough here: who wants them all asks `check`.
-                    let first = why.lines().next().unwrap_or_default();
-                    let why = first.strip_prefix("error: ").unwrap_or(first);
-                    let message = format!("cannot be resolved as it is now: {why}");
+                    let message = format!("cannot be resolved as it is now: {}", first_mistake(&why));
                     let finding = Finding::new(Code::WarnStale, message).file(&file);
                     findings.push(finding.help(format!(
                         "`madmall check {}` says where, and what to do",
@@ -291,6 +314,12 @@ impl Pipelines<'_> {
         let file = |index: usize| self.evidence.receipts[index].statement.external().pipeline_file.clone();
         receipts.map(|index| Utf8PathBuf::from(file(index))).collect()
     }
+}
+
+/// The first mistake in a pipeline is enough here: who wants them all asks `check`.
+fn first_mistake(why: &str) -> &str {
+    let first = why.lines().next().unwrap_or_default();
+    first.strip_prefix("error: ").unwrap_or(first)
 }
 
 fn outputs_of(plan: &Plan) -> impl Iterator<Item = &Utf8Path> {

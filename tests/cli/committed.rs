@@ -28,6 +28,12 @@ fn let_execute(space: &Space, path: &str) {
     set_permissions(space.path(path), Permissions::from_mode(0o755)).expect("own file");
 }
 
+/// Takes the bytes of the file at `path`, as HEAD has it, out of the repository.
+fn lose(space: &Space, path: &str) {
+    let id = space.git(&["rev-parse", &format!("HEAD:{path}")]);
+    space.remove(&format!(".git/objects/{}/{}", &id[..2], &id[2..]));
+}
+
 fn is_clean(space: &Space) -> Ran {
     space.madmall(["verify", "--require-clean"])
 }
@@ -92,4 +98,44 @@ fn how_a_result_comes_to_be_made_from_a_commit_is_said() {
     is_clean(&space).code(4);
     space.run(&["--force", "file"]).success();
     is_clean(&space).success();
+}
+
+#[test]
+fn what_the_repository_has_lost_is_not_taken_for_changed() {
+    let space = committed();
+    space.run(&[]).success();
+    lose(&space, "in");
+    lose(&space, "data/1");
+    space
+        .madmall(["verify"])
+        .success()
+        .says("W-COMMIT-GONE")
+        .says("`in`")
+        .says_not("E-COMMIT");
+    let at = space.madmall(["verify", "--at", "HEAD"]).code(6);
+    at.says("stage `file` at commit ")
+        .says("cannot read `in`")
+        .says_not("E-PIPELINE");
+    // What can be told is told.
+    space.write("found/1.txt", "other\n");
+    space.git(&["add", "found/1.txt"]);
+    let tree = space.git(&["write-tree", "--missing-ok"]);
+    let commit = space.git(&["commit-tree", &tree, "-p", "HEAD", "-m", "second"]);
+    space
+        .madmall(["verify", "--at", &commit])
+        .code(4)
+        .says("stage `found` at commit ");
+}
+
+#[test]
+fn a_pipeline_that_the_repository_has_lost_is_not_taken_for_changed() {
+    let space = committed();
+    space.run(&[]).success();
+    lose(&space, "pipeline.yaml");
+    space
+        .madmall(["verify", "--at", "HEAD"])
+        .code(6)
+        .says("E-READ")
+        .says("cannot read `pipeline.yaml`")
+        .says_not("E-PIPELINE");
 }
