@@ -88,7 +88,14 @@ pub fn open(workspace: &Utf8Path) -> Result<Option<Repository>, GitError> {
     let path = workspace.to_owned();
     let inner = match git2::Repository::open_ext(workspace, flags, no_ceiling) {
         Ok(inner) => inner,
-        Err(error) if error.code() == ErrorCode::NotFound => return Ok(None),
+        Err(source) if source.code() == ErrorCode::NotFound => {
+            // One that leads nowhere, as of a linked working tree whose repository was moved, is not none: what its branches
+            // need would be freed.
+            return match workspace.join(".git").symlink_metadata() {
+                Ok(_) => Err(GitError::Open { path, source }),
+                Err(_) => Ok(None),
+            };
+        }
         Err(error) if error.code() == ErrorCode::Owner => {
             // `safe.directory` wants the folder of the repository, which may lie above the workspace.
             let root = workspace.ancestors().find(|folder| folder.join(".git").exists());

@@ -139,3 +139,19 @@ fn a_pipeline_that_the_repository_has_lost_is_not_taken_for_changed() {
         .says("cannot read `pipeline.yaml`")
         .says_not("E-PIPELINE");
 }
+
+#[test]
+fn a_repository_that_is_elsewhere_now_is_not_taken_for_none() {
+    let space = committed();
+    space.run(&[]).success();
+    std::fs::remove_dir_all(space.path(".git")).expect("removed");
+    space.write(".git", "gitdir: /nowhere/worktrees/here\n");
+    space
+        .run(&["--force"])
+        .success()
+        .says("cannot be read")
+        .says("receipts name no commit")
+        .says_not("git init");
+    space.madmall(["verify", "--at", "HEAD"]).code(6).says("cannot be read");
+    space.madmall(["gc", "--yes"]).code(7).says("cannot be read");
+}
