@@ -12,7 +12,7 @@ use crate::exec::sandbox::{Bounds, check_readable};
 use crate::exit_code::ExitCode;
 use crate::plan::{InputSource, Plan, SETTINGS_FILE};
 use crate::spec;
-use crate::tree::Tree;
+use crate::tree::{EntryKind, Tree};
 use crate::workspace::Workspace;
 
 /// What programs in `workspace`, read as `tree`, may use by its settings, and what they never may.
@@ -145,8 +145,17 @@ fn readable(text: &str, bounds: &Bounds, workspace: &Workspace) -> Result<Utf8Pa
 fn settings(workspace: &dyn Tree) -> Result<Option<(Arc<Source>, spec::Settings)>, Failure> {
     let path = Utf8Path::new(SETTINGS_FILE);
     let readable = |error: &dyn std::error::Error| Failure::of(ExitCode::Environment, error);
-    if workspace.kind(path).map_err(|error| readable(&error))?.is_none() {
-        return Ok(None);
+    match workspace.kind(path).map_err(|error| readable(&error))? {
+        None => return Ok(None),
+        Some(EntryKind::File { .. }) => {}
+        // A pipe would be waited for.
+        Some(EntryKind::Folder | EntryKind::BadLink | EntryKind::Other) => {
+            return Err(Failure::new(
+                ExitCode::Refused,
+                format!("`{SETTINGS_FILE}` is no file, or a link that leads out of the workspace or nowhere"),
+                Some("move it away: an empty file of that name marks the workspace"),
+            ));
+        }
     }
     let bytes = workspace
         .read(path, spec::MAX_BYTES)

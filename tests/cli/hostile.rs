@@ -97,6 +97,21 @@ fn a_pipe_is_never_waited_for() {
         .says("`out/a` is no file");
 }
 
+#[cfg(unix)]
+#[test]
+fn settings_that_are_a_pipe_are_not_waited_for() {
+    let space = finished();
+    space.remove("madmall.yaml");
+    pipe(&space, "madmall.yaml");
+    for command in ["run", "plan", "check", "status"] {
+        ends(&space, &[command, "pipeline.yaml"])
+            .code(2)
+            .says("`madmall.yaml` is no file");
+    }
+    ends(&space, &["verify"]).success().says("W-STALE");
+    ends(&space, &["verify", "--rerun"]).says("`madmall.yaml` is no file");
+}
+
 #[test]
 fn a_huge_file_of_receipts_is_not_read() {
     let space = finished();
