@@ -79,7 +79,7 @@ impl Repository {
                     return Ok(Origin::Commit {
                         id: current,
                         summary: summary.chars().take(LONGEST_SUMMARY).collect(),
-                        ends: self.inner.is_shallow() && !parents().all(is_here),
+                        ends: self.is_shallow() && !parents().all(is_here),
                     });
                 }
             }
@@ -107,6 +107,12 @@ impl Repository {
             }
         }
         Ok(tips)
+    }
+
+    /// Whether the history that is here was cut off (a shallow clone).
+    #[must_use]
+    pub fn is_shallow(&self) -> bool {
+        self.inner.is_shallow()
     }
 
     /// The branch, tag or HEAD that `revision`, which names nothing, was probably meant to be.

@@ -206,6 +206,9 @@ fn read_lines(path: &Utf8Path, bytes: &[u8], trusted: &[TrustedKey], kept: &Kept
 
 const RESTORE: &str = "put the file back as it was committed (`git checkout -- runs/`), and ask who changed it";
 
+/// What git converts it converts again when it is asked to put it back.
+const CONVERTED: &str = "git has converted its line ends: write `* -text` into `runs/.gitattributes`, remove the file, and put it back (`git checkout -- runs/`)";
+
 fn check_structure(path: &Utf8Path, receipts: &[Known]) -> Option<Finding> {
     let name = RunFileName::parse(path.file_name()?)?;
     if let Some(digits) = name.countersigner {
@@ -305,7 +308,7 @@ fn read_line(
 ) -> Result<Known, Box<Finding>> {
     let fault = |code, message: String| {
         let finding = Finding::new(code, message).file(path).line(line);
-        finding.help(RESTORE)
+        finding.help(if bytes.ends_with(b"\r") { CONVERTED } else { RESTORE })
     };
     let mut receipt = Receipt::parse(bytes).map_err(|error| Box::new(fault(Code::Json, error.to_string())))?;
     let signer = find_signer(&receipt, trusted)

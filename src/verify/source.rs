@@ -27,6 +27,8 @@ pub(super) const FETCH: &str = "a partial clone lacks what was not fetched: `git
 
 /// What to do where the commit gives something else.
 const RUN_THERE: &str = "run the pipeline at that commit, then verify again";
+/// What to do about outputs of a pipeline file that the commit does not have.
+const MOVED: &str = "if it has another name there, `madmall run --force` of that makes its outputs from it; if it is gone, `madmall clean --orphans` removes them";
 
 /// Compares pipelines with the receipts.
 pub(super) struct Pipelines<'a> {
@@ -42,17 +44,17 @@ impl Pipelines<'_> {
     pub(super) fn check_at(&self, revision: &str, repository: Result<&Repository, String>) -> (State, Vec<Finding>) {
         let opened = repository.map_err(|why| (why, None)).and_then(|repository| {
             let commit = repository.resolve_commit(revision);
-            let commit = commit.map_err(|error| (error.to_string(), repository.meant(revision)))?;
+            let commit = commit.map_err(|error| (error.to_string(), advice(repository, revision)))?;
             let tree = repository.tree(commit).map_err(|error| (error.to_string(), None))?;
             Ok((commit, tree))
         });
         let (commit, tree) = match opened {
             Ok(opened) => opened,
-            Err((why, meant)) => {
+            Err((why, advice)) => {
                 let message = format!("commit `{revision}` cannot be compared with: {why}");
                 let finding = Finding::new(Code::Read, message);
-                let finding = match meant {
-                    Some(name) => finding.help(format!("did you mean `{name}`?")),
+                let finding = match advice {
+                    Some(advice) => finding.help(advice),
                     None => finding,
                 };
                 return (State::NotChecked, vec![finding]);
@@ -162,7 +164,8 @@ impl Pipelines<'_> {
                 }
                 false => {
                     let message = format!("commit {commit} does not have a pipeline that can be resolved: {why}");
-                    Finding::new(Code::Pipeline, message).help(RUN_THERE)
+                    let is_gone = matches!(tree.kind(file), Ok(None));
+                    Finding::new(Code::Pipeline, message).help(if is_gone { MOVED } else { RUN_THERE })
                 }
             };
             Box::new(finding.file(file))
@@ -320,6 +323,17 @@ impl Pipelines<'_> {
 fn first_mistake(why: &str) -> &str {
     let first = why.lines().next().unwrap_or_default();
     first.strip_prefix("error: ").unwrap_or(first)
+}
+
+/// What to do about a revision that names nothing here.
+fn advice(repository: &Repository, revision: &str) -> Option<String> {
+    const UNSHALLOW: &str = "this clone is shallow: `git fetch --unshallow` brings the commits that it lacks";
+    let meant = repository.meant(revision).map(|name| format!("did you mean `{name}`?"));
+    match (meant, repository.is_shallow()) {
+        (Some(meant), true) => Some(format!("{meant} Or {UNSHALLOW}")),
+        (None, true) => Some(UNSHALLOW.to_owned()),
+        (meant, false) => meant,
+    }
 }
 
 fn outputs_of(plan: &Plan) -> impl Iterator<Item = &Utf8Path> {

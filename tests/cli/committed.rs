@@ -155,3 +155,59 @@ fn a_repository_that_is_elsewhere_now_is_not_taken_for_none() {
     space.madmall(["verify", "--at", "HEAD"]).code(6).says("cannot be read");
     space.madmall(["gc", "--yes"]).code(7).says("cannot be read");
 }
+
+#[test]
+fn how_line_ends_that_git_has_converted_are_put_back_is_said() {
+    let space = committed();
+    space.run(&[]).success();
+    // Somebody has taken the attributes away, and checks out with converted line ends.
+    space.git(&["add", "runs"]);
+    space.git(&["rm", "-q", "-f", "runs/.gitattributes"]);
+    space.git(&["commit", "-q", "-m", "runs"]);
+    space.git(&["config", "core.autocrlf", "true"]);
+    let file = format!("runs/{}", space.receipt_files()[0]);
+    let put_back = || {
+        space.remove(&file);
+        space.git(&["checkout", "-q", "--", "runs/"]);
+    };
+    put_back();
+    space.madmall(["verify"]).code(4).says(
+        "git has converted its line ends: write `* -text` into `runs/.gitattributes`, remove the file, and put it back",
+    );
+    put_back();
+    space.madmall(["verify"]).code(4);
+    space.write("runs/.gitattributes", "* -text\n");
+    put_back();
+    space.madmall(["verify"]).success();
+}
+
+#[test]
+fn how_a_shallow_clone_gets_a_commit_that_it_lacks_is_said() {
+    let space = committed();
+    space.run(&[]).success();
+    let asked = || space.madmall(["verify", "--at", "HEAD~1"]).code(6);
+    asked().says_not("shallow");
+    space.write(".git/shallow", format!("{}\n", space.git(&["rev-parse", "HEAD"])));
+    asked().says("this clone is shallow: `git fetch --unshallow`");
+}
+
+#[test]
+fn what_to_do_about_outputs_of_a_pipeline_that_was_renamed_is_said() {
+    let space = committed();
+    space.run(&[]).success();
+    space.git(&["mv", "pipeline.yaml", "renamed.yaml"]);
+    space.git(&["commit", "-q", "-m", "renamed"]);
+    let at = || space.madmall(["verify", "--at", "HEAD"]);
+    at().code(4)
+        .says("can be resolved: there is no pipeline file `pipeline.yaml`\n")
+        .says("if it has another name there, `madmall run --force` of that");
+    space.madmall(["run", "renamed.yaml"]).success().says("3 up to date");
+    at().code(4);
+    space.madmall(["run", "--force", "renamed.yaml"]).success();
+    at().success();
+    space.git(&["rm", "-q", "renamed.yaml"]);
+    space.git(&["commit", "-q", "-m", "gone"]);
+    at().code(4).says("if it is gone, `madmall clean --orphans`");
+    space.madmall(["clean", "--orphans", "--yes"]).success();
+    at().code(6);
+}
