@@ -162,6 +162,8 @@ pub fn load(sources: KeySources<'_>) -> Result<Option<LoadedKey>, KeyError> {
                 KeyError::File { source, .. } if source.kind() != io::ErrorKind::PermissionDenied => {
                     KeyError::NoSuchKey
                 }
+                // Nothing of the caller's is in the way of a key here: the variable names a folder, or a pipe.
+                KeyError::NoFile { .. } => KeyError::NoSuchKey,
                 other => other.of_variable(),
             })?,
         };
@@ -372,7 +374,12 @@ mod tests {
         let error = load(sources(&path)).expect_err("a pipe");
         assert!(matches!(error, KeyError::NoFile { .. }), "{error}");
         // A key that lost its PEM header is taken for a path: it must not get into a log.
-        for secret in ["MC4CAQAwBQYDK2VwBCIEIAcHBwcHBwcHBwcHBwcHBwc", &"s".repeat(5000)] {
+        for secret in [
+            "MC4CAQAwBQYDK2VwBCIEIAcHBwcHBwcHBwcHBwcHBwc",
+            &"s".repeat(5000),
+            path.as_str(),
+            key.as_str(),
+        ] {
             let by_text = KeySources {
                 signing_key: Some(secret),
                 config_dir: None,
