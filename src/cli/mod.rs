@@ -52,6 +52,7 @@ mod summary;
 mod surroundings;
 mod table;
 mod terminal;
+mod threads;
 mod typed;
 mod verify;
 mod waiting;
@@ -155,7 +156,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         }
     };
     let mut terminal = Terminal::of_process();
-    let ended = Surroundings::of_process().and_then(|surroundings| dispatch(command, &surroundings, &mut terminal));
+    let ended = Surroundings::of_process().and_then(|surroundings| {
+        threads::bound(&surroundings);
+        dispatch(command, &surroundings, &mut terminal)
+    });
     let code = match ended {
         Ok(code) => code,
         Err(Failure { code, text }) => {

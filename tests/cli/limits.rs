@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::space::Space;
+use crate::space::{Ran, Space};
 
 #[test]
 fn a_timeout_ends_the_group_and_is_a_failure_of_its_own() {
@@ -161,4 +161,19 @@ fn a_definition_has_limits_that_a_pipeline_may_change() {
     space.run(&["a"]).success().says("tried again (1 of 1)");
     space.trace();
     space.run(&["b"]).code(1).says_not("tried again");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn no_variable_asks_for_threads_without_bound() {
+    let mut space = Space::with("stages: {a: {run: 'sleep 1; echo made > ${outputs.o}', outputs: {o: out}}}");
+    space.set("RAYON_NUM_THREADS", "2000");
+    let mut child = space.begin(["run", "pipeline.yaml"]);
+    let (mut most, tasks) = (0, format!("/proc/{}/task", child.id()));
+    while child.try_wait().expect("it can be asked").is_none() {
+        most = most.max(std::fs::read_dir(&tasks).map_or(0, Iterator::count));
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    Ran::of(&child.wait_with_output().expect("its output")).success();
+    assert!((1..1000).contains(&most), "{most} threads");
 }
