@@ -66,6 +66,11 @@ impl EventArguments {
         self.jobs.map_or_else(cores, usize::from)
     }
 
+    /// The files that are named.
+    pub(super) fn files(&self) -> impl Iterator<Item = &Utf8PathBuf> {
+        self.revocations.iter().chain(&self.schema)
+    }
+
     /// The first that was given of those that mean nothing without events.
     pub(super) fn given(&self) -> Option<&'static str> {
         let given = [

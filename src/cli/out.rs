@@ -29,5 +29,28 @@ pub(super) fn writable(name: &Utf8Path, surroundings: &Surroundings, otherwise: 
     Err(Failure::new(ExitCode::Refused, shown(&message), Some(help)))
 }
 
+/// The file `name` must not be written over what it is made from: the files that `inputs` names.
+///
+/// # Errors
+///
+/// [`Failure`] with code 2 if it is one of them.
+pub(super) fn not_an_input<'a>(
+    name: &Utf8Path,
+    inputs: impl IntoIterator<Item = &'a Utf8PathBuf>,
+    surroundings: &Surroundings,
+) -> Result<(), Failure> {
+    let place = |name: &Utf8Path| surroundings.folder.join(name).canonicalize_utf8().ok();
+    let is_input = place(name).is_some_and(|out| inputs.into_iter().any(|input| place(input).as_ref() == Some(&out)));
+    if !is_input {
+        return Ok(());
+    }
+    let message = format!("`--output` names `{name}`, which is an input");
+    Err(Failure::new(
+        ExitCode::Refused,
+        shown(&message),
+        Some("name another file"),
+    ))
+}
+
 /// How to have what goes to standard output if no file is named.
 pub(super) const NOT_NAMED: &str = "name another file, or none: then it goes to standard output";

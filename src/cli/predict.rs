@@ -62,6 +62,10 @@ pub(super) fn predict(
     let out = out
         .map(|out| out::writable(out, surroundings, out::NOT_NAMED))
         .transpose()?;
+    if let Some(name) = &arguments.output {
+        let named = arguments.events.iter().chain(arguments.events_are.files());
+        out::not_an_input(name, named.chain([&arguments.model]), surroundings)?;
+    }
     let model = read_model(&arguments.model, surroundings)?;
     let preparation = prepared(&model)?;
     let setting = Setting::of(&arguments.events_are, surroundings)?;

@@ -106,6 +106,11 @@ fn try_train(args: &TrainArgs, now: Timestamp, threads: usize) -> Result<CompatO
             Some(&args.receipt),
         ));
     }
+    let real = |path: &Utf8Path| path.canonicalize_utf8().ok();
+    if real(&args.receipt).is_some_and(|receipt| real(&args.events) == Some(receipt)) {
+        let why = "Cannot write the receipt: it is the events file";
+        return Err(failure(why, Some(&args.receipt)));
+    }
     let (bytes, sha256, checked) = read(&args.events, threads)?;
     let pool = pool(threads).map_err(|error| failure(&format!("Cannot train: {error}"), None))?;
     let data = gather(&bytes, &checked, &pool)?;

@@ -224,10 +224,10 @@ fn what_cannot_be_measured_is_refused() {
         &["--features", "out/features.arrow", "--group", "source.kind"],
         &["--events", "events.ndjson", "--group", "age"],
         &["--events", "events.ndjson", "--absent-as-zero"],
-        &[],
     ] {
         evaluate(&space, wrong).code(2);
     }
+    evaluate(&space, &[]).code(2).says("--features <FILE>|--events <FILE>");
     evaluate(&space, &["--features", "out/features.arrow", "--purpose", "care"])
         .code(2)
         .says("`--purpose` goes with `--events` alone");

@@ -133,6 +133,64 @@ fn before_anything_is_read_it_is_said_what_to_do() {
     assert!(space.read("card.md").starts_with('#'));
 }
 
+#[test]
+fn nothing_is_written_over_what_it_is_made_from() {
+    let space = space_with_card();
+    space.write("revoked", "");
+    space.write("schema.json", "{}");
+    space.write("model.mjs", space.read("models/model.json"));
+    let before = space.snapshot();
+    let events_are = ["--revocations", "revoked", "--schema", "schema.json"];
+    let events = "data/events.ndjson";
+    for input in ["models/model.json", events, "./data/../revoked", "schema.json"] {
+        let predict = [
+            "predict",
+            "--model",
+            "models/model.json",
+            "--in",
+            events,
+            "--out",
+            input,
+        ];
+        let evaluate = [
+            "evaluate",
+            "--model",
+            "models/model.json",
+            "--events",
+            events,
+            "-o",
+            input,
+        ];
+        for command in [predict, evaluate] {
+            let ran = space.madmall(command.iter().chain(&events_are)).code(2);
+            ran.says(&format!("names `{input}`, which is an input"));
+        }
+    }
+    for command in [
+        &["model", "card", "models/model.json", "-o", "models/model.json"][..],
+        &[
+            "model",
+            "export",
+            "--sql",
+            "models/model.json",
+            "-o",
+            "models/model.json",
+        ],
+        &["model", "export", "--js", "model.mjs", "-o", "model.mjs"],
+    ] {
+        space.madmall(command).code(2).says("which is an input");
+    }
+    let ran = space
+        .madmall(["train", "--events", events, "--models", "other", "--receipt", events])
+        .code(2);
+    assert!(
+        ran.out.contains("Cannot write the receipt: it is the events file"),
+        "{}",
+        ran.out
+    );
+    space.is_as(&before);
+}
+
 fn space_with_card() -> Space {
     let space = space(&lines());
     space.run(&[]).success();

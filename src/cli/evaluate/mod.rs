@@ -24,17 +24,13 @@ use crate::store::atomic;
 
 /// Arguments of `evaluate`.
 #[derive(clap::Args)]
+#[command(group(clap::ArgGroup::new("rows").args(["features", "events"]).required(true)))]
 pub(super) struct EvaluateArguments {
     /// The model, as `train` writes it
     #[arg(long, value_name = "FILE")]
     model: Utf8PathBuf,
     /// The rows to measure it on, as `featurize` writes them (with the parameters that the model's own were made with)
-    #[arg(
-        long,
-        value_name = "FILE",
-        required_unless_present = "events",
-        conflicts_with = "events"
-    )]
+    #[arg(long, value_name = "FILE")]
     features: Option<Utf8PathBuf>,
     /// The events to measure it on, NDJSON, prepared as the model says (may be given several times)
     #[arg(long, value_name = "FILE")]
@@ -86,13 +82,10 @@ pub(super) fn evaluate(
     let out = arguments.output.as_deref();
     let otherwise = "name another file; `--json` prints the same object";
     let out = out.map(|out| out::writable(out, surroundings, otherwise)).transpose()?;
-    if let Some(out) = &out {
-        let named = arguments
-            .features
-            .iter()
-            .chain(&arguments.events)
-            .chain([&arguments.model]);
-        refuse_inputs(out, &named.map(|named| path(named)).collect::<Vec<_>>())?;
+    if let Some(name) = &arguments.output {
+        let events = arguments.events.iter().chain(arguments.events_are.files());
+        let named = arguments.features.iter().chain(events).chain([&arguments.model]);
+        out::not_an_input(name, named, surroundings)?;
     }
     let (model, model_digest) = read_model_hashed(&arguments.model, surroundings)?;
     let assessment = match &arguments.features {
@@ -122,20 +115,6 @@ impl EvaluateArguments {
             suppress_below: self.suppress_below,
             absent_as_zero: self.absent_as_zero,
         }
-    }
-}
-
-/// The result must not be written over what it is made from.
-fn refuse_inputs(out: &Utf8Path, inputs: &[Utf8PathBuf]) -> Result<(), Failure> {
-    let place = |path: &Utf8Path| path.canonicalize_utf8().ok();
-    let is_input = place(out).is_some_and(|out| inputs.iter().any(|input| place(input).as_ref() == Some(&out)));
-    match is_input {
-        true => Err(Failure::new(
-            ExitCode::Refused,
-            format_args!("`--output` names `{}`, which is an input", shown(out.as_str())),
-            None,
-        )),
-        false => Ok(()),
     }
 }
 

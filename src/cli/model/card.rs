@@ -47,6 +47,9 @@ pub(super) fn card(
     let out = out
         .map(|out| out::writable(out, surroundings, out::NOT_NAMED))
         .transpose()?;
+    if let Some(name) = &arguments.output {
+        out::not_an_input(name, [&arguments.model], surroundings)?;
+    }
     let bytes = read_bytes(&arguments.model, surroundings)?;
     let model = parse(&arguments.model, &bytes)?;
     let digests = Digests::of(&bytes);

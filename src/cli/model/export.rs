@@ -55,6 +55,7 @@ pub(super) fn export(
     };
     for path in arguments.output.iter().chain(&types) {
         out::writable(path, surroundings, out::NOT_NAMED)?;
+        out::not_an_input(path, [&arguments.model], surroundings)?;
     }
     let model = read_model(&arguments.model, surroundings)?;
     let refused = |error: &dyn std::error::Error| Failure::new(ExitCode::Refused, shown(&error.to_string()), None);
