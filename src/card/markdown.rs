@@ -34,11 +34,13 @@ fn row(cells: &[String]) -> String {
     format!("| {} |\n", cells.join(" | "))
 }
 
-/// A text that means nothing but itself: whatever could be markup is escaped.
+/// A text that means nothing but itself: whatever could be markup is escaped, and so is what GitHub would make a link of.
 fn escaped(text: &str) -> String {
     let mut safe = String::new();
-    for char in text.chars() {
+    for (place, char) in text.char_indices() {
         match char {
+            ':' if text[place..].starts_with("://") => safe.push_str("\\:"),
+            '.' if is_www(&text.as_bytes()[..place]) => safe.push_str("\\."),
             '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '|' | '#' | '~' | '&' | '!' => {
                 safe.push('\\');
                 safe.push(char);
@@ -47,4 +49,28 @@ fn escaped(text: &str) -> String {
         }
     }
     safe
+}
+
+fn is_www(before: &[u8]) -> bool {
+    before.len() >= 3 && before[before.len() - 3..].eq_ignore_ascii_case(b"www")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_of_a_text_is_markup() {
+        for (text, safe) in [
+            (
+                "a|b *c* [d](e) <f> & `g`",
+                "a\\|b \\*c\\* \\[d\\](e) \\<f\\> \\& \\`g\\`",
+            ),
+            ("https://a.example, ftp://b", "https\\://a.example, ftp\\://b"),
+            ("www.a.example wWw.b www", "www\\.a.example wWw\\.b www"),
+            ("größe: 1.5:2", "größe: 1.5:2"),
+        ] {
+            assert_eq!(escaped(text), safe);
+        }
+    }
 }
