@@ -207,7 +207,17 @@ fn what_cannot_be_prepared_is_refused_by_name() {
         (
             &with("y", [json!(1.7e308), json!(1.6e308)]),
             json!({"scale": {"standard": ["y"]}}),
-            "`y` cannot be scaled",
+            "`y` cannot be scaled: its values are too large to be added up",
+        ),
+        (
+            &with("y", [json!(1e-200), json!(2e-200)]),
+            json!({"scale": {"standard": ["y"]}}),
+            "`y` cannot be scaled: its values lie too close to each other",
+        ),
+        (
+            &with("y", [json!(1.7e308), json!(1.6e308)]),
+            json!({"impute": {"mean": ["y"]}}),
+            "`y` has no mean: its values are too large to be added up",
         ),
     ] {
         let message = refusal(Bench::new().featurize(&[events], &params(wanted)));

@@ -80,7 +80,15 @@ fn numbers(table: &SortedTable, params: &Params, pool: &ThreadPool) -> Result<Ve
                 printable(&number.key),
                 if method == Impute::Mean { "mean" } else { "median" }
             )),
-            Impute::Mean => number.impute = extents[place].sum.value() / count(counts.present),
+            Impute::Mean => {
+                number.impute = extents[place].sum.value() / count(counts.present);
+                if !number.impute.is_finite() {
+                    let key = printable(&number.key);
+                    return Err(refused(format!(
+                        "`{key}` has no mean: its values are too large to be added up"
+                    )));
+                }
+            }
             Impute::Median => {}
         }
     }
@@ -144,8 +152,13 @@ fn scale(
                 }
             }
         };
-        if extent.least == extent.greatest || scaling.scale <= 0.0 {
+        if extent.least == extent.greatest {
             constant.push(format!("`{}` has one value in all events", printable(&number.key)));
+        } else if scaling.scale <= 0.0 {
+            return Err(refused(format!(
+                "`{}` cannot be scaled: its values lie too close to each other",
+                printable(&number.key)
+            )));
         } else if !(scaling.center.is_finite() && scaling.scale.is_finite()) {
             return Err(refused(format!(
                 "`{}` cannot be scaled: its values are too large to be added up",

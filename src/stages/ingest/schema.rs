@@ -95,7 +95,7 @@ impl EventSchema {
         }
         let validator = validator_of(&schema).map_err(|error| match error.kind() {
             ValidationErrorKind::Referencing(_) => SchemaError::Reference(printable(&error.to_string())),
-            _ => SchemaError::Invalid(printable(&error.to_string())),
+            _ => SchemaError::Invalid(printable(told(&error.to_string()))),
         })?;
         let members = subject.as_ref().map(SubjectPointer::members);
         let opaque = |keyword: &Value| validator_of(keyword).ok();
@@ -170,6 +170,11 @@ impl EventSchema {
         }
         Err(faults)
     }
+}
+
+/// What the crate says is wrong with a schema, without its advice for whoever calls it.
+fn told(message: &str) -> &str {
+    message.split(". Adjust configuration").next().unwrap_or(message)
 }
 
 fn validator_of(schema: &Value) -> Result<Validator, ValidationError<'static>> {

@@ -17,6 +17,14 @@ fn the_schemas_that_come_with_it_compile() {
 }
 
 #[test]
+fn a_format_that_is_not_known_is_named_and_no_setting_for_it() {
+    let error = EventSchema::compile(br#"{"format": "idn-email"}"#)
+        .err()
+        .expect("not known");
+    assert_eq!(error.to_string(), "it is no valid schema: Unknown format: 'idn-email'");
+}
+
+#[test]
 fn each_rule_is_told_without_the_value() {
     for (schema, value, message) in [
         (json!({"minimum": 3}), json!(2), ": is less than 3 [minimum]"),
