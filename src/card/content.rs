@@ -142,14 +142,20 @@ fn commit(origin: &Origin) -> String {
 }
 
 fn use_and_limits(card: &Card<'_>) -> Vec<Block> {
-    let purpose = card.origin.as_ref().and_then(|origin| origin.purpose.as_deref());
-    let intended = match purpose {
-        Some("care") => {
-            "Trained for care. Every event that it was trained on came with consent to care; whether it may be used for anything else is not \
+    let stated = card
+        .origin
+        .as_ref()
+        .and_then(|origin| Some((printable(origin.purpose.as_ref()?), &origin.covered)));
+    let intended = match stated {
+        None => "What it was trained for is not known. Use it for nothing until that is found out.".to_owned(),
+        Some((purpose, covered)) if covered.is_empty() => format!(
+            "Trained for {purpose}. Every event that it was trained on came with consent to {purpose}; whether it may be used for anything else is not \
              for this card to say."
-        }
-        Some("research") => "Trained for research, on events whose consent covers research and with it care.",
-        _ => "What it was trained for is not known. Use it for nothing until that is found out.",
+        ),
+        Some((purpose, covered)) => format!(
+            "Trained for {purpose}, on events whose consent covers {purpose} and with it {}.",
+            printable(&covered.join(", "))
+        ),
     };
     let limits = [
         "It scores events that are valid, come with consent that covers the use, and are prepared as its file says.",
@@ -160,7 +166,7 @@ fn use_and_limits(card: &Card<'_>) -> Vec<Block> {
     ];
     vec![
         heading("Intended use and limits"),
-        Block::Text(intended.to_owned()),
+        Block::Text(intended),
         Block::List(limits.map(str::to_owned).to_vec()),
     ]
 }

@@ -6,17 +6,20 @@ use serde_json::Value;
 use super::content::heading;
 use super::origin::Origin;
 use super::{Block, Card};
+use crate::model::evaluation::percent;
 use crate::stages::ingest::fault::{grouped, printable};
 
 /// A count below this, but for 0, could speak of a person.
 const FEWEST: u64 = 5;
+
+const AUC_INTERVAL: &str = "auc_interval";
 
 /// What is shown of an evaluation: the name in the file, and for people.
 const MEASURES: [(&str, &str); 7] = [
     ("n", "rows"),
     ("positives", "positive"),
     ("auc", "AUC"),
-    ("auc_interval", "95 % of it"),
+    (AUC_INTERVAL, "an interval of it"),
     ("average_precision", "average precision"),
     ("log_loss", "log loss"),
     ("brier", "Brier"),
@@ -86,10 +89,15 @@ pub(super) fn metrics(origin: &Origin) -> Vec<Block> {
         .chain(there.iter().map(|(_, name)| *name))
         .map(str::to_owned)
         .collect();
+    let level = metrics.pointer("/settings/confidence").and_then(Value::as_f64);
+    let name_of = |key: &str, name: &str| match level {
+        Some(level) if key == AUC_INTERVAL => format!("{} % of it", percent(level)),
+        _ => name.to_owned(),
+    };
     let is_there = |(key, _): &&(&str, &str)| there.iter().any(|(part, _)| part.get(*key).is_some());
     let rows = MEASURES.iter().filter(is_there).map(|(key, name)| {
         let cells = there.iter().map(|(part, _)| cell(part.get(*key)));
-        [(*name).to_owned()].into_iter().chain(cells).collect()
+        [name_of(key, name)].into_iter().chain(cells).collect()
     });
     blocks.push(Block::Table {
         head,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::commitment::{PersonalKey, Same};
+use crate::consent::purposes::Purposes;
 use crate::digest::Digests;
 use crate::history::artifact;
 use crate::history::runs;
@@ -41,6 +42,8 @@ pub struct Origin {
     pub pipeline: String,
     /// What the pipeline is for.
     pub purpose: Option<String>,
+    /// What consent to that covers as well, the narrowest first.
+    pub covered: Vec<String>,
     /// The commit, and whether all files used were as in it.
     pub commit: Option<(String, bool)>,
     /// Who signed, in words.
@@ -127,6 +130,7 @@ fn of(receipt: &Receipt, claimed: ArtifactDigests, signer: String) -> Origin {
         finished: metadata.finished_on.clone(),
         pipeline: external.pipeline.clone(),
         purpose: external.purpose.clone(),
+        covered: covered(statement),
         commit: made.commit.clone().map(|commit| (commit, made.differs.is_empty())),
         signer,
         parameters: params
@@ -140,6 +144,18 @@ fn of(receipt: &Receipt, claimed: ArtifactDigests, signer: String) -> Origin {
         ingest: None,
         notes: Vec::new(),
     }
+}
+
+fn covered(statement: &Statement) -> Vec<String> {
+    let purpose = statement.external().purpose.as_deref();
+    let purposes = statement
+        .purposes()
+        .filter(|purposes| purpose.is_some_and(|purpose| purposes.has(purpose)));
+    let words = purposes.iter().flat_map(Purposes::words);
+    words
+        .take_while(|word| Some(*word) != purpose)
+        .map(str::to_owned)
+        .collect()
 }
 
 /// What is not given is not said.

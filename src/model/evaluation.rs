@@ -4,6 +4,12 @@ use serde::Serialize;
 
 use super::{Labels, ModelError};
 
+/// A level of confidence in percent, as short as the number that was given: of 0.57 it is 57, although the product of doubles is not.
+#[must_use]
+pub fn percent(level: f64) -> f64 {
+    (level * 1e14).round() / 1e12
+}
+
 /// How well probabilities agree with labels on some rows.
 ///
 /// The figures are null, and the lists empty, where one of the labels has fewer rows than may be shown. A figure that does
@@ -203,5 +209,19 @@ impl Assessment {
     pub fn to_bytes(&self) -> Result<Vec<u8>, ModelError> {
         serde_json_canonicalizer::to_vec(self)
             .map_err(|error| ModelError::NotFinite(format!("in the evaluation: {error}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_level_in_percent_is_as_short_as_it_was_given() {
+        for thousandths in 1..1000_u16 {
+            let level: f64 = format!("0.{thousandths:03}").parse().expect("a number");
+            assert_eq!(percent(level).to_string(), (f64::from(thousandths) / 10.0).to_string());
+        }
+        assert_eq!(percent(0.9999).to_string(), "99.99");
     }
 }

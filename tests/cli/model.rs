@@ -173,6 +173,41 @@ fn a_card_says_what_the_ledger_says_of_these_bytes_and_of_no_others() {
 }
 
 #[test]
+fn a_card_knows_the_projects_own_purposes_and_the_level_of_its_intervals() {
+    for (purpose, says) in [
+        (
+            "commercial",
+            "Trained for commercial. Every event that it was trained on came with consent to commercial;",
+        ),
+        (
+            "research",
+            "on events whose consent covers research and with it commercial, care.",
+        ),
+    ] {
+        let space = trained();
+        let usual = space.read("pipeline.yaml").replace("l2: 1", "l2: 1, confidence: 0.57");
+        let wanted = usual.replace("purpose: care", &format!("purpose: {purpose}"));
+        space.write("pipeline.yaml", wanted);
+        space.write("madmall.yaml", "version: 1\npurposes: [commercial, care, research]\n");
+        space.run(&["--force"]).success();
+        let card = space.madmall(["model", "card", "out/model.json"]).success();
+        card.says(&format!("| Purpose | {purpose} |"))
+            .says(says)
+            .says("| 57 % of it |")
+            .says_not("95 %");
+        let evaluate = [
+            "evaluate",
+            "--model",
+            "out/model.json",
+            "--features",
+            "out/features.arrow",
+        ];
+        let ran = space.madmall(evaluate.iter().chain(&["--confidence", "0.57"]));
+        ran.success().says("(57 %: ");
+    }
+}
+
+#[test]
 fn a_personal_model_has_a_card_for_who_has_the_secret_and_its_numbers_are_on_no_other_page() {
     let mut space = trained_by(
         "events.ndjson",

@@ -2,7 +2,7 @@
 
 use crate::cli::table::{count, cut, pad, pad_left, width};
 use crate::cli::terminal::{BOLD, DIM, Terminal, shown, warn};
-use crate::model::evaluation::{Assessment, Evaluation};
+use crate::model::evaluation::{Assessment, Evaluation, percent};
 
 /// A value of a group column is cut to this.
 const WIDEST: usize = 32;
@@ -60,7 +60,7 @@ fn count_of(number: u64, one: &str, many: &str) -> String {
 
 fn print_figures(all: &Evaluation, assessment: &Assessment, terminal: &mut Terminal) {
     let interval = all.auc_interval.map_or_else(String::new, |interval| {
-        let level = assessment.settings.confidence * 100.0;
+        let level = percent(assessment.settings.confidence);
         format!("  ({level} %: {:.4} to {:.4})", interval.lower, interval.upper)
     });
     let test = all.hosmer_lemeshow.map_or_else(
