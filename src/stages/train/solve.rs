@@ -64,7 +64,7 @@ pub(crate) enum SolveError {
     #[error("the system is singular at step {steps}")]
     Singular { steps: u64 },
     /// No optimum after so many steps.
-    #[error("not at the optimum after {steps} steps (gradient norm {gradient_norm:e}, must be 1e-10)")]
+    #[error("not at the optimum after {steps} steps ({})", unmet(*gradient_norm))]
     NotConverged { steps: u64, gradient_norm: f64 },
     /// A number overflowed.
     #[error("a number became infinite at step {steps}")]
@@ -72,6 +72,17 @@ pub(crate) enum SolveError {
     /// Interrupted.
     #[error(transparent)]
     Stopped(#[from] StageError),
+}
+
+/// What an optimum has and this place has not.
+fn unmet(gradient_norm: f64) -> String {
+    match gradient_norm <= TOLERANCE {
+        false => format!("gradient norm {gradient_norm:e}, must be 1e-10"),
+        true => {
+            "the gradient is as small as it must be, but a step still moves the log odds of a row by more than 1e-6"
+                .to_owned()
+        }
+    }
 }
 
 /// The largest component of the gradient, each divided by its column's scale (Σ cᵢ·|xᵢ|): a mean residual, weighted by
@@ -318,6 +329,26 @@ mod tests {
         let (matrix, labels) = data(&[(1e308, true), (-1e308, true), (1e308, false)]);
         let result = descent(&Objective::for_test(&matrix, &labels, 0.0), &|_| Ok(()));
         assert!(matches!(result, Err(SolveError::NotFinite { .. })));
+    }
+
+    #[test]
+    fn what_keeps_a_place_from_being_the_optimum_is_named() {
+        let said = |gradient_norm| {
+            SolveError::NotConverged {
+                steps: 9,
+                gradient_norm,
+            }
+            .to_string()
+        };
+        assert_eq!(
+            said(0.5),
+            "not at the optimum after 9 steps (gradient norm 5e-1, must be 1e-10)"
+        );
+        assert!(
+            said(1e-45).contains("but a step still moves the log odds"),
+            "{}",
+            said(1e-45)
+        );
     }
 
     #[test]
