@@ -164,7 +164,7 @@ fn what_does_not_fit_the_model_is_refused() {
         .says("is no features file")
         .says("events are named by `--events`");
     evaluate(&space, "out/model.json", "out/none.arrow", &[])
-        .code(7)
+        .code(2)
         .says("cannot read `out/none.arrow`");
     evaluate(&space, "out/model.json", "out/all.arrow", &["--confidence", "1"]).code(2);
 }

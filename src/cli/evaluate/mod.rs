@@ -118,11 +118,11 @@ impl EvaluateArguments {
     }
 }
 
-/// The file at `path`, which the user called `name`, cannot be read.
-fn cannot_read(path: &Utf8Path, name: &Utf8Path, error: &std::io::Error) -> Failure {
+/// The file at `path`, which the user called `name`, cannot be opened, or not be read to its end.
+fn cannot_read(code: ExitCode, (path, name): (&Utf8Path, &Utf8Path), error: &std::io::Error) -> Failure {
     let help = meant(path, name, error);
     Failure::new(
-        ExitCode::Environment,
+        code,
         format_args!("cannot read `{}`: {error}", shown(name.as_str())),
         help.as_deref(),
     )
@@ -135,8 +135,9 @@ fn read_features(
     model: &Model,
     model_digest: String,
 ) -> Result<Assessment, Failure> {
-    let unreadable = |error: &std::io::Error| cannot_read(path, name, error);
-    let mut file = File::open(path).map_err(|error| unreadable(&error))?;
+    // What is named and is not there is a mistake in the command line, as a model is.
+    let mut file = File::open(path).map_err(|error| cannot_read(ExitCode::Refused, (path, name), &error))?;
+    let unreadable = |error: &std::io::Error| cannot_read(ExitCode::Environment, (path, name), error);
     let (hashed, _) = hash_reader(&mut file).map_err(|error| unreadable(&error))?;
     file.rewind().map_err(|error| unreadable(&error))?;
     let digests = (model_digest, hashed.blake3.to_string());
