@@ -7,13 +7,15 @@
 
 use std::collections::BTreeMap;
 
+use camino::{Utf8Path, Utf8PathBuf};
+
 use super::Session;
 use super::state::{Content, InputState};
 use crate::consent::purposes::NONE;
 use crate::plan::{Command, Input, InputSource, Plan, Stage, StageId, written_input};
 use crate::stages::Refusal;
 use crate::stages::ingest::{BUILTIN as INGEST, EVENTS};
-use crate::store::believed::{Believed, ClaimedOutput};
+use crate::store::believed::{Believed, Claim, ClaimedOutput};
 
 /// The consent that the outputs of a stage carry, by their names; one that is not here carries none.
 pub(super) type Consents = BTreeMap<String, String>;
@@ -45,9 +47,14 @@ impl Session<'_> {
         };
         // Of an empty file nothing can be told apart.
         let files = state.files().iter().filter(|file| file.hashed.stamp.size() > 0);
-        let digests = files.map(|file| file.hashed.digests.blake3).chain(whole);
-        let names = digests.flat_map(|digest| self.names_of(digest));
-        let known: Vec<String> = names.flat_map(|name| self.believed.consents_of(name)).collect();
+        let files = files.map(|file| (file.hashed.digests.blake3, file.path.as_path()));
+        let mut near = Near::default();
+        let mut known: Vec<String> = Vec::new();
+        for (digest, path) in files.chain(whole.map(|digest| (digest, state.path.as_path()))) {
+            let near = near.of(&self.believed, path);
+            let names = self.names_of(digest);
+            known.extend(names.flat_map(|name| self.believed.consents_of(name, path, near)));
+        }
         let known = known.iter().map(String::as_str);
         self.plan.purposes.narrowest(known).map(str::to_owned)
     }
@@ -141,6 +148,22 @@ impl Session<'_> {
     }
 }
 
+/// What is said of folders without a list of their files, as it was last asked: files that follow each other mostly lie in one.
+#[derive(Default)]
+pub(super) struct Near(Option<(Utf8PathBuf, Vec<Claim>)>);
+
+impl Near {
+    /// What is said of the folders that the file at `path` lies in.
+    pub(super) fn of(&mut self, believed: &Believed, path: &Utf8Path) -> &[Claim] {
+        let folder = path.parent().unwrap_or(Utf8Path::new(""));
+        let last = self.0.take().filter(|(last, _)| last == folder);
+        let (_, near) = self
+            .0
+            .insert(last.unwrap_or_else(|| (folder.to_owned(), believed.near(folder))));
+        near
+    }
+}
+
 /// Whether the stage judges what comes in by this input, event by event, so that nothing is asked of it.
 fn is_judged(stage: &Stage, input: &Input) -> bool {
     is_ingest(stage) && written_input(&input.name) == EVENTS
@@ -156,6 +179,18 @@ fn is_ingest(stage: &Stage) -> bool {
     matches!(&stage.command, Command::Builtin { name, .. } if name == INGEST.name)
 }
 
+/// In whose folder a file lies that no receipt lists.
+fn from_folder(believed: &Believed, state: &InputState) -> Option<String> {
+    let mut near = Near::default();
+    state.files().iter().find_map(|file| {
+        let giver = believed.folder_giver(&file.path, near.of(believed, &file.path))?;
+        Some(format!(
+            " lies in a folder that stage `{}` of pipeline `{}` has made, and",
+            giver.stage, giver.pipeline
+        ))
+    })
+}
+
 /// Which artifact, from which stage, with which consent.
 fn describe(plan: &Plan, believed: &Believed, (input, state): (&Input, &InputState), consent: &str) -> String {
     let from = match &input.source {
@@ -165,7 +200,7 @@ fn describe(plan: &Plan, believed: &Believed, (input, state): (&Input, &InputSta
                 " has the bytes of an artifact of stage `{}` of pipeline `{}`, and",
                 claim.stage, claim.pipeline
             ),
-            None => String::new(),
+            None => from_folder(believed, state).unwrap_or_default(),
         },
     };
     match consent {

@@ -1,6 +1,7 @@
 //! What is personal in a run: which inputs are known by keyed digests, and what may not be read as if it were not.
 
 use super::Session;
+use super::consent::Near;
 use super::inputs::InputError;
 use super::state::{Content, InputState};
 use crate::consent::secret::SecretId;
@@ -29,24 +30,15 @@ impl Session<'_> {
         &self,
         inputs: impl Iterator<Item = (&'i Input, &'i InputState)>,
     ) -> Option<Refusal> {
-        let key = self.hashes.key().filter(|_| self.believed.knows_personal())?;
+        if !self.believed.knows_personal() {
+            return None;
+        }
         let is_source = |input: &Input| !input.is_personal && !matches!(input.source, InputSource::Output { .. });
-        let details: Vec<String> = inputs
-            .filter(|(input, state)| {
-                let whole = match &state.content {
-                    Content::Several { listing, .. } => Some(listing.blake3),
-                    Content::File(_) | Content::Gone { .. } => None,
-                };
-                // Of an empty file nothing can be told apart.
-                let files = state.files().iter().filter(|file| file.hashed.stamp.size() > 0);
-                let mut digests = files.map(|file| file.hashed.digests.blake3).chain(whole);
-                is_source(input) && digests.any(|digest| self.believed.is_personal(key.name(digest)))
-            })
-            .map(|(input, state)| {
-                format!(
-                    "input `{}` ({}) has the bytes of an artifact that is personal",
-                    input.name, state.path
-                )
+        let sources = inputs.filter(|(input, _)| is_source(input));
+        let details: Vec<String> = sources
+            .filter_map(|(input, state)| {
+                let why = self.why_personal(state)?;
+                Some(format!("input `{}` ({}) {why}", input.name, state.path))
             })
             .collect();
         (!details.is_empty()).then(|| Refusal {
@@ -56,5 +48,26 @@ impl Session<'_> {
             help: Some("say so of the input: `{ path: …, personal: true }`".to_owned()),
             is_for_lack: false,
         })
+    }
+    /// Why a source is personal by what receipts say, if it is.
+    fn why_personal(&self, state: &InputState) -> Option<&'static str> {
+        let whole = match &state.content {
+            Content::Several { listing, .. } => Some(listing.blake3),
+            Content::File(_) | Content::Gone { .. } => None,
+        };
+        // Of an empty file nothing can be told apart.
+        let files = || state.files().iter().filter(|file| file.hashed.stamp.size() > 0);
+        let mut digests = files().map(|file| file.hashed.digests.blake3).chain(whole);
+        let key = self.hashes.key();
+        if digests.any(|digest| key.is_some_and(|key| self.believed.is_personal(key.name(digest)))) {
+            return Some("has the bytes of an artifact that is personal");
+        }
+        let mut near = Near::default();
+        files()
+            .any(|file| {
+                let near = near.of(&self.believed, &file.path);
+                self.believed.is_in_personal_folder(&file.path, near)
+            })
+            .then_some("lies in a folder that is personal")
     }
 }

@@ -18,5 +18,6 @@ pub use model::{
 };
 pub use resolve::{
     Overrides, Resolution, SETTINGS_FILE, find_files, is_pattern, purposes_of, resolve, resolve_set, resolve_with,
+    stands_for,
 };
 pub(crate) use resolve::{folded, private_folder};

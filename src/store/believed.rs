@@ -12,7 +12,7 @@ mod run_lines;
 mod spelled;
 mod table;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::sync::{Mutex, PoisonError};
@@ -21,17 +21,19 @@ use camino::{Utf8Path, Utf8PathBuf};
 use memchr::memmem;
 use rayon::prelude::*;
 
-pub use self::claim::{Claim, ClaimedOutput};
+pub use self::claim::{Claim, ClaimedOutput, Raw};
 use self::index::Index;
 pub use self::kept::{Kept, Sealed};
 use self::run_lines::RunLines;
-use self::table::{Table, stage_key};
+use self::table::{Table, folder_key, stage_key};
 use super::ended::Ended;
 use super::run_files::{read_each, run_files};
 use super::{MAX_CACHE, StoreError, read_bounded};
 use crate::canonical::CanonicalHasher;
 use crate::consent::purposes::NONE;
 use crate::digest::Digest;
+use crate::listing::ArtifactDigests;
+use crate::plan::stands_for;
 use crate::receipt::envelope::Envelope;
 use crate::receipt::run_file::{MAX_RUN_FILE, RUN_FILE_SUFFIX, RunFileName};
 use crate::receipt::statement::{ReceiptId, STAGE_BUILD_TYPE, Statement};
@@ -206,24 +208,68 @@ impl Believed {
         self.index.knows(Table::Carrier)
     }
 
-    /// The consents that believed receipts give these bytes: those of all that made them; [`NONE`] if they were only ever read as
-    /// raw events. Bytes that an ingest has let through whole are no longer raw.
+    /// The consents that believed receipts give a file with these bytes at `path`: those of all that made them, and of the folders that
+    /// it lies in, of which `near` says more (see [`Believed::near`]). [`NONE`] if it was only ever read as raw events, or lies where these lie. Copies of raw events
+    /// that an ingest has let through whole are no longer raw.
     #[must_use]
-    pub fn consents_of(&self, digest: Digest) -> Vec<String> {
-        let mut made = Vec::new();
-        let mut is_raw = false;
+    pub fn consents_of(&self, digest: Digest, path: &Utf8Path, near: &[Claim]) -> Vec<String> {
+        let of_folders = folders_of(path, near).filter_map(|folder| folder.consent.clone());
+        let mut found: Vec<String> = of_folders.collect();
+        let mut is_raw = found.is_empty() && self.lies_with_raw(path, near);
+        let (mut is_raw_elsewhere, mut is_judged) = (false, false);
         for claim in self.index.about(Table::Carrier, digest.as_bytes()) {
-            for (_, output) in claim.carriers().filter(|(carrier, _)| *carrier == digest) {
-                match output {
-                    Some(output) => made.extend(claim.outputs[output].consent.clone()),
-                    None => is_raw = true,
-                }
+            let made = claim.outputs.iter().filter(|made| made.digests.blake3() == digest);
+            for made in made.filter(|made| self.is_newest_word(&claim, made)) {
+                is_judged |= made.consent.is_some() && Utf8Path::new(&made.path) == path;
+                found.extend(made.consent.clone());
+            }
+            for raw in claim.raw.iter().filter(|raw| raw.digest == digest) {
+                let is_here = Utf8Path::new(&raw.path) == path;
+                is_raw |= is_here;
+                is_raw_elsewhere |= !raw.is_made;
             }
         }
-        match made.is_empty() && is_raw {
+        // Another ingest may read what one has let through; that it does makes nothing raw.
+        match (is_raw && !is_judged) || (is_raw_elsewhere && found.is_empty()) {
             true => vec![NONE.to_owned()],
-            false => made,
+            false => found,
         }
+    }
+
+    /// Whether `path` lies where an ingest has read raw events that no receipt lists, by the claims `near` it.
+    fn lies_with_raw(&self, path: &Utf8Path, near: &[Claim]) -> bool {
+        near.iter().any(|claim| {
+            let mut unlisted = claim.raw.iter().filter(|raw| raw.is_unlisted);
+            // Where an ingest reads other files now, what lies there is raw no more.
+            unlisted.any(|raw| stands_for(Utf8Path::new(&raw.path), path)) && self.is_newest_of_stage(claim)
+        })
+    }
+
+    /// The claims about files that no receipt lists, in `folder` and those that it lies in; each folder's oldest first.
+    #[must_use]
+    pub fn near(&self, folder: &Utf8Path) -> Vec<Claim> {
+        if !self.index.knows(Table::Folder) {
+            return Vec::new();
+        }
+        let about = |folder: &Utf8Path| self.index.about(Table::Folder, &folder_key(folder.as_str()));
+        folder.ancestors().flat_map(about).collect()
+    }
+
+    /// Whether no later receipt of the same stage says what these bytes are, as it does once they are declassified.
+    fn is_newest_word(&self, claim: &Claim, made: &ClaimedOutput) -> bool {
+        let digest = made.digests.blake3();
+        let mut newest_first = self.index.about(Table::Output, digest.as_bytes()).rev();
+        let newest = newest_first.find(|other| {
+            let mut outputs = other.outputs.iter();
+            (&other.pipeline, &other.stage) == (&claim.pipeline, &claim.stage)
+                && outputs.any(|other| other.name == made.name && other.digests.blake3() == digest)
+        });
+        newest.is_none_or(|newest| newest.id == claim.id)
+    }
+
+    fn is_newest_of_stage(&self, claim: &Claim) -> bool {
+        let mut newest_first = self.of_stage(&claim.pipeline, &claim.stage);
+        newest_first.next().is_none_or(|newest| newest.id == claim.id)
     }
 
     /// The claim that gives these bytes their consent.
@@ -237,6 +283,20 @@ impl Believed {
         let made = newest_first.find(|claim| gives(claim, true));
         let mut newest_first = self.index.about(Table::Carrier, digest.as_bytes()).rev();
         made.or_else(|| newest_first.find(|claim| gives(claim, false)))
+    }
+
+    /// The claim that gives consent to the folders that `path` lies in, of which `near` says more.
+    #[must_use]
+    pub fn folder_giver<'c>(&self, path: &Utf8Path, near: &'c [Claim]) -> Option<&'c Claim> {
+        let giver = folders_of(path, near).find(|folder| folder.consent.is_some())?;
+        let mut newest_first = near.iter().rev();
+        newest_first.find(|claim| claim.outputs.iter().any(|output| std::ptr::eq(output, giver)))
+    }
+
+    /// Whether `path` lies in a personal folder, by the claims `near` it.
+    #[must_use]
+    pub fn is_in_personal_folder(&self, path: &Utf8Path, near: &[Claim]) -> bool {
+        folders_of(path, near).any(|folder| matches!(folder.digests, ArtifactDigests::Keyed(_)))
     }
 
     /// The whole statement of a claim, read again from its file. `None` if it is no longer there as it was.
@@ -253,6 +313,19 @@ impl Believed {
         // It was read strictly when it came into the index.
         (envelope.receipt_id() == claim.id).then(|| Statement::parse_known(envelope.payload()))?
     }
+}
+
+/// The folders that `path` lies in and that a stage made, each as the newest of the claims `near` it has it.
+fn folders_of<'c>(path: &Utf8Path, near: &'c [Claim]) -> impl Iterator<Item = &'c ClaimedOutput> {
+    let made = near.iter().flat_map(|claim| &claim.outputs);
+    let mut newest: BTreeMap<&str, &ClaimedOutput> = BTreeMap::new();
+    for output in made.filter(|output| output.digests.is_folder()) {
+        let folder = Utf8Path::new(&output.path);
+        if path != folder && path.starts_with(folder) {
+            newest.insert(&output.path, output);
+        }
+    }
+    newest.into_values()
 }
 
 /// Drops the index at `file` if it has anything of the run `run`, whose receipts may be others from now on. What knows nothing of it
@@ -319,7 +392,6 @@ mod tests {
     use super::*;
     use crate::commitment::{Commitment, Shape};
     use crate::digest::{Digests, Sha256};
-    use crate::listing::ArtifactDigests;
     use crate::stamp::Stamp;
     use crate::store::atomic;
 
@@ -361,7 +433,12 @@ mod tests {
             succeeded: true,
             outputs: vec![output("keyed", keyed), output("plain", plain)],
             tools: Vec::new(),
-            raw: vec![digest(5)],
+            raw: vec![Raw {
+                path: "raw".to_owned(),
+                digest: digest(5),
+                is_made: false,
+                is_unlisted: false,
+            }],
         }
     }
 
@@ -372,6 +449,10 @@ mod tests {
             last_read: Mutex::default(),
             changed: false,
         }
+    }
+
+    fn consents_of(known: &Believed, digest: Digest) -> Vec<String> {
+        known.consents_of(digest, "anywhere".into(), &[])
     }
 
     #[test]
@@ -400,8 +481,8 @@ mod tests {
             assert_eq!(known.of_stage("p", &format!("s{last}")).next().as_ref(), this);
             assert!(known.is_claimed(digest(1)) && known.is_claimed(digest(2)));
             assert!(known.is_personal(digest(2)) && !known.is_personal(digest(1)));
-            assert_eq!(known.consents_of(digest(1)), [format!("plain {last}")]);
-            assert_eq!(known.consents_of(digest(5)), [NONE]);
+            assert_eq!(consents_of(&known, digest(1)), [format!("plain {last}")]);
+            assert_eq!(consents_of(&known, digest(5)), [NONE]);
             assert_eq!(known.consent_giver(digest(2)).as_ref(), this);
             assert_eq!(known.consent_giver(digest(5)).as_ref(), this);
         }
@@ -410,7 +491,7 @@ mod tests {
         assert_eq!(known.by_receipt(ReceiptId::from_bytes(alike(3, 3))), None);
         assert!(!known.is_claimed(other(1)) && !known.is_personal(other(2)));
         assert_eq!(
-            (known.consents_of(other(1)), known.consent_giver(other(5))),
+            (consents_of(&known, other(1)), known.consent_giver(other(5))),
             (Vec::new(), None)
         );
     }

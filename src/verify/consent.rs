@@ -6,12 +6,15 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use super::evidence::{Evidence, Known};
+use camino::Utf8Path;
+
+use super::evidence::Evidence;
 use super::report::{Code, Finding};
 use crate::commitment::PersonalKey;
 use crate::consent::purposes::{NONE, Purposes};
 use crate::digest::Digest;
 use crate::listing::ArtifactDigests;
+use crate::plan::{stands_for, written_input};
 use crate::receipt::digests::{artifact_digests, file_digests};
 use crate::receipt::statement::{Outcome, Resource, Role, Statement};
 use crate::stages::ingest::{EVENTS, REJECTS};
@@ -19,8 +22,8 @@ use crate::stages::ingest::{EVENTS, REJECTS};
 /// Checks the receipts that the answer rests on.
 pub(super) fn check<'a>(evidence: &'a Evidence, basis: &[usize], key: Option<&'a PersonalKey>) -> Judged<'a> {
     let form = Form::of(evidence, key);
-    let closed = Closed::of(evidence, form);
     let flow = Flow::of(evidence, form);
+    let closed = Closed::of(&flow);
     let mut judged = Judged::default();
     for index in basis {
         let receipt = &evidence.receipts[*index];
@@ -32,11 +35,11 @@ pub(super) fn check<'a>(evidence: &'a Evidence, basis: &[usize], key: Option<&'a
             continue;
         }
         for used in receipt.statement.dependencies() {
-            if let Some(why) = closed.why(used) {
+            if let Some(why) = closed.why(*index, used) {
                 let message = format!("a stage other than ingest has read it, and it holds {why}");
                 let finding = Finding::new(Code::Consent, message).file(&used.name);
                 judged.findings.push(finding.receipt(&receipt.id));
-            } else if let Some(message) = flow.fault(receipt, used) {
+            } else if let Some(message) = flow.fault(*index, used) {
                 let finding = Finding::new(Code::Consent, message).file(&used.name);
                 judged.findings.push(finding.receipt(&receipt.id));
             } else if flow.is_untold(used) {
@@ -97,40 +100,40 @@ impl<'a> Form<'a> {
     }
 }
 
+const RAW: &str = "events before consent was looked at";
+
 /// What only an ingest may read, and why.
-struct Closed<'a> {
-    form: Form<'a>,
+struct Closed<'f, 'a> {
+    flow: &'f Flow<'a>,
     by_name: HashMap<(&'a str, ArtifactDigests), &'static str>,
     by_digest: HashMap<ArtifactDigests, &'static str>,
+    /// Folders and patterns of raw events whose files no receipt lists.
+    unlisted: Vec<&'a Utf8Path>,
     /// What an ingest let through. Raw events that were all let through have the same bytes, and a copy of them may be read.
     let_through: HashSet<ArtifactDigests>,
 }
 
-impl<'a> Closed<'a> {
-    fn of(evidence: &'a Evidence, form: Form<'a>) -> Self {
+impl<'f, 'a> Closed<'f, 'a> {
+    fn of(flow: &'f Flow<'a>) -> Self {
         let mut closed = Self {
-            form,
+            flow,
             by_name: HashMap::new(),
             by_digest: HashMap::new(),
+            unlisted: Vec::new(),
             let_through: HashSet::new(),
         };
-        let ingests = evidence.receipts.iter();
-        for receipt in ingests.filter(|receipt| receipt.signer.is_some() && receipt.statement.is_ingest()) {
+        let evidence = flow.evidence;
+        let ingests = evidence.receipts.iter().enumerate();
+        for (index, receipt) in ingests.filter(|(_, receipt)| receipt.signer.is_some() && receipt.statement.is_ingest())
+        {
             for source in receipt.statement.dependencies() {
-                if let Role::Input {
-                    input, receipt: None, ..
-                }
-                | Role::Member { input, .. } = source.role()
-                    && input == EVENTS
-                {
-                    closed.add(source, "events before consent was looked at");
-                }
+                closed.add_source(index, source);
             }
             for made in &receipt.statement.subject {
                 match made.role() {
                     Role::Output { output, .. } if output == REJECTS => closed.add(made, "events that were rejected"),
                     Role::Output { output, .. } if output == EVENTS => {
-                        closed.let_through.extend(form.digests(made));
+                        closed.let_through.extend(flow.form.digests(made));
                     }
                     _ => {}
                 }
@@ -139,20 +142,61 @@ impl<'a> Closed<'a> {
         closed
     }
 
+    /// Adds what an ingest has read, if it is raw events.
+    fn add_source(&mut self, ingest: usize, source: &'a Resource) {
+        let (input, maker) = match source.role() {
+            Role::Input { input, receipt, .. } => (input, receipt.as_deref()),
+            Role::Member { input, .. } => (input, None),
+            _ => return,
+        };
+        if written_input(input) != EVENTS {
+            return;
+        }
+        let Some(digests) = self.flow.form.digests(source) else {
+            return;
+        };
+        // Another ingest may read what one has let through; that it does makes nothing raw.
+        if self.flow.is_judged(source) {
+            return;
+        }
+        match maker {
+            None => self.add(source, RAW),
+            // What it was made of may be the same bytes, and whoever prepares them has to read that: it is raw where it lies.
+            Some(_) => drop(self.by_name.insert((&source.name, digests), RAW)),
+        }
+        let is_member = |role: &Role| matches!(role, Role::Member { input: of, .. } if of == input);
+        let mut used = self.flow.evidence.receipts[ingest].statement.dependencies().iter();
+        let is_listed = used.any(|used| is_member(used.role()));
+        // Where an ingest reads other files now, what lies there is raw no more.
+        if digests.is_folder() && !is_listed && self.flow.is_newest_of_stage(ingest) {
+            self.unlisted.push(Utf8Path::new(&source.name));
+        }
+    }
+
     fn add(&mut self, resource: &'a Resource, why: &'static str) {
-        if let Some(digests) = self.form.digests(resource) {
+        if let Some(digests) = self.flow.form.digests(resource) {
             self.by_name.insert((&resource.name, digests), why);
             self.by_digest.insert(digests, why);
         }
     }
 
     /// Why a stage that is no ingest may not read `input`; a copy under another name is no other thing.
-    fn why(&self, input: &Resource) -> Option<&'static str> {
-        let digests = self.form.digests(input)?;
-        let is_let_through = self.let_through.contains(&digests);
-        let copied = self.by_digest.get(&digests).filter(|_| !is_let_through);
-        let named = self.by_name.get(&(input.name.as_str(), digests));
-        named.or(copied).copied()
+    fn why(&self, reader: usize, input: &Resource) -> Option<&'static str> {
+        let digests = self.flow.form.digests(input)?;
+        let named = self.by_name.get(&(input.name.as_str(), digests)).copied();
+        let named = named.or_else(|| self.is_unlisted(reader, input).then_some(RAW));
+        if named.is_some() || self.let_through.contains(&digests) {
+            return named;
+        }
+        self.by_digest.get(&digests).copied()
+    }
+
+    /// Whether a source lies where raw events lie, of which nobody has a list.
+    fn is_unlisted(&self, reader: usize, input: &Resource) -> bool {
+        let is_source = matches!(input.role(), Role::Input { receipt: None, .. } | Role::Member { .. });
+        let path = Utf8Path::new(&input.name);
+        let mut unlisted = self.unlisted.iter();
+        is_source && unlisted.any(|raw| stands_for(raw, path)) && !self.flow.is_judged_folder(reader, input)
     }
 }
 
@@ -162,6 +206,10 @@ struct Flow<'a> {
     form: Form<'a>,
     /// Who made these bytes, of the trusted receipts.
     makers: HashMap<ArtifactDigests, Vec<(usize, &'a str)>>,
+    /// The folders that stages made, by path: each by whom, as which output, the latest last. No receipt lists what is in them.
+    folders: HashMap<&'a Utf8Path, Vec<(usize, &'a str)>>,
+    /// The latest receipt of each stage, by its pipeline and name.
+    newest: HashMap<(&'a str, &'a str), usize>,
     /// For each receipt what those of its outputs carry that are not declassified; of an ingest, its events.
     carried: Vec<Option<&'a str>>,
 }
@@ -172,21 +220,18 @@ impl<'a> Flow<'a> {
             evidence,
             form,
             makers: HashMap::new(),
+            folders: HashMap::new(),
+            newest: HashMap::new(),
             carried: vec![None; evidence.receipts.len()],
         };
         // Without an ingest nothing is of a person.
         if !evidence.receipts.iter().any(|receipt| receipt.statement.is_ingest()) {
             return flow;
         }
-        for (index, receipt) in (0..).zip(&evidence.receipts) {
-            if receipt.signer.is_none() || !receipt.statement.is_stage_success() {
-                continue;
-            }
-            for made in &receipt.statement.subject {
-                if let (Role::Output { output, .. }, Some(digests)) = (made.role(), form.digests(made)) {
-                    flow.makers.entry(digests).or_default().push((index, output));
-                }
-            }
+        let mut oldest_first = evidence.trusted();
+        oldest_first.sort_by_key(|index| evidence.age(*index));
+        for index in oldest_first {
+            flow.add(index);
         }
         // Receipts mostly stand after those that they rest on; a file that is read where another pipeline has written it may not.
         // It is known after as many rounds as there are receipts at most, and mostly after two.
@@ -201,6 +246,41 @@ impl<'a> Flow<'a> {
             }
         }
         flow
+    }
+
+    /// Adds what a trusted receipt says that is later than those before.
+    fn add(&mut self, index: usize) {
+        let evidence = self.evidence;
+        let statement = &evidence.receipts[index].statement;
+        let Some(stage) = stage_of(statement) else {
+            return;
+        };
+        self.newest.insert(stage, index);
+        if !statement.is_stage_success() {
+            return;
+        }
+        for made in &statement.subject {
+            let (Role::Output { output, .. }, Some(digests)) = (made.role(), self.form.digests(made)) else {
+                continue;
+            };
+            let makers = self.makers.entry(digests).or_default();
+            // The last word of a stage on the same bytes counts: it may declassify them now.
+            makers.retain(|(maker, other)| {
+                *other != output || stage_of(&evidence.receipts[*maker].statement) != Some(stage)
+            });
+            makers.push((index, output));
+            if digests.is_folder() {
+                let folder = self.folders.entry(Utf8Path::new(&made.name)).or_default();
+                folder.push((index, output));
+            }
+        }
+    }
+
+    /// Whether no later receipt of the same stage is here.
+    fn is_newest_of_stage(&self, index: usize) -> bool {
+        let stage = stage_of(&self.evidence.receipts[index].statement);
+        let newest = stage.and_then(|stage| self.newest.get(&stage));
+        newest.is_none_or(|newest| *newest == index)
     }
 
     /// Whether anything turned out to be narrower than it seemed.
@@ -221,7 +301,10 @@ impl<'a> Flow<'a> {
                     Some(said.or(statement.external().purpose.as_deref()).unwrap_or(NONE))
                 }
                 false => {
-                    let read = statement.dependencies().iter().filter_map(|used| self.consent_of(used));
+                    let read = statement
+                        .dependencies()
+                        .iter()
+                        .filter_map(|used| self.consent_of(index, used));
                     order(statement).narrowest(read)
                 }
             };
@@ -230,8 +313,8 @@ impl<'a> Flow<'a> {
         is_narrower
     }
 
-    /// The consent of what a stage has read.
-    fn consent_of(&self, used: &Resource) -> Option<&'a str> {
+    /// The consent of what the stage of the receipt `reader` has read.
+    fn consent_of(&self, reader: usize, used: &Resource) -> Option<&'a str> {
         match used.role() {
             Role::Input { receipt: Some(id), .. } => {
                 let maker = self.evidence.spelled(id)?;
@@ -245,15 +328,43 @@ impl<'a> Flow<'a> {
             Role::Input { receipt: None, .. } | Role::Member { .. } if is_empty(used) => None,
             // Whatever it is called: it is what was made.
             Role::Input { receipt: None, .. } | Role::Member { .. } => {
-                let makers = self.makers.get(&self.form.digests(used)?)?.iter();
+                let makers = self.makers.get(&self.form.digests(used)?).into_iter().flatten();
+                let makers = makers.copied().chain(self.folders_of(reader, used));
                 let consents = makers.filter_map(|(maker, output)| {
-                    let order = order(&self.evidence.receipts[*maker].statement);
-                    Some((order, self.consent_of_output(*maker, output)?))
+                    let order = order(&self.evidence.receipts[maker].statement);
+                    Some((order, self.consent_of_output(maker, output)?))
                 });
                 narrowest(consents)
             }
             _ => None,
         }
+    }
+
+    /// The folders that a source lies in, as the last word is on them, if stages had made them when it was read.
+    fn folders_of(&self, reader: usize, used: &Resource) -> impl Iterator<Item = (usize, &'a str)> {
+        let finished = |index: usize| self.evidence.age(index).0;
+        let folders = Utf8Path::new(&used.name).ancestors().skip(1);
+        folders.filter_map(move |folder| {
+            let makers = self.folders.get(folder)?;
+            let was_there = finished(makers.first()?.0) <= finished(reader);
+            makers.last().copied().filter(|_| was_there)
+        })
+    }
+
+    /// Whether an ingest had let through what these bytes, in this place, were made of.
+    fn is_judged(&self, used: &Resource) -> bool {
+        let makers = self.form.digests(used).and_then(|digests| self.makers.get(&digests));
+        makers.into_iter().flatten().any(|(maker, output)| {
+            let mut made = self.evidence.receipts[*maker].statement.subject.iter();
+            made.any(|made| made.name == used.name && is_output(made, output))
+                && self.consent_of_output(*maker, output).is_some()
+        })
+    }
+
+    /// Whether a source lies in a folder that a stage made of what an ingest had let through.
+    fn is_judged_folder(&self, reader: usize, used: &Resource) -> bool {
+        let mut folders = self.folders_of(reader, used);
+        folders.any(|(maker, output)| self.consent_of_output(maker, output).is_some())
     }
 
     /// Whether it is a source that may hold events, for all that can be told.
@@ -276,9 +387,10 @@ impl<'a> Flow<'a> {
         }
     }
 
-    /// What is wrong with `receipt` having read `used`.
-    fn fault(&self, receipt: &Known, used: &Resource) -> Option<String> {
-        let consent = self.consent_of(used)?;
+    /// What is wrong with the stage of the receipt `reader` having read `used`.
+    fn fault(&self, reader: usize, used: &Resource) -> Option<String> {
+        let consent = self.consent_of(reader, used)?;
+        let receipt = &self.evidence.receipts[reader];
         let (stage, _) = receipt.statement.stage()?;
         // By the order of whoever read it: a word that is none of it covers nothing.
         let purposes = order(&receipt.statement);
@@ -304,6 +416,12 @@ impl<'a> Flow<'a> {
             "carries consent to `{consent}`, and the stage that has read it says `{said}`"
         ))
     }
+}
+
+/// What a stage is called: its pipeline's name and its own.
+fn stage_of(statement: &Statement) -> Option<(&str, &str)> {
+    let (stage, _) = statement.stage()?;
+    Some((&statement.external().pipeline, &stage.name))
 }
 
 fn order(statement: &Statement) -> Purposes {

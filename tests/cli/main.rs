@@ -18,6 +18,7 @@ mod committed;
 mod compat;
 mod consent;
 mod consent_flow;
+mod consent_places;
 mod diff;
 mod erase;
 mod erase_lost;

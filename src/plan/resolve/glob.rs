@@ -108,6 +108,13 @@ pub(super) fn part_of_pattern(pattern: &str) -> String {
     part
 }
 
+/// Whether the folder or pattern `text`, as an input, stands for the file `path` too.
+#[must_use]
+pub fn stands_for(text: &Utf8Path, path: &Utf8Path) -> bool {
+    let is_found = || Glob::parse(text.as_str()).is_ok_and(|glob| glob.finds(path));
+    (path != text && path.starts_with(text)) || (is_pattern(text.as_str()) && is_found())
+}
+
 /// The files of `tree` that the folder or pattern `text` stands for, sorted, each with whether it may be executed; `None`
 /// if it is no pattern, or there is something that is no file. What lies in git's folder, `.madmall` or `runs` is never an input.
 /// Whether a stage writes one of them is not asked.

@@ -34,7 +34,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use self::expand::Expanded;
 use self::families::Families;
-pub use self::glob::{find_files, is_pattern};
+pub use self::glob::{find_files, is_pattern, stands_for};
 use self::inputs::Found;
 use self::library::{Defined, DefinedCommand, Library};
 use self::outputs::{OutputAt, Outputs};

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::listing::ArtifactDigests;
+use crate::plan::written_input;
 use crate::receipt::digests::{artifact_digests, file_digests};
 use crate::receipt::envelope::Signed;
 use crate::receipt::key::KeyId;
@@ -40,7 +41,20 @@ pub struct Claim {
     /// The programs of the machine that it used: name and BLAKE3, sorted by name.
     pub tools: Vec<(String, Digest)>,
     /// Of an ingest: what it has read as events, which nobody else may read.
-    pub raw: Vec<Digest>,
+    pub raw: Vec<Raw>,
+}
+
+/// What an ingest has read as events: a file, or all files of a folder or a pattern.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Raw {
+    /// Its path, or the pattern.
+    pub path: String,
+    /// Of its bytes, or of the listing.
+    pub digest: Digest,
+    /// Whether a stage had made it. What that stage made it of may be the same bytes, and others may read that.
+    pub is_made: bool,
+    /// Whether it is several files that the receipt does not list.
+    pub is_unlisted: bool,
 }
 
 impl Claim {
@@ -71,7 +85,16 @@ impl Claim {
     pub(super) fn carriers(&self) -> impl Iterator<Item = (Digest, Option<usize>)> {
         let outputs = (0..).zip(&self.outputs).filter(|(_, output)| output.consent.is_some());
         let outputs = outputs.map(|(at, output)| (output.digests.blake3(), Some(at)));
-        outputs.chain(self.raw.iter().map(|digest| (*digest, None)))
+        outputs.chain(self.raw.iter().map(|raw| (raw.digest, None)))
+    }
+
+    /// The folders of whose files it says something without listing them: those that came out, and those that were read as raw events. Of a
+    /// pattern, the one that all it finds lies in.
+    pub(super) fn folders(&self) -> impl Iterator<Item = &str> {
+        let made = self.outputs.iter().filter(|output| output.digests.is_folder());
+        let made = made.map(|output| output.path.as_str());
+        let read = self.raw.iter().filter(|raw| raw.is_unlisted);
+        made.chain(read.flat_map(|raw| [raw.path.as_str(), base_of(&raw.path)]))
     }
 
     /// What a receipt says that was signed just now with the key `own`, wherever it comes to stand; `None` if what it is worth depends on
@@ -102,14 +125,39 @@ pub struct ClaimedOutput {
     pub consent: Option<String>,
 }
 
-/// What an ingest has read as events and no other stage had made.
-fn raw_events(statement: &Statement) -> Vec<Digest> {
+/// What an ingest has read as events.
+fn raw_events(statement: &Statement) -> Vec<Raw> {
     if !statement.is_ingest() {
         return Vec::new();
     }
-    let is_raw = |role: &Role| matches!(role, Role::Input { input, receipt: None, .. } | Role::Member { input, .. } if input == EVENTS);
-    let read = statement.dependencies().iter().filter(|read| is_raw(read.role()));
-    read.filter_map(|read| Some(artifact_digests(read)?.blake3())).collect()
+    let dependencies = statement.dependencies();
+    let is_listed = |input: &str| {
+        let mut members = dependencies.iter().map(Resource::role);
+        members.any(|role| matches!(role, Role::Member { input: of, .. } if of == input))
+    };
+    let raw = |read: &Resource| {
+        let (input, is_made) = match read.role() {
+            Role::Input { input, receipt, .. } => (input, receipt.is_some()),
+            Role::Member { input, .. } => (input, false),
+            _ => return None,
+        };
+        let digests = artifact_digests(read).filter(|_| written_input(input) == EVENTS)?;
+        Some(Raw {
+            path: read.name.clone(),
+            digest: digests.blake3(),
+            is_made,
+            is_unlisted: digests.is_folder() && !is_listed(input),
+        })
+    };
+    dependencies.iter().filter_map(raw).collect()
+}
+
+/// The folder that all lies in which the pattern `path` finds; of a folder, itself.
+fn base_of(path: &str) -> &str {
+    match path.find(['*', '?', '[', '{', '\\']) {
+        Some(first) => path[..first].rfind('/').map_or("", |end| &path[..end]),
+        None => path,
+    }
 }
 
 fn claimed_tool(resource: &Resource) -> Option<(String, Digest)> {

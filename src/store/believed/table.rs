@@ -27,17 +27,20 @@ pub(super) enum Table {
     Personal,
     /// The believed claims that give these bytes their consent.
     Carrier,
+    /// The believed claims about files in this folder that no receipt lists (see [`folder_key`]).
+    Folder,
 }
 
 impl Table {
     /// All of them, in the order in which they are kept.
-    pub(super) const ALL: [Self; 6] = [
+    pub(super) const ALL: [Self; 7] = [
         Self::Action,
         Self::Stage,
         Self::Receipt,
         Self::Output,
         Self::Personal,
         Self::Carrier,
+        Self::Folder,
     ];
 }
 
@@ -45,6 +48,12 @@ impl Table {
 pub(super) fn stage_key(pipeline: &str, stage: &str) -> [u8; 32] {
     let mut hasher = CanonicalHasher::new("madmall stage in an index v1");
     *hasher.str(pipeline).str(stage).finish().as_bytes()
+}
+
+/// What the folder at `path` is called in [`Table::Folder`].
+pub(super) fn folder_key(path: &str) -> [u8; 32] {
+    let mut hasher = CanonicalHasher::new("madmall folder in an index v1");
+    *hasher.str(path).finish().as_bytes()
 }
 
 /// Tells `add` of each digest by which the claim is found.
@@ -64,6 +73,9 @@ pub(super) fn digests_of(claim: &Claim, mut add: impl FnMut(Table, &[u8; 32])) {
     }
     for (digest, _) in claim.carriers() {
         add(Table::Carrier, digest.as_bytes());
+    }
+    for folder in claim.folders() {
+        add(Table::Folder, &folder_key(folder));
     }
 }
 
