@@ -12,6 +12,7 @@ pub mod population;
 pub mod proof;
 pub mod purposes;
 pub mod secret;
+pub mod spread;
 pub mod token;
 
 /// How far the consent of a person reaches (`consent.scope` of the event): a place in the order of [`purposes::Purposes`], 0 the

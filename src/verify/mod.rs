@@ -206,7 +206,8 @@ pub fn examine(request: &Request<'_>) -> Result<(Report, Vec<Rested>), VerifyErr
     findings.extend(secrets::check(&evidence));
     findings.extend(tombstones::check(&evidence, &basis));
     let on_withdrawn = request.trust.map_or(OnWithdrawn::Warn, |trust| trust.on_withdrawn);
-    let withdrawn = withdrawn::check(request, &evidence, &basis, on_withdrawn);
+    let roots = roots(request.site, &evidence, &posed.question, &answer);
+    let withdrawn = withdrawn::check(request, &evidence, &roots, on_withdrawn);
     findings.extend(withdrawn.findings);
     findings.extend(foreign(&evidence, &answer));
     findings.extend(answer.findings.iter().cloned());
@@ -257,6 +258,20 @@ fn basis(evidence: &Evidence, question: &Question<'_>, answer: &Answer) -> Vec<u
     let trusted = chosen.filter(|index| evidence.receipts[*index].signer.is_some());
     let makers = answer.makers.values().map(|(maker, _)| *maker);
     evidence.with_ancestors(makers.chain(trusted))
+}
+
+/// The trusted receipts that made what is here, with what they claim, or were asked for; of a bundle all, as in [`basis`].
+fn roots(site: &dyn Site, evidence: &Evidence, question: &Question<'_>, answer: &Answer) -> Vec<withdrawn::Resting> {
+    let chosen = match site.is_excerpt() {
+        true => evidence.trusted(),
+        false => question.chosen.iter().flatten().copied().collect(),
+    };
+    let trusted = chosen
+        .into_iter()
+        .filter(|index| evidence.receipts[*index].signer.is_some());
+    let makers = answer.makers.values();
+    let makers = makers.map(|(maker, claimed)| (*maker, Some(*claimed)));
+    makers.chain(trusted.map(|index| (index, None))).collect()
 }
 
 /// Compares with the commits that the receipts name, then with the one asked for or else with the working tree.

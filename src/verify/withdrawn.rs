@@ -3,6 +3,8 @@
 //! If they lie as they did, nothing was. Else the events that were let in are held against them, wherever their bytes still are: a
 //! file is believed for its digest and for nothing else.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::Request;
@@ -11,6 +13,7 @@ use super::report::{Code, Finding, Severity};
 use crate::commitment::Same;
 use crate::consent::map::Root;
 use crate::consent::population::KeptPopulation;
+use crate::consent::spread::{State, Step, Steps};
 use crate::diagnostic::shell_word;
 use crate::digest::Digest;
 use crate::listing::{ArtifactDigests, ListedFile, listing_digests};
@@ -34,38 +37,95 @@ pub(super) struct Withdrawn {
     pub(super) not_checked: Vec<String>,
 }
 
-/// Checks the ingests that the answer rests on.
+/// What the answer rests on: a receipt, and of what is in its place the digests that it claims.
+pub(super) type Resting = (usize, Option<ArtifactDigests>);
+
+/// Checks the ingests that the `roots` rest on, as `consent affected` goes from one receipt to the next: by the receipts that they name, by the
+/// bytes of what no stage of the pipeline made, and not by what also came out bit for bit the same without what is withdrawn.
 pub(super) fn check(
     request: &Request<'_>,
     evidence: &Evidence,
-    basis: &[usize],
+    roots: &[Resting],
     on_withdrawn: OnWithdrawn,
 ) -> Withdrawn {
+    let is_ingest = |receipt: &Known| receipt.statement.is_ingest() && receipt.statement.is_stage_success();
+    if !evidence.receipts.iter().any(is_ingest) {
+        return Withdrawn::default();
+    }
+    let steps = evidence.receipts.iter();
+    let steps: Vec<Step> = steps
+        .map(|receipt| Step::of(receipt.id, &receipt.statement, receipt.signer.is_some()))
+        .collect();
+    let steps = Steps::of(&steps, &evidence.by_id, request.personal);
+    let mut counted: BTreeMap<usize, Result<u64, String>> = BTreeMap::new();
+    let mut count_all = |reached: BTreeSet<usize>| {
+        let ingests = reached
+            .into_iter()
+            .filter(|index| is_ingest(&evidence.receipts[*index]));
+        for ingest in ingests {
+            let count = || count(request, &evidence.receipts[ingest]);
+            counted.entry(ingest).or_insert_with(count);
+        }
+        counted.values().all(|count| *count == Ok(0))
+    };
+    let starts = || roots.iter().map(|(root, _)| *root);
+    if count_all(steps.rested_on(starts())) {
+        return Withdrawn::default();
+    }
+    // What else made the same bytes may show that they are without it.
+    let same = |(_, claimed): &Resting| claimed.map(|claimed| steps.makers_of(claimed.blake3()).collect::<Vec<_>>());
+    count_all(steps.reached(starts().chain(roots.iter().filter_map(same).flatten()), |_| true));
+    let state = |(index, counted): (&usize, &Result<u64, String>)| match counted {
+        Ok(0) => (*index, State::Clean),
+        Ok(_) => (*index, State::Affected),
+        Err(_) => (*index, State::Unknown),
+    };
+    let states = steps.spread(&counted.iter().map(state).collect());
+    let is_clean = |maker: usize| states[maker] == State::Clean;
+    let came_out_without = |claimed: ArtifactDigests| steps.makers_of(claimed.blake3()).any(is_clean);
+    let resting = roots
+        .iter()
+        .filter(|(root, claimed)| !is_clean(*root) && !claimed.is_some_and(came_out_without));
+    let resting: Vec<usize> = resting.map(|(root, _)| *root).collect();
+    let pipelines = resting.iter().map(|root| &evidence.receipts[*root].statement);
+    let pipelines = pipelines.map(|made| made.external().pipeline_file.as_str()).collect();
+    let rested = steps.reached(resting, |index| !is_clean(index));
+    let counted = counted.into_iter().filter(|(ingest, _)| rested.contains(ingest));
     let mut found = Withdrawn::default();
-    for receipt in basis.iter().map(|index| &evidence.receipts[*index]) {
-        if !receipt.statement.is_ingest() || !receipt.statement.is_stage_success() {
-            continue;
-        }
-        match count(request, receipt) {
-            Ok(0) => {}
-            Ok(events) => found.findings.push(finding(receipt, events, on_withdrawn)),
-            Err(why) => {
-                if on_withdrawn == OnWithdrawn::Fail {
-                    let message = format!("whether events that it rests on were withdrawn since cannot be told: {why}");
-                    let finding = Finding::new(Code::Withdrawn, message).severity(Severity::Inconclusive);
-                    found.findings.push(finding.receipt(&receipt.id));
-                }
-                let note = format!("withdrawn: whether events were withdrawn since: {why}");
-                if !found.not_checked.contains(&note) {
-                    found.not_checked.push(note);
-                }
-            }
-        }
+    for (ingest, counted) in counted {
+        found.add(&evidence.receipts[ingest], counted, &pipelines, on_withdrawn);
     }
     found
 }
 
-fn finding(receipt: &Known, events: u64, on_withdrawn: OnWithdrawn) -> Finding {
+impl Withdrawn {
+    /// Adds what was found of an ingest that something rests on which these pipelines make.
+    fn add(
+        &mut self,
+        receipt: &Known,
+        counted: Result<u64, String>,
+        pipelines: &BTreeSet<&str>,
+        on_withdrawn: OnWithdrawn,
+    ) {
+        match counted {
+            Ok(0) => {}
+            Ok(events) => self.findings.push(finding(receipt, events, pipelines, on_withdrawn)),
+            Err(why) => {
+                if on_withdrawn == OnWithdrawn::Fail {
+                    let message = format!("whether events that it rests on were withdrawn since cannot be told: {why}");
+                    let finding = Finding::new(Code::Withdrawn, message).severity(Severity::Inconclusive);
+                    self.findings.push(finding.receipt(&receipt.id));
+                }
+                let note = format!("withdrawn: whether events were withdrawn since: {why}");
+                if !self.not_checked.contains(&note) {
+                    self.not_checked.push(note);
+                }
+            }
+        }
+    }
+}
+
+fn finding(receipt: &Known, events: u64, pipelines: &BTreeSet<&str>, on_withdrawn: OnWithdrawn) -> Finding {
     let code = match on_withdrawn {
         OnWithdrawn::Warn => Code::WarnWithdrawn,
         OnWithdrawn::Fail => Code::Withdrawn,
@@ -76,9 +136,18 @@ fn finding(receipt: &Known, events: u64, on_withdrawn: OnWithdrawn) -> Finding {
         format!("{events} events that are")
     };
     let finding = Finding::new(code, format!("what is here rests on {what} withdrawn now"));
-    let pipeline = shell_word(&receipt.statement.external().pipeline_file);
+    // What another pipeline made of it that has been made anew is to be made anew by that one.
+    let own = receipt.statement.external().pipeline_file.as_str();
+    let own = pipelines.contains(own).then_some(own);
+    let others = pipelines.iter().copied().filter(|_| own.is_none());
+    let runs: Vec<String> = own
+        .into_iter()
+        .chain(others)
+        .map(|pipeline| format!("`madmall run {}`", shell_word(pipeline)))
+        .collect();
     let help = format!(
-        "`madmall run {pipeline}` makes it without; `madmall consent affected` names all that was made with it"
+        "{} makes it without; `madmall consent affected` names all that was made with it",
+        runs.join(" and ")
     );
     let finding = finding.receipt(&receipt.id).help(help);
     match events_of(receipt) {

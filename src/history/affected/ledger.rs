@@ -6,7 +6,7 @@ use camino::Utf8PathBuf;
 
 use crate::consent::map::Root;
 use crate::consent::secret::SecretId;
-use crate::digest::Digest;
+use crate::consent::spread::Step;
 use crate::history::runs::{self, run_ids};
 use crate::listing::ArtifactDigests;
 use crate::receipt::digests::artifact_digests;
@@ -27,23 +27,12 @@ pub(super) struct Node {
     pub(super) pipeline: String,
     pub(super) pipeline_file: Utf8PathBuf,
     pub(super) stage: String,
-    /// Whether a trusted key signed it: only then can it speak for others.
-    pub(super) is_believed: bool,
     /// How it was told to look at events, if it is an ingest; or why that cannot be read.
     pub(super) ingest: Option<Result<Told, String>>,
     /// The set of the events that it let in, and what their tokens are keyed by, if its receipt names it.
     pub(super) population: Option<(Root, SecretId)>,
-    pub(super) read: Vec<Read>,
     /// Its outputs; none of a stage that failed.
     pub(super) made: Vec<Made>,
-}
-
-/// What a stage has read.
-#[derive(Debug)]
-pub(super) struct Read {
-    pub(super) digest: Digest,
-    /// The receipt of the stage that made it; none for a source.
-    pub(super) maker: Option<ReceiptId>,
 }
 
 /// What a stage has made.
@@ -70,6 +59,8 @@ pub(super) struct Run {
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     pub(super) nodes: Vec<Node>,
+    /// What each of them has read and made.
+    pub(super) steps: Vec<Step>,
     pub(super) by_id: HashMap<ReceiptId, usize>,
     /// Oldest first.
     pub(super) runs: Vec<Run>,
@@ -103,7 +94,8 @@ impl Ledger {
                     of_run.insert(receipt.id);
                     let is_believed = believed.by_receipt(receipt.id).is_some_and(|claim| claim.believed);
                     self.by_id.insert(receipt.id, self.nodes.len());
-                    self.nodes.push(Node::of(&receipt, (stage, internal), is_believed));
+                    self.nodes.push(Node::of(&receipt, (stage, internal)));
+                    self.steps.push(Step::of(receipt.id, &receipt.statement, is_believed));
                 }
                 None => {
                     of_run.extend(receipt.statement.receipts().map(|(_, id)| id));
@@ -120,7 +112,7 @@ impl Ledger {
 }
 
 impl Node {
-    fn of(receipt: &Receipt, (stage, internal): (&StageParameters, &StageInternal), is_believed: bool) -> Self {
+    fn of(receipt: &Receipt, (stage, internal): (&StageParameters, &StageInternal)) -> Self {
         let statement = &receipt.statement;
         let external = statement.external();
         let succeeded = statement.is_stage_success();
@@ -130,10 +122,8 @@ impl Node {
             pipeline: external.pipeline.clone(),
             pipeline_file: external.pipeline_file.clone().into(),
             stage: stage.name.clone(),
-            is_believed,
             ingest: statement.is_ingest().then(|| Told::of(stage)),
             population: population(internal),
-            read: statement.dependencies().iter().filter_map(Read::of).collect(),
             made: match succeeded {
                 true => statement
                     .subject
@@ -157,20 +147,6 @@ fn population(stage: &StageInternal) -> Option<(Root, SecretId)> {
         Root::from_hex(&record.root).ok()?,
         SecretId::from_hex(&record.secret).ok()?,
     ))
-}
-
-impl Read {
-    fn of(used: &Resource) -> Option<Self> {
-        let maker = match used.role() {
-            Role::Input { receipt, .. } => receipt.as_deref(),
-            Role::Member { .. } => None,
-            _ => return None,
-        };
-        Some(Self {
-            digest: artifact_digests(used)?.blake3(),
-            maker: maker.and_then(|id| id.parse().ok()),
-        })
-    }
 }
 
 impl Made {

@@ -11,7 +11,6 @@
 
 mod judge;
 mod ledger;
-mod spread;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -19,7 +18,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use self::judge::Judge;
 use self::ledger::{Ledger, Made, Node};
-use self::spread::{State, spread};
+use crate::consent::spread::{State, Steps};
 use crate::consent::token::Tokens;
 use crate::digest::Digest;
 use crate::exec::inputs::FileHashes;
@@ -156,7 +155,8 @@ pub fn find(places: &Places<'_>, revocations: &Revocations) -> Result<Affected, 
         };
         ingests.insert(index, state);
     }
-    let states = spread(&ledger, &ingests, places.store.key());
+    let steps = Steps::of(&ledger.steps, &ledger.by_id, places.store.key());
+    let states = steps.spread(&ingests);
     let clean: HashSet<Digest> = digests_made(&ledger, &states, State::Clean);
     let receipt = |(index, node): (usize, &Node)| AffectedReceipt {
         id: node.id,
@@ -208,10 +208,10 @@ pub fn let_in(places: &Places<'_>, asked: &Revocations, told: &Told) -> Result<L
 
 /// What believed receipts in `state` have made.
 fn digests_made(ledger: &Ledger, states: &[State], state: State) -> HashSet<Digest> {
-    let nodes = ledger.nodes.iter().zip(states);
-    let nodes = nodes.filter(|(node, found)| node.is_believed && **found == state);
-    nodes
-        .flat_map(|(node, _)| node.made.iter().map(|made| made.digests.blake3()))
+    let steps = ledger.steps.iter().zip(states);
+    let steps = steps.filter(|(step, found)| step.is_believed && **found == state);
+    steps
+        .flat_map(|(step, _)| step.made.iter().map(ArtifactDigests::blake3))
         .collect()
 }
 

@@ -156,3 +156,73 @@ fn an_ingest_that_knows_events_by_their_tokens_is_run_again_like_any_other() {
         .code(6)
         .says("there is no consent secret at hand");
 }
+
+/// Two pipelines: one lets events in and goes on by their number alone; the other reads what that made.
+fn with_a_reader() -> Space {
+    let space = Space::empty();
+    space.write("madmall.yaml", "");
+    space.write("schema.json", "{}");
+    space.write("raw", ["evt-1", "evt-2"].map(|id| event(id, "p1", true)).concat());
+    space.write("revocations", "");
+    space.write(
+        "pipelines/p.yaml",
+        "version: 1\nname: p\npurpose: care\nstages:\n\
+         \x20 ingest: { uses: madmall/ingest, outputs: { events: out/events },\n\
+         \x20   inputs: { events: raw, schema: schema.json, revocations: revocations } }\n\
+         \x20 first: { run: 'head -c 1 ${inputs.e} > ${outputs.o}', inputs: { e: ingest.events }, outputs: { o: out/first } }\n\
+         \x20 again: { run: 'cat ${inputs.f} ${inputs.f} > ${outputs.o}', inputs: { f: first }, outputs: { o: out/again } }\n\
+         \x20 size: { run: 'wc -c < ${inputs.e} > ${outputs.o}', inputs: { e: ingest.events }, outputs: { o: out/size } }\n",
+    );
+    space.write(
+        "pipelines/q.yaml",
+        "version: 1\nname: q\npurpose: care\nstages:\n\
+         \x20 read: { run: 'cat ${inputs.s} > ${outputs.o}; echo >> ${outputs.o}', inputs: { s: out/size }, outputs: { o: out/read } }\n",
+    );
+    space
+}
+
+#[test]
+fn what_came_out_the_same_without_withdrawn_events_does_not_rest_on_them() {
+    let space = with_a_reader();
+    space.madmall(["run", "pipelines/p.yaml"]).success();
+    revoke_at(&space, "revocations", "evt-2");
+    // Nothing was made anew.
+    space.madmall(["verify"]).success().says("W-WITHDRAWN");
+    strictly(&space, &["out/again"])
+        .code(4)
+        .says("madmall run pipelines/p.yaml");
+    space.madmall(["run", "pipelines/p.yaml"]).success();
+    // `again` still names the receipt of the `first` that had read them.
+    space.madmall(["consent", "affected"]).success().says_not("to do");
+    space.madmall(["verify"]).success().says_not("WITHDRAWN");
+    strictly(&space, &[]).success();
+    strictly(&space, &["out/again"]).success();
+}
+
+#[test]
+fn what_another_pipeline_made_of_withdrawn_events_rests_on_them_until_that_is_run() {
+    let space = with_a_reader();
+    space.madmall(["run", "pipelines/p.yaml"]).success();
+    space.madmall(["run", "pipelines/q.yaml"]).success();
+    revoke_at(&space, "revocations", "evt-2");
+    space.madmall(["run", "pipelines/p.yaml"]).success();
+    space
+        .madmall(["consent", "affected"])
+        .code(3)
+        .says("madmall run pipelines/q.yaml");
+    for what in [&[][..], &["out/read"]] {
+        strictly(&space, what)
+            .code(4)
+            .says("E-WITHDRAWN")
+            .says("`madmall run pipelines/q.yaml` makes it without");
+    }
+    strictly(&space, &["out/size"]).success();
+    space.madmall(["run", "pipelines/q.yaml"]).success();
+    space.madmall(["consent", "affected"]).success();
+    strictly(&space, &[]).success();
+}
+
+fn revoke_at(space: &Space, path: &str, id: &str) {
+    let line = json!({"event_id": id, "time": "2026-02-01T09:30:00Z", "reason": "withdrawn"});
+    space.write(path, space.read(path) + &line.to_string() + "\n");
+}
