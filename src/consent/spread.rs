@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use camino::Utf8Path;
+
 use crate::commitment::PersonalKey;
 use crate::digest::Digest;
-use crate::listing::ArtifactDigests;
+use crate::listing::{ArtifactDigests, ListedFile};
 use crate::receipt::digests::artifact_digests;
 use crate::receipt::statement::{ReceiptId, Resource, Role, Statement};
 
@@ -19,6 +21,8 @@ pub struct Step {
     pub read: Vec<Read>,
     /// Its outputs; none of a stage that failed.
     pub made: Vec<ArtifactDigests>,
+    /// The files of folders among these, as far as it is known which they are.
+    pub parts: Vec<Digest>,
 }
 
 /// What a stage has read.
@@ -31,16 +35,32 @@ pub struct Read {
 }
 
 impl Step {
-    /// What a receipt says.
+    /// What a receipt says. `files_of` tells which files were in a folder, by its path and digests, if that is known: another pipeline may have
+    /// read one of them.
     #[must_use]
-    pub fn of(id: ReceiptId, statement: &Statement, is_believed: bool) -> Self {
-        let made = statement.subject.iter().filter(|_| statement.is_stage_success());
-        let made = made.filter(|made| matches!(made.role(), Role::Output { .. }));
+    pub fn of(
+        id: ReceiptId,
+        statement: &Statement,
+        is_believed: bool,
+        files_of: &dyn Fn(&Utf8Path, &ArtifactDigests) -> Option<Vec<ListedFile>>,
+    ) -> Self {
+        let subject = statement.subject.iter().filter(|_| statement.is_stage_success());
+        let subject = subject.filter(|made| matches!(made.role(), Role::Output { .. }));
+        let mut made = Vec::new();
+        let mut parts = Vec::new();
+        for (path, digests) in subject.filter_map(|made| Some((&made.name, artifact_digests(made)?))) {
+            if digests.is_folder() {
+                let files = files_of(Utf8Path::new(path), &digests).into_iter().flatten();
+                parts.extend(files.map(|file| file.digests.blake3));
+            }
+            made.push(digests);
+        }
         Self {
             id,
             is_believed,
             read: statement.dependencies().iter().filter_map(Read::of).collect(),
-            made: made.filter_map(artifact_digests).collect(),
+            made,
+            parts,
         }
     }
 }
@@ -150,11 +170,12 @@ struct Spread<'a> {
 fn makers(steps: &[Step], key: Option<&PersonalKey>) -> HashMap<Digest, Vec<usize>> {
     let mut makers: HashMap<Digest, Vec<usize>> = HashMap::new();
     for (index, step) in steps.iter().enumerate().filter(|(_, step)| step.is_believed) {
-        for made in &step.made {
-            let name = made.blake3();
+        let is_plain = |made: &ArtifactDigests| !matches!(made, ArtifactDigests::Keyed(_));
+        let made = step.made.iter().map(|made| (made.blake3(), is_plain(made)));
+        for (name, is_plain) in made.chain(step.parts.iter().map(|part| (*part, true))) {
             makers.entry(name).or_default().push(index);
             // Another stage may have read it as personal.
-            if let (ArtifactDigests::File(_) | ArtifactDigests::Folder(_), Some(key)) = (made, key) {
+            if let Some(key) = key.filter(|_| is_plain) {
                 makers.entry(key.name(name)).or_default().push(index);
             }
         }
@@ -237,6 +258,7 @@ mod tests {
             is_believed: !name.starts_with('?'),
             read: read.collect(),
             made: made.collect(),
+            parts: Vec::new(),
         };
         (name, step)
     }

@@ -3,7 +3,7 @@
 //! If they lie as they did, nothing was. Else the events that were let in are held against them, wherever their bytes still are: a
 //! file is believed for its digest and for nothing else.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -52,10 +52,7 @@ pub(super) fn check(
     if !evidence.receipts.iter().any(is_ingest) {
         return Withdrawn::default();
     }
-    let steps = evidence.receipts.iter();
-    let steps: Vec<Step> = steps
-        .map(|receipt| Step::of(receipt.id, &receipt.statement, receipt.signer.is_some()))
-        .collect();
+    let steps = steps_of(request, evidence);
     let steps = Steps::of(&steps, &evidence.by_id, request.personal);
     let mut counted: BTreeMap<usize, Result<u64, String>> = BTreeMap::new();
     let mut count_all = |reached: BTreeSet<usize>| {
@@ -96,6 +93,31 @@ pub(super) fn check(
         found.add(&evidence.receipts[ingest], counted, &pipelines, on_withdrawn);
     }
     found
+}
+
+/// All receipts. Which files were in a folder is asked of the store, which is believed only if they give both digests, and only where another
+/// pipeline has read one of them.
+fn steps_of(request: &Request<'_>, evidence: &Evidence) -> Vec<Step> {
+    let statements = || evidence.receipts.iter().map(|receipt| &receipt.statement);
+    let is_folder = |made: &&Resource| artifact_digests(made).is_some_and(|digests| digests.is_folder());
+    let folders = statements().flat_map(|statement| statement.subject.iter().filter(is_folder));
+    let folders: HashSet<&Utf8Path> = folders.map(|made| Utf8Path::new(&made.name)).collect();
+    let is_source = |used: &&Resource| matches!(used.role(), Role::Input { receipt: None, .. } | Role::Member { .. });
+    let sources = statements().filter(|_| !folders.is_empty());
+    let sources = sources.flat_map(|statement| statement.dependencies().iter().filter(is_source));
+    let above = sources.flat_map(|used| Utf8Path::new(&used.name).ancestors().skip(1));
+    let asked: HashSet<&Utf8Path> = above.filter(|above| folders.contains(above)).collect();
+    let store = request
+        .site
+        .folder()
+        .filter(|_| !request.site.is_excerpt())
+        .map(Store::of);
+    let files_of = |path: &Utf8Path, folder: &ArtifactDigests| {
+        let store = store.as_ref().filter(|_| asked.contains(path))?;
+        store.files_of(folder)
+    };
+    let step = |receipt: &Known| Step::of(receipt.id, &receipt.statement, receipt.signer.is_some(), &files_of);
+    evidence.receipts.iter().map(step).collect()
 }
 
 impl Withdrawn {

@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 
+use super::Places;
 use crate::consent::map::Root;
 use crate::consent::secret::SecretId;
 use crate::consent::spread::Step;
@@ -15,9 +16,7 @@ use crate::receipt::statement::{CommandRecord, ReceiptId, Resource, Role, StageI
 use crate::stages::ingest::EVENTS;
 use crate::stages::ingest::used::Told;
 use crate::store::StoreError;
-use crate::store::believed::Believed;
 use crate::store::run_files::read_each;
-use crate::workspace::Workspace;
 
 /// The receipt of a stage.
 #[derive(Debug)]
@@ -74,28 +73,32 @@ impl Ledger {
     /// # Errors
     ///
     /// [`StoreError`] if the folder of receipts is there and cannot be read.
-    pub(super) fn read(workspace: &Workspace, believed: &Believed) -> Result<Self, StoreError> {
+    pub(super) fn read(places: &Places<'_>) -> Result<Self, StoreError> {
+        let workspace = places.workspace;
         let mut ledger = Self::default();
         let read = read_each(run_ids(workspace)?, |id| (id.to_owned(), runs::read(workspace, id)));
         for (id, receipts) in read {
             match receipts {
-                Ok(receipts) => ledger.add(&id, receipts, believed),
+                Ok(receipts) => ledger.add(&id, receipts, places),
                 Err(error) => ledger.unread.push((id, error.to_string())),
             }
         }
         Ok(ledger)
     }
 
-    fn add(&mut self, id: &str, receipts: Vec<Receipt>, believed: &Believed) {
+    fn add(&mut self, id: &str, receipts: Vec<Receipt>, places: &Places<'_>) {
         let mut of_run = BTreeSet::new();
         for receipt in receipts {
             match receipt.statement.stage() {
                 Some((stage, internal)) => {
                     of_run.insert(receipt.id);
-                    let is_believed = believed.by_receipt(receipt.id).is_some_and(|claim| claim.believed);
+                    let claim = places.believed.by_receipt(receipt.id);
+                    let is_believed = claim.is_some_and(|claim| claim.believed);
+                    let files_of = |_: &Utf8Path, folder: &ArtifactDigests| places.store.files_of(folder);
                     self.by_id.insert(receipt.id, self.nodes.len());
                     self.nodes.push(Node::of(&receipt, (stage, internal)));
-                    self.steps.push(Step::of(receipt.id, &receipt.statement, is_believed));
+                    self.steps
+                        .push(Step::of(receipt.id, &receipt.statement, is_believed, &files_of));
                 }
                 None => {
                     of_run.extend(receipt.statement.receipts().map(|(_, id)| id));

@@ -135,7 +135,7 @@ impl AffectedReceipt {
 ///
 /// [`StoreError`] if the folder of receipts is there and cannot be read. What cannot be read of a run is said in the answer.
 pub fn find(places: &Places<'_>, revocations: &Revocations) -> Result<Affected, StoreError> {
-    let ledger = Ledger::read(places.workspace, places.believed)?;
+    let ledger = Ledger::read(places)?;
     let mut judge = Judge::new(places, revocations, None);
     let mut ingests: HashMap<usize, State> = HashMap::new();
     let mut events: HashMap<usize, u64> = HashMap::new();
@@ -196,7 +196,7 @@ pub struct LetIn {
 ///
 /// [`StoreError`] if the folder of receipts is there and cannot be read.
 pub fn let_in(places: &Places<'_>, asked: &Revocations, told: &Told) -> Result<LetIn, StoreError> {
-    let ledger = Ledger::read(places.workspace, places.believed)?;
+    let ledger = Ledger::read(places)?;
     let mut judge = Judge::new(places, asked, Some(told));
     let nodes = ledger.nodes.iter();
     let ingests = nodes.filter_map(|node| Some((node.id, judge.judge(node)?))).collect();

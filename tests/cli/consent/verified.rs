@@ -222,6 +222,32 @@ fn what_another_pipeline_made_of_withdrawn_events_rests_on_them_until_that_is_ru
     strictly(&space, &[]).success();
 }
 
+#[test]
+fn what_another_pipeline_made_of_a_file_of_a_folder_rests_on_what_the_folder_does() {
+    let space = with_a_reader();
+    space.write(
+        "pipelines/p.yaml",
+        space.read("pipelines/p.yaml")
+            + "  pages: { run: 'wc -c < ${inputs.e} > ${outputs.o}/size; cut -c 5- ${inputs.e} > ${outputs.o}/rows', inputs: { e: ingest.events }, outputs: { o: out/pages/ } }\n",
+    );
+    space.write(
+        "pipelines/q.yaml",
+        space.read("pipelines/q.yaml").replace("out/size", "out/pages/rows"),
+    );
+    space.madmall(["run", "pipelines/p.yaml"]).success();
+    space.madmall(["run", "pipelines/q.yaml"]).success();
+    revoke_at(&space, "revocations", "evt-2");
+    space.madmall(["run", "pipelines/p.yaml"]).success();
+    let affected = space.madmall(["consent", "affected"]).code(3);
+    affected.says("out/read").says("madmall run pipelines/q.yaml");
+    strictly(&space, &["out/read"])
+        .code(4)
+        .says("`madmall run pipelines/q.yaml` makes it without");
+    space.madmall(["run", "pipelines/q.yaml"]).success();
+    space.madmall(["consent", "affected"]).success();
+    strictly(&space, &[]).success();
+}
+
 fn revoke_at(space: &Space, path: &str, id: &str) {
     let line = json!({"event_id": id, "time": "2026-02-01T09:30:00Z", "reason": "withdrawn"});
     space.write(path, space.read(path) + &line.to_string() + "\n");
