@@ -46,6 +46,8 @@ impl Known {
 /// All receipts that could be read. Links can be followed after [`Evidence::index`].
 #[derive(Default)]
 pub(super) struct Evidence {
+    /// The files of receipts, sorted.
+    pub(super) files: Vec<Utf8PathBuf>,
     /// By file, then line.
     pub(super) receipts: Vec<Known>,
     /// The place in `receipts`; that of a trusted signer if there are several.
@@ -94,6 +96,7 @@ pub(super) fn gather(site: &dyn Site, trusted: &[TrustedKey]) -> Result<(Evidenc
         }
     }
     findings.extend(check_against_own(&evidence.receipts));
+    evidence.files = files;
     Ok((evidence, findings))
 }
 
@@ -101,7 +104,7 @@ pub(super) fn gather(site: &dyn Site, trusted: &[TrustedKey]) -> Result<(Evidenc
 const MAX_NAMES: usize = 1 << 22;
 
 /// The names of run files, sorted. Folders and other names are none of ours.
-fn list(site: &dyn Site) -> Result<(Vec<Utf8PathBuf>, Vec<Finding>), VerifyError> {
+pub(super) fn list(site: &dyn Site) -> Result<(Vec<Utf8PathBuf>, Vec<Finding>), VerifyError> {
     let mut files = Vec::new();
     let mut findings = Vec::new();
     if let Some(why) = no_folder(site, RUNS.into())? {

@@ -43,6 +43,7 @@ mod log_git;
 mod log_proofs;
 mod logs;
 mod matrix;
+mod meanwhile;
 mod metrics;
 mod model;
 #[cfg(unix)]
