@@ -244,21 +244,40 @@ pub fn destroy(config_dir: &Utf8Path) -> Result<Option<SecretId>, SecretError> {
         secret: None,
         config_dir: Some(config_dir),
     };
-    let Some(loaded) = load(sources)? else {
-        return Ok(None);
-    };
     let path = config_dir.join(SECRET_FILE);
-    let id = loaded.secret.id();
-    let length = loaded.secret.to_text().len();
-    let overwritten = File::options().write(true).open(&path).and_then(|mut file| {
-        file.write_all(&vec![b'0'; length])?;
-        file.sync_all()
-    });
-    overwritten.map_err(|source| failed("overwrite", &path, source))?;
+    let id = match is_overwritten(&path) {
+        true => None,
+        false => {
+            let Some(loaded) = load(sources)? else {
+                return Ok(None);
+            };
+            let length = loaded.secret.to_text().len();
+            let overwritten = File::options().write(true).open(&path).and_then(|mut file| {
+                file.write_all(&vec![OVERWRITTEN; length])?;
+                file.sync_all()
+            });
+            overwritten.map_err(|source| failed("overwrite", &path, source))?;
+            Some(loaded.secret.id())
+        }
+    };
     std::fs::remove_file(&path).map_err(|source| failed("remove", &path, source))?;
     let synced = File::open(config_dir).and_then(|folder| folder.sync_all());
     synced.map_err(|source| failed("sync", config_dir, source))?;
-    Ok(Some(id))
+    Ok(id)
+}
+
+/// What a secret that is destroyed is overwritten with.
+const OVERWRITTEN: u8 = b'0';
+
+/// Whether the file at `path` is what is left when a secret was being destroyed, and that was cut short before it was removed.
+fn is_overwritten(path: &Utf8Path) -> bool {
+    let mut bytes = Vec::new();
+    let is_file = path.symlink_metadata().is_ok_and(|found| found.is_file());
+    is_file
+        && File::open(path)
+            .and_then(|file| file.take(MAX_FILE).read_to_end(&mut bytes))
+            .is_ok_and(|length| length > 0)
+        && bytes.iter().all(|byte| *byte == OVERWRITTEN)
 }
 
 /// The file that `MADMALL_CONSENT_SECRET` names, if this `value` of it is not the secret itself.
@@ -373,6 +392,20 @@ mod tests {
         assert_eq!(destroy(&path).expect("nothing to destroy"), None);
         let next = load_or_make(kept(&path)).expect("another");
         assert_ne!(next.secret.id(), made.secret.id());
+    }
+
+    #[test]
+    fn what_was_cut_short_while_a_secret_was_destroyed_is_ended_by_the_next_try() {
+        let (_temp, path) = folder();
+        let made = load_or_make(kept(&path)).expect("a secret");
+        let file = path.join(SECRET_FILE);
+        let zeros = vec![OVERWRITTEN; made.secret.to_text().len()];
+        let mut overwritten = File::options().write(true).open(&file).expect("own file");
+        overwritten.write_all(&zeros).expect("written");
+        assert!(load(kept(&path)).is_err());
+        assert_eq!(destroy(&path).expect("ended"), None);
+        assert!(!file.exists());
+        load_or_make(kept(&path)).expect("another");
     }
 
     #[test]
