@@ -52,7 +52,7 @@ pub(super) fn clean(
     let mut removed = Vec::new();
     if arguments.yes {
         for candidate in &candidates {
-            let gone = remove(candidate, &workspace).map_err(|error| {
+            let gone = remove(candidate, &workspace, &all.store).map_err(|error| {
                 let message = format!("cannot remove `{}`: {error}", candidate.path);
                 Failure::new(ExitCode::Environment, shown(&message), None)
             })?;

@@ -187,7 +187,7 @@ impl Attempt<'_> {
         };
         if absolute.symlink_metadata().is_ok() {
             let old = scratch.join(format!("replaced-{}", name.to_hex()));
-            fs::rename(&absolute, &old).map_err(failed)?;
+            atomic::move_away(&absolute, &old).map_err(failed)?;
             atomic::remove_folder(&old)?;
         }
         atomic::create_folder(atomic::folder_of(&absolute))?;

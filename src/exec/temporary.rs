@@ -39,7 +39,7 @@ impl Session<'_> {
                 let away = self.scratch();
                 let away = away.join(format!("dropped-{}", state.digests().blake3().to_hex()));
                 atomic::create_folder(atomic::folder_of(&away)).map_err(io::Error::other)?;
-                fs::rename(&absolute, &away)?;
+                atomic::move_away(&absolute, &away)?;
                 atomic::remove_folder(&away).map_err(io::Error::other)
             }
             Content::File(_) | Content::Several { .. } => Ok(()),

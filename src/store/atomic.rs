@@ -196,19 +196,55 @@ pub const FOLDER: &str = "a folder";
 /// What the names of temporary files begin with, so that a crash's leavings can be told from anything else.
 pub const TEMPORARY: &str = ".madmall-tmp-";
 
-/// Moves `from` to `to` (same file system) and syncs the folder, so that the new name survives a crash.
+/// Moves `from`, a file or a folder with all in it, to `to` (same file system) and syncs the folder, so that the new name survives a crash.
 ///
 /// # Errors
 ///
-/// [`StoreError::Write`] if renaming fails.
+/// [`StoreError::Write`] if it cannot be moved.
 pub fn rename(from: &Utf8Path, to: &Utf8Path) -> Result<(), StoreError> {
     let folder = folder_of(to);
     create_folder(folder)?;
-    fs::rename(from, to).map_err(|source| StoreError::Write {
+    move_away(from, to).map_err(|source| StoreError::Write {
         path: to.to_owned(),
         source,
     })?;
     sync_folder(folder)
+}
+
+/// Moves `from`, a file or a folder with all in it, to `to`, where nothing lies and whose folder is there.
+///
+/// By one rename where the file system lets it. On an overlay (the root of a container) no folder can be renamed that lies in a layer below,
+/// but the files in it can, so they are moved one by one.
+///
+/// # Errors
+///
+/// Whatever the system gives.
+pub fn move_away(from: &Utf8Path, to: &Utf8Path) -> io::Result<()> {
+    match fs::rename(from, to) {
+        Err(error) if error.kind() == io::ErrorKind::CrossesDevices && fs::symlink_metadata(from)?.is_dir() => {
+            move_one_by_one(from, to)
+        }
+        other => other,
+    }
+}
+
+/// Moves the folder `from` by what is in it. What cannot be moved stays, and so do the folders that it lies in.
+fn move_one_by_one(from: &Utf8Path, to: &Utf8Path) -> io::Result<()> {
+    let mut folders = Vec::new();
+    for entry in walkdir::WalkDir::new(from) {
+        let entry = entry?;
+        let below = entry.path().strip_prefix(from).unwrap_or(entry.path());
+        let place = to.as_std_path().join(below);
+        if entry.file_type().is_dir() {
+            fs::create_dir(&place)?;
+            let_owner_change(entry.path())?;
+            folders.push(entry.into_path());
+        } else {
+            fs::rename(entry.path(), place)?;
+        }
+    }
+    // Each after those in it.
+    folders.iter().rev().try_for_each(fs::remove_dir)
 }
 
 /// Makes `folder` and those above it.

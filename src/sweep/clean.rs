@@ -11,9 +11,9 @@ use crate::exec::state::Content;
 use crate::plan::Plan;
 use crate::stamp::Stamp;
 use crate::status::Orphan;
-use crate::store::Store;
 use crate::store::believed::Believed;
 use crate::store::stat_cache::StatCache;
+use crate::store::{Store, atomic};
 use crate::tree::Tree as _;
 use crate::workspace::Workspace;
 
@@ -133,12 +133,12 @@ pub fn orphans(orphans: &[Orphan], hashes: &FileHashes<'_>, workspace: &Workspac
     orphans.iter().map(candidate).collect()
 }
 
-/// Removes a file that may go, unless it is another than was looked at. Gives whether it is gone.
+/// Removes an output that may go, unless it is another than was looked at. Gives whether it is gone. The workspace's lock must be held.
 ///
 /// # Errors
 ///
 /// Whatever removing gives.
-pub fn remove(candidate: &Candidate, workspace: &Workspace) -> io::Result<bool> {
+pub fn remove(candidate: &Candidate, workspace: &Workspace, store: &Store) -> io::Result<bool> {
     let Ok(mark) = candidate.verdict else {
         return Ok(false);
     };
@@ -155,7 +155,12 @@ pub fn remove(candidate: &Candidate, workspace: &Workspace) -> io::Result<bool> 
             let hashes = FileHashes::new(workspace, StatCache::default());
             let is_same = folder_mark(&candidate.path, &hashes, workspace) == Some(Mark::Folder(digest));
             if is_same {
-                fs::remove_dir_all(path)?;
+                // By one rename: half a folder would look like an edited one.
+                let away = store.scratch_folder().join("removed");
+                atomic::remove_folder(&away).map_err(io::Error::other)?;
+                atomic::create_folder(atomic::folder_of(&away)).map_err(io::Error::other)?;
+                atomic::move_away(&path, &away)?;
+                atomic::remove_folder(&away).map_err(io::Error::other)?;
             }
             Ok(is_same)
         }

@@ -1,8 +1,10 @@
 //! `madmall clean`.
 
+use std::process::Command;
+
 use serde_json::Value;
 
-use crate::space::Space;
+use crate::space::{Space, files_below};
 
 const TWO: &str = "stages:
   a: {run: 'cp ${inputs.i} ${outputs.o}', inputs: {i: in}, outputs: {o: out/a}}
@@ -150,4 +152,32 @@ fn what_two_pipelines_include_is_removed_once() {
     let removed = space.madmall(["clean", "--yes"]).success();
     removed.says("removed 3 outputs, 10 B").says_not("changed meanwhile");
     assert!(!space.exists("out/a"));
+}
+
+#[test]
+fn an_output_folder_goes_as_a_whole_or_stays() {
+    let probe = Command::new("strace").args(["-qq", "-o", "/dev/null", "true"]).output();
+    if !probe.is_ok_and(|output| output.status.success()) {
+        return;
+    }
+    let space =
+        Space::with("stages: {a: {run: 'for n in 1 2 3 4; do echo $n > ${outputs.d}/$n; done', outputs: {d: out/a/}}}");
+    space.run(&[]).success();
+    for call in 1..8 {
+        let own = space.command(["clean", "pipeline.yaml", "--yes"]);
+        let kill = format!("inject=unlinkat:signal=SIGKILL:when={call}");
+        let mut strace = Command::new("strace");
+        strace.args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=unlinkat", "-e", &kill]);
+        strace.arg(own.get_program()).args(own.get_args());
+        strace.current_dir(space.root()).env_clear();
+        strace.envs(own.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        strace.output().expect("it ran a moment ago");
+        let is_whole = space.path("out/a/4").exists();
+        space
+            .madmall(["verify"])
+            .code(if is_whole { 0 } else { 6 })
+            .says_not("E-DIGEST");
+        space.run(&[]).success();
+        assert_eq!(files_below(&space.path("out/a")), ["1", "2", "3", "4"]);
+    }
 }
