@@ -269,12 +269,16 @@ impl ExecutionRoot {
                 breaches.push(Breach::Undeclared(path.to_owned()));
             }
         }
-        breaches.extend(
-            self.entries
-                .iter()
-                .filter(|entry| self.is_modified(entry))
-                .map(|entry| Breach::InputModified(entry.path.clone())),
-        );
+        for entry in &self.entries {
+            match self.is_modified(entry) {
+                Ok(false) => {}
+                Ok(true) => breaches.push(Breach::InputModified(entry.path.clone())),
+                Err(source) => {
+                    let path = entry.path.clone();
+                    return Err(RootError::Read { path, source });
+                }
+            }
+        }
         Ok(breaches)
     }
 
@@ -322,15 +326,35 @@ impl ExecutionRoot {
         Some(copied.chain(left).sum())
     }
 
-    fn is_modified(&self, entry: &RootEntry) -> bool {
+    /// What cannot be read by what a program can do to it was modified; any other error is the machine's.
+    fn is_modified(&self, entry: &RootEntry) -> io::Result<bool> {
         let path = self.folder.join(&entry.path);
-        match entry.kind {
+        let is_same = match entry.kind {
             RootEntryKind::File { size, digest, .. } if size <= COPY_LIMIT => {
-                !fs::read(&path).is_ok_and(|bytes| Digest::of(&bytes) == digest)
+                fs::read(&path).map(|bytes| Digest::of(&bytes) == digest)
             }
-            _ => !fs::read_link(&path).is_ok_and(|target| target == entry.absolute),
+            _ => fs::read_link(&path).map(|target| target == entry.absolute),
+        };
+        match is_same {
+            Ok(is_same) => Ok(!is_same),
+            Err(error) if is_by_program(error.kind()) => Ok(true),
+            // A link in its place, to nowhere that can be read.
+            Err(_) if entry.is_copied() && fs::symlink_metadata(&path).is_ok_and(|found| !found.is_file()) => Ok(true),
+            Err(error) => Err(error),
         }
     }
+}
+
+/// Whether a program can have caused that a file it was given cannot be read: it removed it, closed it, or put something else in its place.
+fn is_by_program(kind: io::ErrorKind) -> bool {
+    matches!(
+        kind,
+        io::ErrorKind::NotFound
+            | io::ErrorKind::PermissionDenied
+            | io::ErrorKind::InvalidInput
+            | io::ErrorKind::IsADirectory
+            | io::ErrorKind::NotADirectory
+    )
 }
 
 /// Makes `folder`, unless it is the one that was `made` last: paths come in order, so that it mostly is.
@@ -393,5 +417,22 @@ fn kind_name(found: &fs::Metadata, path: &Utf8Path) -> String {
         "a file".to_owned()
     } else {
         "a special file".to_owned()
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_program_did_to_an_input_is_told_from_what_the_machine_did() {
+        use rustix::io::Errno;
+        let is_program = |errno: Errno| is_by_program(io::Error::from(errno).kind());
+        for errno in [Errno::NOENT, Errno::ACCESS, Errno::INVAL, Errno::ISDIR, Errno::NOTDIR] {
+            assert!(is_program(errno), "{errno}");
+        }
+        for errno in [Errno::MFILE, Errno::NFILE, Errno::IO, Errno::NOMEM, Errno::STALE] {
+            assert!(!is_program(errno), "{errno}");
+        }
     }
 }

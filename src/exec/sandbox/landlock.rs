@@ -1,9 +1,11 @@
 //! Landlock: what this thread, and what it spawns, may do with files and sockets.
 
+use std::io;
+
 use camino::Utf8Path;
 use landlock::{
-    ABI, Access as _, AccessFs, AccessNet, BitFlags, LandlockStatus, PathBeneath, PathFd, Ruleset, RulesetAttr as _,
-    RulesetCreatedAttr as _, RulesetError, RulesetStatus, Scope,
+    ABI, Access as _, AccessFs, AccessNet, BitFlags, LandlockStatus, PathBeneath, PathFd, PathFdError, Ruleset,
+    RulesetAttr as _, RulesetCreatedAttr as _, RulesetError, RulesetStatus, Scope,
 };
 use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};
 
@@ -14,12 +16,24 @@ const NEWEST: ABI = ABI::V10;
 
 /// Paths, opened, with what may be done beneath them.
 #[derive(Default)]
-pub(super) struct Rules(Vec<(PathFd, BitFlags<AccessFs>)>);
+pub(super) struct Rules {
+    opened: Vec<(PathFd, BitFlags<AccessFs>)>,
+    /// Why one that is there could not be opened.
+    failed: Option<String>,
+}
 
 impl Rules {
-    /// Adds a path, links followed; one that is not there adds nothing.
+    /// Adds a path, links followed; one that is not there, or closed to this user, adds nothing. That the system could not open it is told
+    /// when a thread is restricted: without it a program would seem to do what it may not.
     pub(super) fn add(&mut self, path: &Utf8Path, how: Use) {
-        let Ok(opened) = PathFd::new(path) else { return };
+        let opened = match PathFd::new(path) {
+            Ok(opened) => opened,
+            Err(PathFdError::OpenCall { source, .. }) if is_out_of_reach(&source) => return,
+            Err(error) => {
+                self.failed = Some(error.to_string());
+                return;
+            }
+        };
         let Ok(found) = rustix::fs::fstat(&opened) else { return };
         let is_folder = rustix::fs::FileType::from_raw_mode(found.st_mode).is_dir();
         let access = match how {
@@ -33,13 +47,30 @@ impl Rules {
             true => access,
             false => access & AccessFs::from_file(NEWEST),
         };
-        self.0.push((opened, access));
+        self.opened.push((opened, access));
     }
+}
+
+/// Whether it says of a path that there is nothing for this user.
+fn is_out_of_reach(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let says_so = [
+        Errno::NOENT,
+        Errno::ACCESS,
+        Errno::PERM,
+        Errno::NOTDIR,
+        Errno::LOOP,
+        Errno::NAMETOOLONG,
+    ];
+    Errno::from_io_error(error).is_some_and(|errno| says_so.contains(&errno))
 }
 
 /// Restricts this thread for good to what `rules` allow. Gives what is enforced now, sorted; nothing where the kernel has no
 /// Landlock.
 pub(super) fn restrict_thread(rules: [&Rules; 2], network: bool) -> Result<Vec<&'static str>, String> {
+    if let Some(failed) = rules.iter().find_map(|rules| rules.failed.as_ref()) {
+        return Err(failed.clone());
+    }
     let restricted = || -> Result<_, RulesetError> {
         let mut files = AccessFs::from_all(NEWEST);
         let mut ruleset = Ruleset::default();
@@ -51,7 +82,7 @@ pub(super) fn restrict_thread(rules: [&Rules; 2], network: bool) -> Result<Vec<&
             ruleset = ruleset.scope(Scope::AbstractUnixSocket | Scope::Signal)?;
         }
         let mut ruleset = ruleset.handle_access(files)?.create()?;
-        for (opened, access) in rules.into_iter().flat_map(|rules| &rules.0) {
+        for (opened, access) in rules.into_iter().flat_map(|rules| &rules.opened) {
             ruleset = ruleset.add_rule(PathBeneath::new(opened, *access & files))?;
         }
         ruleset.restrict_self()
@@ -115,6 +146,17 @@ fn enforced_by(version: ABI, network: bool) -> Vec<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_not_there_is_left_out_and_what_the_system_cannot_open_is_not() {
+        use rustix::io::Errno;
+        for errno in [Errno::NOENT, Errno::ACCESS, Errno::LOOP] {
+            assert!(is_out_of_reach(&errno.into()), "{errno}");
+        }
+        for errno in [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::IO] {
+            assert!(!is_out_of_reach(&errno.into()), "{errno}");
+        }
+    }
 
     #[test]
     fn an_old_kernel_is_not_said_to_enforce_what_it_does_not() {
