@@ -203,6 +203,10 @@ fn suggest(error: &mut clap::Error) {
 }
 
 fn dispatch(command: Command, surroundings: &Surroundings, terminal: &mut Terminal) -> Result<ExitCode, Failure> {
+    // A run that has nothing to do needs none.
+    if !matches!(command, Command::Run(_) | Command::Explain(_)) {
+        terminal::start_threads()?;
+    }
     match command {
         Command::Run(arguments) => run::run(&arguments, surroundings, terminal),
         Command::Plan(arguments) => plan::plan(&arguments, surroundings, terminal),

@@ -14,7 +14,7 @@ use super::runs::Signer;
 use super::settled::Question;
 use super::summary::{exit_code, summarize};
 use super::surroundings::{Surroundings, random};
-use super::terminal::{Failure, Terminal, environment, with_causes};
+use super::terminal::{Failure, Terminal, environment, start_threads, with_causes};
 use super::{PipelineArgument, SetArguments};
 use crate::commitment::PersonalKey;
 use crate::consent::secret::ConsentSecret;
@@ -141,12 +141,17 @@ pub(super) fn run(
         rigour: arguments.rigour(),
         json: arguments.json,
     };
+    // That every file is as it was is asked by several.
+    if arguments.strict {
+        start_threads()?;
+    }
     let signer = Signer::if_any(surroundings)?;
     if let Some(signer) = signer.as_ref().filter(|_| arguments.is_plain())
         && question.answer(&workspace, signer, surroundings, began, terminal)?
     {
         return Ok(ExitCode::Success);
     }
+    start_threads()?;
     let asked = Asked {
         arguments,
         surroundings,

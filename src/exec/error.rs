@@ -87,6 +87,9 @@ pub enum ExecError {
         /// The stage.
         stage: String,
     },
+    /// Nothing can be done without a thread.
+    #[error("cannot start a thread")]
+    Thread(#[source] io::Error),
     /// The user interrupted.
     #[error("interrupted")]
     Interrupted,

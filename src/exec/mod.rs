@@ -325,7 +325,7 @@ impl<'a> Session<'a> {
         let started = (self.clock)();
         atomic::remove_folder(&self.store.scratch_folder())?;
         self.ahead = Ahead::of(selected);
-        let stages = schedule(&self, selected, observer);
+        let stages = schedule(&self, selected, observer)?;
         let is_plain = self.tell_of_many(observer);
         let is_published = self.is_published(&stages);
         let attest = || is_published.then(|| self.attest_run(&stages, started)).transpose();

@@ -166,16 +166,19 @@ pub fn run(program: Program<'_>, groups: &Groups) -> Result<ProgramEnd, SandboxE
     };
     command.stderr(writer);
     let (ended, running) = io::pipe()?;
-    let (child, enforced) = spawn(&mut command, confinement)?;
-    drop(command);
     std::thread::scope(|scope| {
         let log = MaskedWriter::new(program.log, program.secrets);
-        let copying = scope.spawn(move || log_pipe::copy(pipe, &ended, log));
-        let finish = wait(child, timeout, groups);
+        let copy = move || log_pipe::copy(pipe, &ended, log);
+        // First: a program whose log nobody reads would not be waited for.
+        let copying = std::thread::Builder::new().spawn_scoped(scope, copy)?;
+        let spawned = spawn(&mut command, confinement);
+        drop(command);
+        let finish = spawned.map(|(child, enforced)| (wait(child, timeout, groups), enforced));
         drop(running);
         copying
             .join()
             .map_err(|_| io::Error::other("the log's thread panicked"))??;
+        let (finish, enforced) = finish?;
         Ok(ProgramEnd {
             finish: finish?,
             enforced,
@@ -258,13 +261,21 @@ fn wait(mut child: Child, timeout: Option<Duration>, groups: &Groups) -> io::Res
         }
     };
     let (seen, timed_out) = match timeout {
-        None => (to_its_end(), false),
+        None => (to_its_end().map_err(io::Error::from), false),
         Some(timeout) => std::thread::scope(|scope| {
             let (has_ended, ended) = channel();
-            let watching = scope.spawn(move || end_after(timeout, leader, &ended));
+            let watch = move || end_after(timeout, leader, &ended);
+            let watching = std::thread::Builder::new().spawn_scoped(scope, watch);
+            if watching.is_err() {
+                // Nobody would end it.
+                signal_group(leader, Ending::Kill);
+            }
             let seen = to_its_end();
             drop(has_ended);
-            (seen, watching.join().unwrap_or(false))
+            match watching {
+                Ok(watching) => (seen.map_err(io::Error::from), watching.join().unwrap_or(false)),
+                Err(error) => (Err(error), false),
+            }
         }),
     };
     signal_group(leader, Ending::Kill);

@@ -1,12 +1,12 @@
 //! The one owner of a run's state: gives stages to workers as what they read from is done.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use super::Session;
 use super::event::{Event, Note, Observer, StageOutcome, StageReport};
 use super::gate::Gate;
 use super::machine::memory;
@@ -14,6 +14,7 @@ use super::process::{Ending, GRACE};
 use super::stage::{Brought, Done, Given, Said, Upstream, Wanted, upstream};
 use super::survey::Survey;
 use super::worker::{Message, Shared, Task, is_the_last, work};
+use super::{ExecError, Session};
 use crate::plan::{Stage, StageId};
 
 /// How often the owner looks whether the user has interrupted.
@@ -55,26 +56,43 @@ pub struct Finished {
 
 /// Brings the `selected` stages (closed under what they read from, in the plan's order) up to date. Gives them back in
 /// that order.
-pub fn schedule(session: &Session<'_>, selected: &[StageId], observer: &mut dyn Observer) -> Vec<Finished> {
+///
+/// # Errors
+///
+/// [`ExecError::Thread`] if there is nobody to work: not one thread can be started.
+pub fn schedule(
+    session: &Session<'_>,
+    selected: &[StageId],
+    observer: &mut dyn Observer,
+) -> Result<Vec<Finished>, ExecError> {
     let (tasks, queue) = channel();
     let (messages, inbox) = channel();
     let queue = Arc::new(Mutex::new(queue));
     let shared = Shared::default();
-    let owner = std::thread::scope(|scope| {
+    let mut owner = std::thread::scope(|scope| {
         // In here, so that it is gone, and no worker waits for a task, if it panics itself.
         let mut owner = Owner::new(session, selected, (tasks, &shared.brought), observer);
         let mut workers = 0;
         let mut spawn = |wanted: usize| {
             while workers < wanted.min(session.options.jobs) {
                 let (queue, messages, shared) = (Arc::clone(&queue), messages.clone(), &shared);
-                scope.spawn(move || work(session, &queue, &messages, shared));
-                workers += 1;
+                let work = move || work(session, &queue, &messages, shared);
+                match std::thread::Builder::new().spawn_scoped(scope, work) {
+                    Ok(_) => workers += 1,
+                    Err(error) if workers == 0 => return Err(error),
+                    // Those that are there do it all.
+                    Err(_) => break,
+                }
             }
+            Ok(())
         };
         owner.run(&inbox, &mut spawn);
         owner
     });
-    owner.into_finished(selected)
+    match owner.nobody_works.take() {
+        Some(error) => Err(ExecError::Thread(error)),
+        None => Ok(owner.into_finished(selected)),
+    }
 }
 
 struct Owner<'a, 'o> {
@@ -101,6 +119,8 @@ struct Owner<'a, 'o> {
     observer: &'o mut dyn Observer,
     interrupted: Option<Instant>,
     stopping: bool,
+    /// Why there is no worker at all.
+    nobody_works: Option<io::Error>,
 }
 
 impl<'a, 'o> Owner<'a, 'o> {
@@ -147,10 +167,11 @@ impl<'a, 'o> Owner<'a, 'o> {
             observer,
             interrupted: None,
             stopping: false,
+            nobody_works: None,
         }
     }
 
-    fn run(&mut self, inbox: &Receiver<Message>, spawn: &mut dyn FnMut(usize)) {
+    fn run(&mut self, inbox: &Receiver<Message>, spawn: &mut dyn FnMut(usize) -> io::Result<()>) {
         let mut ticked = Instant::now();
         loop {
             if ticked.elapsed() >= TICK {
@@ -176,7 +197,7 @@ impl<'a, 'o> Owner<'a, 'o> {
                 }
                 continue;
             }
-            if self.running == 0 {
+            if self.running == 0 || self.nobody_works.is_some() {
                 // Without tasks to come, the workers end.
                 self.tasks = None;
                 return;
@@ -271,7 +292,7 @@ impl<'a, 'o> Owner<'a, 'o> {
         unknown
     }
 
-    fn start(&mut self, id: StageId, spawn: &mut dyn FnMut(usize)) {
+    fn start(&mut self, id: StageId, spawn: &mut dyn FnMut(usize) -> io::Result<()>) {
         if self.stopping {
             self.gate.leave(id);
             self.finish(id, report(StageOutcome::NotStarted), None);
@@ -292,7 +313,7 @@ impl<'a, 'o> Owner<'a, 'o> {
             }
         };
         self.running += 1;
-        spawn(self.running);
+        self.nobody_works = spawn(self.running).err();
         let task = Task {
             stage: id,
             wanted,

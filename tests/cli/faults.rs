@@ -107,13 +107,64 @@ fn a_workspace_that_cannot_be_written_is_said_and_can_be_verified() {
     ran.says("Read-only file system").says(".madmall/");
 }
 
+#[test]
+fn output_folders_that_lie_in_a_lower_layer_are_replaced_removed_and_displaced() {
+    let space = Space::with(
+        "stages:
+  a: {run: 'mkdir -p ${outputs.d}/sub; cp ${inputs.i} ${outputs.d}/sub/i; echo x > ${outputs.d}/x', inputs: {i: in}, outputs: {d: out/a/}}
+  b: {run: 'mkdir -p ${outputs.d}; cat ${inputs.i} > ${outputs.d}/i', inputs: {i: in}, outputs: {d: out/b/}}
+  c: {run: 'cat ${inputs.i} > ${outputs.o}', inputs: {i: in}, outputs: {o: out/c}}",
+    );
+    space.write("in", "1");
+    // As an image is made, and then a container of it. Something of somebody lies in one output folder, and nothing else in another.
+    let Some(ran) = mounting(
+        &space,
+        r#"
+        cd "$ROOT"
+        "$MADMALL" run pipeline.yaml >/dev/null
+        echo mine > out/a/own
+        rm -r out/b; mkdir -p out/b/deep; echo mine > out/b/deep/own
+        mkdir ../upper
+        mount -t tmpfs none ../upper || exit 0
+        mkdir ../upper/new ../upper/work
+        mount -t overlay -o "lowerdir=$ROOT,upperdir=../upper/new,workdir=../upper/work,userxattr" none "$ROOT" || exit 0
+        cd "$ROOT"
+        echo 2 > in
+        "$MADMALL" run pipeline.yaml >../said 2>&1 || { echo "run: $?"; cat ../said; }
+        "$MADMALL" verify >../said 2>&1 || { echo "verify: $?"; cat ../said; }
+        [ "$(cat out/a/sub/i out/b/i out/c)" = "$(printf '2\n2\n2')" ] || { echo "not made"; find out -type f; }
+        [ "$(cat .madmall/displaced/*/out/*/own .madmall/displaced/*/out/*/deep/own)" = "$(printf 'mine\nmine')" ] || { echo lost; find .madmall/displaced; }
+        "$MADMALL" clean pipeline.yaml --yes >../said 2>&1 || { echo "clean: $?"; cat ../said; }
+        [ ! -e out/a ] || { echo "not removed"; find out; }
+        "$MADMALL" run pipeline.yaml >../said 2>&1 || { echo "put back: $?"; cat ../said; }
+        "$MADMALL" verify >../said 2>&1 || { echo "verify: $?"; cat ../said; }
+        "#,
+    ) else {
+        return;
+    };
+    let ran = ran.success();
+    assert_eq!(ran.out, "", "{}", ran.err);
+}
+
 /// The binary as somebody who is not root and owns the workspace, whose rights are the ones that files say.
 fn as_nobody(space: &Space, arguments: &[&str]) -> Option<Ran> {
+    as_nobody_through(space, &[], arguments)
+}
+
+/// The same, started by the program `through`.
+fn as_nobody_through(space: &Space, through: &[&str], arguments: &[&str]) -> Option<Ran> {
     let own = space.command(arguments);
     let is_root = Command::new("id")
         .arg("-u")
         .output()
         .is_ok_and(|output| output.stdout == b"0\n");
+    if let (false, [program, words @ ..]) = (is_root, through) {
+        let mut command = Command::new(program);
+        command.args(words).arg(env!("CARGO_BIN_EXE_madmall")).args(arguments);
+        command.current_dir(space.root()).env_clear();
+        command.envs(own.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        return Some(Ran::of(&command.output().expect("it runs")));
+    }
     if !is_root {
         return Some(space.madmall(arguments));
     }
@@ -134,6 +185,7 @@ fn as_nobody(space: &Space, arguments: &[&str]) -> Option<Ran> {
     assert!(given.expect("chown runs").success());
     let output = Command::new("setpriv")
         .args(nobody)
+        .args(through)
         .arg(env!("CARGO_BIN_EXE_madmall"))
         .args(arguments)
         .current_dir(space.root())
@@ -141,6 +193,40 @@ fn as_nobody(space: &Space, arguments: &[&str]) -> Option<Ran> {
         .envs(own.get_envs().filter_map(|(name, value)| Some((name, value?))))
         .output();
     Some(Ran::of(&output.expect("setpriv runs")))
+}
+
+#[test]
+fn where_no_thread_can_be_started_that_is_said_and_is_no_bug() {
+    let space = Space::with(THREE);
+    space.write("in", "x");
+    space.run(&[]).success();
+    let prlimit = |count: u32| format!("--nproc={count}:{count}");
+    let run = ["run", "--force", "pipeline.yaml"];
+    for arguments in [
+        &run[..],
+        &["verify"],
+        &["status"],
+        &["log"],
+        &["gc"],
+        &["plan", "pipeline.yaml"],
+    ] {
+        let Some(ran) = as_nobody_through(&space, &["prlimit", &prlimit(1)], arguments) else {
+            return;
+        };
+        ran.code(7)
+            .says("cannot start threads")
+            .says("ulimit -u")
+            .says_not("panicked");
+    }
+    // Wherever they come to an end.
+    for count in 2..16 {
+        let Some(ran) = as_nobody_through(&space, &["prlimit", &prlimit(count)], &run) else {
+            return;
+        };
+        ran.says_not("panicked");
+        space.madmall(["verify"]).success();
+    }
+    space.run(&[]).success();
 }
 
 fn set_mode(space: &Space, path: &str, mode: u32) {

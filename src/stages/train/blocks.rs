@@ -214,17 +214,20 @@ fn map_in_order<I: Sync, T: Send>(items: &[I], threads: usize, work: impl Fn(&I)
     }
     let next = AtomicUsize::new(0);
     let done = Mutex::new(Vec::with_capacity(items.len()));
+    let work_on = || {
+        while let Some((index, item)) = take(items, &next) {
+            let result = work(item);
+            // A thread that panicked has left nothing half done in the list.
+            done.lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner)
+                .push((index, result));
+        }
+    };
     std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                while let Some((index, item)) = take(items, &next) {
-                    let result = work(item);
-                    // A thread that panicked has left nothing half done in the list.
-                    done.lock()
-                        .unwrap_or_else(std::sync::PoisonError::into_inner)
-                        .push((index, result));
-                }
-            });
+        let start = || std::thread::Builder::new().spawn_scoped(scope, work_on).is_ok();
+        // Where there can be no thread more, this one does it.
+        if (0..threads).filter(|_| start()).count() == 0 {
+            work_on();
         }
     });
     let mut done = done.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
