@@ -156,10 +156,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         }
     };
     let mut terminal = Terminal::of_process();
-    let ended = Surroundings::of_process().and_then(|surroundings| {
-        threads::bound(&surroundings);
-        dispatch(command, &surroundings, &mut terminal)
-    });
+    let ended = Surroundings::of_process().and_then(|surroundings| dispatch(command, &surroundings, &mut terminal));
     let code = match ended {
         Ok(code) => code,
         Err(Failure { code, text }) => {
@@ -205,7 +202,7 @@ fn suggest(error: &mut clap::Error) {
 fn dispatch(command: Command, surroundings: &Surroundings, terminal: &mut Terminal) -> Result<ExitCode, Failure> {
     // A run that has nothing to do needs none.
     if !matches!(command, Command::Run(_) | Command::Explain(_)) {
-        terminal::start_threads()?;
+        threads::start(surroundings)?;
     }
     match command {
         Command::Run(arguments) => run::run(&arguments, surroundings, terminal),

@@ -14,8 +14,8 @@ use super::runs::Signer;
 use super::settled::Question;
 use super::summary::{exit_code, summarize};
 use super::surroundings::{Surroundings, random};
-use super::terminal::{Failure, Terminal, environment, start_threads, with_causes};
-use super::{PipelineArgument, SetArguments};
+use super::terminal::{Failure, Terminal, environment, with_causes};
+use super::{PipelineArgument, SetArguments, threads};
 use crate::commitment::PersonalKey;
 use crate::consent::secret::ConsentSecret;
 use crate::exec::event::{Event, Note, Observer};
@@ -143,7 +143,7 @@ pub(super) fn run(
     };
     // That every file is as it was is asked by several.
     if arguments.strict {
-        start_threads()?;
+        threads::start(surroundings)?;
     }
     let signer = Signer::if_any(surroundings)?;
     if let Some(signer) = signer.as_ref().filter(|_| arguments.is_plain())
@@ -151,7 +151,7 @@ pub(super) fn run(
     {
         return Ok(ExitCode::Success);
     }
-    start_threads()?;
+    threads::start(surroundings)?;
     let asked = Asked {
         arguments,
         surroundings,

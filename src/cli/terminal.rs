@@ -132,23 +132,6 @@ pub(super) fn environment(error: &dyn std::error::Error) -> Failure {
     Failure::of(ExitCode::Environment, error)
 }
 
-/// Starts the threads that a command shares its work among. Left to themselves they begin with the first work, and where the system has none to
-/// give that would be taken for a bug.
-pub(super) fn start_threads() -> Result<(), Failure> {
-    use std::error::Error as _;
-    let started = rayon::ThreadPoolBuilder::new().build_global();
-    // Only what the system said has a source: that they were started before is none.
-    started.or_else(|error| {
-        if error.source().is_none() {
-            return Ok(());
-        }
-        let message = format!("cannot start threads: {}", with_causes(&error));
-        let help =
-            "let this user have more (`ulimit -u`, or the limit of the container), or start fewer: RAYON_NUM_THREADS=1";
-        Err(Failure::new(ExitCode::Environment, message, Some(help)))
-    })
-}
-
 /// The style of the word `error`.
 pub(super) const ERROR: anstyle::Style = anstyle::AnsiColor::BrightRed.on_default().bold();
 /// The style of the word `warning`.

@@ -1,17 +1,36 @@
 //! How many threads share what is done by all cores.
 
+use std::error::Error as _;
+
 use super::surroundings::Surroundings;
+use super::terminal::{Failure, with_causes};
+use crate::exit_code::ExitCode;
 
 /// More than machines have cores. Each thread costs memory and time to begin: with a hundred thousand a run does not end.
 const MOST_THREADS: usize = 512;
 
-/// Holds `RAYON_NUM_THREADS`, which the library that shares the work reads for itself, within bounds.
-pub(super) fn bound(surroundings: &Surroundings) {
+/// Starts the threads that a command shares its work among, as many as `RAYON_NUM_THREADS` says within bounds, else one for each core. Left to
+/// themselves they begin with the first work, and where the system has none to give that would be taken for a bug.
+///
+/// # Errors
+///
+/// [`Failure`] with code 7 if the system has none to give.
+pub(super) fn start(surroundings: &Surroundings) -> Result<(), Failure> {
+    let mut threads = rayon::ThreadPoolBuilder::new();
     let asked = surroundings.variable("RAYON_NUM_THREADS");
     if asked.is_some_and(is_too_many) {
-        // It can only be asked for once, and nobody has begun to share work yet.
-        let _ = rayon::ThreadPoolBuilder::new().num_threads(MOST_THREADS).build_global();
+        threads = threads.num_threads(MOST_THREADS);
     }
+    // Only what the system said has a source: that they were started before is none.
+    threads.build_global().or_else(|error| {
+        if error.source().is_none() {
+            return Ok(());
+        }
+        let message = format!("cannot start threads: {}", with_causes(&error));
+        let help =
+            "let this user have more (`ulimit -u`, or the limit of the container), or start fewer: RAYON_NUM_THREADS=1";
+        Err(Failure::new(ExitCode::Environment, message, Some(help)))
+    })
 }
 
 /// What is no number of threads is passed over by the library.
