@@ -7,14 +7,18 @@
 //!
 //! Without it nobody can tell whose a token is, and nobody can prove anything by one. It never lies in the repository.
 
+mod destroy;
+
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use hmac::{Hmac, Mac as _};
 use sha2::Digest as _;
 use zeroize::Zeroizing;
+
+pub use destroy::{Destroyed, destroy};
 
 use crate::digest::{Sha256, hex};
 use crate::store::private;
@@ -233,53 +237,6 @@ pub fn load_or_make(sources: SecretSources<'_>) -> Result<LoadedSecret, SecretEr
     Ok(LoadedSecret { secret, origin })
 }
 
-/// Destroys the secret in the configuration folder: its file is overwritten, made durable so, and removed. Gives what it was called, or
-/// nothing if there was none. What a journal, a snapshot or a backup has of it is beyond this.
-///
-/// # Errors
-///
-/// [`SecretError`] if what is there is no secret, or cannot be removed: it is then there still, or can no longer be read.
-pub fn destroy(config_dir: &Utf8Path) -> Result<Option<SecretId>, SecretError> {
-    let sources = SecretSources {
-        secret: None,
-        config_dir: Some(config_dir),
-    };
-    let path = config_dir.join(SECRET_FILE);
-    let id = match is_overwritten(&path) {
-        true => None,
-        false => {
-            let Some(loaded) = load(sources)? else {
-                return Ok(None);
-            };
-            let length = loaded.secret.to_text().len();
-            let overwritten = File::options().write(true).open(&path).and_then(|mut file| {
-                file.write_all(&vec![OVERWRITTEN; length])?;
-                file.sync_all()
-            });
-            overwritten.map_err(|source| failed("overwrite", &path, source))?;
-            Some(loaded.secret.id())
-        }
-    };
-    std::fs::remove_file(&path).map_err(|source| failed("remove", &path, source))?;
-    let synced = File::open(config_dir).and_then(|folder| folder.sync_all());
-    synced.map_err(|source| failed("sync", config_dir, source))?;
-    Ok(id)
-}
-
-/// What a secret that is destroyed is overwritten with.
-const OVERWRITTEN: u8 = b'0';
-
-/// Whether the file at `path` is what is left when a secret was being destroyed, and that was cut short before it was removed.
-fn is_overwritten(path: &Utf8Path) -> bool {
-    let mut bytes = Vec::new();
-    let is_file = path.symlink_metadata().is_ok_and(|found| found.is_file());
-    is_file
-        && File::open(path)
-            .and_then(|file| file.take(MAX_FILE).read_to_end(&mut bytes))
-            .is_ok_and(|length| length > 0)
-        && bytes.iter().all(|byte| *byte == OVERWRITTEN)
-}
-
 /// The file that `MADMALL_CONSENT_SECRET` names, if this `value` of it is not the secret itself.
 #[must_use]
 pub fn named_file(value: &str) -> Option<&Utf8Path> {
@@ -336,15 +293,17 @@ fn failed(verb: &'static str, path: &Utf8Path, source: io::Error) -> SecretError
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
     use super::*;
 
-    fn folder() -> (tempfile::TempDir, Utf8PathBuf) {
+    pub(super) fn folder() -> (tempfile::TempDir, Utf8PathBuf) {
         let temp = tempfile::tempdir().expect("a temporary folder");
         let path = Utf8PathBuf::from_path_buf(temp.path().join("config/madmall")).expect("UTF-8");
         (temp, path)
     }
 
-    fn kept(config_dir: &Utf8Path) -> SecretSources<'_> {
+    pub(super) fn kept(config_dir: &Utf8Path) -> SecretSources<'_> {
         SecretSources {
             secret: None,
             config_dir: Some(config_dir),
@@ -387,25 +346,11 @@ mod tests {
     fn a_secret_that_was_destroyed_is_gone_and_the_next_is_another() {
         let (_temp, path) = folder();
         let made = load_or_make(kept(&path)).expect("a secret");
-        assert_eq!(destroy(&path).expect("destroyed"), Some(made.secret.id()));
+        assert_eq!(destroy(&path).expect("destroyed"), Destroyed::Secret(made.secret.id()));
         assert!(load(kept(&path)).expect("no error").is_none());
-        assert_eq!(destroy(&path).expect("nothing to destroy"), None);
+        assert_eq!(destroy(&path).expect("nothing to destroy"), Destroyed::Nothing);
         let next = load_or_make(kept(&path)).expect("another");
         assert_ne!(next.secret.id(), made.secret.id());
-    }
-
-    #[test]
-    fn what_was_cut_short_while_a_secret_was_destroyed_is_ended_by_the_next_try() {
-        let (_temp, path) = folder();
-        let made = load_or_make(kept(&path)).expect("a secret");
-        let file = path.join(SECRET_FILE);
-        let zeros = vec![OVERWRITTEN; made.secret.to_text().len()];
-        let mut overwritten = File::options().write(true).open(&file).expect("own file");
-        overwritten.write_all(&zeros).expect("written");
-        assert!(load(kept(&path)).is_err());
-        assert_eq!(destroy(&path).expect("ended"), None);
-        assert!(!file.exists());
-        load_or_make(kept(&path)).expect("another");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use super::super::surroundings::Surroundings;
 use super::super::terminal::{Failure, Terminal};
 use crate::consent::secret;
+use crate::consent::secret::Destroyed;
 use crate::exit_code::ExitCode;
 
 /// Arguments of `consent destroy-secret`.
@@ -40,8 +41,9 @@ pub(super) fn destroy(
         return Ok(ExitCode::Success);
     }
     match secret::destroy(&folder).map_err(|error| Failure::of(ExitCode::Environment, &error))? {
-        Some(id) => terminal.result(format_args!("destroyed the consent secret {}…", &id.to_hex()[..16])),
-        None => terminal.result(format_args!("there is no consent secret in {path}")),
+        Destroyed::Secret(id) => terminal.result(format_args!("destroyed the consent secret {}…", &id.to_hex()[..16])),
+        Destroyed::Remains => terminal.result(format_args!("removed {path}: the secret in it was destroyed before")),
+        Destroyed::Nothing => terminal.result(format_args!("there is no consent secret in {path}")),
     }
     terminal.say("copies in backups, snapshots and other machines are for you to find");
     Ok(ExitCode::Success)
