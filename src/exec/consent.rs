@@ -12,6 +12,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use super::Session;
 use super::state::{Content, InputState};
 use crate::consent::purposes::NONE;
+use crate::digest::Digest;
 use crate::plan::{Command, Input, InputSource, Plan, Stage, StageId, written_input};
 use crate::stages::Refusal;
 use crate::stages::ingest::{BUILTIN as INGEST, EVENTS};
@@ -52,8 +53,8 @@ impl Session<'_> {
         let mut known: Vec<String> = Vec::new();
         for (digest, path) in files.chain(whole.map(|digest| (digest, state.path.as_path()))) {
             let near = near.of(&self.believed, path);
-            let names = self.names_of(digest);
-            known.extend(names.flat_map(|name| self.believed.consents_of(name, path, near)));
+            let names: Vec<Digest> = self.names_of(digest).collect();
+            known.extend(self.believed.consents_of(&names, path, near));
         }
         let known = known.iter().map(String::as_str);
         self.plan.purposes.narrowest(known).map(str::to_owned)

@@ -186,6 +186,7 @@ impl Attempt<'_> {
                 digests,
                 executable,
                 consent: consents.remove(&output.name),
+                is_declassified: self.stage.declassify.binary_search(&output.name).is_ok(),
             });
         }
         let subject: Vec<Resource> = outputs.iter().map(output_resource).collect();

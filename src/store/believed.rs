@@ -6,13 +6,14 @@
 //! user's own policy trusts its key for it (by default one's own key alone); those of others are kept only to compare with.
 
 mod claim;
+mod consent;
 mod index;
 mod kept;
 mod run_lines;
 mod spelled;
 mod table;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::sync::{Mutex, PoisonError};
@@ -25,15 +26,12 @@ pub use self::claim::{Claim, ClaimedOutput, Raw};
 use self::index::Index;
 pub use self::kept::{Kept, Sealed};
 use self::run_lines::RunLines;
-use self::table::{Table, folder_key, stage_key};
+use self::table::{Table, stage_key};
 use super::ended::Ended;
 use super::run_files::{read_each, run_files};
 use super::{MAX_CACHE, StoreError, read_bounded};
 use crate::canonical::CanonicalHasher;
-use crate::consent::purposes::NONE;
 use crate::digest::Digest;
-use crate::listing::ArtifactDigests;
-use crate::plan::stands_for;
 use crate::receipt::envelope::Envelope;
 use crate::receipt::run_file::{MAX_RUN_FILE, RUN_FILE_SUFFIX, RunFileName};
 use crate::receipt::statement::{ReceiptId, STAGE_BUILD_TYPE, Statement};
@@ -143,11 +141,12 @@ impl Believed {
         alike.filter(move |claim| claim.action == action)
     }
 
-    /// The newest believed receipt of a success of `action`.
+    /// The newest believed receipt of a success of `action`, unless what it gave is to be made anew (see [`Believed::is_last_word`]).
     #[must_use]
     pub fn lookup(&self, action: Digest) -> Option<Claim> {
         let mut newest_first = self.of_action(action).rev();
-        newest_first.find(|claim| claim.believed && claim.succeeded)
+        let newest = newest_first.find(|claim| claim.believed && claim.succeeded);
+        newest.filter(|newest| self.is_last_word(newest))
     }
 
     /// All successes of `action` that somebody else's key signed.
@@ -208,97 +207,6 @@ impl Believed {
         self.index.knows(Table::Carrier)
     }
 
-    /// The consents that believed receipts give a file with these bytes at `path`: those of all that made them, and of the folders that
-    /// it lies in, of which `near` says more (see [`Believed::near`]). [`NONE`] if it was only ever read as raw events, or lies where these lie. Copies of raw events
-    /// that an ingest has let through whole are no longer raw.
-    #[must_use]
-    pub fn consents_of(&self, digest: Digest, path: &Utf8Path, near: &[Claim]) -> Vec<String> {
-        let of_folders = folders_of(path, near).filter_map(|folder| folder.consent.clone());
-        let mut found: Vec<String> = of_folders.collect();
-        let mut is_raw = found.is_empty() && self.lies_with_raw(path, near);
-        let (mut is_raw_elsewhere, mut is_judged) = (false, false);
-        for claim in self.index.about(Table::Carrier, digest.as_bytes()) {
-            let made = claim.outputs.iter().filter(|made| made.digests.blake3() == digest);
-            for made in made.filter(|made| self.is_newest_word(&claim, made)) {
-                is_judged |= made.consent.is_some() && Utf8Path::new(&made.path) == path;
-                found.extend(made.consent.clone());
-            }
-            for raw in claim.raw.iter().filter(|raw| raw.digest == digest) {
-                let is_here = Utf8Path::new(&raw.path) == path;
-                is_raw |= is_here;
-                is_raw_elsewhere |= !raw.is_made;
-            }
-        }
-        // Another ingest may read what one has let through; that it does makes nothing raw.
-        match (is_raw && !is_judged) || (is_raw_elsewhere && found.is_empty()) {
-            true => vec![NONE.to_owned()],
-            false => found,
-        }
-    }
-
-    /// Whether `path` lies where an ingest has read raw events that no receipt lists, by the claims `near` it.
-    fn lies_with_raw(&self, path: &Utf8Path, near: &[Claim]) -> bool {
-        near.iter().any(|claim| {
-            let mut unlisted = claim.raw.iter().filter(|raw| raw.is_unlisted);
-            // Where an ingest reads other files now, what lies there is raw no more.
-            unlisted.any(|raw| stands_for(Utf8Path::new(&raw.path), path)) && self.is_newest_of_stage(claim)
-        })
-    }
-
-    /// The claims about files that no receipt lists, in `folder` and those that it lies in; each folder's oldest first.
-    #[must_use]
-    pub fn near(&self, folder: &Utf8Path) -> Vec<Claim> {
-        if !self.index.knows(Table::Folder) {
-            return Vec::new();
-        }
-        let about = |folder: &Utf8Path| self.index.about(Table::Folder, &folder_key(folder.as_str()));
-        folder.ancestors().flat_map(about).collect()
-    }
-
-    /// Whether no later receipt of the same stage says what these bytes are, as it does once they are declassified.
-    fn is_newest_word(&self, claim: &Claim, made: &ClaimedOutput) -> bool {
-        let digest = made.digests.blake3();
-        let mut newest_first = self.index.about(Table::Output, digest.as_bytes()).rev();
-        let newest = newest_first.find(|other| {
-            let mut outputs = other.outputs.iter();
-            (&other.pipeline, &other.stage) == (&claim.pipeline, &claim.stage)
-                && outputs.any(|other| other.name == made.name && other.digests.blake3() == digest)
-        });
-        newest.is_none_or(|newest| newest.id == claim.id)
-    }
-
-    fn is_newest_of_stage(&self, claim: &Claim) -> bool {
-        let mut newest_first = self.of_stage(&claim.pipeline, &claim.stage);
-        newest_first.next().is_none_or(|newest| newest.id == claim.id)
-    }
-
-    /// The claim that gives these bytes their consent.
-    #[must_use]
-    pub fn consent_giver(&self, digest: Digest) -> Option<Claim> {
-        let gives = |claim: &Claim, made: bool| {
-            let mut carriers = claim.carriers();
-            carriers.any(|(carrier, output)| carrier == digest && output.is_some() == made)
-        };
-        let mut newest_first = self.index.about(Table::Carrier, digest.as_bytes()).rev();
-        let made = newest_first.find(|claim| gives(claim, true));
-        let mut newest_first = self.index.about(Table::Carrier, digest.as_bytes()).rev();
-        made.or_else(|| newest_first.find(|claim| gives(claim, false)))
-    }
-
-    /// The claim that gives consent to the folders that `path` lies in, of which `near` says more.
-    #[must_use]
-    pub fn folder_giver<'c>(&self, path: &Utf8Path, near: &'c [Claim]) -> Option<&'c Claim> {
-        let giver = folders_of(path, near).find(|folder| folder.consent.is_some())?;
-        let mut newest_first = near.iter().rev();
-        newest_first.find(|claim| claim.outputs.iter().any(|output| std::ptr::eq(output, giver)))
-    }
-
-    /// Whether `path` lies in a personal folder, by the claims `near` it.
-    #[must_use]
-    pub fn is_in_personal_folder(&self, path: &Utf8Path, near: &[Claim]) -> bool {
-        folders_of(path, near).any(|folder| matches!(folder.digests, ArtifactDigests::Keyed(_)))
-    }
-
     /// The whole statement of a claim, read again from its file. `None` if it is no longer there as it was.
     #[must_use]
     pub fn statement(&self, claim: &Claim) -> Option<Statement> {
@@ -313,19 +221,6 @@ impl Believed {
         // It was read strictly when it came into the index.
         (envelope.receipt_id() == claim.id).then(|| Statement::parse_known(envelope.payload()))?
     }
-}
-
-/// The folders that `path` lies in and that a stage made, each as the newest of the claims `near` it has it.
-fn folders_of<'c>(path: &Utf8Path, near: &'c [Claim]) -> impl Iterator<Item = &'c ClaimedOutput> {
-    let made = near.iter().flat_map(|claim| &claim.outputs);
-    let mut newest: BTreeMap<&str, &ClaimedOutput> = BTreeMap::new();
-    for output in made.filter(|output| output.digests.is_folder()) {
-        let folder = Utf8Path::new(&output.path);
-        if path != folder && path.starts_with(folder) {
-            newest.insert(&output.path, output);
-        }
-    }
-    newest.into_values()
 }
 
 /// Drops the index at `file` if it has anything of the run `run`, whose receipts may be others from now on. What knows nothing of it
@@ -391,7 +286,9 @@ mod tests {
     use super::spelled::tests::of_one_file;
     use super::*;
     use crate::commitment::{Commitment, Shape};
+    use crate::consent::purposes::NONE;
     use crate::digest::{Digests, Sha256};
+    use crate::listing::ArtifactDigests;
     use crate::stamp::Stamp;
     use crate::store::atomic;
 
@@ -410,6 +307,7 @@ mod tests {
             digests,
             executable: false,
             consent: Some(format!("{name} {last}")),
+            is_declassified: false,
         };
         let plain = ArtifactDigests::File(Digests {
             blake3: digest(1),
@@ -452,7 +350,7 @@ mod tests {
     }
 
     fn consents_of(known: &Believed, digest: Digest) -> Vec<String> {
-        known.consents_of(digest, "anywhere".into(), &[])
+        known.consents_of(&[digest], "anywhere".into(), &[])
     }
 
     #[test]

@@ -185,7 +185,8 @@ impl<'f, 'a> Closed<'f, 'a> {
         let digests = self.flow.form.digests(input)?;
         let named = self.by_name.get(&(input.name.as_str(), digests)).copied();
         let named = named.or_else(|| self.is_unlisted(reader, input).then_some(RAW));
-        if named.is_some() || self.let_through.contains(&digests) {
+        // What a stage made of what was let through carries that, though an ingest may have read a copy of it.
+        if named.is_some() || self.let_through.contains(&digests) || self.flow.is_made_of_judged(digests) {
             return named;
         }
         self.by_digest.get(&digests).copied()
@@ -208,7 +209,7 @@ struct Flow<'a> {
     makers: HashMap<ArtifactDigests, Vec<(usize, &'a str)>>,
     /// The folders that stages made, by path: each by whom, as which output, the latest last. No receipt lists what is in them.
     folders: HashMap<&'a Utf8Path, Vec<(usize, &'a str)>>,
-    /// The latest receipt of each stage, by its pipeline and name.
+    /// The latest success of each stage, by its pipeline and name.
     newest: HashMap<(&'a str, &'a str), usize>,
     /// For each receipt what those of its outputs carry that are not declassified; of an ingest, its events.
     carried: Vec<Option<&'a str>>,
@@ -255,19 +256,20 @@ impl<'a> Flow<'a> {
         let Some(stage) = stage_of(statement) else {
             return;
         };
-        self.newest.insert(stage, index);
         if !statement.is_stage_success() {
             return;
         }
+        self.newest.insert(stage, index);
         for made in &statement.subject {
             let (Role::Output { output, .. }, Some(digests)) = (made.role(), self.form.digests(made)) else {
                 continue;
             };
             let makers = self.makers.entry(digests).or_default();
-            // The last word of a stage on the same bytes counts: it may declassify them now.
-            makers.retain(|(maker, other)| {
-                *other != output || stage_of(&evidence.receipts[*maker].statement) != Some(stage)
-            });
+            if is_declassified(statement, output) {
+                makers.retain(|(maker, other)| {
+                    *other != output || stage_of(&evidence.receipts[*maker].statement) != Some(stage)
+                });
+            }
             makers.push((index, output));
             if digests.is_folder() {
                 let folder = self.folders.entry(Utf8Path::new(&made.name)).or_default();
@@ -276,11 +278,11 @@ impl<'a> Flow<'a> {
         }
     }
 
-    /// Whether no later receipt of the same stage is here.
+    /// Whether no later success of the same stage is here. One that failed has not changed what lies where.
     fn is_newest_of_stage(&self, index: usize) -> bool {
         let stage = stage_of(&self.evidence.receipts[index].statement);
         let newest = stage.and_then(|stage| self.newest.get(&stage));
-        newest.is_none_or(|newest| *newest == index)
+        newest.is_none_or(|newest| self.evidence.age(*newest) <= self.evidence.age(index))
     }
 
     /// Whether anything turned out to be narrower than it seemed.
@@ -340,24 +342,49 @@ impl<'a> Flow<'a> {
         }
     }
 
-    /// The folders that a source lies in, as the last word is on them, if stages had made them when it was read.
+    /// The folders that a source lies in, as the last word is on them, if stages had made them when it was read. Of several that one stage has
+    /// made after each other, the source itself among them, the last: they do not lie in each other if it makes them at once.
     fn folders_of(&self, reader: usize, used: &Resource) -> impl Iterator<Item = (usize, &'a str)> {
         let finished = |index: usize| self.evidence.age(index).0;
         let folders = Utf8Path::new(&used.name).ancestors().skip(1);
-        folders.filter_map(move |folder| {
+        let folders = folders.filter_map(move |folder| {
             let makers = self.folders.get(folder)?;
             let was_there = finished(makers.first()?.0) <= finished(reader);
             makers.last().copied().filter(|_| was_there)
+        });
+        let found: Vec<_> = folders.collect();
+        let made = (!found.is_empty()).then(|| self.makers_in_place(used).map(|(maker, _)| maker));
+        let made: Vec<usize> = made.into_iter().flatten().collect();
+        let stage = |index: usize| stage_of(&self.evidence.receipts[index].statement);
+        let all: Vec<usize> = found.iter().map(|(maker, _)| *maker).chain(made).collect();
+        found.into_iter().filter(move |(maker, _)| {
+            let mut others = all.iter();
+            !others.any(|other| stage(*other) == stage(*maker) && self.evidence.age(*maker) < self.evidence.age(*other))
+        })
+    }
+
+    /// Who made these bytes in this place.
+    fn makers_in_place(&self, used: &Resource) -> impl Iterator<Item = (usize, &'a str)> {
+        let makers = self.form.digests(used).and_then(|digests| self.makers.get(&digests));
+        let makers = makers.into_iter().flatten().copied();
+        makers.filter(|(maker, output)| {
+            let mut made = self.evidence.receipts[*maker].statement.subject.iter();
+            made.any(|made| made.name == used.name && is_output(made, output))
         })
     }
 
     /// Whether an ingest had let through what these bytes, in this place, were made of.
     fn is_judged(&self, used: &Resource) -> bool {
-        let makers = self.form.digests(used).and_then(|digests| self.makers.get(&digests));
-        makers.into_iter().flatten().any(|(maker, output)| {
-            let mut made = self.evidence.receipts[*maker].statement.subject.iter();
-            made.any(|made| made.name == used.name && is_output(made, output))
-                && self.consent_of_output(*maker, output).is_some()
+        let mut makers = self.makers_in_place(used);
+        makers.any(|(maker, output)| self.consent_of_output(maker, output).is_some())
+    }
+
+    /// Whether a stage made these bytes of what an ingest had let through.
+    fn is_made_of_judged(&self, digests: ArtifactDigests) -> bool {
+        let mut makers = self.makers.get(&digests).into_iter().flatten();
+        makers.any(|(maker, output)| {
+            self.consent_of_output(*maker, output)
+                .is_some_and(|consent| consent != NONE)
         })
     }
 
@@ -379,11 +406,7 @@ impl<'a> Flow<'a> {
             (true, EVENTS) => self.carried[maker],
             (true, REJECTS) => Some(NONE),
             (true, _) => None,
-            (false, _) => {
-                let (stage, _) = statement.stage()?;
-                let is_declassified = stage.declassify.iter().any(|name| name == output);
-                self.carried[maker].filter(|_| !is_declassified)
-            }
+            (false, _) => self.carried[maker].filter(|_| !is_declassified(statement, output)),
         }
     }
 
@@ -422,6 +445,11 @@ impl<'a> Flow<'a> {
 fn stage_of(statement: &Statement) -> Option<(&str, &str)> {
     let (stage, _) = statement.stage()?;
     Some((&statement.external().pipeline, &stage.name))
+}
+
+fn is_declassified(statement: &Statement, output: &str) -> bool {
+    let mut declassified = statement.stage().into_iter().flat_map(|(stage, _)| &stage.declassify);
+    declassified.any(|name| name == output)
 }
 
 fn order(statement: &Statement) -> Purposes {

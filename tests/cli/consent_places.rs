@@ -275,3 +275,152 @@ fn what_a_stage_declassifies_later_may_be_read_from_then_on() {
         .code(2)
         .says("out/count");
 }
+
+#[test]
+fn an_ingest_that_fails_does_not_open_the_folder_that_it_has_read_before() {
+    let space = space();
+    for (number, line) in (0..1001).zip(EVENTS.lines().cycle()) {
+        space.write(
+            &format!("many/{number:04}.ndjson"),
+            line.replace("\"event_id\":\"", &format!("\"event_id\":\"{number:04}-")),
+        );
+    }
+    space.write("ingest.yaml", ingest("many/", ""));
+    space.madmall(["run", "ingest.yaml"]).success();
+    let_a_second_pass();
+    space.write("bad", "{}\n");
+    space.write("failing.yaml", ingest("bad", ""));
+    space.madmall(["run", "failing.yaml"]).code(2);
+    space.write("reader.yaml", reader("many/0007.ndjson"));
+    space
+        .madmall(["run", "reader.yaml"])
+        .code(2)
+        .says("holds events that no ingest has let through");
+}
+
+#[test]
+fn who_knew_less_of_the_inputs_does_not_free_what_came_out() {
+    let space = space();
+    let sum = |purpose: &str| {
+        format!(
+            "version: 1\nname: sum\n{purpose}stages:\n  sum: {{run: 'cut -c 1-30 ${{inputs.e}} > ${{outputs.o}}', inputs: {{e: data/events}}, outputs: {{o: out/sum}}}}\n"
+        )
+    };
+    space.write("ingest.yaml", ingest("raw/events.ndjson", ""));
+    space.write("sum.yaml", sum("purpose: research\n"));
+    space.madmall(["run", "ingest.yaml"]).success();
+    space.madmall(["run", "sum.yaml"]).success();
+    let_a_second_pass();
+    // Somebody else has the events, and no receipt of them.
+    let other = space.beside("work space", "other config");
+    std::fs::rename(space.path("runs"), space.path("kept")).expect("runs are moved");
+    std::fs::remove_dir_all(space.path(".madmall")).expect("the store is gone");
+    space.write("sum.yaml", sum(""));
+    other.madmall(["run", "sum.yaml", "--force"]).success();
+    for run in std::fs::read_dir(space.path("kept")).expect("there are runs") {
+        let run = run.expect("it is one");
+        let to = space.path("runs").as_std_path().join(run.file_name());
+        if run.path().is_file() {
+            std::fs::rename(run.path(), to).expect("it is moved back");
+        }
+    }
+    space.write("other.pem", other.madmall(["key", "--pem"]).success().out);
+    space
+        .madmall(["key", "trust", "other.pem", "--name", "Other"])
+        .success();
+    space.write("reader.yaml", reader("out/sum"));
+    space
+        .madmall(["run", "reader.yaml"])
+        .code(2)
+        .says("out/sum")
+        .says("carries consent to `research` alone");
+}
+
+#[test]
+fn what_a_stage_makes_where_its_folder_was_is_what_it_says_now() {
+    let space = space();
+    space.write(
+        "ingest.yaml",
+        ingest("raw/events.ndjson", &FOLDER.replace("site/pages/", "site/")),
+    );
+    space.madmall(["run", "ingest.yaml"]).success();
+    let_a_second_pass();
+    let counts = "  pages: {run: 'wc -l < ${inputs.e} > ${outputs.o}/lines; wc -c < ${inputs.e} > ${outputs.c}', declassify: [c, o], inputs: {e: ingest.events}, outputs: {o: site/html/, c: site/count}}\n";
+    space.write("ingest.yaml", ingest("raw/events.ndjson", counts));
+    space.madmall(["run", "ingest.yaml"]).success();
+    for input in ["site/html/lines", "site/count"] {
+        space.write("reader.yaml", reader(input));
+        space.madmall(["run", "reader.yaml"]).success();
+        space.madmall(["verify"]).success();
+    }
+    // What it has left there is what it was.
+    space.write("reader.yaml", reader("site/a.txt"));
+    space
+        .madmall(["run", "reader.yaml"])
+        .code(2)
+        .says("site/a.txt lies in a folder");
+}
+
+#[test]
+fn a_folder_that_was_declassified_since_is_not_put_back_without_a_receipt() {
+    let space = space();
+    let counts = "  pages: {run: 'wc -l < ${inputs.e} > ${outputs.o}/a.txt', declassify: [o], inputs: {e: ingest.events}, outputs: {o: site/pages/}}\n";
+    space.write("reader.yaml", reader("site/pages/a.txt"));
+    for (stages, code) in [(FOLDER, 2), (counts, 0), (FOLDER, 2), (counts, 0), (counts, 0)] {
+        space.write("ingest.yaml", ingest("raw/events.ndjson", stages));
+        space.madmall(["run", "ingest.yaml"]).success();
+        space.madmall(["run", "reader.yaml"]).code(code);
+        let_a_second_pass();
+    }
+    space
+        .madmall(["run", "ingest.yaml"])
+        .success()
+        .says("2 stages: 2 up to date");
+}
+
+#[test]
+fn a_copy_that_an_ingest_has_read_makes_nothing_raw_that_was_let_through() {
+    let space = space();
+    let sorted = "  sort: {run: 'sort -r ${inputs.e} > ${outputs.o}', inputs: {e: ingest.events}, outputs: {o: shared/events}}\n";
+    space.write("ingest.yaml", ingest("raw/events.ndjson", sorted));
+    space.madmall(["run", "ingest.yaml"]).success();
+    space.write("copied", space.read("shared/events"));
+    let first = space.read("copied")["{\"event_id\":\"".len()..]
+        .split('"')
+        .next()
+        .unwrap_or_default()
+        .to_owned();
+    space.write(
+        "revocations",
+        format!("{{\"event_id\":\"{first}\",\"time\":\"2026-02-01T09:30:00Z\",\"reason\":\"x\"}}\n"),
+    );
+    let again = ingest("copied", "").replace("name: ingest", "name: again");
+    let again = again.replace("data/events}", "out/again}");
+    space.write(
+        "again.yaml",
+        again.replace("schema.json}", "schema.json, revocations: revocations}"),
+    );
+    space.madmall(["run", "again.yaml"]).success();
+    space.write(
+        "reader.yaml",
+        reader("shared/events").replace("name: reader", "name: reader\npurpose: research"),
+    );
+    space.madmall(["run", "reader.yaml"]).success();
+    space.madmall(["verify"]).success();
+}
+
+#[test]
+fn raw_events_that_were_put_into_the_folder_of_a_stage_are_raw() {
+    let space = space();
+    space.write("ingest.yaml", ingest("raw/events.ndjson", FOLDER));
+    space.madmall(["run", "ingest.yaml"]).success();
+    space.write("site/pages/raw.ndjson", space.read("raw/events.ndjson"));
+    space.write(
+        "reader.yaml",
+        reader("site/pages/raw.ndjson").replace("name: reader", "name: reader\npurpose: research"),
+    );
+    space
+        .madmall(["run", "reader.yaml"])
+        .code(2)
+        .says("holds events that no ingest has let through: consent `none`");
+}

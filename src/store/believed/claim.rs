@@ -62,7 +62,9 @@ impl Claim {
     pub(super) fn of(id: ReceiptId, keyid: KeyId, statement: &Statement, line: u32) -> Option<Self> {
         let build = &statement.predicate.build_definition;
         let internal = &build.internal_parameters.madmall;
-        let mut outputs: Vec<_> = statement.subject.iter().filter_map(claimed_output).collect();
+        let declassify = &build.external_parameters.stage.as_ref()?.declassify;
+        let outputs = statement.subject.iter();
+        let mut outputs: Vec<_> = outputs.filter_map(|made| claimed_output(made, declassify)).collect();
         outputs.sort_by(|a, b| a.name.cmp(&b.name));
         let tools = build.resolved_dependencies.iter().filter_map(claimed_tool);
         Some(Self {
@@ -79,6 +81,27 @@ impl Claim {
             tools: tools.collect(),
             raw: raw_events(statement),
         })
+    }
+
+    /// Which stage it is about: its pipeline and its name.
+    pub(super) fn stage(&self) -> (&str, &str) {
+        (&self.pipeline, &self.stage)
+    }
+
+    /// Where it stands among all, the oldest first.
+    pub(super) fn place(&self) -> (&str, u32) {
+        (&self.run, self.line)
+    }
+
+    /// Whether anything that came out is a folder.
+    pub(super) fn makes_folder(&self) -> bool {
+        self.outputs.iter().any(|made| made.digests.is_folder())
+    }
+
+    /// The outputs that have these bytes.
+    pub(super) fn outputs_of(&self, digest: Digest) -> impl Iterator<Item = &ClaimedOutput> {
+        let outputs = self.outputs.iter();
+        outputs.filter(move |output| output.digests.blake3() == digest)
     }
 
     /// The bytes that carry consent by its word: each with the output that they are, or none if they were read as raw events.
@@ -123,6 +146,14 @@ pub struct ClaimedOutput {
     pub executable: bool,
     /// What may be done with it, as a word of [`crate::consent::purposes`]; none if it holds nothing of a person.
     pub consent: Option<String>,
+    /// Whether the stage says of it that it holds nothing of a person.
+    pub is_declassified: bool,
+}
+
+impl ClaimedOutput {
+    pub(super) fn is_personal(&self) -> bool {
+        matches!(self.digests, ArtifactDigests::Keyed(_))
+    }
 }
 
 /// What an ingest has read as events.
@@ -166,7 +197,7 @@ fn claimed_tool(resource: &Resource) -> Option<(String, Digest)> {
     Some((resource.name.clone(), digests.blake3))
 }
 
-fn claimed_output(resource: &Resource) -> Option<ClaimedOutput> {
+fn claimed_output(resource: &Resource, declassify: &[String]) -> Option<ClaimedOutput> {
     let Role::Output {
         consent,
         output,
@@ -182,5 +213,6 @@ fn claimed_output(resource: &Resource) -> Option<ClaimedOutput> {
         path: resource.name.clone(),
         digests: artifact_digests(resource)?,
         executable: *executable,
+        is_declassified: declassify.contains(output),
     })
 }

@@ -25,7 +25,7 @@ use crate::receipt::run_file::RunFileName;
 use crate::store::sealed;
 
 /// The first line of the file: another wherever anything below, or a [`Claim`], is spelled otherwise.
-pub(super) const HEADER: &[u8] = b"madmall believed v10\n";
+pub(super) const HEADER: &[u8] = b"madmall believed v11\n";
 /// What stands before an index in its file: that line, and the seal.
 pub(super) const ROOM: usize = HEADER.len() + sealed::SEAL;
 /// How long it is to say where a record ends.

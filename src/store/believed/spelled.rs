@@ -233,6 +233,7 @@ pub(super) mod tests {
                 },
                 executable: false,
                 consent: number.is_multiple_of(6).then(|| NONE.to_owned()),
+                is_declassified: false,
             }],
             tools: vec![("sh".into(), Digest::of(b"sh"))],
             raw: Vec::new(),
