@@ -1,7 +1,7 @@
 //! Outputs that lie in each other's way: one where, or around where, another one lay before, so that both cannot be here at once.
 
 use std::cell::OnceCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashSet};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -36,8 +36,8 @@ impl Others<'_> {
     /// The output that took the place of the one at `path`, where what stands there fits none of its `claims`.
     ///
     /// It is here as a trusted receipt says. Either it lies around `path`, and what stands there is part of it; or it lies in
-    /// it, and there is nothing beside it that no trusted receipt claims: else whoever puts an output of another time into a
-    /// folder could change the rest of it unnoticed.
+    /// it, and the rest of a folder that was claimed is as claimed: else whoever puts an output of another time into a folder
+    /// could change the rest of it unnoticed.
     pub(super) fn took_the_place_of(&self, path: &Utf8Path, claims: &[Claim]) -> Option<Here> {
         let all = self.claims.get_or_init(|| self.evidence.claims());
         let mut around = path.ancestors().skip(1);
@@ -52,27 +52,33 @@ impl Others<'_> {
         let below: Vec<Here> = below
             .filter_map(|(other, claims)| self.is_here(other, claims))
             .collect();
-        match self.places.get(path) {
-            Some(Place::Folder { files, .. }) if !self.all_claimed(files, &below, claims) => None,
-            _ => below.into_iter().max_by_key(|here| self.evidence.age(here.receipt)),
-        }
+        let is_whole = match self.places.get(path) {
+            Some(Place::Folder { files, .. }) => self.is_rest_claimed(files, &below, claims),
+            // A folder was claimed, and what stands there has no listing to compare: it may hold anything.
+            _ => !claims.iter().any(|claim| claim.digests.is_folder()),
+        };
+        let latest = below.into_iter().max_by_key(|here| self.evidence.age(here.receipt));
+        latest.filter(|_| is_whole)
     }
 
-    /// Whether each of `files` lies in one of `outputs`, or is as the folder's own receipts list it.
-    fn all_claimed(&self, files: &[ListedFile], outputs: &[Here], claims: &[Claim]) -> bool {
-        let mut listed: HashMap<Utf8PathBuf, Vec<ListedFile>> = HashMap::new();
-        for claim in claims.iter().filter(|claim| self.is_trusted(claim)) {
-            if let ArtifactDigests::Folder(folder) = claim.digests {
-                for file in kept_listing(self.site, folder).unwrap_or_default() {
-                    listed.entry(file.path.clone()).or_default().push(file);
-                }
-            }
-        }
-        files.iter().all(|file| {
-            let mut outputs = outputs.iter();
-            outputs.any(|output| file.path.starts_with(&output.path))
-                || listed.get(&file.path).is_some_and(|listed| listed.contains(file))
-        })
+    /// Whether what lies beside `outputs` among `files` is nothing, or the whole of what one of the folder's own receipts lists
+    /// beside them: of several versions a part each would be a folder that nobody made.
+    fn is_rest_claimed(&self, files: &[ListedFile], outputs: &[Here], claims: &[Claim]) -> bool {
+        let here: HashSet<&Utf8Path> = outputs.iter().map(|output| output.path.as_path()).collect();
+        let around: HashSet<&Utf8Path> = here.iter().flat_map(|path| path.ancestors()).collect();
+        let is_beside = |file: &&ListedFile| !file.path.ancestors().any(|path| here.contains(path));
+        let rest: Vec<&ListedFile> = files.iter().filter(is_beside).collect();
+        let mut claims = claims.iter().filter(|claim| self.is_trusted(claim));
+        rest.is_empty()
+            || claims.any(|claim| {
+                let ArtifactDigests::Folder(folder) = claim.digests else {
+                    return false;
+                };
+                let listed = kept_listing(self.site, folder).unwrap_or_default();
+                // A file that gave way to a folder with an output in it is not here either.
+                let stays = |file: &&ListedFile| is_beside(file) && !around.contains(file.path.as_path());
+                listed.iter().filter(stays).eq(rest.iter().copied())
+            })
     }
 
     fn is_trusted(&self, claim: &Claim) -> bool {

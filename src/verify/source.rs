@@ -195,11 +195,16 @@ impl Pipelines<'_> {
         outputs
     }
 
-    /// Outputs of the plan that are in place with other bytes than the receipts that are of the plan claim.
+    /// Outputs of the plan that are in place with other bytes than the receipts that are of the plan claim, or in whose place
+    /// another output is.
     fn others_in_place(&self, plan: &Plan, conformity: &Conformity) -> Vec<Utf8PathBuf> {
         let mut others = Vec::new();
         for (stage, accepted) in plan.stages.iter().zip(&conformity.accepted) {
             for output in stage.outputs.iter().filter(|_| !accepted.is_empty()) {
+                if self.answer.gave_way.contains(&output.path) {
+                    others.push(output.path.clone());
+                    continue;
+                }
                 let Some((_, digests)) = self.answer.makers.get(&output.path) else {
                     continue;
                 };

@@ -39,6 +39,8 @@ pub(super) struct Question<'a> {
 pub(super) struct Answer {
     /// The files whose bytes a trusted receipt claims, that receipt, and the digests as it has them.
     pub(super) makers: BTreeMap<Utf8PathBuf, (usize, ArtifactDigests)>,
+    /// The files and folders in whose place another output is.
+    pub(super) gave_way: BTreeSet<Utf8PathBuf>,
     /// Foreign receipts that findings name.
     pub(super) blamed: BTreeSet<usize>,
     pub(super) findings: Vec<Finding>,
@@ -122,6 +124,7 @@ impl Question<'_> {
             answer.findings.push(Finding::new(Code::Absent, message).file(path));
         }
         answer.not_checked.push(format!("`{path}` is not here: {place}"));
+        answer.gave_way.insert(path.to_owned());
         let is_trusted = |claim: &&Claim| evidence.receipts[claim.receipt].signer.is_some();
         let latest = claims.iter().rfind(is_trusted);
         if let Some(latest) = latest.filter(|latest| evidence.age(latest.receipt) > evidence.age(here.receipt)) {

@@ -576,6 +576,71 @@ fn what_lies_beside_an_output_in_the_place_of_a_folder_is_claimed_or_was_changed
     space.madmall(["verify"]).code(4).says("`out/y` has other bytes");
 }
 
+/// A folder of which there are two versions, where another output was before.
+fn twice_made_where_another_output_was() -> Space {
+    let folder = |x: u8, y: u8| {
+        format!(
+            "stages: {{a: {{run: 'echo {x} > ${{outputs.o}}/x; echo {y} > ${{outputs.o}}/y', outputs: {{o: out/}}}}}}"
+        )
+    };
+    let space = Space::with("stages: {a: {run: 'echo old > ${outputs.o}', outputs: {o: out/sub/z}}}");
+    space.run(&[]).success();
+    for text in [folder(1, 2), folder(3, 4)] {
+        std::thread::sleep(Duration::from_millis(1100));
+        space.pipeline(&text);
+        space.run(&[]).success();
+    }
+    space.madmall(["verify"]).success().says_not("W-OLDER");
+    space
+}
+
+#[test]
+fn an_output_of_another_time_hides_no_change_beside_it() {
+    let space = twice_made_where_another_output_was();
+    space.write("out/sub/z", "old\n");
+    space
+        .madmall(["verify"])
+        .success()
+        .says("W-OLDER")
+        .says("`out` is not here: `out/sub/z` is in its place");
+    // Of one version some, of the other the rest; and a part of one.
+    space.write("out/y", "2\n");
+    space.madmall(["verify"]).code(4).says("`out/y` has other bytes");
+    space.remove("out/y");
+    space.madmall(["verify"]).code(4).says("`out/y` is missing");
+    // A folder in which something is no file is not compared by its listing.
+    space.write("out/y", "edited\n");
+    std::os::unix::fs::symlink("y", space.path("out/link")).expect("linked");
+    space.madmall(["verify"]).code(4).says("E-FILE").says("`out/link`");
+    space.remove("out/link");
+    std::fs::rename(space.path("out"), space.path("other")).expect("renamed");
+    std::os::unix::fs::symlink("other", space.path("out")).expect("linked");
+    space
+        .madmall(["verify"])
+        .code(4)
+        .says("is a symbolic link, not a folder");
+}
+
+#[test]
+fn an_output_whose_place_another_one_took_is_not_what_a_commit_gives() {
+    let space = twice_made_where_another_output_was();
+    space.write(".gitignore", ".madmall\nout\n");
+    space.git(&["init", "-q"]);
+    space.git(&["add", "-A"]);
+    space.git(&["commit", "-q", "-m", "folder"]);
+    let at = || space.madmall(["verify", "--at", "HEAD"]);
+    at().success();
+    space.write("out/sub/z", "old\n");
+    at().code(4).says("E-PIPELINE").says("`out`");
+    // Where it was moved, the commit before has it elsewhere.
+    space.pipeline("stages: {a: {run: 'echo new > ${outputs.o}', outputs: {o: out/v1/z}}}");
+    space.git(&["commit", "-q", "-am", "moved"]);
+    std::fs::remove_dir_all(space.path("out")).expect("removed");
+    space.run(&[]).success();
+    at().success();
+    space.madmall(["verify", "--at", "HEAD~1"]).code(4).says("E-PIPELINE");
+}
+
 #[test]
 fn a_run_that_is_killed_leaves_the_old_folder_none_or_the_new_one() {
     let space = Space::with(
