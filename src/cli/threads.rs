@@ -9,7 +9,10 @@ use crate::exit_code::ExitCode;
 /// More than machines have cores. Each thread costs memory and time to begin: with a hundred thousand a run does not end.
 const MOST_THREADS: usize = 512;
 
-/// Starts the threads that a command shares its work among, as many as `RAYON_NUM_THREADS` says within bounds, else one for each core. Left to
+/// What the library that shares the work reads for itself: the first that is a number. The second is an older name.
+const VARIABLES: [&str; 2] = ["RAYON_NUM_THREADS", "RAYON_RS_NUM_CPUS"];
+
+/// Starts the threads that a command shares its work among, as many as the caller's variables say within bounds, else one for each core. Left to
 /// themselves they begin with the first work, and where the system has none to give that would be taken for a bug.
 ///
 /// # Errors
@@ -17,8 +20,7 @@ const MOST_THREADS: usize = 512;
 /// [`Failure`] with code 7 if the system has none to give.
 pub(super) fn start(surroundings: &Surroundings) -> Result<(), Failure> {
     let mut threads = rayon::ThreadPoolBuilder::new();
-    let asked = surroundings.variable("RAYON_NUM_THREADS");
-    if asked.is_some_and(is_too_many) {
+    if is_too_many(VARIABLES.map(|name| surroundings.variable(name))) {
         threads = threads.num_threads(MOST_THREADS);
     }
     // Only what the system said has a source: that they were started before is none.
@@ -34,8 +36,10 @@ pub(super) fn start(surroundings: &Surroundings) -> Result<(), Failure> {
 }
 
 /// What is no number of threads is passed over by the library.
-fn is_too_many(asked: &str) -> bool {
-    asked.parse::<usize>().is_ok_and(|threads| threads > MOST_THREADS)
+fn is_too_many(asked: [Option<&str>; 2]) -> bool {
+    let asked = asked.into_iter().flatten();
+    let mut numbers = asked.filter_map(|asked| asked.parse::<usize>().ok());
+    numbers.next().is_some_and(|threads| threads > MOST_THREADS)
 }
 
 #[cfg(test)]
@@ -45,10 +49,12 @@ mod tests {
     #[test]
     fn only_a_number_beyond_the_bound_is_bounded() {
         for fine in ["0", "1", "512", "-1", "abc", "", "99999999999999999999999"] {
-            assert!(!is_too_many(fine), "{fine}");
+            assert!(!is_too_many([Some(fine), None]), "{fine}");
         }
         for many in ["513", "99999"] {
-            assert!(is_too_many(many), "{many}");
+            assert!(is_too_many([Some(many), None]), "{many}");
+            assert!(is_too_many([Some("abc"), Some(many)]), "{many}");
+            assert!(!is_too_many([Some("0"), Some(many)]), "{many}");
         }
     }
 }
