@@ -45,25 +45,29 @@ pub fn of_run(store: &Store, run: &str) -> Result<Vec<StageLog>, StoreError> {
 }
 
 fn list(folder: &Utf8Path, run: &str) -> io::Result<Vec<StageLog>> {
-    let entries = match folder.read_dir_utf8() {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries?,
-    };
+    // What is a link, or has a name that no run gives, was put there by somebody else.
+    match folder.symlink_metadata() {
+        Ok(about) if about.is_dir() => {}
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => return Ok(Vec::new()),
+    }
     let mut found = Vec::new();
-    for entry in entries {
+    for entry in folder.as_std_path().read_dir()? {
         let entry = entry?;
-        let Some(stage) = entry.file_name().strip_suffix(".log") else {
+        let Ok(path) = Utf8PathBuf::from_path_buf(entry.path()) else {
+            continue;
+        };
+        let Some(stage) = path.file_name().and_then(|name| name.strip_suffix(".log")) else {
             continue;
         };
         let about = entry.metadata()?;
-        // What is a link was put there by somebody else.
         if about.is_file() {
             found.push(StageLog {
                 run: run.to_owned(),
                 stage: stage.to_owned(),
-                path: entry.path().to_owned(),
                 bytes: about.len(),
                 modified: about.modified()?,
+                path,
             });
         }
     }

@@ -78,3 +78,30 @@ fn a_stage_or_a_run_that_is_not_there_is_refused_with_what_is() {
         ("", "no stage has printed anything here yet\n")
     );
 }
+
+#[cfg(unix)]
+#[test]
+fn what_is_no_log_of_a_run_is_passed_over() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let space = space();
+    let runs = space.path(".madmall/output");
+    let run = runs
+        .read_dir_utf8()
+        .expect("listed")
+        .next()
+        .expect("a run")
+        .expect("read");
+    space.write("other/c.log", "of somebody else\n");
+    std::os::unix::fs::symlink(space.path("other/c.log"), run.path().join("c.log")).expect("linked");
+    std::fs::write(
+        run.path().as_std_path().join(std::ffi::OsStr::from_bytes(b"\xff.log")),
+        "",
+    )
+    .expect("written");
+    assert_eq!(space.madmall(["logs", "a"]).success().out, "hello 1\nhello 2\n");
+    space.madmall(["logs", "c"]).code(2);
+    std::fs::remove_dir_all(run.path()).expect("removed");
+    std::os::unix::fs::symlink(space.path("other"), run.path()).expect("linked");
+    space.madmall(["logs", "c"]).code(2);
+    space.madmall(["logs", "c", "--run", run.file_name()]).code(2);
+}
