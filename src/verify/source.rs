@@ -154,6 +154,8 @@ impl Pipelines<'_> {
 
     /// The pipeline `file` as the commit has it, or what is wrong with it there.
     fn resolve_at(&self, file: &Utf8Path, tree: &CommitTree<'_>, commit: &str) -> Result<Plan, Box<Finding>> {
+        // What could not be read of another pipeline explains no mistake of this one.
+        let _ = tree.was_torn();
         (self.request.resolve)(tree, file).map_err(|why| {
             let why = first_mistake(&why);
             // What the commit has there is not known then: it is not said to be something else.

@@ -141,6 +141,29 @@ fn a_pipeline_that_the_repository_has_lost_is_not_taken_for_changed() {
 }
 
 #[test]
+fn what_one_pipeline_has_lost_hides_no_change_of_another() {
+    let space = committed();
+    let text = space.read("pipeline.yaml");
+    space.write(
+        "sub/other.yaml",
+        text.replace("out/", "other/").replace("name: test", "name: other"),
+    );
+    space.git(&["add", "sub"]);
+    space.git(&["commit", "-q", "-m", "other"]);
+    space.run(&[]).success();
+    space.madmall(["run", "sub/other.yaml"]).success();
+    space.write("pipeline.yaml", text.replace("i: in", "i: nowhere"));
+    space.git(&["commit", "-q", "-am", "changed"]);
+    lose(&space, "sub");
+    space
+        .madmall(["verify", "--at", "HEAD"])
+        .code(4)
+        .says("E-PIPELINE")
+        .says("no stage produces `nowhere`")
+        .says("cannot read `sub/other.yaml`");
+}
+
+#[test]
 fn a_repository_that_is_elsewhere_now_is_not_taken_for_none() {
     let space = committed();
     space.run(&[]).success();
