@@ -75,13 +75,21 @@ pub fn param_text(value: &ParamRecord) -> String {
             Scalar::Null | Scalar::Boolean(_) | Scalar::Number(_) => format!("{text:?}"),
         },
         ParamRecord::List(items) => {
-            let items: Vec<_> = items.iter().map(param_text).collect();
+            let items: Vec<_> = items.iter().map(part_text).collect();
             format!("[{}]", items.join(", "))
         }
         ParamRecord::Map(map) => {
-            let members: Vec<_> = map.iter().map(|(k, v)| format!("{k}: {}", param_text(v))).collect();
+            let members: Vec<_> = map.iter().map(|(k, v)| format!("{k}: {}", part_text(v))).collect();
             format!("{{{}}}", members.join(", "))
         }
+    }
+}
+
+/// The same of a part of a list or a map, where a comma would begin the next.
+fn part_text(value: &ParamRecord) -> String {
+    match value {
+        ParamRecord::String(text) if text.contains(',') => format!("{text:?}"),
+        value => param_text(value),
     }
 }
 
@@ -114,6 +122,12 @@ mod tests {
             ParamRecord::String("2".to_owned()),
         ]);
         assert_eq!(param_text(&list), "[2, \"2\"]");
+        let list = |items: &[&str]| {
+            let items = items.iter().map(|item| ParamRecord::String((*item).to_owned()));
+            param_text(&ParamRecord::List(items.collect()))
+        };
+        assert_eq!(list(&["a", "b"]), "[a, b]");
+        assert_eq!(list(&["a, b"]), "[\"a, b\"]");
     }
 
     #[test]
