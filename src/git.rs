@@ -75,7 +75,12 @@ pub struct Repository {
     prefix: Utf8PathBuf,
     /// Of blobs that were read whole, so that each is read once however many commits have it.
     digests: Mutex<HashMap<Oid, Digests>>,
+    /// What folders and patterns find in a folder of a commit, as far as it is little.
+    names: Mutex<Names>,
 }
+
+/// By the folder that a path is below, and the path.
+type Names = HashMap<(Option<Oid>, Utf8PathBuf), Vec<Utf8PathBuf>>;
 
 /// Opens the repository that the folder `workspace` (absolute, links resolved) lies in; `None` if it lies in none.
 ///
@@ -113,6 +118,7 @@ pub fn open(workspace: &Utf8Path) -> Result<Option<Repository>, GitError> {
         inner,
         prefix,
         digests: Mutex::default(),
+        names: Mutex::default(),
     }))
 }
 

@@ -9,7 +9,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use git2::{ObjectType, Oid};
 use rayon::prelude::*;
 
-use super::{CommitId, GitError, Repository, object};
+use super::{CommitId, GitError, Names, Repository, object};
 use crate::digest::Digests;
 use crate::listing::{ListedFile, ListingDigests, listing_digests};
 use crate::tree::{Below, EntryKind, Tree, TreeError};
@@ -31,12 +31,13 @@ const SHORT: usize = 1 << 20;
 pub struct CommitTree<'a> {
     repository: &'a git2::Repository,
     /// The folder of the workspace; `None` if the commit does not have it.
-    root: Option<Oid>,
+    pub(super) root: Option<Oid>,
     /// Folders that were read: libgit2 keeps only small ones, and would read a large one again for each of its files.
     folders: RefCell<HashMap<Oid, Rc<git2::Tree<'a>>>>,
     /// Whether something of it could not be read.
     is_torn: Cell<bool>,
     digests: &'a Mutex<HashMap<Oid, Digests>>,
+    pub(super) names: &'a Mutex<Names>,
 }
 
 impl Repository {
@@ -60,6 +61,7 @@ impl Repository {
             folders: RefCell::default(),
             is_torn: Cell::default(),
             digests: &self.digests,
+            names: &self.names,
         })
     }
 }

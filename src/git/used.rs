@@ -2,14 +2,17 @@
 
 use std::collections::HashSet;
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 
 use super::commit_tree::{CommitTree, Found};
 use super::{GitError, Repository};
 use crate::digest::Digests;
 use crate::listing::ListingDigests;
 use crate::plan::{Plan, find_files};
-use crate::receipt::statement::{self, Made};
+use crate::receipt::statement::{self, MAX_MEMBERS, Made};
+
+/// Of so many folders and patterns the names of files are kept.
+const MOST_KEPT: usize = 64;
 
 /// A file that a stage used: what is compared with the commit.
 #[derive(Clone, Debug)]
@@ -122,6 +125,27 @@ impl CommitTree<'_> {
         let outputs = || plan.stages.iter().flat_map(|stage| &stage.outputs);
         let is_written = |file: &Utf8Path| outputs().any(|output| file.starts_with(&output.path));
         let is_other = |file: &Utf8Path| !names.contains(file.as_str()) && !is_written(file);
-        find_files(self, path).is_none_or(|found| found.iter().any(|(file, _)| is_other(file)))
+        self.names_at(path)
+            .is_none_or(|found| found.iter().any(|file| is_other(file)))
+    }
+
+    /// The files that the folder or pattern `path` finds. Few are kept: each combination of a matrix asks for the same, and a pattern may
+    /// find one in a folder of a hundred thousand.
+    fn names_at(&self, path: &Utf8Path) -> Option<Vec<Utf8PathBuf>> {
+        let key = (self.root, path.to_owned());
+        let known = self.names.lock().ok().and_then(|known| known.get(&key).cloned());
+        if known.is_some() {
+            return known;
+        }
+        let found: Vec<Utf8PathBuf> = find_files(self, path)?.into_iter().map(|(file, _)| file).collect();
+        if found.len() <= MAX_MEMBERS
+            && let Ok(mut known) = self.names.lock()
+        {
+            if known.len() >= MOST_KEPT {
+                known.clear();
+            }
+            known.insert(key, found.clone());
+        }
+        Some(found)
     }
 }
