@@ -276,7 +276,7 @@ fn rested(evidence: Evidence, basis: &[usize], chosen: Option<&BTreeSet<usize>>)
 fn basis(evidence: &Evidence, question: &Question<'_>, answer: &Answer) -> Vec<usize> {
     let chosen = question.chosen.iter().flatten().copied();
     let trusted = chosen.filter(|index| evidence.receipts[*index].signer.is_some());
-    let makers = answer.makers.values().map(|(maker, _)| *maker);
+    let makers = answer.present().map(|(maker, _)| maker);
     evidence.with_ancestors(makers.chain(trusted))
 }
 
@@ -289,8 +289,7 @@ fn roots(site: &dyn Site, evidence: &Evidence, question: &Question<'_>, answer: 
     let trusted = chosen
         .into_iter()
         .filter(|index| evidence.receipts[*index].signer.is_some());
-    let makers = answer.makers.values();
-    let makers = makers.map(|(maker, claimed)| (*maker, Some(*claimed)));
+    let makers = answer.present().map(|(maker, claimed)| (maker, Some(claimed)));
     makers.chain(trusted.map(|index| (index, None))).collect()
 }
 

@@ -30,6 +30,8 @@ pub(super) struct Others<'a> {
 pub(super) struct Here {
     pub(super) path: Utf8PathBuf,
     pub(super) receipt: usize,
+    /// The receipt that lists what lies beside it, and what that claims.
+    pub(super) beside: Option<(usize, ArtifactDigests)>,
 }
 
 impl Others<'_> {
@@ -52,33 +54,46 @@ impl Others<'_> {
         let below: Vec<Here> = below
             .filter_map(|(other, claims)| self.is_here(other, claims))
             .collect();
-        let is_whole = match self.places.get(path) {
-            Some(Place::Folder { files, .. }) => self.is_rest_claimed(files, &below, claims),
+        let beside = match self.places.get(path) {
+            Some(Place::Folder { files, .. }) => self.beside(files, &below, claims)?,
             // A folder was claimed, and what stands there has no listing to compare: it may hold anything.
-            _ => !claims.iter().any(|claim| claim.digests.is_folder()),
+            _ if claims.iter().any(|claim| claim.digests.is_folder()) => return None,
+            _ => None,
         };
-        let latest = below.into_iter().max_by_key(|here| self.evidence.age(here.receipt));
-        latest.filter(|_| is_whole)
+        let latest = below.into_iter().max_by_key(|here| self.evidence.age(here.receipt))?;
+        Some(Here { beside, ..latest })
     }
 
-    /// Whether what lies beside `outputs` among `files` is nothing, or the whole of what one of the folder's own receipts lists
-    /// beside them: of several versions a part each would be a folder that nobody made.
-    fn is_rest_claimed(&self, files: &[ListedFile], outputs: &[Here], claims: &[Claim]) -> bool {
+    /// The folder's own receipt that lists what lies beside `outputs` among `files`, the whole of it; `Some(None)` if nothing does, `None` if no
+    /// receipt lists it so: of several versions a part each would be a folder that nobody made.
+    #[expect(
+        clippy::option_option,
+        reason = "nothing to claim, and nobody who claims it, are not the same"
+    )]
+    fn beside(
+        &self,
+        files: &[ListedFile],
+        outputs: &[Here],
+        claims: &[Claim],
+    ) -> Option<Option<(usize, ArtifactDigests)>> {
         let here: HashSet<&Utf8Path> = outputs.iter().map(|output| output.path.as_path()).collect();
         let around: HashSet<&Utf8Path> = here.iter().flat_map(|path| path.ancestors()).collect();
         let is_beside = |file: &&ListedFile| !file.path.ancestors().any(|path| here.contains(path));
         let rest: Vec<&ListedFile> = files.iter().filter(is_beside).collect();
-        let mut claims = claims.iter().filter(|claim| self.is_trusted(claim));
-        rest.is_empty()
-            || claims.any(|claim| {
-                let ArtifactDigests::Folder(folder) = claim.digests else {
-                    return false;
-                };
-                let listed = kept_listing(self.site, folder).unwrap_or_default();
-                // A file that gave way to a folder with an output in it is not here either.
-                let stays = |file: &&ListedFile| is_beside(file) && !around.contains(file.path.as_path());
-                listed.iter().filter(stays).eq(rest.iter().copied())
-            })
+        if rest.is_empty() {
+            return Some(None);
+        }
+        let mut claims = claims.iter().rev().filter(|claim| self.is_trusted(claim));
+        let claim = claims.find(|claim| {
+            let ArtifactDigests::Folder(folder) = claim.digests else {
+                return false;
+            };
+            let listed = kept_listing(self.site, folder).unwrap_or_default();
+            // A file that gave way to a folder with an output in it is not here either.
+            let stays = |file: &&ListedFile| is_beside(file) && !around.contains(file.path.as_path());
+            listed.iter().filter(stays).eq(rest.iter().copied())
+        })?;
+        Some(Some((claim.receipt, claim.digests)))
     }
 
     fn is_trusted(&self, claim: &Claim) -> bool {
@@ -108,6 +123,7 @@ impl Others<'_> {
         Some(Here {
             path: path.to_owned(),
             receipt: claim.receipt,
+            beside: None,
         })
     }
 }

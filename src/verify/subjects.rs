@@ -41,6 +41,8 @@ pub(super) struct Answer {
     pub(super) makers: BTreeMap<Utf8PathBuf, (usize, ArtifactDigests)>,
     /// The files and folders in whose place another output is.
     pub(super) gave_way: BTreeSet<Utf8PathBuf>,
+    /// The receipts by which the rest of such a folder is here, with what they claim.
+    pub(super) beside: Vec<(usize, ArtifactDigests)>,
     /// Foreign receipts that findings name.
     pub(super) blamed: BTreeSet<usize>,
     pub(super) findings: Vec<Finding>,
@@ -125,6 +127,7 @@ impl Question<'_> {
         }
         answer.not_checked.push(format!("`{path}` is not here: {place}"));
         answer.gave_way.insert(path.to_owned());
+        answer.beside.extend(here.beside);
         let is_trusted = |claim: &&Claim| evidence.receipts[claim.receipt].signer.is_some();
         let latest = claims.iter().rfind(is_trusted);
         if let Some(latest) = latest.filter(|latest| evidence.age(latest.receipt) > evidence.age(here.receipt)) {
@@ -252,6 +255,13 @@ impl Question<'_> {
             .differs("a trusted key", receipt.stranger())
             .help("if you know whose key that is, name it with `--trust`, or run the pipeline yourself");
         answer.findings.push(finding);
+    }
+}
+
+impl Answer {
+    /// The receipts of all that is here, with what they claim.
+    pub(super) fn present(&self) -> impl Iterator<Item = (usize, ArtifactDigests)> {
+        self.makers.values().chain(&self.beside).copied()
     }
 }
 

@@ -642,6 +642,25 @@ fn an_output_whose_place_another_one_took_is_not_what_a_commit_gives() {
 }
 
 #[test]
+fn what_lies_beside_an_output_in_a_folder_counts_as_here() {
+    let space = Space::with("stages: {a: {run: 'echo old > ${outputs.o}', outputs: {o: out/sub/z}}}");
+    space.write(".gitignore", ".madmall\nout\n");
+    space.git(&["init", "-q"]);
+    space.git(&["add", "-A"]);
+    space.git(&["commit", "-q", "-m", "first"]);
+    space.run(&[]).success();
+    std::thread::sleep(Duration::from_millis(1100));
+    space.pipeline("stages: {a: {run: 'echo 1 > ${outputs.o}/x', outputs: {o: out/}}}");
+    space.run(&[]).success();
+    let is_clean = || space.madmall(["verify", "--require-clean"]);
+    is_clean().code(4).says("E-UNCOMMITTED");
+    space.write("out/sub/z", "old\n");
+    is_clean().code(4).says("E-UNCOMMITTED");
+    space.remove("out/x");
+    is_clean().success();
+}
+
+#[test]
 fn a_run_that_is_killed_leaves_the_old_folder_none_or_the_new_one() {
     let space = Space::with(
         "stages: {a: {run: 'for i in $(seq 400); do cat ${inputs.i} > ${outputs.p}/$i; done', inputs: {i: in}, outputs: {p: out/}}}",
