@@ -141,7 +141,8 @@ impl Believed {
         alike.filter(move |claim| claim.action == action)
     }
 
-    /// The newest believed receipt of a success of `action`, unless what it gave is to be made anew (see [`Believed::is_last_word`]).
+    /// The newest believed receipt of a success of `action`, unless what it gave is to be made anew: a folder of which
+    /// receipts say something else by now.
     #[must_use]
     pub fn lookup(&self, action: Digest) -> Option<Claim> {
         let mut newest_first = self.of_action(action).rev();

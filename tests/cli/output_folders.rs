@@ -685,3 +685,21 @@ fn a_run_that_is_killed_leaves_the_old_folder_none_or_the_new_one() {
     space.madmall(["verify"]).success();
     assert!(files_below(&space.path(".madmall/scratch")).is_empty());
 }
+
+#[test]
+fn a_folder_that_is_moved_and_moved_back_is_not_made_again() {
+    let writes_to = |path: &str| {
+        format!(
+            "stages: {{a: {{run: 'echo a >> $TRACE; echo 1 > ${{outputs.o}}/x', env: [TRACE], sandbox: off, outputs: {{o: {path}}}}}}}"
+        )
+    };
+    let space = Space::with(&writes_to("out/"));
+    space.run(&[]).success();
+    space.pipeline(&writes_to("out/v1/"));
+    space.run(&[]).success();
+    assert_eq!(space.trace(), "a\na\n");
+    space.pipeline(&writes_to("out/"));
+    space.run(&[]).success();
+    assert_eq!(space.trace(), "");
+    assert_eq!(space.read("out/x"), "1\n");
+}

@@ -154,6 +154,11 @@ impl ClaimedOutput {
     pub(super) fn is_personal(&self) -> bool {
         matches!(self.digests, ArtifactDigests::Keyed(_))
     }
+
+    /// Whether it carries consent, or is personal.
+    pub(super) fn is_of_persons(&self) -> bool {
+        self.consent.is_some() || self.is_personal()
+    }
 }
 
 /// What an ingest has read as events.

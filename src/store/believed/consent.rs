@@ -124,14 +124,16 @@ impl Believed {
         same.unwrap_or(true)
     }
 
-    /// Whether the stage of a claim has made later what lies in this folder of it, or what this lies in.
+    /// Whether the stage of a claim has made later what lies in this folder of it, or what this lies in, and one of the two is of persons.
     fn is_overlapped(&self, claim: &Claim, folder: &ClaimedOutput) -> bool {
         let of_stage = self.of_stage(&claim.pipeline, &claim.stage);
         let mut later = of_stage.take_while(|other| other.place() > claim.place());
         later.any(|other| {
-            let mut paths = other.outputs.iter().map(|made| Utf8Path::new(&made.path));
-            let folder = Utf8Path::new(&folder.path);
-            paths.any(|path| path != folder && (path.starts_with(folder) || folder.starts_with(path)))
+            other.outputs.iter().any(|made| {
+                let (path, around) = (Utf8Path::new(&made.path), Utf8Path::new(&folder.path));
+                let lie_in_each_other = path != around && (path.starts_with(around) || around.starts_with(path));
+                lie_in_each_other && (made.is_of_persons() || folder.is_of_persons())
+            })
         })
     }
 
