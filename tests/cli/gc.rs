@@ -170,7 +170,7 @@ fn displaced_bytes_are_counted_and_stay_unless_they_are_named() {
 #[test]
 fn a_run_that_goes_on_is_waited_for() {
     let mut space = Space::with(
-        "stages: {slow: {run: 'echo made > ${outputs.o}; while [ ! -e $GO ]; do sleep 0.02; done', env: [GO], sandbox: off, outputs: {o: out}}}",
+        "stages: {slow: {run: 'echo made > ${outputs.o}; while [ ! -e \"$GO\" ]; do sleep 0.02; done', env: [GO], sandbox: off, outputs: {o: out}}}",
     );
     let go = space.path("go").into_string();
     space.set("GO", &go);

@@ -136,7 +136,7 @@ fn verify_says_so_where_a_run_goes_on_that_has_published_nothing_yet() {
     let mut space = Space::with(
         "stages:
   a: {run: 'cat ${inputs.i} > ${outputs.o}', inputs: {i: in}, outputs: {o: out/a}}
-  slow: {run: 'cat ${inputs.i} > ${outputs.o}; while [ ! -e $GO ]; do sleep 0.02; done', env: [GO], sandbox: off, inputs: {i: a}, outputs: {o: out/slow}}",
+  slow: {run: 'cat ${inputs.i} > ${outputs.o}; while [ ! -e \"$GO\" ]; do sleep 0.02; done', env: [GO], sandbox: off, inputs: {i: a}, outputs: {o: out/slow}}",
     );
     let go = space.path("go").into_string();
     space.set("GO", &go);
