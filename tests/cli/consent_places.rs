@@ -32,6 +32,17 @@ fn reader(input: &str) -> String {
     )
 }
 
+/// The same, for a purpose.
+fn reader_for(purpose: &str, input: &str) -> String {
+    reader(input).replace("name: reader", &format!("name: reader\npurpose: {purpose}"))
+}
+
+/// A second pipeline with an ingest, of the first's or any other events.
+fn second_ingest(events: &str) -> String {
+    let again = ingest(events, "").replace("name: ingest", "name: again");
+    again.replace("data/events}", "out/again}")
+}
+
 /// Receipts that follow each other in one second are in no order that a user could know.
 fn let_a_second_pass() {
     std::thread::sleep(std::time::Duration::from_millis(1100));
@@ -55,10 +66,7 @@ fn a_file_of_a_folder_carries_what_the_folder_carries() {
         ran.says("carries consent to `research` alone").says("`pages`");
         assert!(!space.exists("out/copy"), "{input}");
     }
-    space.write(
-        "reader.yaml",
-        reader("site/pages/a.txt").replace("name: reader", "name: reader\npurpose: research"),
-    );
+    space.write("reader.yaml", reader_for("research", "site/pages/a.txt"));
     space.madmall(["run", "reader.yaml"]).success();
     space.madmall(["verify"]).success();
     // What lies beside the folder is nobody's.
@@ -106,7 +114,7 @@ fn a_file_of_a_personal_folder_is_not_named_by_plain_digests() {
     let personal = FOLDER.replace("o: site/pages/", "o: {path: site/pages/, personal: true}");
     space.write("ingest.yaml", ingest("raw/events.ndjson", &personal));
     space.madmall(["run", "ingest.yaml"]).success();
-    let plain = reader("site/pages/a.txt").replace("name: reader", "name: reader\npurpose: research");
+    let plain = reader_for("research", "site/pages/a.txt");
     space.write("reader.yaml", &plain);
     let ran = space.madmall(["run", "reader.yaml"]).code(2);
     ran.says("input `i` (site/pages/a.txt) lies in a folder that is personal");
@@ -134,7 +142,7 @@ fn raw_events_that_a_stage_made_are_for_an_ingest_alone() {
         space.write("ingest.yaml", ingest("prepare.o", &prepare));
         space.madmall(["run", "ingest.yaml"]).success();
         for input in inputs {
-            let around = reader(input).replace("name: reader", "name: reader\npurpose: care");
+            let around = reader_for("care", input);
             space.write("reader.yaml", around);
             let ran = space.madmall(["run", "reader.yaml"]).code(2);
             ran.says("holds events that no ingest has let through: consent `none`");
@@ -142,17 +150,9 @@ fn raw_events_that_a_stage_made_are_for_an_ingest_alone() {
         }
         // Whoever prepares them goes on, and what an ingest has let through another may read.
         space.madmall(["run", "ingest.yaml", "--force"]).success();
-        space.write(
-            "reader.yaml",
-            ingest("data/events", "")
-                .replace("name: ingest", "name: again")
-                .replace("data/events}", "out/again}"),
-        );
+        space.write("reader.yaml", second_ingest("data/events"));
         space.madmall(["run", "reader.yaml"]).success();
-        space.write(
-            "reader.yaml",
-            reader("data/events").replace("name: reader", "name: reader\npurpose: care"),
-        );
+        space.write("reader.yaml", reader_for("care", "data/events"));
         space.madmall(["run", "reader.yaml"]).success();
         space.madmall(["verify"]).success();
     }
@@ -170,10 +170,7 @@ fn who_read_raw_events_that_a_stage_made_is_found_by_the_receipts() {
         );
         space.write("ingest.yaml", ingest("prepare.o", &prepare));
         space.madmall(["run", "ingest.yaml"]).success();
-        space.write(
-            "reader.yaml",
-            reader(input).replace("name: reader", "name: reader\npurpose: care"),
-        );
+        space.write("reader.yaml", reader_for("care", input));
         let other = space.beside("work space", "other config");
         other.madmall(["run", "reader.yaml"]).success();
         space.write("other.pem", other.madmall(["key", "--pem"]).success().out);
@@ -198,10 +195,7 @@ fn raw_events_in_more_files_than_a_receipt_lists_are_for_an_ingest_alone() {
         space.write("ingest.yaml", ingest(events, ""));
         space.madmall(["run", "ingest.yaml"]).success();
         for input in ["many/0007.ndjson", "'many/000*'"] {
-            space.write(
-                "reader.yaml",
-                reader(input).replace("name: reader", "name: reader\npurpose: care"),
-            );
+            space.write("reader.yaml", reader_for("care", input));
             let ran = space.madmall(["run", "reader.yaml"]).code(2);
             ran.says("holds events that no ingest has let through: consent `none`");
         }
@@ -231,17 +225,11 @@ fn raw_events_that_were_all_let_in_are_for_an_ingest_alone_where_they_lie() {
     space.write("ingest.yaml", ingest("raw/events.ndjson", ""));
     space.madmall(["run", "ingest.yaml"]).success();
     assert_eq!(space.read("data/events"), EVENTS);
-    space.write(
-        "reader.yaml",
-        reader("raw/events.ndjson").replace("name: reader", "name: reader\npurpose: research"),
-    );
+    space.write("reader.yaml", reader_for("research", "raw/events.ndjson"));
     let ran = space.madmall(["run", "reader.yaml"]).code(2);
     ran.says("holds events that no ingest has let through: consent `none`");
     space.write("copied.ndjson", EVENTS);
-    space.write(
-        "reader.yaml",
-        reader("copied.ndjson").replace("name: reader", "name: reader\npurpose: research"),
-    );
+    space.write("reader.yaml", reader_for("research", "copied.ndjson"));
     space.madmall(["run", "reader.yaml"]).success();
     space.madmall(["verify"]).success();
 }
@@ -394,17 +382,12 @@ fn a_copy_that_an_ingest_has_read_makes_nothing_raw_that_was_let_through() {
         "revocations",
         format!("{{\"event_id\":\"{first}\",\"time\":\"2026-02-01T09:30:00Z\",\"reason\":\"x\"}}\n"),
     );
-    let again = ingest("copied", "").replace("name: ingest", "name: again");
-    let again = again.replace("data/events}", "out/again}");
     space.write(
         "again.yaml",
-        again.replace("schema.json}", "schema.json, revocations: revocations}"),
+        second_ingest("copied").replace("schema.json}", "schema.json, revocations: revocations}"),
     );
     space.madmall(["run", "again.yaml"]).success();
-    space.write(
-        "reader.yaml",
-        reader("shared/events").replace("name: reader", "name: reader\npurpose: research"),
-    );
+    space.write("reader.yaml", reader_for("research", "shared/events"));
     space.madmall(["run", "reader.yaml"]).success();
     space.madmall(["verify"]).success();
 }
@@ -415,10 +398,7 @@ fn raw_events_that_were_put_into_the_folder_of_a_stage_are_raw() {
     space.write("ingest.yaml", ingest("raw/events.ndjson", FOLDER));
     space.madmall(["run", "ingest.yaml"]).success();
     space.write("site/pages/raw.ndjson", space.read("raw/events.ndjson"));
-    space.write(
-        "reader.yaml",
-        reader("site/pages/raw.ndjson").replace("name: reader", "name: reader\npurpose: research"),
-    );
+    space.write("reader.yaml", reader_for("research", "site/pages/raw.ndjson"));
     space
         .madmall(["run", "reader.yaml"])
         .code(2)
