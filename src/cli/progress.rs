@@ -8,6 +8,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget};
 
 use super::bars::{BAR_NAME, bar_style, cut, message};
 use super::terminal::{BOLD, DIM, ERROR, GOOD, HELP, Terminal, WARNING, shown, warn, with_causes};
+use super::waiting::in_brackets;
 use crate::exec::event::{Event, Failure, FailureKind, Note, Observer, StageOutcome, StageReport};
 use crate::plan::action::parameters;
 use crate::plan::command_text::command_lines;
@@ -276,11 +277,9 @@ impl<'a> Lines<'a> {
         let name = |stage: &StageId| plan.stages[stage.index()].name.as_str();
         match note {
             Note::Waiting { holder } => {
-                let holder = shown(holder);
+                let who = in_brackets(holder);
                 self.print(|terminal| {
-                    terminal.say(format_args!(
-                        "another run has this workspace ({holder}); waiting for it"
-                    ))
+                    terminal.say(format_args!("another run has this workspace{who}; waiting for it"));
                 });
             }
             Note::Recovered { run } => self.print(|terminal| {

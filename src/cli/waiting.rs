@@ -18,8 +18,8 @@ pub(super) fn take_lock(
     let mut told = false;
     let mut waiting = |holder: &str| {
         if !std::mem::replace(&mut told, true) {
-            let holder = shown(holder);
-            terminal.say(format_args!("a run has this workspace ({holder}); waiting for it"));
+            let who = in_brackets(holder);
+            terminal.say(format_args!("a run has this workspace{who}; waiting for it"));
         }
         true
     };
@@ -31,8 +31,8 @@ pub(super) fn take_lock(
 pub(super) fn tell_unpublished(workspace: &Workspace, ask: &str, terminal: &mut Terminal) {
     let store = Store::of(workspace.root());
     let help = if let Some(holder) = holder(&store.lock_file()) {
-        let holder = shown(&holder);
-        format!("a run has this workspace ({holder}), and publishes its receipts when it ends: {ask} again then")
+        let who = in_brackets(&holder);
+        format!("a run has this workspace{who}, and publishes its receipts when it ends: {ask} again then")
     } else if store.has_pending() {
         "a run in this workspace died before its receipts were published: `madmall run` publishes what it had finished"
             .to_owned()
@@ -40,4 +40,23 @@ pub(super) fn tell_unpublished(workspace: &Workspace, ask: &str, terminal: &mut 
         return;
     };
     terminal.say(format_args!("{HELP}help{HELP:#}: {help}"));
+}
+
+/// Who has the lock, to be put behind other words. It takes the lock before it can say who it is: for that moment nobody can be named.
+pub(super) fn in_brackets(holder: &str) -> String {
+    match holder {
+        "" => String::new(),
+        holder => format!(" ({})", shown(holder)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_not_said_yet_who_it_is_is_not_named() {
+        assert_eq!(in_brackets(""), "");
+        assert_eq!(in_brackets("process 7, madmall gc"), " (process 7, madmall gc)");
+    }
 }
