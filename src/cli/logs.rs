@@ -34,6 +34,8 @@ pub(super) struct LogsArguments {
     json: bool,
 }
 
+const NOTHING_YET: &str = "no stage has printed anything here yet";
+
 /// As much of a line is shown at once.
 const LONGEST_LINE: u64 = 1 << 20;
 
@@ -112,6 +114,7 @@ fn is_missing(stage: &str, known: &[StageLog]) -> Failure {
     let families = known.iter().filter_map(|log| log.stage.split('[').next());
     let names = known.iter().map(|log| log.stage.as_str()).chain(families);
     let help = match known.iter().find(|log| is_of(&log.stage, stage)) {
+        None if known.is_empty() => NOTHING_YET.to_owned(),
         Some(log) => format!("it last ran in `{}`", log.run),
         None => match nearest(stage, names) {
             Some(near) => format!("did you mean `{near}`?"),
@@ -160,6 +163,6 @@ fn list(found: &[StageLog], terminal: &mut Terminal) {
         ));
     }
     if found.is_empty() {
-        terminal.say("no stage has printed anything here yet");
+        terminal.say(NOTHING_YET);
     }
 }

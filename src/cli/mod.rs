@@ -59,7 +59,7 @@ mod waiting;
 mod why;
 
 use surroundings::Surroundings;
-use terminal::{Failure, Terminal};
+use terminal::{Failure, Terminal, shown};
 
 /// Declarative, reproducible runs with signed receipts.
 #[derive(Parser)]
@@ -141,10 +141,15 @@ enum Command {
 /// Runs the program with these arguments (the first is its name) and gives the process's exit code.
 #[must_use]
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
-    let command = match parse(arguments.into_iter().collect()) {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let asked = arguments.get(1).cloned();
+    let command = match parse(arguments) {
         Ok(command) => command,
         Err(mut error) => {
-            suggest(&mut error);
+            match asked.is_some_and(|word| word == "log") {
+                true => suggest_logs(&mut error),
+                false => suggest(&mut error),
+            }
             // Help and version are results, all else is a usage error; clap knows which stream is right.
             let _ = error.print();
             let code = if error.use_stderr() {
@@ -196,6 +201,17 @@ fn suggest(error: &mut clap::Error) {
     let near = nearest(typed, names.map(clap::Command::get_name)).map(str::to_owned);
     if let Some(near) = near.filter(|_| error.get(ContextKind::SuggestedSubcommand).is_none()) {
         error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(vec![near]));
+    }
+}
+
+/// Of what `log` does not know: a stage is what `logs` takes.
+fn suggest_logs(error: &mut clap::Error) {
+    if let Some(ContextValue::String(typed)) = error.get(ContextKind::InvalidSubcommand) {
+        let advice = format!(
+            "`madmall logs {}` prints what a stage printed; `madmall log` lists runs",
+            shown(typed)
+        );
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![advice.into()]));
     }
 }
 

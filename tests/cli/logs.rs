@@ -72,6 +72,10 @@ fn a_stage_or_a_run_that_is_not_there_is_refused_with_what_is() {
         .code(2)
         .says("no run here is called");
     std::fs::remove_dir_all(space.path(".madmall/output")).expect("removed");
+    let nothing_yet = "no stage has printed anything here yet";
+    space.madmall(["logs", "b"]).code(2).says(nothing_yet);
+    let stage = space.madmall(["log", "b"]).code(2);
+    stage.says("`madmall logs b` prints what a stage printed");
     let ran = space.madmall(["logs"]).success();
     assert_eq!(
         (ran.out.as_str(), ran.err.as_str()),
