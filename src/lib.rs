@@ -63,6 +63,7 @@ pub mod exit_code;
 pub mod fsck;
 pub mod git;
 pub mod graph;
+mod held;
 pub mod history;
 pub mod json;
 pub mod listing;

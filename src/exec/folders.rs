@@ -14,7 +14,7 @@ use rayon::prelude::*;
 use super::ExecError;
 use super::event::Note;
 use super::inputs::InputError;
-use super::root::Breach;
+use super::root::{Breach, ExecutionRoot};
 use super::stage::{Attempt, Said};
 use super::state::{FileState, InputState};
 use super::trial::MadeFile;
@@ -109,22 +109,23 @@ fn fault_of(path: &Utf8Path, entry: &walkdir::DirEntry, names: &mut HashMap<Stri
 }
 
 impl Attempt<'_> {
-    /// Takes the folder that the stage has made at `made` into the store, as what will lie at `path`; its listing by keyed digests if
-    /// there is a `key`. Its files are known by the listing alone.
+    /// Takes the folder that the stage has made at `path` of its `root` into the store, as what will lie at `path`; its listing by keyed
+    /// digests if there is a `key`. Its files are known by the listing alone.
     pub(super) fn take_folder(
         &self,
-        made: &Utf8Path,
+        root: &ExecutionRoot,
         path: &Utf8Path,
         key: Option<&PersonalKey>,
     ) -> Result<ArtifactDigests, ExecError> {
         let session = self.session;
+        let made = root.folder().join(path);
         let failed = |source: io::Error| StoreError::Read {
-            path: made.to_owned(),
+            path: made.clone(),
             source,
         };
         let mut files = Vec::new();
         atomic::let_owner_change(made.as_std_path()).map_err(failed)?;
-        for entry in walkdir::WalkDir::new(made).min_depth(1) {
+        for entry in walkdir::WalkDir::new(&made).min_depth(1) {
             let entry = entry.map_err(|error| failed(error.into()))?;
             if entry.file_type().is_dir() {
                 // Programs make folders read-only too, and files are moved out of them.
@@ -133,22 +134,25 @@ impl Attempt<'_> {
             }
             let file = Utf8Path::from_path(entry.path())
                 .ok_or_else(|| failed(io::Error::new(io::ErrorKind::InvalidData, "a name is not UTF-8")))?;
-            files.push(file.to_owned());
+            files.push(file.strip_prefix(&made).unwrap_or(file).to_owned());
         }
         files.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
         let cas = session.store.cas();
+        let held = root.held().folder(path).map_err(failed)?;
         let listed = files
             .into_par_iter()
             .map(|file| {
                 let failed = |source| StoreError::Read {
-                    path: file.clone(),
+                    path: made.join(&file),
                     source,
                 };
-                let read = MadeFile::read(&file).map_err(failed)?;
-                session.unsynced.add(cas.adopt(&file, &read.file, read.digests.blake3)?);
-                let below = file.strip_prefix(made).unwrap_or(&file);
+                let read = MadeFile::read(&held, &file).map_err(failed)?;
+                let move_to = |to: &Utf8Path| held.move_out(&file, to);
+                session
+                    .unsynced
+                    .add(cas.adopt(&read.file, read.digests.blake3, move_to)?);
                 Ok(ListedFile {
-                    path: path.join(below),
+                    path: path.join(&file),
                     executable: read.executable,
                     digests: read.digests,
                 })

@@ -81,21 +81,22 @@ impl Attempt<'_> {
     /// Takes an output that was passed on into the store, by keyed digests if there is a `key`.
     pub(super) fn take_passed_on(
         &self,
-        made: &Utf8Path,
+        root: &ExecutionRoot,
+        path: &Utf8Path,
         digests: &Digests,
         key: Option<&PersonalKey>,
     ) -> Result<ArtifactDigests, ExecError> {
         let plain = ArtifactDigests::File(*digests);
         let digests = plain.keyed_by(key);
         let cas = self.session.store.cas();
-        let object: Utf8PathBuf = match made.symlink_metadata() {
+        let object: Utf8PathBuf = match root.held().file(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => cas.path(digests.blake3()),
-            _ => {
-                let file = File::open(made).map_err(|source| StoreError::Read {
-                    path: made.to_owned(),
+            found => {
+                let file = found.map_err(|source| StoreError::Read {
+                    path: root.folder().join(path),
                     source,
                 })?;
-                cas.adopt(made, &file, digests.blake3())?
+                cas.adopt(&file, digests.blake3(), |to| root.held().move_out(path, to))?
             }
         };
         let bytes = object.metadata().map_or(0, |found| found.len());

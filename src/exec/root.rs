@@ -14,6 +14,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::folders;
 use crate::digest::Digest;
+use crate::held::Held;
 use crate::plan::Output;
 use crate::store::{StoreError, atomic, read_sized};
 
@@ -158,6 +159,8 @@ impl Room {
 #[derive(Debug)]
 pub struct ExecutionRoot {
     folder: Utf8PathBuf,
+    /// The same, held open since before the program began: what it left is opened from there.
+    held: Held,
     entries: Vec<RootEntry>,
 }
 
@@ -168,8 +171,12 @@ impl ExecutionRoot {
     ///
     /// [`RootError`] if something cannot be written, or an input is no longer what the action says.
     pub fn prepare(folder: Utf8PathBuf, entries: Vec<RootEntry>, outputs: &[Output]) -> Result<Self, RootError> {
-        let root = Self { folder, entries };
-        atomic::create_folder(&root.folder)?;
+        atomic::create_folder(&folder)?;
+        let held = Held::open(&folder).map_err(|source| StoreError::Read {
+            path: folder.clone(),
+            source,
+        })?;
+        let root = Self { folder, held, entries };
         atomic::create_folder(&root.home())?;
         let mut made = root.folder.clone();
         for entry in &root.entries {
@@ -192,6 +199,11 @@ impl ExecutionRoot {
     #[must_use]
     pub fn folder(&self) -> &Utf8Path {
         &self.folder
+    }
+
+    /// The same, to open what the stage left.
+    pub(crate) fn held(&self) -> &Held {
+        &self.held
     }
 
     /// The stage's `HOME`, and its `TMPDIR`.
@@ -328,18 +340,18 @@ impl ExecutionRoot {
 
     /// What cannot be read by what a program can do to it was modified; any other error is the machine's.
     fn is_modified(&self, entry: &RootEntry) -> io::Result<bool> {
-        let path = self.folder.join(&entry.path);
         let is_same = match entry.kind {
-            RootEntryKind::File { size, digest, .. } if size <= COPY_LIMIT => {
-                fs::read(&path).map(|bytes| Digest::of(&bytes) == digest)
-            }
-            _ => fs::read_link(&path).map(|target| target == entry.absolute),
+            // Never more of it than it was, whatever it has become.
+            RootEntryKind::File { size, digest, .. } if size <= COPY_LIMIT => self
+                .held
+                .file(&entry.path)
+                .and_then(|file| read_sized(file, size))
+                .map(|bytes| Digest::of(&bytes) == digest),
+            _ => fs::read_link(self.folder.join(&entry.path)).map(|target| target == entry.absolute),
         };
         match is_same {
             Ok(is_same) => Ok(!is_same),
             Err(error) if is_by_program(error.kind()) => Ok(true),
-            // A link in its place, to nowhere that can be read.
-            Err(_) if entry.is_copied() && fs::symlink_metadata(&path).is_ok_and(|found| !found.is_file()) => Ok(true),
             Err(error) => Err(error),
         }
     }

@@ -19,6 +19,7 @@ use super::stage::{Attempt, Given, Said, Subject};
 use crate::commitment::PersonalKey;
 use crate::consent::population::{KeptPopulation, Population};
 use crate::digest::{Digests, hash_file, hash_sized};
+use crate::held::Held;
 use crate::listing::ArtifactDigests;
 use crate::plan::stage_name::log_name;
 use crate::plan::{Command, Output};
@@ -173,12 +174,11 @@ impl Attempt<'_> {
         let mut consents = self.session.consents(self.stage, self.inputs.iter(), &end.consents);
         let mut outputs = Vec::new();
         for output in &self.stage.outputs {
-            let made = root.folder().join(&output.path);
             let key = self.key_of(output)?;
             let (digests, executable) = match known.get(&output.name) {
-                Some(digests) => (self.take_passed_on(&made, digests, key)?, false),
-                None if output.is_folder => (self.take_folder(&made, &output.path, key)?, false),
-                None => self.take_file(&made, key)?,
+                Some(digests) => (self.take_passed_on(root, &output.path, digests, key)?, false),
+                None if output.is_folder => (self.take_folder(root, &output.path, key)?, false),
+                None => self.take_file(root, &output.path, key)?,
             };
             outputs.push(ClaimedOutput {
                 name: output.name.clone(),
@@ -240,16 +240,21 @@ impl Attempt<'_> {
         }
     }
 
-    /// Takes the file that the stage has made at `made` into the store, by keyed digests if there is a `key`.
-    fn take_file(&self, made: &Utf8Path, key: Option<&PersonalKey>) -> Result<(ArtifactDigests, bool), ExecError> {
-        let failed = |source| StoreError::Read {
-            path: made.to_owned(),
+    /// Takes the file that the stage has made at `path` into the store, by keyed digests if there is a `key`.
+    fn take_file(
+        &self,
+        root: &ExecutionRoot,
+        path: &Utf8Path,
+        key: Option<&PersonalKey>,
+    ) -> Result<(ArtifactDigests, bool), ExecError> {
+        let read = MadeFile::read(root.held(), path).map_err(|source| StoreError::Read {
+            path: root.folder().join(path),
             source,
-        };
-        let read = MadeFile::read(made).map_err(failed)?;
+        })?;
         let plain = ArtifactDigests::File(read.digests);
         let digests = plain.keyed_by(key);
-        let object = self.session.store.cas().adopt(made, &read.file, digests.blake3())?;
+        let move_to = |to: &Utf8Path| root.held().move_out(path, to);
+        let object = self.session.store.cas().adopt(&read.file, digests.blake3(), move_to)?;
         self.session.unsynced.add_sized(object, read.bytes);
         Ok((digests, read.executable))
     }
@@ -411,9 +416,9 @@ pub(super) struct MadeFile {
 }
 
 impl MadeFile {
-    /// Reads the file at `path`.
-    pub(super) fn read(path: &Utf8Path) -> io::Result<Self> {
-        let file = File::open(path)?;
+    /// Reads the file at `path` in the `folder`.
+    pub(super) fn read(folder: &Held, path: &Utf8Path) -> io::Result<Self> {
+        let file = folder.file(path)?;
         let stamp = Stamp::from_metadata(&file.metadata()?);
         let (digests, bytes) = hash_sized(&file, stamp.size())?;
         let executable = stamp.is_executable();

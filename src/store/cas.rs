@@ -9,6 +9,7 @@ use super::copy::copy_file;
 use super::{StoreError, atomic, read_sized};
 use crate::commitment::{PersonalKey, is_named};
 use crate::digest::{Digest, blake3_of};
+use crate::held::{is_same, open_plain};
 use crate::stamp::Stamp;
 
 /// An object of up to so many bytes is written from memory where it is put: to ask the file system whether it can share the blocks takes
@@ -50,34 +51,45 @@ impl Cas {
     /// Whether the object is there. Its bytes are checked when they are used, not here.
     #[must_use]
     pub fn contains(&self, digest: Digest) -> bool {
-        self.path(digest).is_file()
+        is_file(&self.path(digest))
     }
 
-    /// Moves the `file` that lies at `from` (same file system, its bytes hashed to `digest` by the caller) into the store.
+    /// Moves a `file` (its bytes hashed to `digest` by the caller) into the store, by `move_to`. What that moves has to be the file: a program
+    /// that goes on may have put something else in its place.
     /// Gives the object's path, for the group commit that makes it durable.
     ///
     /// # Errors
     ///
     /// [`StoreError`] if it cannot be moved.
-    pub fn adopt(&self, from: &Utf8Path, file: &File, digest: Digest) -> Result<Utf8PathBuf, StoreError> {
+    pub fn adopt(
+        &self,
+        file: &File,
+        digest: Digest,
+        move_to: impl Fn(&Utf8Path) -> io::Result<()>,
+    ) -> Result<Utf8PathBuf, StoreError> {
         let path = self.path(digest);
-        if path.is_file() && self.is_whole(digest) {
+        if is_file(&path) && self.is_whole(digest) {
             return Ok(path);
         }
         let failed = |source| StoreError::Write {
             path: path.clone(),
             source,
         };
-        set_read_only(file).map_err(failed)?;
-        atomic::in_folder_of(&path, || fs::rename(from, &path)).map_err(failed)?;
+        let own = set_read_only(file).map_err(failed)?;
+        atomic::in_folder_of(&path, || move_to(&path)).map_err(failed)?;
+        if !is_same(&own, &fs::symlink_metadata(&path).map_err(failed)?) {
+            let _ = fs::remove_file(&path);
+            let why = "the stage's program goes on, and has put something else in its place";
+            return Err(failed(io::Error::other(why)));
+        }
         Ok(path)
     }
 
     /// Whether the object is there and its bytes are those of `digest`.
     #[must_use]
     pub fn is_whole(&self, digest: Digest) -> bool {
-        File::open(self.path(digest))
-            .and_then(|file| blake3_of(&file))
+        open_plain(&self.path(digest))
+            .and_then(|(file, _)| blake3_of(&file))
             .is_ok_and(|(found, _)| self.is_named(found, digest))
     }
 
@@ -167,8 +179,8 @@ enum Object {
 
 impl Object {
     fn open(path: &Utf8Path) -> io::Result<Self> {
-        let file = File::open(path)?;
-        let size = file.metadata()?.len();
+        let (file, found) = open_plain(path)?;
+        let size = found.len();
         if size > SMALL {
             return Ok(Self::Large(file));
         }
@@ -185,10 +197,18 @@ fn stamp_of(file: &File, path: &Utf8Path) -> Result<Stamp, StoreError> {
     Ok(Stamp::from_metadata(&found))
 }
 
-fn set_read_only(file: &File) -> io::Result<()> {
-    let mut permissions = file.metadata()?.permissions();
+/// A link is no object, wherever it leads.
+fn is_file(path: &Utf8Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|found| found.is_file())
+}
+
+/// Gives what the file was.
+fn set_read_only(file: &File) -> io::Result<fs::Metadata> {
+    let found = file.metadata()?;
+    let mut permissions = found.permissions();
     permissions.set_readonly(true);
-    file.set_permissions(permissions)
+    file.set_permissions(permissions)?;
+    Ok(found)
 }
 
 #[cfg(test)]
@@ -204,7 +224,7 @@ mod tests {
 
     fn adopt(cas: &Cas, from: &Utf8Path, digest: Digest) {
         let file = File::open(from).expect("opened");
-        cas.adopt(from, &file, digest).expect("adopted");
+        cas.adopt(&file, digest, |to| fs::rename(from, to)).expect("adopted");
     }
 
     #[test]
@@ -222,6 +242,32 @@ mod tests {
         atomic::write(&root.join("a/b"), b"edited").expect("written");
         cas.place(digest, &root.join("a/c"), false).expect("placed again");
         assert_eq!(fs::read(root.join("a/c")).expect("read"), b"bytes");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_not_the_file_that_was_hashed_is_not_taken_in_and_no_link_is_an_object() {
+        let (_guard, root, cas) = store();
+        for name in ["made", "other", "secret"] {
+            atomic::write(&root.join(name), name.as_bytes()).expect("written");
+        }
+        std::os::unix::fs::symlink(root.join("secret"), root.join("link")).expect("linked");
+        let file = File::open(root.join("made")).expect("opened");
+        let digest = Digest::of(b"made");
+        for swapped in ["other", "link"] {
+            let refused = cas.adopt(&file, digest, |to| fs::rename(root.join(swapped), to));
+            assert!(matches!(refused, Err(StoreError::Write { .. })), "{swapped}");
+            assert!(
+                cas.path(digest).symlink_metadata().is_err(),
+                "{swapped} stays in the store"
+            );
+        }
+        let mode = fs::metadata(root.join("secret")).expect("found").permissions();
+        assert!(!mode.readonly(), "what a link leads to is as it was");
+        // Somebody has put a link there, to the very bytes.
+        std::os::unix::fs::symlink(root.join("made"), cas.path(digest)).expect("linked");
+        assert!(!cas.contains(digest) && !cas.is_whole(digest));
+        cas.place(digest, &root.join("out"), false).expect_err("no object");
     }
 
     #[test]

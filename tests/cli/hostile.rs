@@ -311,3 +311,56 @@ fn names_of_files_control_no_terminal_by_an_error() {
         );
     }
 }
+
+#[cfg(unix)]
+#[test]
+fn what_a_stage_leaves_in_place_of_its_input_is_neither_waited_for_nor_read_without_end() {
+    for left in ["mkfifo in", "ln -s /dev/zero in", "truncate -s 100G in", "mkdir in"] {
+        let space = Space::with(&format!(
+            "stages: {{a: {{run: 'rm in; {left}; echo > out', inputs: {{i: in}}, outputs: {{o: out}}}}}}"
+        ));
+        space.write("in", "1");
+        ends(&space, &["run", "pipeline.yaml"])
+            .code(1)
+            .says("it modified its input `in`");
+        assert!(!space.exists("out"), "{left}");
+    }
+}
+
+/// A program that has left its group goes on after its stage, and puts a link where an output was looked at before.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_link_that_takes_an_outputs_place_after_it_was_looked_at_is_not_followed() {
+    let in_folder = "mkdir -p out/c; echo > out/c/f";
+    for (declared, make, swap, secret) in [
+        ("out/c", "echo > out/c", "mv -f \"$HOME/link\" out/c", "secret/f"),
+        ("out/c/", in_folder, "mv -f \"$HOME/link\" out/c/f", "secret/f"),
+        (
+            "out/c/",
+            in_folder,
+            "mv out/c \"$HOME/old\"; mv \"$HOME/link\" out/c",
+            "secret",
+        ),
+    ] {
+        let mut space = Space::with(&format!(
+            "stages: {{a: {{argv: [sh, program], env: [SECRET], inputs: {{p: program}}, \
+             outputs: {{a: out/a, b: out/b, c: {declared}}}}}}}"
+        ));
+        space.write("secret/f", "hunter2-hunter2");
+        space.set("SECRET", space.path(secret).as_str());
+        // The second output takes a while to hash, after the first has left its place.
+        let program = format!(
+            "{make}; echo > out/a; head -c 60000000 /dev/zero > out/b; ln -s \"$SECRET\" \"$HOME/link\"\n\
+             setsid sh -c 'while [ -e out/a ]; do :; done; {swap}' > /dev/null 2>&1 &\nsleep 0.2\n"
+        );
+        space.write("program", &program);
+        ends(&space, &["run", "pipeline.yaml"]);
+        for (path, bytes) in space.snapshot() {
+            let holds = bytes.windows(15).any(|window| window == b"hunter2-hunter2");
+            assert!(
+                !holds || path == "secret/f",
+                "{path} holds what the stage could not read ({swap})"
+            );
+        }
+    }
+}
