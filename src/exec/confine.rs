@@ -24,7 +24,7 @@ impl Attempt<'_> {
         let mut readable: Vec<_> = root.linked().map(Utf8Path::to_owned).collect();
         self.add_linked_from_folders(sandbox, &mut readable);
         for executable in executables {
-            sandbox.places().add_tool(executable, &mut readable);
+            sandbox.add_tool(executable, &mut readable);
         }
         let own = Own {
             writable: &[root.folder().to_owned(), root.home()],

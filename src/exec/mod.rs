@@ -38,6 +38,7 @@ pub mod event;
 mod folders;
 pub mod forecast;
 mod gate;
+mod inbox;
 pub mod inputs;
 pub mod interrupt;
 mod kept;

@@ -153,11 +153,7 @@ pub fn run(program: Program<'_>, groups: &Groups) -> Result<ProgramEnd, SandboxE
             None => command.stdout(program.log.try_clone()?),
         };
         command.stderr(program.log);
-        let (child, enforced) = spawn(&mut command, confinement)?;
-        // The command holds the log open; a stage that is done must not.
-        drop(command);
-        let finish = wait(child, timeout, groups)?;
-        return Ok(ProgramEnd { finish, enforced });
+        return carry_out(command, confinement, |child| wait(child, timeout, groups));
     }
     let (pipe, writer) = io::pipe()?;
     match program.stdout {
@@ -171,29 +167,34 @@ pub fn run(program: Program<'_>, groups: &Groups) -> Result<ProgramEnd, SandboxE
         let copy = move || log_pipe::copy(pipe, &ended, log);
         // First: a program whose log nobody reads would not be waited for.
         let copying = std::thread::Builder::new().spawn_scoped(scope, copy)?;
-        let spawned = spawn(&mut command, confinement);
-        drop(command);
-        let finish = spawned.map(|(child, enforced)| (wait(child, timeout, groups), enforced));
+        let end = carry_out(command, confinement, |child| wait(child, timeout, groups));
         drop(running);
         copying
             .join()
             .map_err(|_| io::Error::other("the log's thread panicked"))??;
-        let (finish, enforced) = finish?;
-        Ok(ProgramEnd {
-            finish: finish?,
-            enforced,
-        })
+        end
     })
 }
 
-fn spawn(
-    command: &mut Command,
+/// Starts `command`, and waits for it by `wait`.
+fn carry_out(
+    mut command: Command,
     confinement: Option<&Confinement<'_>>,
-) -> Result<(Child, Vec<&'static str>), SandboxError> {
-    match confinement {
-        Some(confinement) => confinement.spawn(command),
-        None => Ok((command.spawn()?, Vec::new())),
-    }
+    wait: impl FnOnce(Child) -> io::Result<Finish> + Send,
+) -> Result<ProgramEnd, SandboxError> {
+    let (finish, enforced) = match confinement {
+        Some(confinement) => confinement.run(command, wait)?,
+        None => {
+            let child = command.spawn()?;
+            // It holds open what the program writes to, and a pipe ends when nobody does.
+            drop(command);
+            (wait(child), Vec::new())
+        }
+    };
+    Ok(ProgramEnd {
+        finish: finish?,
+        enforced,
+    })
 }
 
 /// Where the program may be that `name` means, in the order in which it is looked for: a path is taken from `folder`, a plain name

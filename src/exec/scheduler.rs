@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::event::{Event, Note, Observer, StageOutcome, StageReport};
 use super::gate::Gate;
+use super::inbox::{Inbox, inbox};
 use super::machine::memory;
 use super::process::{Ending, GRACE};
 use super::stage::{Brought, Done, Given, Said, Upstream, Wanted, upstream};
@@ -66,17 +67,17 @@ pub fn schedule(
     observer: &mut dyn Observer,
 ) -> Result<Vec<Finished>, ExecError> {
     let (tasks, queue) = channel();
-    let (messages, inbox) = channel();
+    let (to_owner, inbox) = inbox();
     let queue = Arc::new(Mutex::new(queue));
     let shared = Shared::default();
     let mut owner = std::thread::scope(|scope| {
         // In here, so that it is gone, and no worker waits for a task, if it panics itself.
-        let mut owner = Owner::new(session, selected, (tasks, &shared.brought), observer);
+        let mut owner = Owner::new(session, selected, (tasks, &shared), observer);
         let mut workers = 0;
         let mut spawn = |wanted: usize| {
             while workers < wanted.min(session.options.jobs) {
-                let (queue, messages, shared) = (Arc::clone(&queue), messages.clone(), &shared);
-                let work = move || work(session, &queue, &messages, shared);
+                let (queue, to_owner, shared) = (Arc::clone(&queue), to_owner.clone(), &shared);
+                let work = move || work(session, &queue, &to_owner, shared);
                 match std::thread::Builder::new().spawn_scoped(scope, work) {
                     Ok(_) => workers += 1,
                     Err(error) if workers == 0 => return Err(error),
@@ -114,8 +115,7 @@ struct Owner<'a, 'o> {
     gate: Gate,
     running: usize,
     tasks: Option<Sender<Task>>,
-    /// How many stages workers are done with of which the owner has not heard yet.
-    brought: &'a AtomicUsize,
+    shared: &'a Shared,
     observer: &'o mut dyn Observer,
     interrupted: Option<Instant>,
     stopping: bool,
@@ -127,7 +127,7 @@ impl<'a, 'o> Owner<'a, 'o> {
     fn new(
         session: &'a Session<'a>,
         selected: &[StageId],
-        (tasks, brought): (Sender<Task>, &'a AtomicUsize),
+        (tasks, shared): (Sender<Task>, &'a Shared),
         observer: &'o mut dyn Observer,
     ) -> Self {
         let stages = &session.plan.stages;
@@ -163,7 +163,7 @@ impl<'a, 'o> Owner<'a, 'o> {
             gate,
             running: 0,
             tasks: Some(tasks),
-            brought,
+            shared,
             observer,
             interrupted: None,
             stopping: false,
@@ -171,7 +171,7 @@ impl<'a, 'o> Owner<'a, 'o> {
         }
     }
 
-    fn run(&mut self, inbox: &Receiver<Message>, spawn: &mut dyn FnMut(usize) -> io::Result<()>) {
+    fn run(&mut self, inbox: &Inbox<Message>, spawn: &mut dyn FnMut(usize) -> io::Result<()>) {
         let mut ticked = Instant::now();
         loop {
             if ticked.elapsed() >= TICK {
@@ -179,6 +179,13 @@ impl<'a, 'o> Owner<'a, 'o> {
                 self.observer.event(Event::Tick);
             }
             self.watch_for_interrupt();
+            while let Some(message) = inbox.next() {
+                if !self.take(message) {
+                    // The other workers finish what they are at, and the panic goes on from here.
+                    self.tasks = None;
+                    return;
+                }
+            }
             self.welcome();
             while let Some(id) = self.gate.next() {
                 self.start(id, spawn);
@@ -191,10 +198,6 @@ impl<'a, 'o> Owner<'a, 'o> {
                 self.start(id, spawn);
             }
             if !self.ready.is_empty() {
-                if !inbox.try_iter().all(|message| self.take(message)) {
-                    self.tasks = None;
-                    return;
-                }
                 continue;
             }
             if self.running == 0 || self.nobody_works.is_some() {
@@ -202,16 +205,7 @@ impl<'a, 'o> Owner<'a, 'o> {
                 self.tasks = None;
                 return;
             }
-            let is_well = match inbox.recv_timeout(TICK) {
-                Ok(message) => self.take(message),
-                Err(RecvTimeoutError::Timeout) => true,
-                Err(RecvTimeoutError::Disconnected) => false,
-            };
-            if !is_well {
-                // The other workers finish what they are at, and the panic goes on from here.
-                self.tasks = None;
-                return;
-            }
+            inbox.wait(TICK);
         }
     }
 
@@ -227,7 +221,7 @@ impl<'a, 'o> Owner<'a, 'o> {
                 self.finish(stage, report(StageOutcome::NotStarted), None);
             }
             Message::Brought(stage, brought) => {
-                self.brought.fetch_sub(1, Ordering::Relaxed);
+                self.shared.brought.fetch_sub(1, Ordering::Relaxed);
                 self.running -= 1;
                 self.gate.leave(stage);
                 match brought {
@@ -257,7 +251,7 @@ impl<'a, 'o> Owner<'a, 'o> {
             states: &self.states,
             dependents: &self.dependents,
             is_over: &|may_run| {
-                (free > 0 && may_run > 0) || self.brought.load(Ordering::Relaxed) > 0 || began.elapsed() >= TICK
+                (free > 0 && may_run > 0) || self.shared.brought.load(Ordering::Relaxed) > 0 || began.elapsed() >= TICK
             },
         };
         let mut found = survey.look(unknown.clone());
@@ -320,6 +314,7 @@ impl<'a, 'o> Owner<'a, 'o> {
             upstream: self.upstream(id),
         };
         let tasks = self.tasks.as_ref().expect("tasks are taken while stages are started");
+        self.shared.queued.fetch_add(1, Ordering::Relaxed);
         tasks.send(task).expect("the queue lives as long as the workers' scope");
     }
 

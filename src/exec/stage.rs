@@ -180,7 +180,7 @@ fn attempt(
 
 /// The stage, if it is up to date and that is known without reading a file: so quickly that no worker is asked.
 pub fn known_up_to_date(session: &Session<'_>, id: StageId, upstream: &Upstream) -> Option<Done> {
-    if session.options.cache == CacheMode::Bypass {
+    if session.options.cache == CacheMode::Bypass || !session.believed.knows_any() {
         return None;
     }
     let began = Instant::now();

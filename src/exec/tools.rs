@@ -105,8 +105,11 @@ impl Session<'_> {
             .unwrap_or_else(PoisonError::into_inner)
             .get(name)
             .cloned();
-        if let Some(executable) = was.filter(|executable| is_executable(executable)) {
-            let digests = self.hashes.file(&executable)?.digests;
+        if let Some(executable) = was
+            && let Ok(found) = self.hashes.file(&executable)
+            && found.stamp.is_executable()
+        {
+            let digests = found.digests;
             return Ok(Some(Tool { executable, digests }));
         }
         let tool = self.find_tool(name)?;
@@ -225,7 +228,7 @@ impl Session<'_> {
         );
         let sandbox = self.sandbox();
         let mut readable = Vec::new();
-        sandbox.places().add_tool(&tool.executable, &mut readable);
+        sandbox.add_tool(&tool.executable, &mut readable);
         let own = Own {
             writable: &[folder.to_owned()],
             readable: &readable,

@@ -1,10 +1,11 @@
 //! A worker: takes stages from the queue, one after the other, and tells the owner what came of each.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, Sender};
+use std::sync::mpsc::Receiver;
 use std::sync::{Mutex, PoisonError};
 
 use super::event::StageOutcome;
+use super::inbox::Outbox;
 use super::stage::{Brought, Said, Upstream, Wanted, bring_up_to_date};
 use super::{OnFailure, Session};
 use crate::plan::StageId;
@@ -34,36 +35,39 @@ pub(super) enum Message {
 pub(super) struct Shared {
     /// How many stages workers are done with of which the owner has not heard yet.
     pub(super) brought: AtomicUsize,
+    /// How many stages wait in the queue.
+    pub(super) queued: AtomicUsize,
     /// Whether no stage may begin any more that waits in the queue.
     is_over: AtomicBool,
 }
 
 /// Tells the owner that a worker panics: it would wait for its stage for ever.
-struct Alarm<'a>(&'a Sender<Message>, &'a Shared);
+struct Alarm<'a>(&'a Outbox<Message>, &'a Shared);
 
 impl Drop for Alarm<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.1.is_over.store(true, Ordering::Relaxed);
-            let _ = self.0.send(Message::Panicked);
+            self.0.leave(Message::Panicked);
+            self.0.ring();
         }
     }
 }
 
 /// Does what is in the `queue` until there is nothing to come.
-pub(super) fn work(session: &Session<'_>, queue: &Mutex<Receiver<Task>>, messages: &Sender<Message>, shared: &Shared) {
-    let _alarm = Alarm(messages, shared);
+pub(super) fn work(session: &Session<'_>, queue: &Mutex<Receiver<Task>>, owner: &Outbox<Message>, shared: &Shared) {
+    let _alarm = Alarm(owner, shared);
     loop {
         let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(task) = next else { return };
-        let say = |said| {
-            // The owner outlives its workers; if it is gone, nobody listens.
-            let _ = messages.send(Message::Said(task.stage, said));
-        };
+        // What was left for the owner is heard before the queue is empty: while there is something in it, nobody waits for the owner.
+        if shared.queued.fetch_sub(1, Ordering::Relaxed) == 1 {
+            owner.ring();
+        }
+        let say = |said| owner.leave(Message::Said(task.stage, said));
         if shared.is_over.load(Ordering::Relaxed) {
-            if messages.send(Message::Returned(task.stage)).is_err() {
-                return;
-            }
+            owner.leave(Message::Returned(task.stage));
+            owner.ring();
             continue;
         }
         let what = bring_up_to_date(session, (task.stage, &task.wanted), &task.upstream, &say);
@@ -75,8 +79,9 @@ pub(super) fn work(session: &Session<'_>, queue: &Mutex<Receiver<Task>>, message
         }
         // First, so that the owner never hears of more than it has counted.
         shared.brought.fetch_add(1, Ordering::Relaxed);
-        if messages.send(Message::Brought(task.stage, what)).is_err() {
-            return;
+        owner.leave(Message::Brought(task.stage, what));
+        if shared.queued.load(Ordering::Relaxed) == 0 {
+            owner.ring();
         }
     }
 }

@@ -190,6 +190,12 @@ impl Believed {
         alike.any(|claim| claim.outputs.iter().any(|output| output.digests.blake3() == digest))
     }
 
+    /// Whether there is any receipt of a stage.
+    #[must_use]
+    pub fn knows_any(&self) -> bool {
+        self.index.knows(Table::Action)
+    }
+
     /// Whether any believed receipt claims a personal output.
     #[must_use]
     pub fn knows_personal(&self) -> bool {

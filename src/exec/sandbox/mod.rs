@@ -1,14 +1,16 @@
 //! Confining program stages: what one may read and write, and what of that the kernel enforced.
 //!
 //! A stage is confined by Landlock, which binds a thread and what it spawns. So each stage has a thread of its own that
-//! restricts itself, starts the program and ends; the threads that watch the program and read its output are free. What
+//! restricts itself, starts the program, waits for it and ends; the thread that reads its output is free. What
 //! may be read is decided by paths ([`places`]) and opened once for a run; a stage adds its own few. What was enforced is
 //! told by the kernel's version of Landlock, never guessed: where there is none, nothing is.
 //!
 //! Built-in stages run in this process and are not confined: they open what they are given.
 
+use std::collections::HashMap;
 use std::io;
 use std::process::{Child, Command};
+use std::sync::{Mutex, PoisonError};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -78,6 +80,8 @@ enum Use {
 pub struct Sandbox {
     places: Places,
     rules: landlock::Rules,
+    /// By where programs were found, what they need of where they are installed.
+    tools: Mutex<HashMap<Utf8PathBuf, Vec<Utf8PathBuf>>>,
 }
 
 /// What one stage may use.
@@ -132,13 +136,29 @@ impl Sandbox {
         for device in ["/dev/null", "/dev/zero", "/dev/full", "/dev/tty"] {
             rules.add(Utf8Path::new(device), Use::Device);
         }
-        Self { places, rules }
+        Self {
+            places,
+            rules,
+            tools: Mutex::default(),
+        }
     }
 
     /// Which paths those are.
     #[must_use]
     pub fn places(&self) -> &Places {
         &self.places
+    }
+
+    /// Adds what a program that is run from `executable` needs of where it is installed, as it was when that was first asked.
+    pub fn add_tool(&self, executable: &Utf8Path, to: &mut Vec<Utf8PathBuf>) {
+        let mut tools = self.tools.lock().unwrap_or_else(PoisonError::into_inner);
+        let places = match tools.get(executable) {
+            Some(places) => places,
+            None => tools
+                .entry(executable.to_owned())
+                .or_insert_with(|| self.places.of_tool(executable)),
+        };
+        to.extend_from_slice(places);
     }
 
     /// Opens what one stage may use beside it.
@@ -167,22 +187,30 @@ impl Sandbox {
 }
 
 impl Confinement<'_> {
-    /// Starts the program, confined. Gives what was enforced with it, sorted.
+    /// Starts the program, confined, and waits for it by `wait`. Gives what that gives, and what was enforced, sorted.
     ///
     /// # Errors
     ///
     /// [`SandboxError`]; the program was not started then.
-    pub fn spawn(&self, command: &mut Command) -> Result<(Child, Vec<&'static str>), SandboxError> {
+    pub fn run<T: Send>(
+        &self,
+        mut command: Command,
+        wait: impl FnOnce(Child) -> T + Send,
+    ) -> Result<(T, Vec<&'static str>), SandboxError> {
         std::thread::scope(|scope| {
-            // The restriction stays with the thread for ever, so the thread ends with the start of the program.
-            let confined = std::thread::Builder::new().spawn_scoped(scope, || {
+            // The restriction stays with the thread for ever, so the thread ends with the program. It waits for it, too: to wake this one
+            // only for that would cost more than to restrict it.
+            let confined = std::thread::Builder::new().spawn_scoped(scope, move || {
                 let rules = [&self.sandbox.rules, &self.own];
                 let enforced = landlock::restrict_thread(rules, self.wanted.network).map_err(SandboxError::Setup)?;
                 let missing = missing(&enforced, self.wanted);
                 if !missing.is_empty() {
                     return Err(SandboxError::NotEnforced(missing));
                 }
-                Ok((command.spawn()?, enforced))
+                let child = command.spawn()?;
+                // It holds open what the program writes to, and a pipe ends when nobody does.
+                drop(command);
+                Ok((wait(child), enforced))
             })?;
             let panicked = |_| SandboxError::Setup("its thread panicked".to_owned());
             confined.join().map_err(panicked)?

@@ -75,16 +75,19 @@ impl Places {
 
     /// What a program that is run from `executable` needs of where it is installed: the folder above its `bin`, or the
     /// program alone; by the path it was found at, and by where that leads. Nothing that is readable anyway.
-    pub fn add_tool(&self, executable: &Utf8Path, to: &mut Vec<Utf8PathBuf>) {
+    #[must_use]
+    pub fn of_tool(&self, executable: &Utf8Path) -> Vec<Utf8PathBuf> {
+        let mut needed = Vec::new();
         let real = executable.canonicalize_utf8().ok().filter(|real| real != executable);
         for path in std::iter::once(executable).chain(real.as_deref()) {
             if let Some(place) = self.place_of_tool(path)
                 && !self.cover(&place)
-                && !to.contains(&place)
+                && !needed.contains(&place)
             {
-                to.push(place);
+                needed.push(place);
             }
         }
+        needed
     }
 
     fn place_of_tool(&self, executable: &Utf8Path) -> Option<Utf8PathBuf> {
@@ -191,19 +194,14 @@ mod tests {
     fn a_tool_brings_the_folder_that_it_is_installed_in_but_nothing_of_anybodys_own() {
         let (_guard, root) = folder();
         let places = places(&root, &[]);
-        let of = |path: &str| {
-            let mut all = Vec::new();
-            places.add_tool(&root.join(path), &mut all);
-            all
-        };
+        let of = |path: &str| places.of_tool(&root.join(path));
         assert_eq!(of("home/tools/x/bin/p"), [root.join("home/tools/x")]);
         assert_eq!(of("work/venv/bin/p"), [root.join("work/venv")]);
         for alone in ["home/bin/p", "home/.local/bin/p", "opt/f"] {
             assert_eq!(of(alone), [root.join(alone)]);
         }
         assert!(of("opt/keys/p").is_empty() && of("gone/bin/p").is_empty());
-        let mut none = Vec::new();
-        places.add_tool(Utf8Path::new("/usr/bin/env"), &mut none);
+        let none = places.of_tool(Utf8Path::new("/usr/bin/env"));
         assert!(none.is_empty(), "the system's programs are readable anyway: {none:?}");
     }
 
