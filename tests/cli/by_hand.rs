@@ -184,7 +184,7 @@ fn the_page_is_followed_to_its_end_and_each_of_its_checks_fails_after_a_change()
             &without_last_line,
             "grep -n -x",
         ),
-        attack("a changed checkpoint", &second, &|b| flip(b, "\n6\n"), "log=$(echo"),
+        attack("a changed checkpoint", &second, &|b| flip(b, "\n6\n"), "log=$(find"),
         attack("entries in another order", &entries, &swap_entries, "root()"),
         attack("another history before", &first, &|b| flip(b, "=\n"), "kept="),
     ] {
