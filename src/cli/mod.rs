@@ -87,7 +87,7 @@ enum Command {
     Why(why::WhyArguments),
     /// Show how things stand: stages, outputs that were edited or left behind, the store, the last run
     Status(status::StatusArguments),
-    /// Count events by what people agreed to, as the inputs lie now
+    /// Count events by consent, name what a withdrawal affects, report, prove, or destroy the secret
     Consent(consent::ConsentArguments),
     /// Draw the stages and what they read from each other, with what is stale marked
     Graph(graph::GraphArguments),

@@ -46,7 +46,7 @@ pub(super) struct RunArguments {
     /// How many stages at once (default: the number of cores)
     #[arg(short, long, value_name = "N", value_parser = jobs, allow_negative_numbers = true)]
     jobs: Option<u16>,
-    /// Run every selected stage, without asking what is up to date
+    /// Run every selected stage, and what it reads from, without asking what is up to date
     #[arg(long)]
     force: bool,
     /// After a failure, go on with all stages that do not depend on it (the default)

@@ -30,7 +30,7 @@ pub(super) struct RerunArguments {
     /// A receipt (sha256:… or at least eight digits), or a run: its id, a beginning of it, its file, `latest` or `latest~1`
     #[arg(value_name = "RECEIPT|RUN")]
     what: String,
-    /// Where to put what comes out: a folder that is not there yet (default: one named after the receipt)
+    /// Where to put what comes out: a folder that is not there yet (default: `rerun-` and RECEIPT|RUN as typed)
     #[arg(short, long, alias = "out", value_name = "FOLDER")]
     output: Option<Utf8PathBuf>,
     /// Believe this key, instead of your own policy
