@@ -31,7 +31,7 @@ fn pipeline(purpose: &str, events: &str, stages: &str) -> String {
     format!(
         "version: 1\nname: {purpose}\npurpose: {purpose}\nstages:\n  \
          ingest: {{uses: madmall/ingest, inputs: {{events: {events}, schema: schema.json}}, \
-         outputs: {{events: {purpose}/events, rejects: {purpose}/rejects}}}}\n{stages}"
+         outputs: {{events: {purpose}/events, rejects: {purpose}/rejects, report: {purpose}/report}}}}\n{stages}"
     )
 }
 
@@ -299,6 +299,9 @@ fn a_project_may_have_purposes_of_its_own() {
         );
         let external = &receipt["predicate"]["buildDefinition"]["externalParameters"];
         assert_eq!(external["purposes"], serde_json::json!(scopes));
+        let report = serde_json::from_str(&space.read(&format!("{purpose}/report"))).expect("JSON");
+        let schema = serde_json::from_str(include_str!("../../schemas/ingest_report.schema.json")).expect("JSON");
+        assert!(jsonschema::draft202012::is_valid(&schema, &report), "{report}");
     }
     space.madmall(["verify"]).success();
     space.write(
