@@ -29,17 +29,13 @@ impl Held {
         })
     }
 
-    /// Opens the regular file at `path` below the folder, to be read.
+    /// Opens the regular file at `path` below the folder, to be read. Gives what it is, too.
     ///
     /// # Errors
     ///
     /// Whatever the system gives; an error of kind `InvalidInput` if it is something else, or a link is on the way.
-    pub(crate) fn file(&self, path: &Utf8Path) -> io::Result<File> {
-        let file = self.opened(path)?;
-        match file.metadata()?.is_file() {
-            true => Ok(file),
-            false => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file")),
-        }
+    pub(crate) fn file(&self, path: &Utf8Path) -> io::Result<(File, fs::Metadata)> {
+        regular(self.opened(path)?)
     }
 
     /// The folder at `path` below the folder.
@@ -95,7 +91,7 @@ impl Held {
         let path = self.path.join(path);
         match fs::symlink_metadata(&path)?.is_file() {
             true => File::open(path),
-            false => Err(io::ErrorKind::InvalidInput.into()),
+            false => Err(no_regular_file()),
         }
     }
 
@@ -157,33 +153,40 @@ fn open_by_steps(folder: &File, path: &Utf8Path, flags: rustix::fs::OFlags) -> r
     at.ok_or(Errno::INVAL)
 }
 
+fn regular(file: File) -> io::Result<(File, fs::Metadata)> {
+    let found = file.metadata()?;
+    match found.is_file() {
+        true => Ok((file, found)),
+        false => Err(no_regular_file()),
+    }
+}
+
+fn no_regular_file() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file")
+}
+
 /// Opens the regular file at `path`, if it is that itself: no link, wherever it leads. Gives what it is, too.
 ///
 /// # Errors
 ///
 /// Whatever the system gives; an error of kind `InvalidInput` if it is something else.
 pub(crate) fn open_plain(path: &Utf8Path) -> io::Result<(File, fs::Metadata)> {
-    let other = || io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file");
     #[cfg(unix)]
     let file = {
         use rustix::fs::{Mode, OFlags, open};
         use rustix::io::{Errno, retry_on_intr};
         let flags = OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
         match retry_on_intr(|| open(path.as_std_path(), flags, Mode::empty())) {
-            Err(Errno::LOOP) => return Err(other()),
+            Err(Errno::LOOP) => return Err(no_regular_file()),
             opened => File::from(opened?),
         }
     };
     #[cfg(not(unix))]
     let file = match fs::symlink_metadata(path)?.is_file() {
         true => File::open(path)?,
-        false => return Err(other()),
+        false => return Err(no_regular_file()),
     };
-    let found = file.metadata()?;
-    match found.is_file() {
-        true => Ok((file, found)),
-        false => Err(other()),
-    }
+    regular(file)
 }
 
 /// Whether two files are one.
@@ -266,7 +269,7 @@ mod tests {
         let mut read = String::new();
         let error = held
             .file(Utf8Path::new("pipe"))
-            .and_then(|mut file| file.read_to_string(&mut read))
+            .and_then(|(mut file, _)| file.read_to_string(&mut read))
             .expect_err("a pipe");
         assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
     }

@@ -150,7 +150,7 @@ impl Attempt<'_> {
                 let move_to = |to: &Utf8Path| held.move_out(&file, to);
                 session
                     .unsynced
-                    .add(cas.adopt(&read.file, read.digests.blake3, move_to)?);
+                    .add(cas.adopt((&read.file, &read.found), read.digests.blake3, move_to)?);
                 Ok(ListedFile {
                     path: path.join(&file),
                     executable: read.executable,

@@ -92,11 +92,11 @@ impl Attempt<'_> {
         let object: Utf8PathBuf = match root.held().file(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => cas.path(digests.blake3()),
             found => {
-                let file = found.map_err(|source| StoreError::Read {
+                let (file, found) = found.map_err(|source| StoreError::Read {
                     path: root.folder().join(path),
                     source,
                 })?;
-                cas.adopt(&file, digests.blake3(), |to| root.held().move_out(path, to))?
+                cas.adopt((&file, &found), digests.blake3(), |to| root.held().move_out(path, to))?
             }
         };
         let bytes = object.metadata().map_or(0, |found| found.len());

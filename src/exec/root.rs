@@ -345,7 +345,7 @@ impl ExecutionRoot {
             RootEntryKind::File { size, digest, .. } if size <= COPY_LIMIT => self
                 .held
                 .file(&entry.path)
-                .and_then(|file| read_sized(file, size))
+                .and_then(|(file, _)| read_sized(file, size))
                 .map(|bytes| Digest::of(&bytes) == digest),
             _ => fs::read_link(self.folder.join(&entry.path)).map(|target| target == entry.absolute),
         };

@@ -254,7 +254,11 @@ impl Attempt<'_> {
         let plain = ArtifactDigests::File(read.digests);
         let digests = plain.keyed_by(key);
         let move_to = |to: &Utf8Path| root.held().move_out(path, to);
-        let object = self.session.store.cas().adopt(&read.file, digests.blake3(), move_to)?;
+        let object = self
+            .session
+            .store
+            .cas()
+            .adopt((&read.file, &read.found), digests.blake3(), move_to)?;
         self.session.unsynced.add_sized(object, read.bytes);
         Ok((digests, read.executable))
     }
@@ -408,6 +412,8 @@ fn append_to_log(log: &Utf8Path, kind: &FailureKind) -> Result<(), StoreError> {
 /// A file that a stage has made, open, so that it need not be looked for again.
 pub(super) struct MadeFile {
     pub(super) file: File,
+    /// What it was before it was read.
+    pub(super) found: fs::Metadata,
     pub(super) digests: Digests,
     /// How long it is.
     pub(super) bytes: u64,
@@ -418,12 +424,13 @@ pub(super) struct MadeFile {
 impl MadeFile {
     /// Reads the file at `path` in the `folder`.
     pub(super) fn read(folder: &Held, path: &Utf8Path) -> io::Result<Self> {
-        let file = folder.file(path)?;
-        let stamp = Stamp::from_metadata(&file.metadata()?);
+        let (file, found) = folder.file(path)?;
+        let stamp = Stamp::from_metadata(&found);
         let (digests, bytes) = hash_sized(&file, stamp.size())?;
         let executable = stamp.is_executable();
         Ok(Self {
             file,
+            found,
             digests,
             bytes,
             executable,

@@ -54,7 +54,7 @@ impl Cas {
         is_file(&self.path(digest))
     }
 
-    /// Moves a `file` (its bytes hashed to `digest` by the caller) into the store, by `move_to`. What that moves has to be the file: a program
+    /// Moves a `file`, which was `found` to be this (its bytes hashed to `digest` by the caller), into the store, by `move_to`. What that moves has to be the file: a program
     /// that goes on may have put something else in its place.
     /// Gives the object's path, for the group commit that makes it durable.
     ///
@@ -63,7 +63,7 @@ impl Cas {
     /// [`StoreError`] if it cannot be moved.
     pub fn adopt(
         &self,
-        file: &File,
+        (file, found): (&File, &fs::Metadata),
         digest: Digest,
         move_to: impl Fn(&Utf8Path) -> io::Result<()>,
     ) -> Result<Utf8PathBuf, StoreError> {
@@ -75,10 +75,12 @@ impl Cas {
             path: path.clone(),
             source,
         };
-        let own = set_read_only(file).map_err(failed)?;
+        let mut permissions = found.permissions();
+        permissions.set_readonly(true);
+        file.set_permissions(permissions).map_err(failed)?;
         atomic::in_folder_of(&path, || move_to(&path)).map_err(failed)?;
-        if !is_same(&own, &fs::symlink_metadata(&path).map_err(failed)?) {
-            let _ = fs::remove_file(&path);
+        if !is_same(found, &fs::symlink_metadata(&path).map_err(failed)?) {
+            let _ = fs::remove_file(&path).or_else(|_| fs::remove_dir_all(&path));
             let why = "the stage's program goes on, and has put something else in its place";
             return Err(failed(io::Error::other(why)));
         }
@@ -202,15 +204,6 @@ fn is_file(path: &Utf8Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|found| found.is_file())
 }
 
-/// Gives what the file was.
-fn set_read_only(file: &File) -> io::Result<fs::Metadata> {
-    let found = file.metadata()?;
-    let mut permissions = found.permissions();
-    permissions.set_readonly(true);
-    file.set_permissions(permissions)?;
-    Ok(found)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -224,7 +217,9 @@ mod tests {
 
     fn adopt(cas: &Cas, from: &Utf8Path, digest: Digest) {
         let file = File::open(from).expect("opened");
-        cas.adopt(&file, digest, |to| fs::rename(from, to)).expect("adopted");
+        let found = file.metadata().expect("found");
+        cas.adopt((&file, &found), digest, |to| fs::rename(from, to))
+            .expect("adopted");
     }
 
     #[test]
@@ -252,10 +247,12 @@ mod tests {
             atomic::write(&root.join(name), name.as_bytes()).expect("written");
         }
         std::os::unix::fs::symlink(root.join("secret"), root.join("link")).expect("linked");
+        fs::create_dir_all(root.join("folder/in it")).expect("made");
         let file = File::open(root.join("made")).expect("opened");
+        let found = file.metadata().expect("found");
         let digest = Digest::of(b"made");
-        for swapped in ["other", "link"] {
-            let refused = cas.adopt(&file, digest, |to| fs::rename(root.join(swapped), to));
+        for swapped in ["other", "link", "folder"] {
+            let refused = cas.adopt((&file, &found), digest, |to| fs::rename(root.join(swapped), to));
             assert!(matches!(refused, Err(StoreError::Write { .. })), "{swapped}");
             assert!(
                 cas.path(digest).symlink_metadata().is_err(),
