@@ -9,6 +9,10 @@ use std::collections::VecDeque;
 
 use crate::plan::{Plan, StageId};
 
+/// So many stages wait behind each slot: the more they are, the less often the owner of the run is woken, and the longer waits one that
+/// needs more than a slot.
+const AHEAD_OF_A_SLOT: usize = 2;
+
 /// What a stage needs.
 struct Needs {
     slots: usize,
@@ -99,12 +103,12 @@ impl Gate {
     }
 
     /// The next stage that may begin as soon as any leaves that is inside, whichever that is; it is inside from then on. There is one
-    /// only while each slot is taken by a stage of its own, and no more than one for each.
+    /// only while each slot is taken by a stage of its own, and no more than two for each.
     pub(super) fn next_ahead(&mut self) -> Option<StageId> {
         let stage = *self.queue.front()?;
         let needs = &self.needs[stage.index()];
         let fits = needs.slots == 1 && needs.memory == 0;
-        if !fits || self.inside < self.jobs || self.ahead == self.jobs {
+        if !fits || self.inside < self.jobs || self.ahead == self.jobs * AHEAD_OF_A_SLOT {
             return None;
         }
         self.ahead += 1;
@@ -215,9 +219,9 @@ mod tests {
     }
 
     #[test]
-    fn one_for_each_slot_is_let_in_ahead_if_it_fits_whoever_leaves() {
+    fn two_for_each_slot_are_let_in_ahead_if_they_fit_whoever_leaves() {
         const NONE: [usize; 0] = [];
-        let mut all = vec![needs(1, 0, &[]); 6];
+        let mut all = vec![needs(1, 0, &[]); 8];
         all.extend([needs(2, 0, &[]), needs(1, 1, &[]), needs(1, 0, &[])]);
         let mut gate = gate(2, all);
         let ahead = |gate: &mut Gate| {
@@ -229,21 +233,21 @@ mod tests {
         assert_eq!(gate.next().map(StageId::index), Some(0));
         assert_eq!(ahead(&mut gate), NONE, "there is a slot");
         assert_eq!(next(&mut gate), [1]);
-        assert_eq!(ahead(&mut gate), [2, 3]);
+        assert_eq!(ahead(&mut gate), [2, 3, 4, 5]);
         assert_eq!(leave(&mut gate, 1), NONE, "one of them has the slot");
-        assert_eq!(ahead(&mut gate), [4]);
-        for stage in [0, 2, 3] {
+        assert_eq!(ahead(&mut gate), [6]);
+        for stage in [0, 2, 3, 4, 5] {
             assert_eq!(leave(&mut gate, stage), NONE);
             assert!(ahead(&mut gate).len() <= 1);
         }
-        assert_eq!(leave(&mut gate, 4), NONE, "5 is inside, and 6 needs both slots");
-        assert_eq!(leave(&mut gate, 5), [6]);
+        assert_eq!(leave(&mut gate, 6), NONE, "7 is inside, and 8 needs both slots");
+        assert_eq!(leave(&mut gate, 7), [8]);
         assert_eq!(
             ahead(&mut gate),
             NONE,
-            "one that is inside has two slots, and 7 needs memory"
+            "one that is inside has two slots, and 9 needs memory"
         );
-        assert_eq!(leave(&mut gate, 6), [7, 8]);
+        assert_eq!(leave(&mut gate, 8), [9, 10]);
     }
 
     #[test]
