@@ -18,7 +18,7 @@ use super::stage::Attempt;
 use super::state::{Content, InputState};
 use super::tools::{Tool, UsedTool};
 use crate::plan::plain::Plain;
-use crate::plan::{Input, Output, SHELL, Streams};
+use crate::plan::{Input, Output, SHELL, Streams, variables};
 use crate::store::StoreError;
 
 /// A program of the machine that a stage uses.
@@ -303,7 +303,7 @@ impl Attempt<'_> {
             ("TZ".to_owned(), "UTC".to_owned()),
         ]);
         let named = self.stage.env.iter().chain(&self.stage.secrets).map(String::as_str);
-        for name in named.chain(["PATH"]) {
+        for name in named.filter(|name| !variables::is_own(name)).chain(["PATH"]) {
             if let Some(value) = caller.get(name) {
                 environment.insert(name.to_owned(), value.clone());
             }

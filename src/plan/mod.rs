@@ -10,6 +10,7 @@ mod resolve;
 pub mod snapshot;
 pub mod stage_name;
 pub mod stale;
+pub mod variables;
 
 pub use limits::Limits;
 pub use model::{

@@ -16,7 +16,7 @@ use crate::plan::snapshot::Snapshot;
 use crate::plan::stale::Stale;
 use crate::plan::{
     Command, DefinitionFile, Input, InputSource, Limits, Number, Output, ParamValue, Plan, SandboxMode, Stage, Streams,
-    is_pattern,
+    is_pattern, variables,
 };
 use crate::receipt::digests::{artifact_digests, file_digests, secret_of};
 use crate::receipt::sandbox::{NETWORK_ALLOWED, OFF};
@@ -78,6 +78,11 @@ impl Recipe {
             return Err(format!(
                 "its parameter `{name}` is personal, so that no receipt has its value"
             ));
+        }
+        let named = parameters.environment.keys().chain(&parameters.secrets);
+        let is_refused = |name: &&String| variables::is_own(name) || variables::is_given(name);
+        if let Some(name) = named.into_iter().find(is_refused) {
+            return Err(format!("it takes the variable `{name}`, which no pipeline may name"));
         }
         let external = statement.external();
         let parse = |text: &str| text.parse::<Digest>().map_err(|error| error.to_string());

@@ -660,3 +660,35 @@ fn a_folder_of_too_many_files_to_be_listed_is_taken_whole() {
     space.write("many/more", "");
     space.madmall(["verify", "--rerun"]).success().says("identical: count");
 }
+
+/// A committed workspace whose one stage has run; its receipt, signed by the same key, says what `change` makes it say.
+fn with_changed_receipt(change: impl Fn(&mut Value)) -> Space {
+    let space = ran(COPY);
+    let own = Forger::from_pem(&space.read("../config/signing-key.pem"));
+    let file = format!("runs/{}", space.receipt_files().remove(0));
+    let text = space.read(&file);
+    let (stage, run) = text.trim_end().split_once('\n').expect("two lines");
+    let mut statement = forge::statement(stage);
+    change(&mut statement["predicate"]["buildDefinition"]["externalParameters"]["stage"]);
+    let changed = forge::canonical(&statement);
+    let ids = [forge::payload(stage), changed.clone()].map(|payload| forge::id(&payload));
+    let run = String::from_utf8(forge::payload(run)).expect("JSON");
+    let run = own.line(run.replace(&ids[0], &ids[1]).as_bytes());
+    space.write(&file, format!("{}\n{run}\n", own.line(&changed)));
+    fs::remove_dir_all(space.path("runs/log")).expect("removed");
+    space
+}
+
+#[test]
+fn a_receipt_that_takes_what_no_pipeline_may_name_is_not_run() {
+    for name in ["MADMALL_CONSENT_SECRET", "MADMALL_SIGNING_KEY", "HOME"] {
+        let named: [&dyn Fn(&mut Value); 2] = [&|stage| stage["secrets"] = serde_json::json!([name]), &|stage| {
+            stage["environment"] = serde_json::json!({ name: "a value" })
+        }];
+        for change in named {
+            let report = rerun(&with_changed_receipt(change), 6, &[]);
+            let message = finding(&report, "E-NORERUN")["message"].as_str().expect("a text");
+            assert!(message.contains(&format!("the variable `{name}`")), "{message}");
+        }
+    }
+}

@@ -5,11 +5,8 @@ use std::sync::Arc;
 
 use super::stage::Drafting;
 use crate::diagnostic::{Diagnostic, Source};
-use crate::plan::SandboxMode;
+use crate::plan::{SandboxMode, variables};
 use crate::spec::{self, Flag, Text};
-
-/// Variables that every program is given by madmall itself.
-const OWN_VARIABLES: &[&str] = &["PATH", "HOME", "TMPDIR", "LANG", "TZ"];
 
 /// The surroundings of one stage; see the fields of [`crate::plan::Stage`].
 #[derive(Default)]
@@ -104,8 +101,11 @@ impl Drafting<'_, '_> {
 fn fault_in(name: &Text, is_builtin: bool, others: &BTreeSet<String>) -> Option<(&'static str, &'static str)> {
     if is_builtin {
         Some(("a built-in stage reads no variables", "remove it"))
-    } else if OWN_VARIABLES.contains(&name.text.as_str()) {
+    } else if variables::is_given(&name.text) {
         Some(("every program has this variable from madmall", "remove it"))
+    } else if variables::is_own(&name.text) {
+        let help = "remove it: such variables hold or name your signing key and your consent secret";
+        Some(("no program is given madmall's own variables (`MADMALL_…`)", help))
     } else if others.contains(&name.text) {
         let help = "remove it from `env` if its value is secret";
         Some(("a variable is either in `env` or in `secrets`", help))
