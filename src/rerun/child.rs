@@ -134,7 +134,8 @@ pub(super) fn run(task: &Task<'_>, interrupts: &Interrupts) -> Result<Ended, Rer
     }
 }
 
-/// The variables of the process: what the stage is given as the receipt has it, and everything else otherwise.
+/// The variables of the process: the secrets of the stage, and everything else otherwise than here. What the receipt has of others only
+/// the stage's own program is given: by some of them any program can be made to do something else, and this one is confined by nothing.
 fn surroundings(task: &Task<'_>) -> BTreeMap<String, String> {
     let mut variables = BTreeMap::from([
         ("HOME".to_owned(), task.home.to_string()),
@@ -154,7 +155,13 @@ fn surroundings(task: &Task<'_>) -> BTreeMap<String, String> {
     if let Some(secret) = task.secret.filter(|_| is_ingest || stage.is_personal()) {
         variables.insert(SECRET.to_owned(), secret.to_text().to_string());
     }
-    for (name, value) in stage.env.iter().zip(&task.recipe.resolved.env) {
+    variables
+}
+
+/// The variables that the stage's program may be given: those of this process, and what the receipt has.
+fn recorded(environment: &BTreeMap<String, String>, recipe: &Recipe) -> BTreeMap<String, String> {
+    let mut variables = environment.clone();
+    for (name, value) in recipe.stage().env.iter().zip(&recipe.resolved.env) {
         match value {
             Some(value) => variables.insert(name.clone(), value.clone()),
             None => variables.remove(name),
@@ -239,6 +246,7 @@ pub fn run_stage(
     store.create().map_err(|error| text(&error))?;
     let key = SigningKey::generate().map_err(|error| text(&error))?;
     let trust = Trust::own_key(&key.public());
+    let environment = recorded(environment, &recipe);
     let session = Session::open(
         SessionInputs {
             plan: &recipe.plan,
@@ -248,7 +256,7 @@ pub fn run_stage(
             // Only to know what is withdrawn by its token. Which events were let in is nobody's to say but the run's that is compared with.
             secret,
             trust: &trust,
-            environment,
+            environment: &environment,
             clock: &jiff::Timestamp::now,
             nonce: 0,
             options: RunOptions {
