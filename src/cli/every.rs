@@ -64,7 +64,7 @@ impl Everything {
 pub(super) fn everything(surroundings: &Surroundings, named: Option<&Utf8Path>) -> Result<Everything, Failure> {
     let (workspace, file) = find_workspace(&surroundings.folder, named.unwrap_or(Utf8Path::new(".")))?;
     bounds(surroundings, &workspace, &workspace)?;
-    let store = surroundings.store(&workspace);
+    let store = surroundings.store(&workspace)?;
     let believed = believed(&workspace, &store, surroundings)?;
     let mut files = pipeline_files(&workspace, &believed).map_err(|error| environment(&error))?;
     let asked = named.map(|_| file.clone());

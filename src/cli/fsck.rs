@@ -28,7 +28,7 @@ pub(super) fn fsck(
 ) -> Result<ExitCode, Failure> {
     let (workspace, _) = find_workspace(&surroundings.folder, Utf8Path::new("."))?;
     let checked =
-        crate::fsck::check(&surroundings.store(&workspace), workspace.root()).map_err(|error| environment(&error))?;
+        crate::fsck::check(&surroundings.store(&workspace)?, workspace.root()).map_err(|error| environment(&error))?;
     let code = match checked.findings.iter().map(|finding| finding.severity).min() {
         Some(Severity::Failure | Severity::NotReproduced) => ExitCode::VerificationFailed,
         Some(Severity::Inconclusive) => ExitCode::Inconclusive,

@@ -46,7 +46,7 @@ pub(super) fn logs(
     terminal: &mut Terminal,
 ) -> Result<ExitCode, Failure> {
     let (workspace, _) = find_workspace(&surroundings.folder, Utf8Path::new("."))?;
-    let store = surroundings.store(&workspace);
+    let store = surroundings.store(&workspace)?;
     let mut found = newest(&store, arguments.run.as_deref(), &workspace)?;
     if let Some(stage) = &arguments.stage {
         if !found.iter().any(|log| is_of(&log.stage, stage)) {

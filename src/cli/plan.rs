@@ -126,6 +126,7 @@ pub(super) fn with_session<T>(
     // Without one, what is personal is taken for new.
     let secret = surroundings.secret_if_any().ok().flatten();
     let store = Store::of(opened.workspace.root()).keyed_by(secret.as_ref().map(PersonalKey::of));
+    store.refuse_links().map_err(|error| environment(&error))?;
     let interrupts = Interrupts::default();
     let session = Session::open(
         SessionInputs {

@@ -247,7 +247,6 @@ impl Asked<'_> {
         terminal: &mut Terminal,
     ) -> Result<Option<Run>, Failure> {
         let (opened, store) = (&prepared.opened, &prepared.store);
-        store.create().map_err(|error| environment(&error))?;
         let observer: Box<dyn Observer + '_> = match self.arguments.json {
             true => Box::new(Json {
                 terminal,
@@ -378,6 +377,6 @@ fn take_lock(
         interrupts.poll();
         !interrupts.is_requested()
     };
-    let lock = WorkspaceLock::take(&store.lock_file(), &holder, &mut waiting).map_err(|error| environment(&error))?;
+    let lock = WorkspaceLock::take(store, &holder, &mut waiting).map_err(|error| environment(&error))?;
     Ok((lock, told))
 }

@@ -3,7 +3,7 @@
 use camino::Utf8Path;
 
 use super::surroundings::Surroundings;
-use super::terminal::{Failure, Terminal};
+use super::terminal::{Failure, Terminal, environment};
 use crate::commitment::PersonalKey;
 use crate::consent::secret::{self, ConsentSecret, SecretOrigin, SecretSources};
 use crate::exit_code::ExitCode;
@@ -41,10 +41,16 @@ impl Surroundings {
     }
 
     /// The store of `workspace`, with what is personal if there is a secret that it is named by.
-    pub(super) fn store(&self, workspace: &Workspace) -> Store {
+    ///
+    /// # Errors
+    ///
+    /// [`Failure`] with code 7 if a part of it is a link.
+    pub(super) fn store(&self, workspace: &Workspace) -> Result<Store, Failure> {
         // One that cannot be read is as good as none: what is keyed by it is then not known.
         let secret = self.secret_if_any().ok().flatten();
-        Store::of(workspace.root()).keyed_by(secret.as_ref().map(PersonalKey::of))
+        let store = Store::of(workspace.root()).keyed_by(secret.as_ref().map(PersonalKey::of));
+        store.refuse_links().map_err(|error| environment(&error))?;
+        Ok(store)
     }
 
     fn secret_sources<'a>(&'a self, config_dir: Option<&'a Utf8Path>) -> SecretSources<'a> {

@@ -79,7 +79,7 @@ impl Question<'_> {
         };
         let holder = format!("process {}, {}", std::process::id(), self.file);
         // Whoever has to wait is told so, which is the long way's business.
-        let Ok(Some(_lock)) = WorkspaceLock::take(&store.lock_file(), &holder, &mut |_| false) else {
+        let Ok(Some(_lock)) = WorkspaceLock::take(&store, &holder, &mut |_| false) else {
             return Ok(false);
         };
         // What a run that died has left is to be published first.

@@ -13,7 +13,6 @@ pub(super) fn take_lock(
     terminal: &mut Terminal,
 ) -> Result<WorkspaceLock, Failure> {
     let store = Store::of(workspace.root());
-    store.create().map_err(|error| environment(&error))?;
     let holder = format!("process {}, madmall {command}", std::process::id());
     let mut told = false;
     let mut waiting = |holder: &str| {
@@ -23,7 +22,7 @@ pub(super) fn take_lock(
         }
         true
     };
-    let lock = WorkspaceLock::take(&store.lock_file(), &holder, &mut waiting).map_err(|error| environment(&error))?;
+    let lock = WorkspaceLock::take(&store, &holder, &mut waiting).map_err(|error| environment(&error))?;
     lock.ok_or_else(|| Failure::new(ExitCode::Environment, "the lock was not taken", None))
 }
 

@@ -6,7 +6,7 @@ use std::io::{self, Write as _};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::copy::copy_file;
-use super::{StoreError, atomic, read_sized};
+use super::{StoreError, atomic, read_sized, root};
 use crate::commitment::{PersonalKey, is_named};
 use crate::digest::{Digest, blake3_of};
 use crate::held::{is_same, open_plain};
@@ -78,6 +78,7 @@ impl Cas {
         let mut permissions = found.permissions();
         permissions.set_readonly(true);
         file.set_permissions(permissions).map_err(failed)?;
+        root::refuse_link(atomic::folder_of(&path))?;
         atomic::in_folder_of(&path, || move_to(&path)).map_err(failed)?;
         if !is_same(found, &fs::symlink_metadata(&path).map_err(failed)?) {
             let _ = fs::remove_file(&path).or_else(|_| fs::remove_dir_all(&path));

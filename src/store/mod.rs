@@ -28,6 +28,8 @@ use crate::commitment::{PersonalKey, is_named};
 use crate::digest::Digest;
 use crate::listing::{ArtifactDigests, ListedFile, ListingDigests};
 
+use root::Root;
+
 pub mod atomic;
 pub mod believed;
 pub mod cas;
@@ -39,6 +41,7 @@ pub mod lock;
 pub mod looks;
 pub mod plans;
 pub(crate) mod private;
+mod root;
 pub mod run_files;
 pub mod sealed;
 pub mod settled;
@@ -67,6 +70,15 @@ pub enum StoreError {
         path: Utf8PathBuf,
         /// Why.
         source: io::Error,
+    },
+    /// A part of the store is a link.
+    #[error(
+        "`{path}` is a symbolic link, and no part of the store may be one: remove it (what is missing is made again), or put what it \
+         leads to in its place"
+    )]
+    Link {
+        /// The link.
+        path: Utf8PathBuf,
     },
     /// An object's bytes are not what its name says.
     #[error("the stored object {name} is damaged: its bytes hash to {found}")]
@@ -134,21 +146,29 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Write`] if that fails.
+    /// [`StoreError::Write`] if that fails; else like [`Store::refuse_links`].
     pub fn create(&self) -> Result<(), StoreError> {
-        if self.root.symlink_metadata().is_ok() && !self.root.is_dir() {
-            let source = io::Error::new(
-                io::ErrorKind::NotADirectory,
-                "something that is no folder has this name; move it away, and the folder is made",
-            );
-            let path = self.root.clone();
-            return Err(StoreError::Write { path, source });
+        match root::look(&self.root)? {
+            Root::Folder { is_ignored: true } => Ok(()),
+            Root::NoFolder => {
+                let source = io::Error::new(
+                    io::ErrorKind::NotADirectory,
+                    "something that is no folder has this name; move it away, and the folder is made",
+                );
+                let path = self.root.clone();
+                Err(StoreError::Write { path, source })
+            }
+            Root::Missing | Root::Folder { is_ignored: false } => atomic::write(&self.root.join(root::IGNORE), b"*\n"),
         }
-        let ignore = self.root.join(".gitignore");
-        if !ignore.exists() {
-            atomic::write(&ignore, b"*\n")?;
-        }
-        Ok(())
+    }
+
+    /// Fails if `.madmall` is a link, or something directly in it: what is done in the store would be done somewhere else.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Link`] that names it; [`StoreError::Read`] if the folder cannot be listed.
+    pub fn refuse_links(&self) -> Result<(), StoreError> {
+        root::look(&self.root).map(drop)
     }
 
     /// `.madmall` itself.

@@ -15,7 +15,7 @@ use std::io::{self, BufRead as _, BufReader, Read as _};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::durable::Unsynced;
-use super::{StoreError, atomic};
+use super::{StoreError, atomic, root};
 use crate::commitment::{PersonalKey, is_named};
 use crate::digest::{Digest, Digests, Sha256};
 use crate::listing::{ListedFile, ListingDigests, listing_digests};
@@ -63,6 +63,7 @@ impl Trees {
         if self.read(listing).is_some() {
             return Ok(());
         }
+        root::refuse_link(atomic::folder_of(&path))?;
         atomic::write_unsynced(&path, &to_bytes(files), unsynced)
     }
 

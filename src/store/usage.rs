@@ -5,6 +5,7 @@ use std::io;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::atomic::TEMPORARY;
+use super::root::refuse_link;
 use super::{Store, StoreError};
 use crate::consent::map::Root;
 use crate::digest::Digest;
@@ -127,7 +128,7 @@ fn named_by_digest(root: &Utf8Path) -> Result<Vec<StoredObject>, StoreError> {
 ///
 /// # Errors
 ///
-/// [`StoreError::Read`] if a folder cannot be listed.
+/// [`StoreError::Read`] if a folder cannot be listed; [`StoreError::Link`] if `folder` is a link.
 pub fn amount_below(folder: &Utf8Path) -> Result<Amount, StoreError> {
     let mut amount = Amount::default();
     for (_, size) in files_below(folder)? {
@@ -140,12 +141,13 @@ pub fn amount_below(folder: &Utf8Path) -> Result<Amount, StoreError> {
 ///
 /// # Errors
 ///
-/// [`StoreError::Read`] if it cannot be listed.
+/// [`StoreError::Read`] if it cannot be listed; [`StoreError::Link`] if it is a link.
 pub fn folders_in(folder: &Utf8Path) -> Result<Vec<String>, StoreError> {
     let failed = |source| StoreError::Read {
         path: folder.to_owned(),
         source,
     };
+    refuse_link(folder)?;
     let entries = match folder.read_dir_utf8() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         other => other.map_err(failed)?,
@@ -163,6 +165,7 @@ pub fn folders_in(folder: &Utf8Path) -> Result<Vec<String>, StoreError> {
 
 /// Every regular file below `folder` with its length; no link is followed, and none if there is no such folder.
 fn files_below(folder: &Utf8Path) -> Result<Vec<(Utf8PathBuf, u64)>, StoreError> {
+    refuse_link(folder)?;
     let found = folder.symlink_metadata();
     if !found.is_ok_and(|found| found.is_dir()) {
         return Ok(Vec::new());
@@ -231,5 +234,17 @@ mod tests {
         let usage = measure(&store).expect("measured");
         assert_eq!(usage.logs, Amount { files: 1, bytes: 3 });
         assert_eq!(folders_in(&store.root().join("output")).expect("listed"), ["r"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn where_a_link_leads_is_not_listed() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let root = Utf8Path::from_path(folder.path()).expect("UTF-8");
+        atomic::write(&root.join("elsewhere/r/a.log"), b"log").expect("written");
+        let link = root.join("output");
+        std::os::unix::fs::symlink("elsewhere", &link).expect("linked");
+        assert!(matches!(folders_in(&link), Err(StoreError::Link { path }) if path == link));
+        assert!(matches!(amount_below(&link), Err(StoreError::Link { path }) if path == link));
     }
 }

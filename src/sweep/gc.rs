@@ -4,10 +4,11 @@ use std::collections::HashSet;
 use std::fs;
 use std::io;
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 
 use super::needed::Needed;
 use crate::digest::Digest;
+use crate::receipt::check::is_run_id;
 use crate::store::usage::{Amount, StoredObject, amount_below, folders_in, leavings, objects, populations, trees};
 use crate::store::{Store, StoreError, atomic};
 
@@ -62,7 +63,7 @@ pub fn plan(store: &Store, needed: &Needed, current: &HashSet<Digest>, keep_last
         }
     }
     let output = store.root().join("output");
-    let logs = folders_in(&output)?;
+    let logs = runs_in(&output)?;
     // Runs without receipts have logs too: the last ones stay, whatever they are of.
     let old = logs.len().saturating_sub(keep_last);
     for run in logs.iter().take(old).filter(|run| !needed.runs.contains(*run)) {
@@ -71,12 +72,19 @@ pub fn plan(store: &Store, needed: &Needed, current: &HashSet<Digest>, keep_last
         sweep.logs.push(folder);
     }
     let displaced = store.root().join("displaced");
-    for run in folders_in(&displaced)? {
+    for run in runs_in(&displaced)? {
         let folder = displaced.join(run);
         add(&mut sweep.displaced_held, amount_below(&folder)?);
         sweep.displaced.push(folder);
     }
     Ok(sweep)
+}
+
+/// The folders of runs in `folder`. What is called otherwise nobody but the user can have put there.
+fn runs_in(folder: &Utf8Path) -> Result<Vec<String>, StoreError> {
+    let mut runs = folders_in(folder)?;
+    runs.retain(|name| is_run_id(name));
+    Ok(runs)
 }
 
 /// The objects that are files of the folders among `digests`.

@@ -66,6 +66,8 @@ mod set;
 mod settled;
 mod space;
 mod status;
+#[cfg(unix)]
+mod store_links;
 mod strace;
 mod streams;
 mod tamper;

@@ -160,7 +160,7 @@ fn tell_end(name: &str, keyid: KeyId, heads: &[Head], terminal: &mut Terminal) {
 /// Takes the workspace's lock, if there is a store: without one, nothing has run here.
 fn lock(workspace: &Workspace, terminal: &mut Terminal) -> Result<Option<WorkspaceLock>, Failure> {
     let store = Store::of(workspace.root());
-    if !store.root().is_dir() {
+    if store.root().symlink_metadata().is_err() {
         return Ok(None);
     }
     let mut told = false;
@@ -171,7 +171,7 @@ fn lock(workspace: &Workspace, terminal: &mut Terminal) -> Result<Option<Workspa
         true
     };
     let holder = format!("process {}, key rotate", std::process::id());
-    WorkspaceLock::take(&store.lock_file(), &holder, &mut waiting).map_err(|error| environment(&error))
+    WorkspaceLock::take(&store, &holder, &mut waiting).map_err(|error| environment(&error))
 }
 
 /// Sees to it that every receipt by `key` that is here is in a log, also those that a run which died has left: what is in none

@@ -55,7 +55,7 @@ pub(super) fn card(
     let digests = Digests::of(&bytes);
     let (workspace, _) = find_workspace(&surroundings.folder, &arguments.model)?;
     let trust = runs::trust(surroundings)?;
-    let store = surroundings.store(&workspace);
+    let store = surroundings.store(&workspace)?;
     let found = origin::find(&workspace, digests, store.key(), &|receipt| {
         runs::signer(receipt, trust.as_ref())
     });

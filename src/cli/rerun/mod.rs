@@ -170,14 +170,13 @@ pub(super) fn countersign(
     let stages = report.rerun.as_deref().unwrap_or_default();
     let key = surroundings.key(terminal)?;
     let store = Store::of(workspace.root());
-    store.create().map_err(|error| environment(&error))?;
     let holder = format!("process {}, verify --attest", std::process::id());
     let interrupts = Interrupts::listen().map_err(|error| environment(&error))?;
     let mut waiting = |_: &str| {
         interrupts.poll();
         !interrupts.is_requested()
     };
-    let lock = WorkspaceLock::take(&store.lock_file(), &holder, &mut waiting).map_err(|error| environment(&error))?;
+    let lock = WorkspaceLock::take(&store, &holder, &mut waiting).map_err(|error| environment(&error))?;
     if lock.is_none() {
         return Err(interrupted(&interrupts));
     }

@@ -142,6 +142,10 @@ pub fn remove_folder(folder: &Utf8PathBuf) -> Result<(), StoreError> {
 
 /// Gives the owner back the right to change the folders below `folder`.
 fn make_writable(folder: &Utf8Path) {
+    // The walk would follow it.
+    if folder.is_symlink() {
+        return;
+    }
     for entry in walkdir::WalkDir::new(folder).into_iter().flatten() {
         if entry.file_type().is_dir() {
             let _ = let_owner_change(entry.path());
