@@ -78,6 +78,7 @@ fn note_object(note: &Note, plan: &Plan) -> Value {
     match note {
         Note::Waiting { holder } => json!({ "event": "waiting", "holder": holder }),
         Note::Recovered { run } => json!({ "event": "recovered", "run": run }),
+        Note::PutAside { path } => json!({ "event": "putAside", "path": path }),
         Note::Displaced { path, to } => json!({ "event": "displaced", "path": path, "to": to }),
         Note::Confirmed { stage, count, keyid } => {
             json!({ "event": "confirmed", "stage": name(stage), "stages": count, "keyid": keyid })

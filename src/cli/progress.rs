@@ -8,7 +8,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget};
 
 use super::bars::{BAR_NAME, bar_style, cut, message};
 use super::terminal::{BOLD, DIM, ERROR, GOOD, HELP, Terminal, WARNING, shown, warn, with_causes};
-use super::waiting::in_brackets;
+use super::waiting::{in_brackets, put_aside};
 use crate::exec::event::{Event, Failure, FailureKind, Note, Observer, StageOutcome, StageReport};
 use crate::plan::action::parameters;
 use crate::plan::command_text::command_lines;
@@ -287,6 +287,7 @@ impl<'a> Lines<'a> {
                     "an earlier run ended halfway; the stages that it finished are kept: runs/{run}.intoto.jsonl"
                 ));
             }),
+            Note::PutAside { path } => self.print(|terminal| warn(terminal, put_aside(path))),
             Note::NotBelieved { keyid } => self.print(|terminal| {
                 warn(
                     terminal,

@@ -270,8 +270,13 @@ impl Asked<'_> {
             }));
         }
         atomic::remove_folder(&store.scratch_folder()).map_err(|error| environment(&error))?;
-        for run in recover(store, &runs_folder(&opened.workspace), key).map_err(|error| environment(&error))? {
+        let recovered = recover(store, &runs_folder(&opened.workspace), key).map_err(|error| environment(&error))?;
+        for run in recovered.runs {
             observer.event(Event::Note(Note::Recovered { run }));
+        }
+        for path in recovered.aside {
+            let path = path.strip_prefix(opened.workspace.root()).unwrap_or(&path).to_owned();
+            observer.event(Event::Note(Note::PutAside { path }));
         }
         let caches = std::mem::take(&mut prepared.caches);
         let session = self.open_session(prepared, caches, interrupts)?;

@@ -1,5 +1,7 @@
 //! A run that goes on, for other commands: those that remove something wait for it, and those that find work say that it may be done.
 
+use camino::Utf8Path;
+
 use super::terminal::{Failure, HELP, Terminal, environment, shown};
 use crate::exit_code::ExitCode;
 use crate::store::Store;
@@ -39,6 +41,15 @@ pub(super) fn tell_unpublished(workspace: &Workspace, ask: &str, terminal: &mut 
         return;
     };
     terminal.say(format_args!("{HELP}help{HELP:#}: {help}"));
+}
+
+/// What is said of a file of pending receipts that was put aside.
+pub(super) fn put_aside(path: &Utf8Path) -> String {
+    format!(
+        "`{}` has receipts that were not published as those of an earlier run: they are damaged, or not of that run; remove it if you do \
+         not know what it is",
+        shown(path.as_str())
+    )
 }
 
 /// Who has the lock, to be put behind other words. It takes the lock before it can say who it is: for that moment nobody can be named.

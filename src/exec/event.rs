@@ -55,6 +55,11 @@ pub enum Note {
         /// The run.
         run: String,
     },
+    /// A file among the receipts of runs that died has something that cannot be published.
+    PutAside {
+        /// Where it is now, relative to the workspace.
+        path: Utf8PathBuf,
+    },
     /// The user's own policy does not trust the key that signs: what runs now is not believed by the next run.
     NotBelieved {
         /// The key, in short.

@@ -4,7 +4,8 @@
 //! ends, they go with the run's own receipt to `runs/<run id>.intoto.jsonl` in one rename, after everything that they name
 //! was made durable. What a killed run left is published by the next one, with a run's receipt that says `interrupted`.
 //! A torn last line is dropped, and so is a receipt whose outputs are not whole in the store, with those that rest on it:
-//! after a loss of power the line may have reached the disk and the bytes not.
+//! after a loss of power the line may have reached the disk and the bytes not. Receipts of another run, and files that no run can
+//! have left, are not published, and put aside.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -13,12 +14,16 @@ use std::io::{self, Seek as _, Write as _};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::attest::{RunRecord, StagesOfRun, run_statement};
+use crate::receipt::check::is_run_id;
 use crate::receipt::digests::artifact_digests;
 use crate::receipt::envelope::{Envelope, Signed, sign};
 use crate::receipt::key::SigningKey;
-use crate::receipt::run_file::RUN_FILE_SUFFIX;
+use crate::receipt::run_file::{MAX_RUN_FILE, RUN_FILE_SUFFIX};
 use crate::receipt::statement::{Made, Outcome, ReceiptId, Repository, Resource, Role, Statement};
-use crate::store::{Store, StoreError, atomic, believed};
+use crate::store::{ASIDE, Store, StoreError, atomic, believed, read_file};
+
+/// How the names of files of pending receipts end.
+const SUFFIX: &str = ".jsonl";
 
 /// The receipts of the run that is going on.
 #[derive(Debug)]
@@ -36,7 +41,7 @@ impl Pending {
     #[must_use]
     pub fn of(store: &Store, run: &str) -> Self {
         Self {
-            path: store.pending_folder().join(format!("{run}.jsonl")),
+            path: store.pending_folder().join(format!("{run}{SUFFIX}")),
             file: None,
             lines: Vec::new(),
             ids: Vec::new(),
@@ -106,45 +111,83 @@ impl Pending {
     }
 }
 
-/// Publishes what runs that died have left pending. Returns the ids of those runs. The workspace's lock must be held.
+/// What became of what runs that died have left pending.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recovered {
+    /// The runs whose receipts are published now.
+    pub runs: Vec<String>,
+    /// Files with something that cannot be published, where they are kept now.
+    pub aside: Vec<Utf8PathBuf>,
+}
+
+/// Publishes what runs that died have left pending. What is not what the run of its name can have left is signed by nobody, and put aside.
+/// The workspace's lock must be held.
 ///
 /// # Errors
 ///
 /// [`StoreError`] if something cannot be read or written.
-pub fn recover(store: &Store, runs: &Utf8Path, key: &SigningKey) -> Result<Vec<String>, StoreError> {
+pub fn recover(store: &Store, runs: &Utf8Path, key: &SigningKey) -> Result<Recovered, StoreError> {
     let folder = store.pending_folder();
     let failed = |source| StoreError::Read {
         path: folder.clone(),
         source,
     };
+    let mut recovered = Recovered::default();
     let entries = match folder.read_dir_utf8() {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(recovered),
         other => other.map_err(failed)?,
     };
-    let mut recovered = Vec::new();
     for entry in entries {
         let path = entry.map_err(failed)?.into_path();
-        let Some(run) = path.file_name().and_then(|name| name.strip_suffix(".jsonl")) else {
+        let Some(run) = path.file_name().and_then(|name| name.strip_suffix(SUFFIX)) else {
             continue;
         };
-        let published = runs.join(format!("{run}{RUN_FILE_SUFFIX}"));
-        if !published.exists() {
-            let bytes = fs::read(&path).map_err(failed)?;
-            if let Some(bytes) = interrupted_run(&bytes, run, store, key) {
-                // A run that was published, and lost again with the power, may be another under the same name now.
-                believed::forget_run(&store.believed_file(), run)?;
-                atomic::remove_folder(&store.known_folder())?;
-                publish(runs, &published, [&*bytes])?;
-                recovered.push(run.to_owned());
-            } else if bytes.contains(&b'\n') {
-                // Whole lines that cannot be published are no reason to throw them away.
-                atomic::rename(&path, &path.with_extension("damaged"))?;
+        let bytes = match read_file(&path, MAX_RUN_FILE) {
+            Ok(bytes) if is_run_id(run) => bytes,
+            Err(error) if error.kind() != io::ErrorKind::InvalidData => return Err(failed(error)),
+            _ => {
+                recovered.aside.push(put_aside(&path)?);
                 continue;
             }
+        };
+        let published = runs.join(format!("{run}{RUN_FILE_SUFFIX}"));
+        if published.exists() {
+            remove(&path)?;
+            continue;
         }
-        remove(&path)?;
+        let left = left_by(&bytes, run, store, key);
+        let is_whole = left.is_whole;
+        if let Some(bytes) = interrupted_run(left, run, key) {
+            // A run that was published, and lost again with the power, may be another under the same name now.
+            believed::forget_run(&store.believed_file(), run)?;
+            atomic::remove_folder(&store.known_folder())?;
+            publish(runs, &published, [&*bytes])?;
+            recovered.runs.push(run.to_owned());
+            if is_whole {
+                remove(&path)?;
+                continue;
+            }
+        } else if !bytes.contains(&b'\n') {
+            remove(&path)?;
+            continue;
+        }
+        // Whole lines that cannot be published are no reason to throw them away.
+        recovered.aside.push(put_aside(&path)?);
     }
     Ok(recovered)
+}
+
+/// Renames what lies at `path` to a name that nothing has, under which nobody looks for receipts.
+fn put_aside(path: &Utf8Path) -> Result<Utf8PathBuf, StoreError> {
+    let stem = path.as_str().strip_suffix(SUFFIX).unwrap_or(path.as_str());
+    let mut aside = Utf8PathBuf::from(format!("{stem}{ASIDE}"));
+    let mut number = 1_u64;
+    while aside.symlink_metadata().is_ok() {
+        number += 1;
+        aside = format!("{stem}{ASIDE}-{number}").into();
+    }
+    atomic::rename(path, &aside)?;
+    Ok(aside)
 }
 
 fn publish<'b>(runs: &Utf8Path, path: &Utf8Path, lines: impl IntoIterator<Item = &'b [u8]>) -> Result<(), StoreError> {
@@ -171,11 +214,26 @@ fn remove(path: &Utf8Path) -> Result<(), StoreError> {
     })
 }
 
-/// The file of a run that was killed: its whole lines, and a receipt that says so. `None` if it had finished nothing.
-fn interrupted_run(bytes: &[u8], run: &str, store: &Store, key: &SigningKey) -> Option<Vec<u8>> {
-    let whole = &bytes[..bytes.iter().rposition(|byte| *byte == b'\n')? + 1];
-    let mut lines = Vec::new();
-    let mut statements = Vec::new();
+/// What a run has left pending.
+struct Left {
+    /// Its receipts, each once.
+    statements: Vec<(ReceiptId, Statement)>,
+    /// Their lines.
+    lines: Vec<u8>,
+    /// Whether there were no receipts of another run among them.
+    is_whole: bool,
+}
+
+/// What of `bytes` the run called `run` can have left: receipts of its stages by `key`, whose outputs are there.
+fn left_by(bytes: &[u8], run: &str, store: &Store, key: &SigningKey) -> Left {
+    let end = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
+    let whole = &bytes[..end];
+    let mut left = Left {
+        statements: Vec::new(),
+        lines: Vec::new(),
+        is_whole: true,
+    };
+    let mut seen = BTreeSet::new();
     let mut dropped = BTreeSet::new();
     for line in whole.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
         // A line that a crash has torn takes none of the others with it.
@@ -187,14 +245,32 @@ fn interrupted_run(bytes: &[u8], run: &str, store: &Store, key: &SigningKey) -> 
         let Ok(statement) = Statement::parse(envelope.payload()) else {
             continue;
         };
-        if !is_founded(&statement, &dropped, store) {
-            dropped.insert(envelope.receipt_id().to_string());
+        // A receipt that was copied from elsewhere would be signed for a second time, as one of a run that it is not of.
+        let is_of_another = statement.predicate.run_details.metadata.invocation_id != run;
+        if is_of_another || statement.stage().is_none() {
+            left.is_whole = false;
             continue;
         }
-        statements.push((envelope.receipt_id(), statement));
-        lines.extend_from_slice(envelope.to_line().as_bytes());
-        lines.push(b'\n');
+        let id = envelope.receipt_id();
+        if !seen.insert(id.to_string()) {
+            continue;
+        }
+        if !is_founded(&statement, &dropped, store) {
+            dropped.insert(id.to_string());
+            continue;
+        }
+        left.statements.push((id, statement));
+        left.lines.extend_from_slice(envelope.to_line().as_bytes());
+        left.lines.push(b'\n');
     }
+    left
+}
+
+/// The file of a run that was killed: what it has left, and a receipt that says so. `None` if it had finished nothing.
+fn interrupted_run(left: Left, run: &str, key: &SigningKey) -> Option<Vec<u8>> {
+    let Left {
+        statements, mut lines, ..
+    } = left;
     let (_, first) = statements.first()?;
     let parameters = first.predicate.build_definition.external_parameters.clone();
     let started = statements

@@ -90,16 +90,29 @@ pub enum StoreError {
     },
 }
 
+/// What stands in the name of a file of pending receipts that was put aside, because it cannot be published as it is.
+pub(crate) const ASIDE: &str = ".damaged";
+
 /// No cache that is worth reading is longer.
 const MAX_CACHE: u64 = 1 << 30;
 
 /// The bytes of the file at `path`, if it is one (a pipe would be waited for without an end) and no longer than `limit`.
 fn read_bounded(path: &Utf8Path, limit: u64) -> Option<Vec<u8>> {
-    let found = fs::symlink_metadata(path).ok()?;
-    if !found.is_file() || found.len() > limit {
-        return None;
+    read_file(path, limit).ok()
+}
+
+/// The bytes of the file at `path`. An error of kind `InvalidData` says that it is none (links are not followed, and a pipe or a device would be
+/// read without an end), or longer than `limit`.
+pub(crate) fn read_file(path: &Utf8Path, limit: u64) -> io::Result<Vec<u8>> {
+    let found = fs::symlink_metadata(path)?;
+    let invalid = |why: &str| Err(io::Error::new(io::ErrorKind::InvalidData, why));
+    if !found.is_file() {
+        return invalid("it is no regular file");
     }
-    read_sized(File::open(path).ok()?, found.len()).ok()
+    if found.len() > limit {
+        return invalid("it is longer than anything that belongs there");
+    }
+    read_sized(File::open(path)?, found.len())
 }
 
 /// Reads a `file` that should be `size` bytes long, and one byte more if it is longer. With room for that its end is seen without asking
@@ -283,11 +296,12 @@ impl Store {
         self.root.join("pending")
     }
 
-    /// Whether a run that goes on, or died, has receipts that are not published.
+    /// Whether a run that goes on, or died, has receipts that are not published. What was put aside there is none.
     #[must_use]
     pub fn has_pending(&self) -> bool {
         let pending = self.pending_folder().read_dir_utf8();
-        pending.is_ok_and(|mut pending| pending.next().is_some())
+        let is_aside = |entry: camino::Utf8DirEntry| entry.file_name().contains(ASIDE);
+        pending.is_ok_and(|mut pending| pending.any(|entry| !entry.is_ok_and(is_aside)))
     }
 
     /// The copy of the append-only history that is appended to.

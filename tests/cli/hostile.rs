@@ -240,6 +240,89 @@ fn a_torn_line_takes_no_other_receipt_with_it() {
     assert_eq!(space.read(&kept), "nothing that can be read\n");
 }
 
+/// What is called anything in `.madmall/pending`.
+fn aside(space: &Space) -> Vec<String> {
+    let mut names: Vec<String> = space
+        .path(".madmall/pending")
+        .read_dir_utf8()
+        .expect("listed")
+        .map(|entry| entry.expect("an entry").file_name().to_owned())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn pending_receipts_that_are_copies_of_another_runs_are_not_published_as_those_of_a_run_of_their_name() {
+    let space = finished();
+    let published = space.read(&format!("runs/{}", space.receipt_files()[0]));
+    let lines: Vec<&str> = published.lines().collect();
+    let foreign = format!("{}\n{}\n", lines[0], lines[1]);
+    let other = "2020-01-01T000000Z-test-ffffff";
+    for time in ["", "-2"] {
+        space.write(&format!(".madmall/pending/{other}.jsonl"), &foreign);
+        let kept = format!("{other}.damaged{time}");
+        space
+            .run(&[])
+            .success()
+            .says(&format!("`.madmall/pending/{kept}` has receipts"));
+        assert_eq!(space.receipt_files().len(), 1);
+        assert_eq!(space.read(&format!(".madmall/pending/{kept}")), foreign);
+        space.madmall(["verify"]).success();
+    }
+    // What was put aside is not spoken of again.
+    space.run(&[]).success().says("2 up to date").says_not("pending");
+}
+
+#[test]
+fn of_pending_receipts_those_of_the_run_are_published_each_once_and_all_else_is_put_aside() {
+    let space = unpublished();
+    let file = pending(&space);
+    let text = space.read(&file);
+    let other = finished();
+    let key = |name: &str| space.path(&format!("../config/{name}"));
+    for name in ["signing-key.pem", "policy.json"] {
+        std::fs::copy(key(name), other.path(&format!("../config/{name}"))).expect("copied");
+    }
+    other.write("in", "other bytes\n");
+    other.run(&[]).success();
+    let published = other.read(&format!("runs/{}", other.receipt_files().pop().expect("a run")));
+    // Those of another run by the same key, and its own, which says that it has ended.
+    let all = format!("{published}{text}{text}");
+    space.write(&file, &all);
+    space
+        .run(&[])
+        .success()
+        .says("2 up to date")
+        .says("has receipts that were not");
+    assert_eq!(space.trace(), "");
+    let published = space.read(&format!("runs/{}", space.receipt_files()[0]));
+    assert_eq!(published.lines().count(), 3, "two stages and the run");
+    assert_eq!(space.read(&file.replace(".jsonl", ".damaged")), all);
+    space.madmall(["verify"]).success();
+}
+
+#[cfg(unix)]
+#[test]
+fn what_no_run_leaves_pending_is_put_aside_unread() {
+    let space = finished();
+    space.write(".madmall/pending/no run.jsonl", "text\n");
+    let link = |to: &str, name: &str| {
+        std::os::unix::fs::symlink(to, space.path(&format!(".madmall/pending/{name}.jsonl"))).expect("linked");
+    };
+    link("/dev/zero", "endless");
+    link("nowhere", "dangling");
+    pipe(&space, ".madmall/pending/pipe.jsonl");
+    std::fs::create_dir(space.path(".madmall/pending/folder.jsonl")).expect("made");
+    let long = std::fs::File::create(space.path(".madmall/pending/long.jsonl")).expect("made");
+    long.set_len(1 << 40).expect("it has holes");
+    ends(&space, &["run", "pipeline.yaml"]).success();
+    let names = ["dangling", "endless", "folder", "long", "no run", "pipe"];
+    assert_eq!(aside(&space), names.map(|name| format!("{name}.damaged")));
+    assert_eq!(space.receipt_files().len(), 1);
+    space.madmall(["verify"]).success();
+}
+
 #[test]
 fn a_policy_that_cannot_be_used_is_named() {
     let space = finished();

@@ -6,6 +6,7 @@ use super::{failed, folder_of, keyring_of, private_key, refused};
 use crate::cli::opened::find_workspace;
 use crate::cli::surroundings::Surroundings;
 use crate::cli::terminal::{Failure, Terminal, environment, shown, warn};
+use crate::cli::waiting::put_aside;
 use crate::exec::pending::recover;
 use crate::exec::runs_folder;
 use crate::exit_code::ExitCode;
@@ -67,7 +68,7 @@ pub(super) fn rotate(
     let heads = match arguments.at.is_empty() {
         true => {
             if lock.is_some() {
-                append_all(&workspace, &old)?;
+                append_all(&workspace, &old, terminal)?;
             }
             found_heads(&old.public(), surroundings, terminal)?
         }
@@ -176,10 +177,16 @@ fn lock(workspace: &Workspace, terminal: &mut Terminal) -> Result<Option<Workspa
 
 /// Sees to it that every receipt by `key` that is here is in a log, also those that a run which died has left: what is in none
 /// is not believed after the key's end, and nobody else can append it.
-fn append_all(workspace: &Workspace, key: &SigningKey) -> Result<(), Failure> {
+fn append_all(workspace: &Workspace, key: &SigningKey, terminal: &mut Terminal) -> Result<(), Failure> {
     let store = Store::of(workspace.root());
     let runs = runs_folder(workspace);
-    recover(&store, &runs, key).map_err(|error| environment(&error))?;
+    let recovered = recover(&store, &runs, key).map_err(|error| environment(&error))?;
+    for path in recovered.aside {
+        warn(
+            terminal,
+            put_aside(path.strip_prefix(workspace.root()).unwrap_or(&path)),
+        );
+    }
     log::catch_up(&store, &runs, key, &log::News::Something).map_err(|error| environment(&error))?;
     Ok(())
 }
