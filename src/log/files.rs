@@ -1,7 +1,6 @@
 //! The files of a log, as an append writes them.
 
 use std::cell::Cell;
-use std::fs;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -12,7 +11,10 @@ use super::name::FileName;
 use super::tree::{TILE_HEIGHT, TILE_WIDTH};
 use crate::receipt::key::SigningKey;
 use crate::store::durable::Unsynced;
-use crate::store::{StoreError, atomic};
+use crate::store::{StoreError, atomic, read_file};
+
+/// No file of a log is longer: of the working copy, the names of run files are the longest, at most some 250 bytes for each.
+const MAX_FILE: u64 = 1 << 30;
 
 /// What an append does with files, and how often.
 #[derive(Default)]
@@ -39,7 +41,7 @@ impl Files {
 
     pub(super) fn read(&self, path: &Utf8Path) -> Result<Vec<u8>, LogError> {
         self.touch();
-        let bytes = fs::read(path).map_err(|source| StoreError::Read {
+        let bytes = read_file(path, MAX_FILE).map_err(|source| StoreError::Read {
             path: path.to_owned(),
             source,
         })?;

@@ -25,9 +25,12 @@ use super::place::Place;
 use crate::receipt::key::PublicKey;
 use crate::receipt::statement::ReceiptId;
 use crate::stamp::Stamp;
-use crate::store::{StoreError, atomic};
+use crate::store::{StoreError, atomic, read_file};
 
 const HEADER: &[u8] = b"madmall log v2\n";
+
+/// No head is longer: it has an id of some 40 bytes for each receipt of the append that is going on.
+const MAX_HEAD: u64 = 1 << 28;
 
 /// A run file that was looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,9 +89,11 @@ impl Working {
             path: folder.to_owned(),
             source,
         };
-        let bytes = match fs::read(folder.join("head")) {
+        let head = folder.join("head");
+        let bytes = match read_file(&head, MAX_HEAD) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
-            other => other.map_err(failed)?,
+            Err(source) => return Err(StoreError::Read { path: head, source }.into()),
+            Ok(bytes) => bytes,
         };
         let Some(state) = decode(&bytes) else {
             return Ok(Found::Unusable("its working copy was damaged", None));

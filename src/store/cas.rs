@@ -68,7 +68,7 @@ impl Cas {
         move_to: impl Fn(&Utf8Path) -> io::Result<()>,
     ) -> Result<Utf8PathBuf, StoreError> {
         let path = self.path(digest);
-        if is_file(&path) && self.is_whole(digest) {
+        if self.is_whole(digest) {
             return Ok(path);
         }
         let failed = |source| StoreError::Write {

@@ -323,6 +323,28 @@ fn what_no_run_leaves_pending_is_put_aside_unread() {
     space.madmall(["verify"]).success();
 }
 
+#[cfg(unix)]
+#[test]
+fn a_file_of_the_log_that_has_no_end_is_not_read() {
+    let space = finished();
+    for (file, spoil) in [("head", "in"), ("runs", "runs/README.md")] {
+        let path = format!(".madmall/log/{file}");
+        let kept = space.bytes(&path);
+        space.remove(&path);
+        std::os::unix::fs::symlink("/dev/zero", space.path(&path)).expect("linked");
+        // Else nothing would be appended, or it would be known which runs are in the log.
+        space.write(spoil, "other bytes\n");
+        ends(&space, &["run", "pipeline.yaml", "--force"])
+            .code(7)
+            .says(&path)
+            .says("it is no regular file");
+        space.remove(&path);
+        space.write(&path, kept);
+        space.run(&[]).success();
+    }
+    space.madmall(["verify"]).success();
+}
+
 #[test]
 fn a_policy_that_cannot_be_used_is_named() {
     let space = finished();
