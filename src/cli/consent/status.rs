@@ -6,11 +6,12 @@ use serde_json::{Value, json};
 use super::super::every::{Found, everything};
 use super::super::opened::find_workspace;
 use super::super::surroundings::Surroundings;
-use super::super::table::{count, pad, pad_left};
+use super::super::table::{pad, pad_left};
 use super::super::terminal::{BOLD, DIM, ERROR, Failure, HELP, Terminal, WARNING, shown};
 use crate::exit_code::ExitCode;
 use crate::plan::{Plan, Stage};
 use crate::stages::ingest::fault::grouped;
+use crate::stages::ingest::report::RevocationCounts;
 use crate::stages::ingest::survey::Survey;
 use crate::stages::{Refusal, StageError};
 use crate::status::ingests::{IngestError, ingests, survey};
@@ -134,42 +135,58 @@ fn print(looked: &Looked<'_>, terminal: &mut Terminal) {
     for (scope, of) in &survey.by_scope {
         terminal.result(line(scope, [of.events, of.revocable, of.revoked, of.used].map(grouped)));
     }
-    let counts = survey.revocations;
-    let named = |number: u64| {
-        count(
-            usize::try_from(number).unwrap_or(usize::MAX),
-            "revocation",
-            "revocations",
-        )
-    };
-    if counts.total > 0 {
-        terminal.result(format_args!(
-            "  {}: {} events left out by their own ids, {} by their persons'",
-            named(counts.total),
-            grouped(counts.by_event),
-            grouped(counts.by_subject)
-        ));
-    }
-    for (number, what) in [
-        (
-            counts.non_revocable,
-            "events left out though their consents say that they cannot be revoked",
-        ),
-        (
-            counts.kept,
-            "revoked events used, for their consents say that they cannot be revoked",
-        ),
-        (counts.unknown, "revocations name no event that is here"),
-    ] {
-        if number > 0 {
-            let number = grouped(number);
-            terminal.result(format_args!("  {WARNING}{number}{WARNING:#} {what}"));
-        }
-    }
+    print_revocations(&survey.revocations, terminal);
     if let Some(refusal) = &survey.refusal {
         let text = shown(&refusal.summary);
         terminal.say(format_args!("{ERROR}error{ERROR:#}{BOLD}: {text}{BOLD:#}"));
         print_details(refusal, terminal);
+    }
+}
+
+/// What the revocations left out, and which of them did nothing.
+fn print_revocations(counts: &RevocationCounts, terminal: &mut Terminal) {
+    if counts.total > 0 {
+        let revocations = if counts.total == 1 { "revocation" } else { "revocations" };
+        let events = if counts.by_event == 1 { "event" } else { "events" };
+        let ids = if counts.by_event == 1 {
+            "its own id"
+        } else {
+            "their own ids"
+        };
+        let persons = if counts.by_subject == 1 {
+            "its person's"
+        } else {
+            "their persons'"
+        };
+        terminal.result(format_args!(
+            "  {} {revocations}: {} {events} left out by {ids}, {} by {persons}",
+            grouped(counts.total),
+            grouped(counts.by_event),
+            grouped(counts.by_subject)
+        ));
+    }
+    for (number, one, many) in [
+        (
+            counts.non_revocable,
+            "event left out though its consent says that it cannot be revoked",
+            "events left out though their consents say that they cannot be revoked",
+        ),
+        (
+            counts.kept,
+            "revoked event used, for its consent says that it cannot be revoked",
+            "revoked events used, for their consents say that they cannot be revoked",
+        ),
+        (
+            counts.unknown,
+            "revocation names no event that is here",
+            "revocations name no event that is here",
+        ),
+    ] {
+        if number > 0 {
+            let what = if number == 1 { one } else { many };
+            let number = grouped(number);
+            terminal.result(format_args!("  {WARNING}{number}{WARNING:#} {what}"));
+        }
     }
 }
 

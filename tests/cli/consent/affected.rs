@@ -339,9 +339,15 @@ fn what_is_withdrawn_by_its_token_is_affected_like_any_other() {
         space
             .madmall(["consent", "status", "pipelines/one.yaml"])
             .success()
-            .says("1 revocations name no event");
+            .says("1 revocation: 0 events left out by their own ids, 0 by their persons'")
+            .says("1 revocation names no event");
     }
     space.write("revoked.ndjson", line("event_token", &tokens.token("evt-3").to_hex()));
+    space
+        .madmall(["consent", "status", "pipelines/one.yaml"])
+        .success()
+        .says("1 revocation: 1 event left out by its own id, 0 by their persons'")
+        .says_not("no event that is here");
     space.madmall(["run", "pipelines/one.yaml"]).success();
     assert!(!space.read("out/ingest").contains("evt-3"));
 
