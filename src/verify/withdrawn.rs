@@ -25,7 +25,7 @@ use crate::stages::InputFile;
 use crate::stages::ingest::check::NonRevocable;
 use crate::stages::ingest::revocations::Revocations;
 use crate::stages::ingest::schema::EventSchema;
-use crate::stages::ingest::used::{Told, withdrawn};
+use crate::stages::ingest::used::{Lying, Told, UsedError, withdrawn};
 use crate::stages::ingest::{EVENTS, REVOCATIONS};
 use crate::store::Store;
 use crate::tree::{EntryKind, Site};
@@ -213,14 +213,13 @@ fn count(request: &Request<'_>, receipt: &Known) -> Result<u64, String> {
     if let Some(count) = by_tokens(request, receipt, &store, &revocations, &told) {
         return Ok(count);
     }
-    let mut why = format!("`{}` is not here as it was", events.name);
-    for file in places(request, folder, &store, events) {
-        match withdrawn(&file, &revocations, &told, request.tokens, rayon::current_num_threads()) {
-            Ok(count) => return Ok(count),
-            Err(error) => why = format!("`{}`: {}", events.name, crate::diagnostic::with_causes(&error)),
-        }
-    }
-    Err(why)
+    let lying = places(request, folder, &store, events);
+    let threads = rayon::current_num_threads();
+    withdrawn(lying, &revocations, &told, request.tokens, threads).map_err(|error| match error {
+        UsedError::Gone => format!("`{}` is not here as it was", events.name),
+        UsedError::Others { .. } => error.to_string(),
+        error => format!("`{}`: {}", events.name, crate::diagnostic::with_causes(&error)),
+    })
 }
 
 /// The same by the tokens that the store keeps of what was let in, which are believed only if they give the root of the receipt. Nothing
@@ -282,7 +281,7 @@ fn look(site: &dyn Site, used: &Resource) -> Result<(Vec<Utf8PathBuf>, ArtifactD
 }
 
 /// Where the events may lie that `made` names: in their place, else in the store. Their bytes are hashed as they are read.
-fn places(request: &Request<'_>, folder: &Utf8Path, store: &Store, made: &Resource) -> Vec<InputFile> {
+fn places(request: &Request<'_>, folder: &Utf8Path, store: &Store, made: &Resource) -> Vec<Lying> {
     let Some(claimed) = artifact_digests(made).filter(|claimed| !claimed.is_folder()) else {
         return Vec::new();
     };
@@ -294,13 +293,13 @@ fn places(request: &Request<'_>, folder: &Utf8Path, store: &Store, made: &Resour
         .symlink_metadata()
         .is_ok_and(|found| found.is_file())
         .then_some(stored);
-    let places = in_place.into_iter().chain(stored);
-    places
-        .filter_map(|place| {
-            let digest = claimed.plain_name(&place, request.personal)?;
-            Some(file(place, path.clone(), Some(digest)))
-        })
-        .collect()
+    let named = |place: Utf8PathBuf| {
+        let digest = claimed.plain_name(&place, request.personal)?;
+        Some(file(place, path.clone(), Some(digest)))
+    };
+    let in_place = in_place.and_then(named).map(Lying::InPlace);
+    let stored = stored.and_then(named).map(Lying::Stored);
+    in_place.into_iter().chain(stored).collect()
 }
 
 fn file(absolute: Utf8PathBuf, name: Utf8PathBuf, digest: Option<Digest>) -> InputFile {

@@ -12,7 +12,7 @@ use crate::digest::Digest;
 use crate::stages::InputFile;
 use crate::stages::ingest::check::NonRevocable;
 use crate::stages::ingest::revocations::Revocations;
-use crate::stages::ingest::used::{Told, withdrawn};
+use crate::stages::ingest::used::{Lying, Told, withdrawn};
 
 /// Counts withdrawn events in what ingests let in, the same bytes once.
 pub(super) struct Judge<'a> {
@@ -60,24 +60,10 @@ impl<'a> Judge<'a> {
         if known.is_some() {
             return known;
         }
-        let files = self.files(events);
-        let counted =
-            files.map(|file| withdrawn(&file, self.revocations, told, self.places.tokens, self.places.threads));
-        let mut found = Err("the events that it let in are neither in the store nor in place".to_owned());
-        for counted in counted {
-            match counted {
-                Ok(count) => {
-                    found = Ok(count);
-                    break;
-                }
-                Err(error) => {
-                    found = Err(format!(
-                        "the events that it let in: {}",
-                        crate::diagnostic::with_causes(&error)
-                    ))
-                }
-            }
-        }
+        let (tokens, threads) = (self.places.tokens, self.places.threads);
+        let counted = withdrawn(self.files(events), self.revocations, told, tokens, threads);
+        let mut found =
+            counted.map_err(|error| format!("the events that it let in: {}", crate::diagnostic::with_causes(&error)));
         if found == Ok(0) && told.subject.is_none() && self.revocations.name_persons() {
             found = Err("persons have withdrawn, and it was not told where events name one".to_owned());
         }
@@ -105,18 +91,21 @@ impl<'a> Judge<'a> {
     }
 
     /// Where the bytes may be: in the store, else in their place. They are hashed as they are read.
-    fn files(&self, events: &Made) -> impl Iterator<Item = InputFile> {
+    fn files(&self, events: &Made) -> impl Iterator<Item = Lying> {
         let store = self.places.store;
         let stored = store.cas().path(events.digests.blake3());
         let in_place = self.places.workspace.absolute(&events.path);
-        let is_file = |file: &Utf8PathBuf| file.symlink_metadata().is_ok_and(|found| found.is_file());
-        let files = [stored, in_place].into_iter().filter(is_file);
-        files.filter_map(|absolute| {
+        let file = |absolute: Utf8PathBuf| {
+            if !absolute.symlink_metadata().is_ok_and(|found| found.is_file()) {
+                return None;
+            }
             Some(InputFile {
                 digest: Some(events.digests.plain_name(&absolute, store.key())?),
                 absolute,
                 name: events.path.clone(),
             })
-        })
+        };
+        let stored = file(stored).map(Lying::Stored);
+        stored.into_iter().chain(file(in_place).map(Lying::InPlace))
     }
 }

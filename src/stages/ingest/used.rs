@@ -1,5 +1,7 @@
 //! Events that were let in once, held against what is withdrawn now.
 
+use camino::Utf8PathBuf;
+
 use super::blocks::each_block;
 use super::check::NonRevocable;
 use super::event::{Event, Reader};
@@ -46,9 +48,18 @@ impl Told {
 /// Why it is not known how many are withdrawn.
 #[derive(Debug, thiserror::Error)]
 pub enum UsedError {
-    /// They cannot be read, or are not those that were let in.
+    /// They cannot be read.
     #[error(transparent)]
     Stage(#[from] StageError),
+    /// Others lie where they lay.
+    #[error("`{path}` here has other bytes, and the store does not have those")]
+    Others {
+        /// The path in the workspace.
+        path: Utf8PathBuf,
+    },
+    /// They are nowhere.
+    #[error("they are neither in the store nor in place")]
+    Gone,
     /// A line is none that an ingest lets in.
     #[error("it holds lines that are no events")]
     NoEvents,
@@ -57,13 +68,46 @@ pub enum UsedError {
     Schema(#[from] SchemaError),
 }
 
-/// How many of the events in `file`, the output of an ingest, are among `revocations`. Reads it once, on up to `threads` threads beside
-/// this one; the bytes have to be those of its digest. `tokens` are those that the revocations were read with.
+/// Where the events that an ingest let in may lie.
+#[derive(Debug)]
+pub enum Lying {
+    /// In the store.
+    Stored(InputFile),
+    /// Where the ingest has put them.
+    InPlace(InputFile),
+}
+
+/// How many of the events that an ingest let in are among `revocations`. Reads the first of `files` that has them once, on up to `threads`
+/// threads beside this one; the bytes have to be those of its digest. `tokens` are those that the revocations were read with.
 ///
 /// # Errors
 ///
 /// [`UsedError`] if that cannot be told.
 pub fn withdrawn(
+    files: impl IntoIterator<Item = Lying>,
+    revocations: &Revocations,
+    told: &Told,
+    tokens: Option<&Tokens>,
+    threads: usize,
+) -> Result<u64, UsedError> {
+    let mut why = UsedError::Gone;
+    for lying in files {
+        let (Lying::Stored(file) | Lying::InPlace(file)) = &lying;
+        match withdrawn_in(file, revocations, told, tokens, threads) {
+            Ok(count) => return Ok(count),
+            // They are looked for by their digest: that a file has other bytes is no change while it was read, but as if they were not there.
+            Err(UsedError::Stage(StageError::InputChanged { path })) => {
+                if let (UsedError::Gone, Lying::InPlace(_)) = (&why, &lying) {
+                    why = UsedError::Others { path };
+                }
+            }
+            Err(error) => why = error,
+        }
+    }
+    Err(why)
+}
+
+fn withdrawn_in(
     file: &InputFile,
     revocations: &Revocations,
     told: &Told,

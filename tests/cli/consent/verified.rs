@@ -121,6 +121,11 @@ fn what_cannot_be_told_is_not_checked_and_inconclusive_where_the_policy_asks() {
     strictly(&space, &[]).code(6).says("E-WITHDRAWN").says("cannot be told");
     fs::remove_file(&object).expect("removed");
     strictly(&space, &[]).code(6).says("`out/events` is not here as it was");
+    fs::write(&place, event("evt-3", "p3", true)).expect("written");
+    strictly(&space, &["out/size"])
+        .code(6)
+        .says("`out/events` here has other bytes, and the store does not have those")
+        .says_not("changed while");
 
     fs::write(&place, &events).expect("written");
     space.write("revoked/b.ndjson", "{}\n");
