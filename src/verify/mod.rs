@@ -280,7 +280,8 @@ fn basis(evidence: &Evidence, question: &Question<'_>, answer: &Answer) -> Vec<u
     evidence.with_ancestors(makers.chain(trusted))
 }
 
-/// The trusted receipts that made what is here, with what they claim, or were asked for; of a bundle all, as in [`basis`].
+/// The trusted receipts that made what is here, with what they claim, or were asked for; of a bundle all, as in [`basis`]. Not those of
+/// stages that failed: they made nothing, and their logs stay where they are when the stage has been run again.
 fn roots(site: &dyn Site, evidence: &Evidence, question: &Question<'_>, answer: &Answer) -> Vec<withdrawn::Resting> {
     let chosen = match site.is_excerpt() {
         true => evidence.trusted(),
@@ -290,7 +291,10 @@ fn roots(site: &dyn Site, evidence: &Evidence, question: &Question<'_>, answer: 
         .into_iter()
         .filter(|index| evidence.receipts[*index].signer.is_some());
     let makers = answer.present().map(|(maker, claimed)| (maker, Some(claimed)));
-    makers.chain(trusted.map(|index| (index, None))).collect()
+    let roots = makers.chain(trusted.map(|index| (index, None)));
+    roots
+        .filter(|(index, _)| evidence.receipts[*index].statement.is_stage_success())
+        .collect()
 }
 
 /// Compares with the commits that the receipts name, then with the one asked for or else with the working tree.

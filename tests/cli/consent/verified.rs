@@ -205,6 +205,55 @@ fn what_came_out_the_same_without_withdrawn_events_does_not_rest_on_them() {
 }
 
 #[test]
+fn what_came_out_the_same_without_them_is_told_whatever_made_it_last() {
+    let space = with_a_reader();
+    let run = || {
+        // In a second of its own, so that runs are in their order.
+        std::thread::sleep(std::time::Duration::from_millis(1100));
+        space.madmall(["run", "pipelines/p.yaml"]).success()
+    };
+    revoke_at(&space, "revocations", "evt-2");
+    run();
+    space.write("revocations", "");
+    run();
+    revoke_at(&space, "revocations", "evt-2");
+    // All is here by the receipts of the first run; `first` is so by that of the second as well.
+    run().says("2 restored, 2 up to date");
+    strictly(&space, &[]).success();
+    strictly(&space, &["out/first"]).success();
+}
+
+#[test]
+fn the_log_of_a_stage_that_failed_or_was_refused_is_nothing_that_rests_on_them() {
+    let space = with_a_reader();
+    let good = space.read("pipelines/p.yaml");
+    for bad in [
+        "uses: madmall/train, inputs: { features: ingest.events }, outputs: { model: out/size }",
+        "run: 'exit 3', inputs: { e: ingest.events }, outputs: { o: out/size }",
+    ] {
+        let stage = format!("  size: {{ {bad} }}\n");
+        let before = good.split("  size:").next().expect("a text");
+        space.write("pipelines/p.yaml", format!("{before}{stage}"));
+        let ran = space.madmall(["run", "pipelines/p.yaml", "--keep-going"]);
+        assert!(matches!(ran.code, Some(1 | 2)), "{}", ran.err);
+    }
+    space.write("pipelines/p.yaml", &good);
+    revoke_at(&space, "revocations", "evt-2");
+    strictly(&space, &[]).code(4).says("madmall run pipelines/p.yaml");
+    space.madmall(["run", "pipelines/p.yaml"]).success();
+    assert_eq!(
+        crate::space::files_below(&space.path(".madmall/output"))
+            .iter()
+            .filter(|log| log.ends_with("size.log"))
+            .count(),
+        3
+    );
+    space.madmall(["consent", "affected"]).success().says_not("to do");
+    space.madmall(["verify"]).success().says_not("WITHDRAWN");
+    strictly(&space, &[]).success();
+}
+
+#[test]
 fn what_another_pipeline_made_of_withdrawn_events_rests_on_them_until_that_is_run() {
     let space = with_a_reader();
     space.madmall(["run", "pipelines/p.yaml"]).success();
