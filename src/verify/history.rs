@@ -75,23 +75,20 @@ pub(super) fn check(logs: &Logs, evidence: &Evidence, basis: &[usize]) -> Histor
     let has_failed = findings.iter().any(|finding| finding.code == Code::Log);
     let state = match (has_failed, has_log && !basis.is_empty(), unlogged.first()) {
         (true, ..) => State::Failed,
-        (false, false, _) => {
+        (false, false, first) => {
             let why = match has_log {
                 true => "log: nothing that was asked for rests on a receipt, so no log was asked",
                 false => "log: no log by a trusted key is here",
             };
+            // In a bundle there is none if the project had none when it was made.
+            let first = first.filter(|_| !logs.of_excerpt);
+            findings.extend(first.map(|first| in_no_log(unlogged.len(), &evidence.receipts[*first])));
             not_checked.push(why.to_owned());
             State::NotChecked
         }
         (false, true, None) => State::Held,
         (false, true, Some(first)) => {
-            let count = unlogged.len();
-            let receipt = &evidence.receipts[*first];
-            let message = format!("{count} receipts that the answer rests on are in no log by a trusted key");
-            let finding = Finding::new(Code::WarnUnlogged, message)
-                .file(&receipt.file)
-                .line(receipt.line);
-            findings.push(finding.help("the next `madmall run` by whoever signed them appends them"));
+            findings.push(in_no_log(unlogged.len(), &evidence.receipts[*first]));
             not_checked.push("log: not every receipt is in a log by a trusted key".to_owned());
             State::NotChecked
         }
@@ -101,6 +98,19 @@ pub(super) fn check(logs: &Logs, evidence: &Evidence, basis: &[usize]) -> Histor
         state,
         not_checked,
     }
+}
+
+/// So many receipts are in no log; the first of them.
+fn in_no_log(count: usize, first: &Known) -> Finding {
+    let receipts = match count {
+        1 => "1 receipt that the answer rests on is".to_owned(),
+        _ => format!("{count} receipts that the answer rests on are"),
+    };
+    let finding = Finding::new(Code::WarnUnlogged, format!("{receipts} in no log by a trusted key"));
+    finding.file(&first.file).line(first.line).help(
+        "the next `madmall run` by whoever signed them that writes receipts appends them (with `--record` one with nothing to do writes some); \
+         if the log was removed, `git checkout -- runs/` puts it back as it was committed",
+    )
 }
 
 fn missing(checkpoint: &Utf8Path, index: u64, id: &ReceiptId) -> Finding {

@@ -150,6 +150,36 @@ fn what_was_published_but_not_appended_is_appended_by_the_next_run() {
 }
 
 #[test]
+fn a_log_that_was_removed_as_a_whole_is_missed_until_a_run_writes_receipts() {
+    let space = finished();
+    space.madmall(["verify"]).success().says_not("W-UNLOGGED");
+    std::fs::remove_dir_all(space.path("runs/log")).expect("removed");
+    for what in [&[][..], &["out/a"]] {
+        space
+            .madmall(["verify"].iter().chain(what))
+            .success()
+            .says("W-UNLOGGED")
+            .says("in no log by a trusted key")
+            .says("--record")
+            .says("log: no log by a trusted key is here");
+    }
+    // A project that has no log is bundled without, and nothing was taken from the bundle.
+    space
+        .madmall(["bundle", "latest", "--artifacts", "-o", "b.tar.zst"])
+        .success();
+    space
+        .madmall(["verify", "b.tar.zst"])
+        .success()
+        .says_not("W-UNLOGGED")
+        .says("log: no log by a trusted key is here");
+    space.run(&[]).success().says("up to date");
+    space.madmall(["verify"]).success().says("W-UNLOGGED");
+    space.run(&["--record"]).success();
+    space.madmall(["verify"]).success().says_not("W-UNLOGGED");
+    assert_eq!(log_state(&space), "held");
+}
+
+#[test]
 fn receipts_name_the_logs_and_a_log_that_was_cut_or_forked_is_found() {
     let space = finished();
     let before = log_files(&space);
