@@ -114,6 +114,11 @@ pub(super) fn verify(
         Asked::Bundle(file) => (outer.clone(), Some(file), What::Everything),
         Asked::Of(workspace, what) => (workspace, None, what),
     };
+    let what = match what {
+        // Only a run can be countersigned, so that is what is meant.
+        What::Called { run, .. } if arguments.attest => What::Run(run),
+        what => what,
+    };
     let request = Request {
         site: &workspace,
         what,

@@ -562,6 +562,10 @@ fn a_second_party_confirms_a_run_and_its_word_alone_is_enough() {
     assert!(files.contains(&countersigned), "{files:?}");
     let again = second.madmall(["verify", "--rerun", "--attest", &run, "--trust", &trust_first]);
     again.success().says("has signed run");
+    for name in ["latest", &run[..run.len() - 1]] {
+        let again = second.madmall(["verify", "--rerun", "--attest", name, "--trust", &trust_first]);
+        again.success().says(&format!("has signed run `{run}`"));
+    }
 
     // By a merge it comes to the first clone, where only the second party is trusted now.
     second.git(&["add", "runs"]);
