@@ -70,7 +70,7 @@ impl Trial<'_, '_> {
     }
 
     fn compare_outputs(&self, now: &Statement) -> Result<Compared, RerunError> {
-        let mut outputs: Vec<(bool, RerunOutput)> = Vec::new();
+        let mut outputs: Vec<RerunOutput> = Vec::new();
         for recorded in &self.recorded.subject {
             let made = self.root.join(&recorded.name);
             if let Some(folder) = self.outputs {
@@ -87,15 +87,16 @@ impl Trial<'_, '_> {
                 expected: sha256_of(recorded),
                 found: found.map_or_else(|| "nothing".to_owned(), sha256_of),
                 place: difference.place,
+                is_within: difference.is_within,
             };
-            outputs.push((difference.is_within, output));
+            outputs.push(output);
         }
         // What is beyond any tolerance is the place to look at.
-        outputs.sort_by_key(|(is_within, _)| *is_within);
+        outputs.sort_by_key(|output| output.is_within);
         let verdict = match outputs.first() {
             None => RerunVerdict::Identical,
-            Some((true, _)) => RerunVerdict::WithinTolerance,
-            Some((false, _)) => RerunVerdict::Differs,
+            Some(output) if output.is_within => RerunVerdict::WithinTolerance,
+            Some(_) => RerunVerdict::Differs,
         };
         let otherwise = match verdict {
             RerunVerdict::Identical => Vec::new(),
@@ -104,7 +105,7 @@ impl Trial<'_, '_> {
         Ok(Compared {
             verdict,
             reason: None,
-            outputs: outputs.into_iter().map(|(_, output)| output).collect(),
+            outputs,
             otherwise,
         })
     }

@@ -463,8 +463,11 @@ pub struct RerunOutput {
     pub expected: String,
     /// `sha256:…` of what came out now.
     pub found: String,
-    /// The first place that differs, in words.
+    /// The first place that differs, in words; or that no number is further off than the pipeline allows.
     pub place: String,
+    /// Whether that is what is said.
+    #[serde(skip)]
+    pub is_within: bool,
 }
 
 impl Report {

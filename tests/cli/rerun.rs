@@ -341,6 +341,12 @@ fn a_tolerance_makes_it_reproduced_and_never_identical() {
         .success()
         .says("within tolerance: fit")
         .says_not("identical: fit");
+    space
+        .madmall(["rerun", "latest"])
+        .success()
+        .says("  `out.json`: no number is further off than the pipeline allows")
+        .says_not("first at");
+    std::fs::remove_dir_all(space.path("rerun-latest")).expect("removed");
 
     // Changing it runs nothing: it is no part of what the stage is.
     space.pipeline(&stages("1e-12", ""));

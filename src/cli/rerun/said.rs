@@ -150,7 +150,8 @@ fn print(stages: &[RerunStage], terminal: &mut Terminal) {
         }
         for output in &stage.outputs {
             let (path, place) = (shown(&output.path), shown(&output.place));
-            terminal.result(format_args!("  `{path}`: first at {place}"));
+            let first = if output.is_within { "" } else { "first at " };
+            terminal.result(format_args!("  `{path}`: {first}{place}"));
         }
         for other in &stage.otherwise {
             terminal.result(format_args!("  not as it was: {}", shown(other)));
