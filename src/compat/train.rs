@@ -175,6 +175,10 @@ fn read(events: &Utf8Path, threads: usize) -> Result<(Vec<u8>, Sha256, Checked),
         StageError::Io { source, .. } => unreadable(&source),
         other => failure(&format!("Cannot read the events file: {other}"), Some(events)),
     })?;
+    // What was refused is not read again: it may be far larger than what can be kept.
+    if !checked.faults.is_empty() {
+        return Err(invalid(&checked.faults));
+    }
     let raw = std::fs::read(events).map_err(|error| unreadable(&error))?;
     let sha256 = Sha256::of(&raw);
     let mut hashes = vec![blake3::hash(&raw)];
@@ -193,9 +197,6 @@ fn read(events: &Utf8Path, threads: usize) -> Result<(Vec<u8>, Sha256, Checked),
             "Events file changed while it was read; run again",
             Some(events),
         ));
-    }
-    if !checked.faults.is_empty() {
-        return Err(invalid(&checked.faults));
     }
     Ok((bytes, sha256, checked))
 }

@@ -249,6 +249,28 @@ fn train_refuses_with_the_words_that_callers_know() {
     }
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn events_that_are_refused_are_not_unpacked_into_memory() {
+    use std::io::Write as _;
+
+    let space = space();
+    // One line of 2 GB, in a file of 2 MB.
+    let mut member = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    member.write_all(&vec![0; 1 << 20]).expect("written");
+    space.write("bomb.gz", member.finish().expect("packed").repeat(2000));
+    let train = format!(
+        "ulimit -v 1500000; exec '{}' train --events bomb.gz --models m --receipt r.json",
+        env!("CARGO_BIN_EXE_madmall")
+    );
+    let plain = space.command([""; 0]);
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", &train]).current_dir(space.root()).env_clear();
+    command.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let ran = Ran::of(&command.output().expect("it runs")).code(2);
+    assert_eq!(object(&ran)["why"], "One or more events failed schema validation");
+}
+
 #[test]
 fn train_that_cannot_write_ends_and_leaves_nothing() {
     let space = space();
