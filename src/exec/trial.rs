@@ -1,7 +1,7 @@
 //! A stage that runs: tried, attested, and its outputs taken into the store and put in place.
 
 use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::sync::PoisonError;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -270,6 +270,10 @@ impl Attempt<'_> {
         end: &CommandEnd,
         times: Times<'_>,
     ) -> Result<(StageOutcome, Given), ExecError> {
+        if !matches!(kind, FailureKind::Refused(_)) {
+            // Where there is no room for a copy it stays as it is: what is written to it later is found, as any change is.
+            let _ = part_from_writers(log);
+        }
         if !matches!(kind, FailureKind::Ended(_) | FailureKind::Refused(_)) {
             append_to_log(log, &kind)?;
         }
@@ -387,6 +391,23 @@ impl Attempt<'_> {
 /// Makes the file of a log, and its folder if it is the run's first.
 pub(super) fn begin_log(log: &Utf8Path) -> io::Result<File> {
     atomic::in_folder_of(log, || File::create(log))
+}
+
+/// Puts a copy in the place of a log: a process that left the stage's group may hold the file open, and would go on writing to what is
+/// attested. What is written to it after this moment is in no log, as what is written to a pipe that is read no more.
+fn part_from_writers(log: &Utf8Path) -> Result<(), StoreError> {
+    let failed = |source| StoreError::Read {
+        path: log.to_owned(),
+        source,
+    };
+    let written = File::open(log).map_err(failed)?;
+    // Who goes on writing could be read from for ever.
+    let bytes = written.metadata().map_err(failed)?.len();
+    atomic::write_long(log, false, |copy| {
+        io::copy(&mut written.take(bytes), copy).map_err(failed)?;
+        Ok(())
+    })?;
+    Ok(())
 }
 
 fn append_to_log(log: &Utf8Path, kind: &FailureKind) -> Result<(), StoreError> {

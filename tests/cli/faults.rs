@@ -480,6 +480,32 @@ fn a_process_that_left_the_group_holds_no_stage_whose_secrets_are_masked() {
     assert!(space.read(&format!(".madmall/output/{}", logs[0])) == all);
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn the_log_of_a_failure_stays_as_it_was_attested_though_a_process_that_left_goes_on_writing() {
+    let space = Space::with(
+        "stages:
+  a:
+    run: |
+      echo failing
+      setsid sh -c 'while [ ! -e \"$TRACE.go\" ]; do sleep 0.05; done; echo late; echo late >&2; : > \"$TRACE.gone\"' &
+      exit 3
+    sandbox: off
+    env: [TRACE]
+    outputs: {o: out}",
+    );
+    space.run(&[]).code(1);
+    let log = format!(".madmall/output/{}", files_below(&space.path(".madmall/output"))[0]);
+    assert_eq!(space.read(&log), "failing\n");
+    std::fs::write(space.path("../trace.go"), "").expect("written");
+    while !space.path("../trace.gone").exists() {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(space.read(&log), "failing\n");
+    space.madmall(["verify"]).says_not("E-DIGEST");
+    assert_eq!(files_below(&space.path(".madmall/output")).len(), 1);
+}
+
 #[test]
 fn names_that_nobody_would_choose_are_taken_as_they_are() {
     let odd = ["a b", "quo'te\"s", "$HOME", "*", "-rf", "ünïcödé", "\\", "%s", "#"];
