@@ -17,10 +17,13 @@ use crate::recognise::{Member, Memory, Recognised, Recogniser};
 use crate::stages::featurize::reading::Taken;
 use crate::stages::read_ahead::LinesAhead;
 
+/// How deep an event may be.
+pub(super) const MAX_DEPTH: usize = 64;
+
 /// How large and how deep an event may be.
 const LIMITS: Limits = Limits {
     bytes: MAX_LINE,
-    depth: 64,
+    depth: MAX_DEPTH,
 };
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";

@@ -3,10 +3,15 @@
 //! The `jsonschema` crate decides. Its messages repeat the value they are about; ours never do, because values of
 //! events are personal. Names of fields and what the schema itself says are repeated.
 
+mod graph;
+mod visits;
+
 use jsonschema::error::{TypeKind, ValidationErrorKind};
 use jsonschema::{Draft, PatternOptions, ValidationError, Validator};
 use serde_json::Value;
 
+use self::visits::{MOST, Unfit, Visits};
+use super::event::MAX_DEPTH;
 use super::fault::{Fault, printable};
 use super::subject::SubjectPointer;
 use crate::consent::purposes::Purposes;
@@ -34,6 +39,8 @@ pub struct EventSchema {
     validator: Validator,
     /// Knows most valid events without the validator, if the schema is simple enough.
     recogniser: Option<Recogniser>,
+    /// Which events it would be asked too much about, if there can be any.
+    visits: Option<Visits>,
     /// Where an event must name the person that it came from.
     subject: Option<SubjectPointer>,
     purposes: Purposes,
@@ -52,6 +59,16 @@ pub enum SchemaError {
     /// It refers to what is not in it.
     #[error("it refers to what is not in it ({0}): put what it refers to under `$defs`")]
     Reference(String),
+    /// It is endless.
+    #[error(
+        "a part of it refers to itself, and about the same value: refer to it from `properties` or `items`, or not at all"
+    )]
+    Circle,
+    /// It takes too long.
+    #[error(
+        "its parts refer to each other so often that more than {MOST} of them are asked about one value: refer to a part once"
+    )]
+    TooMany,
     /// It is no schema.
     #[error("it is no valid schema: {0}")]
     Invalid(String),
@@ -62,8 +79,8 @@ impl EventSchema {
     ///
     /// # Errors
     ///
-    /// [`SchemaError`] if it is no JSON, no schema of draft 2020-12, uses a format or a pattern that is not known, or
-    /// refers to anything outside itself.
+    /// [`SchemaError`] if it is no JSON, no schema of draft 2020-12, uses a format or a pattern that is not known, refers to anything
+    /// outside itself, or to itself in circles or so often that an event would take for ever.
     pub fn compile(bytes: &[u8]) -> Result<Self, SchemaError> {
         Self::compile_as(bytes, Recogniser::compile, None)
     }
@@ -93,6 +110,12 @@ impl EventSchema {
         {
             return Err(SchemaError::Dialect);
         }
+        // Before it is compiled, which may take as long as asking it.
+        let visits = Visits::of(&schema, MAX_DEPTH).map_err(|error| match error {
+            Unfit::Unknown(reference) => SchemaError::Reference(printable(&reference)),
+            Unfit::Circle => SchemaError::Circle,
+            Unfit::TooMany => SchemaError::TooMany,
+        })?;
         let validator = validator_of(&schema).map_err(|error| match error.kind() {
             ValidationErrorKind::Referencing(_) => SchemaError::Reference(printable(&error.to_string())),
             _ => SchemaError::Invalid(printable(told(&error.to_string()))),
@@ -101,6 +124,7 @@ impl EventSchema {
         let opaque = |keyword: &Value| validator_of(keyword).ok();
         Ok(Self {
             validator,
+            visits,
             recogniser: recogniser(&schema, &opaque, members.as_deref()),
             subject,
             purposes: Purposes::default(),
@@ -158,6 +182,11 @@ impl EventSchema {
     ///
     /// The faults, at least one, in the order in which the schema finds them.
     pub fn check(&self, value: &Value) -> Result<(), Vec<Fault>> {
+        if self.visits.as_ref().is_some_and(|visits| !visits.allows(value)) {
+            let message =
+                format!("is nested so deep that more than {MOST} parts of the schema would be asked about one value");
+            return Err(vec![Fault::new("", message, "schema")]);
+        }
         if self.validator.is_valid(value) {
             return Ok(());
         }

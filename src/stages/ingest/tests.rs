@@ -336,6 +336,16 @@ fn consent_is_demanded_even_by_a_schema_that_does_not() {
     );
 }
 
+/// A schema whose parts each refer to the one before it twice.
+fn doubling(levels: usize) -> String {
+    let part = |level: usize| {
+        let before = format!("{{\"$ref\":\"#/$defs/a{}\"}}", level - 1);
+        format!(",\"a{level}\":{{\"allOf\":[{before},{before}]}}")
+    };
+    let parts: String = (1..=levels).map(part).collect();
+    format!("{{\"$ref\":\"#/$defs/a{levels}\",\"$defs\":{{\"a0\":{{}}{parts}}}}}")
+}
+
 #[test]
 fn a_schema_that_cannot_be_used_is_refused_with_its_reason() {
     for (schema, reason) in [
@@ -359,6 +369,8 @@ fn a_schema_that_cannot_be_used_is_refused_with_its_reason() {
             "{\"properties\":{\"x\":{\"$ref\":\"#/$defs/none\"}}}",
             "refers to what is not in it",
         ),
+        (&doubling(39), "more than 100000 of them are asked about one value"),
+        ("{\"$ref\":\"#\"}", "refers to itself"),
         ("{\"format\":\"moon-phase\"}", "no valid schema"),
         ("{\"pattern\":\"(?=a)b\"}", "no valid schema"),
     ] {
