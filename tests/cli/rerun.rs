@@ -702,3 +702,39 @@ fn a_receipt_that_takes_what_no_pipeline_may_name_is_not_run() {
         }
     }
 }
+
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[test]
+fn variables_of_a_receipt_do_nothing_to_the_process_that_runs_its_stage_again() {
+    let mut space = ran(
+        "stages: {copy: {run: 'cp in.txt out.txt', env: [LD_DEBUG, LD_DEBUG_OUTPUT], sandbox: off, inputs: {i: in.txt}, outputs: {o: out.txt}}}",
+    );
+    // Each program that is loaded with these writes a file that names it.
+    let traces = space.base().join("traces");
+    fs::create_dir(&traces).expect("made");
+    let programs = || {
+        let files = traces
+            .read_dir_utf8()
+            .expect("listed")
+            .map(|entry| entry.expect("an entry").into_path());
+        let texts = files.map(|file| {
+            let text = fs::read_to_string(&file).expect("text");
+            fs::remove_file(file).expect("removed");
+            text
+        });
+        texts.collect::<String>()
+    };
+    space.set("LD_DEBUG", "files");
+    space.set("LD_DEBUG_OUTPUT", traces.join("of").as_str());
+    space.run(&[]).success();
+    assert!(
+        programs().contains("/madmall"),
+        "it is loaded by these variables when they are its own"
+    );
+    space.unset("LD_DEBUG");
+    space.unset("LD_DEBUG_OUTPUT");
+    space.madmall(["verify", "--rerun"]).success();
+    let programs = programs();
+    assert!(programs.contains("cp"), "the stage's program has them");
+    assert!(!programs.contains("/madmall"), "{programs}");
+}
