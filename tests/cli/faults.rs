@@ -488,7 +488,10 @@ fn the_log_of_a_failure_stays_as_it_was_attested_though_a_process_that_left_goes
   a:
     run: |
       echo failing
-      setsid sh -c 'while [ ! -e \"$TRACE.go\" ]; do sleep 0.05; done; echo late; echo late >&2; : > \"$TRACE.gone\"' &
+      setsid sh -c ': > \"$TRACE.begun\"
+        for i in $(seq 1200); do [ -e \"$TRACE.go\" ] && break; sleep 0.05; done
+        echo late; echo late >&2; : > \"$TRACE.gone\"' &
+      while [ ! -e \"$TRACE.begun\" ]; do sleep 0.01; done
       exit 3
     sandbox: off
     env: [TRACE]
@@ -498,7 +501,9 @@ fn the_log_of_a_failure_stays_as_it_was_attested_though_a_process_that_left_goes
     let log = format!(".madmall/output/{}", files_below(&space.path(".madmall/output"))[0]);
     assert_eq!(space.read(&log), "failing\n");
     std::fs::write(space.path("../trace.go"), "").expect("written");
+    let began = std::time::Instant::now();
     while !space.path("../trace.gone").exists() {
+        assert!(began.elapsed() < Duration::from_secs(60), "it does not go on");
         std::thread::sleep(Duration::from_millis(20));
     }
     assert_eq!(space.read(&log), "failing\n");
